@@ -1,0 +1,163 @@
+"""What the supervisor's core asks for. The order of a turn's effects is the order in which they are done.
+
+A turn: `Persist` and needs (`Refill`, `Agenda`, `Fetch`, `Resume`, `Replay`) are done as they come, inside one
+transaction; the rows
+that a need reads are fed back with `Pool.feed`, whose effects follow. Then the transaction is committed, and only then
+the others (`Send`, `Answer`, `Note`) are performed: an acknowledgement means that it is on disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...transport.messages import Message
+
+
+@dataclass(slots=True)
+class Persist:
+    """Everything that one step changed, as lists of rows for the store, applied in the order of these fields.
+
+    Attributes:
+        lanes: New lanes (lane, type, tenant, requirements).
+        sessions: Client sessions (session, token, name, seen_at), inserted or replaced.
+        hosts: Host sessions (owner, token, name, machine, joined_at, left_at or None, state text), inserted or
+            replaced.
+        tasks: New tasks, in the order of `rows.COLUMNS`, options as dict or None.
+        tags: (tag, id) of new tasks.
+        claims: Grants (fence, attempt, owner, started_at, id): the state becomes running.
+        returns: Back to queued or scheduled (state, place, due, relative, failures, crashes, losses, releases, id,
+            fence).
+        finishes: Ends (state, finish, ended_at, started_at, slot, body, detail, failures, crashes, id, fence).
+        retries: Final tasks queued again by hand (id,): state queued, counters zero, finish and result cleared.
+        attempts: Ended attempts that were not the task's last word (id, attempt, fence, owner, slot, started_at,
+            ended_at, outcome text, detail).
+        submissions: (session, submission, first id, count, checksum).
+        forgotten: (session, below): submissions below that number are not repeated any more.
+        shifts: Seconds by which the wall clock jumped: added to `due` of every scheduled row that is relative.
+        tallies: Absolute counts (lane, state, count).
+        pauses: (type, paused).
+        meta: Absolute values of `last_id`, `last_finish`.
+    """
+
+    lanes: list[tuple[int, str, str, str]] = field(default_factory=list[tuple[int, str, str, str]])
+    sessions: list[tuple[int, bytes, str, float]] = field(default_factory=list[tuple[int, bytes, str, float]])
+    hosts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    tasks: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    tags: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
+    claims: list[tuple[int, int, int, float, int]] = field(default_factory=list[tuple[int, int, int, float, int]])
+    returns: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    finishes: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    retries: list[tuple[int]] = field(default_factory=list[tuple[int]])
+    attempts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    submissions: list[tuple[int, int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int, int]])
+    forgotten: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    shifts: list[float] = field(default_factory=list[float])
+    tallies: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
+    pauses: list[tuple[str, bool]] = field(default_factory=list[tuple[str, bool]])
+    meta: dict[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, slots=True)
+class Refill:
+    """Need: the next `count` queued rows of a lane after (priority, place), in order. Feeds back `Row` columns."""
+
+    lane: int
+    after: tuple[int, int] | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Agenda:
+    """Need: the next `count` scheduled rows after (due, id), by (due, id), of one kind of due time. Feeds back `Row`
+    columns.
+    """
+
+    relative: bool
+    after: tuple[float, int] | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Need: the rows of these ids, in whatever state (missing ones are left out). Feeds back `Row` columns.
+
+    `purpose` and `context` are the core's own note of why it asked.
+    """
+
+    ids: tuple[int, ...]
+    purpose: str
+    context: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Need: what is known of a client session: [(session, [(submission, first, count, checksum), ...])] or []."""
+
+    peer: bytes
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Need: ends of a session's tasks after a finish number, in order, at most `count`: (id, finish, state, body,
+        detail dict or None).
+
+    `detail` carries `attempts` and `host` beside what was stored.
+    """
+
+    session: int
+    after: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Need: the ends of these tasks, for a client that asked by id; rows as for `Replay`."""
+
+    peer: bytes
+    ids: tuple[int, ...]
+
+
+Need = Refill | Agenda | Fetch | Resume | Replay | Ends
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Before the commit: put the stored params of these ids into the TASKS of this turn that carry None for them."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """After the commit: send a message, with its number in the peer's session."""
+
+    peer: bytes
+    number: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """After the commit: read from the store (`show`, `tasks`), merge `live` (what only memory knows, by id) and send a
+    REPLY.
+    """
+
+    peer: bytes
+    request: int
+    what: str
+    arguments: dict[str, Any]
+    live: dict[int, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """After the commit: one line for the log; `event` is a constant name."""
+
+    level: str
+    event: str
+    fields: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+Effect = Persist | Refill | Agenda | Fetch | Resume | Replay | Ends | Params | Send | Answer | Note

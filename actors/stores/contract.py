@@ -1,0 +1,110 @@
+"""What a store is: the one thing that survives. One contract suite (`tests/contract`) runs on every store.
+
+A store never decides. It applies what the core persists and reads what the core needs, all inside the turn's
+transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..core.effects import Need, Persist
+
+
+class StoreLocked(Exception):
+    """Another supervisor has this database open."""
+
+
+class StoreBroken(Exception):
+    """The database cannot be used: not ours, newer than this version, on a network file system, or damaged."""
+
+
+class StoreDisagrees(Exception):
+    """A write met another fence or state than the core believed: a bug; the process must end and start from the
+    store.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a supervisor needs to go on from.
+
+    Attributes:
+        epoch: Grows with every opening (written before `open` returns).
+        meta: `last_id`, `last_finish`, `last_owner`, `last_session` (0 in a new store).
+        lanes: (lane, type, tenant, requirements).
+        tallies: (lane, state, count).
+        running: Rows under a lease, in the order of `rows.COLUMNS`.
+        hosts: The latest host sessions (owner, token, name, machine, joined_at, left_at, state), those of `running`
+        among them.
+        pauses: Paused types.
+    """
+
+    epoch: int
+    meta: dict[str, int]
+    lanes: list[tuple[int, str, str, str]]
+    tallies: list[tuple[int, int, int]]
+    running: list[tuple[Any, ...]]
+    hosts: list[tuple[Any, ...]]
+    pauses: list[str]
+
+
+class Store(Protocol):
+    """The supervisor's memory on disk. Used from one thread."""
+
+    durable: bool
+
+    def open(self) -> Opening:
+        """Open, check, migrate, and start a new epoch.
+
+        Raises:
+            StoreLocked: Another process has it.
+            StoreBroken: It cannot be used; the message says why and what to do.
+        """
+        ...
+
+    def begin(self) -> None:
+        """Open the turn's transaction."""
+        ...
+
+    def apply(self, persist: Persist) -> None:
+        """Write one step's changes.
+
+        Raises:
+            StoreDisagrees: A row's fence or state was not what the core believed.
+        """
+        ...
+
+    def read(self, need: Need) -> list[Any]:
+        """Rows for a need, the turn's own writes included. See each need for their form."""
+        ...
+
+    def params(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """The params of tasks whose rows in memory do not carry them."""
+        ...
+
+    def commit(self) -> None:
+        """Make the turn durable."""
+        ...
+
+    def rollback(self) -> None:
+        """Undo the turn (no error if none is open)."""
+        ...
+
+    def show(self, id: int) -> dict[str, Any] | None:
+        """One task in full, for people: see `tests/contract` for the keys; `attempts` lists every attempt, oldest
+        first.
+        """
+        ...
+
+    def tasks(
+        self, *, state: int | None, type: str | None, tag: str | None, limit: int, before: int | None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Newest first, a bounded scan: (tasks, id to go on before, or None at the end)."""
+        ...
+
+    def close(self) -> None:
+        """Checkpoint and close."""
+        ...

@@ -1,0 +1,1 @@
+"""The programs, and the command line's code."""

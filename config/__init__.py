@@ -1,0 +1,1 @@
+"""Settings: schema, loading, defaults, and the tree of policies."""

@@ -1,0 +1,101 @@
+"""The tree of settings: what a node sets, what it inherits, and from where. Plain data, no file, no schema.
+
+A type is a dotted path of one to three parts; what is set on `video` holds for `video.youtube` unless that sets its
+own.
+`max_concurrent` is not inherited as a value: every node's own limit bounds its whole subtree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+TYPE_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,2}\Z")
+"""One to three parts of letters, digits, `_` and `-`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How a failed attempt is tried again.
+
+    Attributes:
+        max_attempts: Failures until it is final.
+        backoff: `exponential`, `linear` or `fixed`.
+        base: Seconds before the first retry.
+        cap: Longest wait in seconds.
+        jitter: Part of the wait by which it varies, up and down (0.1 = ±10 %).
+    """
+
+    max_attempts: int = 3
+    backoff: str = "exponential"
+    base: float = 1.0
+    cap: float = 300.0
+    jitter: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The effective settings of one node.
+
+    Attributes:
+        timeout: Seconds one attempt may run, or None.
+        retry: See `Retry`.
+        crash_limit: Crashes until a task is quarantined.
+        cut_off: Seconds a host goes on alone without its supervisor, or None: stop before the lease ends (`cut_off:
+        stop`).
+        isolation: `process`, `thread`, `inline` or `command`; None: the host's own.
+        code: The worker's class, `module:Class`, from `class:`; None: found by the host among its CODE.
+    """
+
+    timeout: float | None = 300.0
+    retry: Retry = field(default_factory=Retry)
+    crash_limit: int = 3
+    cut_off: float | None = 3600.0
+    isolation: str | None = None
+    code: str | None = None
+
+
+def parents(type: str) -> list[str]:
+    """`video.youtube.channel` -> [`video`, `video.youtube`, `video.youtube.channel`]."""
+    parts = type.split(".")
+    return [".".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+class PolicyTree:
+    """Settings by node. `nodes` maps a type to what is set there, in the names of `Policy`, `retry` as a mapping of
+    `Retry`'s names,
+    plus `max_concurrent`.
+    """
+
+    def __init__(
+        self, nodes: Mapping[str, Mapping[str, Any]] | None = None, defaults: Mapping[str, Any] | None = None
+    ) -> None:
+        self.nodes: dict[str, dict[str, Any]] = {path: dict(values) for path, values in (nodes or {}).items()}
+        self.defaults: dict[str, Any] = dict(defaults or {})
+
+    def effective(self, type: str) -> Policy:
+        """What holds for a type."""
+        values: dict[str, Any] = {}
+        retry: dict[str, Any] = {}
+        for source in (self.defaults, *(self.nodes.get(path, {}) for path in parents(type))):
+            retry.update(source.get("retry", {}))
+            values.update((k, v) for k, v in source.items() if k not in ("retry", "max_concurrent"))
+        return Policy(retry=Retry(**retry), **values)
+
+    def origin(self, type: str) -> dict[str, str]:
+        """Setting (dotted, `retry.base`) -> the node it comes from, or `defaults`; what nobody set is absent."""
+        found: dict[str, str] = {}
+        for name, source in (
+            ("defaults", self.defaults),
+            *((path, self.nodes.get(path, {})) for path in parents(type)),
+        ):
+            for key, value in source.items():
+                for setting in [f"retry.{k}" for k in value] if key == "retry" else [key]:
+                    found[setting] = name
+        return found
+
+    def max_concurrent(self, node: str) -> int | None:
+        """The limit set on exactly this node."""
+        return self.nodes.get(node, {}).get("max_concurrent")

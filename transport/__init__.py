@@ -1,0 +1,1 @@
+"""What crosses a wire: messages, codec, mailbox, links, client."""

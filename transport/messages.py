@@ -1,0 +1,374 @@
+"""The whole wire protocol: every message, its fields, who sends it, what answers it. No logic.
+
+On the wire a message is one msgpack array `[kind, number, *fields]`. `number` counts the messages of a session in
+each direction from 1; HELLO, WELCOME and REFUSED, which open or refuse a session, carry 0. A receiver that sees a gap
+ends the
+session; HELLO then reconciles. Unknown trailing fields are ignored and missing ones take their default, so a field
+is only ever added at the end and with a default. A retired kind number is never used again.
+
+Params and results travel as opaque bytes (themselves msgpack); the supervisor never decodes them.
+Durations are seconds (float), instants are seconds since the epoch (float, UTC) unless a field says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any, ClassVar, Final
+
+PROTOCOL_VERSION: Final = 1
+FRAME_BYTES_MAX: Final = 8 * 1024 * 1024
+PARAMS_BYTES_MAX: Final = 1024 * 1024
+RESULT_BYTES_MAX: Final = 4 * 1024 * 1024
+DEFAULT_ADDRESS: Final = "tcp://127.0.0.1:7470"
+
+
+class TaskState(StrEnum):
+    """Where a task is. Its position in this list is its code on the wire and in the store."""
+
+    WAITING = "waiting"
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    QUARANTINED = "quarantined"
+
+
+STATES: Final = tuple(TaskState)
+"""Code -> state."""
+
+
+class Outcome(IntEnum):
+    """How one attempt ended, as its host reports it."""
+
+    COMPLETED = 0  # `body` is the packed result
+    FAILED = 1  # an exception, or success=False; `detail["retry"]` says whether it may be tried again
+    TIMEOUT = 2  # stopped by the host because it ran longer than its timeout
+    CRASHED = 3  # its process died by itself (signal, exit code) or did not keep the protocol
+    CANCELLED = 4  # stopped because the supervisor said so
+    TOO_LARGE = 5  # the result is above RESULT_BYTES_MAX: permanent
+
+
+class Returned(IntEnum):
+    """Why a host gives a task back without counting anything."""
+
+    UNSTARTED = 0  # granted with the margin, and its slot was blocked
+    DRAIN = 1  # the host leaves
+    DECLINED = 2  # no worker there can handle it
+    RELEASED = 3  # the worker raised Release
+    NEIGHBOUR = 4  # its slot's process died under another task, or was replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Any peer -> supervisor, first on every connection. Answered by WELCOME or REFUSED.
+
+    `session` (16 random bytes) lives as long as the peer's process; a reconnecting peer says the same one.
+    `offer` of a host: `slots` {pool: count} (pool "" is shared by all types), `types` [type, ...] with a typed worker,
+    `any` bool
+    (has workers without type), `serve` [type, ...] and `not` [type, ...] (subtrees; empty serve = all), `named` bool (the name
+    was chosen by a person), `running` [[id, fence], ...], `finished` [[id, fence], ...] (results that follow at once),
+    `pid`, `machine`,
+    `isolation`, `fingerprints` {type: text}, `failed` {type: why}. `offer` of a client: `name`.
+    """
+
+    KIND: ClassVar[int] = 1
+    role: str  # "host", "client", "observer", "admin"
+    versions: list[int]  # [lowest, highest]
+    session: bytes
+    name: str = ""
+    offer: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Supervisor -> peer, answers HELLO. The peer's numbering starts anew.
+
+    `settings` of a host: those of its entry in `hosts:` that its command line does not set.
+    """
+
+    KIND: ClassVar[int] = 2
+    version: int
+    name: str
+    epoch: int
+    heartbeat: float
+    lost_after: float
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Supervisor -> peer. `code`: `version`, `name_taken`, `forbidden`, `unknown_session` (say HELLO again),
+    `leaving`.
+    """
+
+    KIND: ClassVar[int] = 3
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Peer -> supervisor, every `heartbeat` seconds. Answered by ALIVE. `seen` is the last number received.
+
+    `levels` of a host: {type: [state, note]} of its level actors that changed (starting, idle, busy, draining, failed).
+    """
+
+    KIND: ClassVar[int] = 4
+    seen: int
+    levels: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Supervisor -> peer, answers HEARTBEAT."""
+
+    KIND: ClassVar[int] = 5
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """Either side: this session ends on purpose. A host's unfinished leases are queued again at once."""
+
+    KIND: ClassVar[int] = 6
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Host -> supervisor: how many tasks it can run at a time now, by slot pool. Absolute, not additional.
+
+    What it holds counts against it, so a RESULTS frees what it reports. Sent after WELCOME and when it changes.
+    """
+
+    KIND: ClassVar[int] = 10
+    capacity: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """Supervisor -> host: granted tasks, by type.
+
+    `groups`: [[type, [task, ...]], ...], a task is [id, fence, attempt, priority, sent_at, params, extra], `extra` is
+    None or a dict of
+    what is rare: `failures`, `key`, `tags`, `timeout` (seconds, this task's own), `alone` (run it with no neighbour in
+    its process).
+    """
+
+    KIND: ClassVar[int] = 11
+    groups: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Host -> supervisor: ended attempts. Answered by RECORDED with this message's number; kept by the host until then.
+
+    An item is [id, fence, outcome, body, duration, slot, detail]. `body`: packed result (COMPLETED) or b"". `detail` is
+    None
+    or a dict: `error_type`, `message`, `traceback`, `retry` (bool), `after` (seconds), `exit_code`, `signal`, `memory`
+    (peak bytes), `cause`.
+    """
+
+    KIND: ClassVar[int] = 12
+    items: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Supervisor -> host: all of RESULTS `number` is on disk, but for `stale` [[id, fence], ...], which changed
+    nothing.
+    """
+
+    KIND: ClassVar[int] = 13
+    number: int
+    stale: list[Any] = field(default_factory=list[Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Host -> supervisor: latest progress. An item is [id, fence, fraction, note]. Not answered, never stored."""
+
+    KIND: ClassVar[int] = 14
+    items: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Host -> supervisor: RELEASE. An item is [id, fence, Returned code, after (seconds), note, started]. Not answered.
+
+    `started` tells whether the attempt had begun (then it is recorded as an attempt that was released).
+    """
+
+    KIND: ClassVar[int] = 15
+    items: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Supervisor -> host after WELCOME and on change: the nodes in use there, {type: policy}, parents included.
+
+    A policy holds the effective values a host needs: `timeout` (seconds or None), `cut_off` (seconds, or "stop"),
+    `isolation`,
+    `class` (only from configuration), `paused`. The host spawns a level actor for each.
+    """
+
+    KIND: ClassVar[int] = 16
+    nodes: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Supervisor -> host: take nothing new, finish what is in hand, leave (`undo`: stay after all)."""
+
+    KIND: ClassVar[int] = 17
+    undo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Supervisor -> host: CANCEL. Stop these attempts [[id, fence], ...]; each is confirmed in RESULTS or is already
+    over.
+    """
+
+    KIND: ClassVar[int] = 18
+    items: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Client -> supervisor. Answered by ACCEPTED or REJECTED with the same `submission`, at once or when repeated.
+
+    `submission` numbers this client session's submissions from 1; all below `below` are acknowledged and may be
+    forgotten.
+    `groups`: [[type, priority, options, [params, ...]], ...]; ids are given in this order without a hole. `options` is
+    None or a dict: `delay` (seconds),
+    `at`, `expires` (instants), `timeout` (seconds), `max_attempts`, `tags` [str, ...], `require_host` (bool).
+    """
+
+    KIND: ClassVar[int] = 20
+    submission: int
+    below: int
+    groups: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Supervisor -> client: on disk, with the ids `first` to `first + count - 1`."""
+
+    KIND: ClassVar[int] = 21
+    submission: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Supervisor -> client: nothing was stored. `code`: `invalid`, `too_large`, `no_host`, `queue_full`, `disk_full`,
+    `conflict`, `forgotten`.
+    """
+
+    KIND: ClassVar[int] = 22
+    submission: int
+    code: str
+    reason: str
+    path: str = ""
+    retry_after: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Client -> supervisor: push this session's final states after the `finish` number `after`, at most `credit` beyond
+    it.
+
+    Sent after WELCOME and again as events are consumed (it moves the window on). `ids` adds tasks of any session,
+    answered
+    at once with their present state and pushed until they end.
+    """
+
+    KIND: ClassVar[int] = 23
+    after: int
+    credit: int
+    ids: list[int] = field(default_factory=list[int])
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Supervisor -> client, pushed.
+
+    `finished`: [[id, finish, state code, body, detail], ...] in the order of `finish`; `body` is the packed result,
+    `detail` None or a dict
+    as in RESULTS plus `attempts`, `host`, `reason`. `progress`: [[id, fraction, note, at], ...]. `states`: [[id, state
+    code], ...] of tasks that
+    are not final (-1: unknown to the pool).
+    """
+
+    KIND: ClassVar[int] = 24
+    finished: list[Any]
+    progress: list[Any] = field(default_factory=list[Any])
+    states: list[Any] = field(default_factory=list[Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Client -> supervisor: end these tasks. Answered by REPLY {cancelled: [id, ...]} (those that were not final)."""
+
+    KIND: ClassVar[int] = 25
+    request: int
+    ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Client -> supervisor: read something. Answered by REPLY.
+
+    `what`: `status` {} | `hosts` {} | `types` {} | `show` {id} | `tasks` {state, type, tag, limit, before} (REPLY
+    {tasks, next}).
+    """
+
+    KIND: ClassVar[int] = 26
+    request: int
+    what: str
+    arguments: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Client -> supervisor: change something. Answered by REPLY.
+
+    `verb`: `retry` {ids} -> {retried: [id]} | `pause` {type} | `resume` {type} | `drain` {host, undo}.
+    """
+
+    KIND: ClassVar[int] = 27
+    request: int
+    verb: str
+    arguments: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Supervisor -> client, answers CANCEL, QUERY and ADMIN. Not ok: `value` is {code, reason}."""
+
+    KIND: ClassVar[int] = 28
+    request: int
+    ok: bool
+    value: dict[str, Any]
+
+
+Message = (
+    Hello | Welcome | Refused | Heartbeat | Alive | Bye
+    | Claim | Tasks | Results | Recorded | Progress | GiveBack | Tree | Drain | Stop
+    | Submit | Accepted | Rejected | Watch | Events | Cancel | Query | Admin | Reply
+)  # fmt: skip
+
+MESSAGES: Final[dict[int, type[Message]]] = {
+    kind.KIND: kind
+    for kind in (
+        Hello, Welcome, Refused, Heartbeat, Alive, Bye,
+        Claim, Tasks, Results, Recorded, Progress, GiveBack, Tree, Drain, Stop,
+        Submit, Accepted, Rejected, Watch, Events, Cancel, Query, Admin, Reply,
+    )
+}  # fmt: skip
+"""Kind number -> message. Retired numbers: none yet."""

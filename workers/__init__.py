@@ -1,0 +1,1 @@
+"""What a worker's author reads, and the media workers."""

@@ -1,0 +1,146 @@
+"""Every error that WorkerHost raises to a user.
+
+The tree says what happened to the task: `TaskRefused` and `PoolBusy` mean that nothing was stored,
+`TaskFailed` that it ran (or was tried) and ended badly, `PoolUnreachable` that nobody answered.
+`TimeoutError` (the built-in) only ever means that the caller stopped waiting.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class WorkerHostError(Exception):
+    """The root of all errors of this package."""
+
+
+class ConfigError(WorkerHostError):
+    """The configuration is wrong. The message names the key or path and the cure; commands exit with 78."""
+
+
+class TaskFailed(WorkerHostError):
+    """A task ended as failed.
+
+    Attributes:
+        id: The task's number.
+        cause: Why the last attempt ended: `exception`, `failed` (said by the worker), `timeout`, `crash`,
+            `oom`, `result_too_large`, `protocol_error`, `start_failed`, `expired`.
+        error_type: The exception's class name on the host, or "".
+        message: The error's text.
+        traceback: The traceback as text, or "".
+        attempts: How many attempts were started.
+        host: The name of the host of the last attempt, or "".
+    """
+
+    def __init__(
+        self,
+        id: int,
+        *,
+        cause: str = "exception",
+        error_type: str = "",
+        message: str = "",
+        traceback: str = "",
+        attempts: int = 0,
+        host: str = "",
+    ) -> None:
+        self.id, self.cause, self.error_type, self.message = id, cause, error_type, message
+        self.traceback, self.attempts, self.host = traceback, attempts, host
+        what = f"{error_type}: {message}" if error_type else message or cause
+        super().__init__(f"task {id} failed after {attempts} attempt(s): {what}")
+
+
+class TaskQuarantined(TaskFailed):
+    """A task killed its worker too often (`crash_limit`) and is not tried again until `retry` by hand."""
+
+
+class TaskCancelled(WorkerHostError):
+    """A task was cancelled. `reason` says by whom or why."""
+
+    def __init__(self, id: int, reason: str = "") -> None:
+        self.id, self.reason = id, reason
+        super().__init__(f"task {id} was cancelled" + (f": {reason}" if reason else ""))
+
+
+class TaskUnknown(WorkerHostError):
+    """The pool has no task of this number (never sent here, or pruned)."""
+
+
+class TaskRefused(WorkerHostError):
+    """The pool or the client refused a task; nothing was stored."""
+
+
+class InvalidTask(TaskRefused):
+    """A task cannot be sent as it is. `path` names the offending part, such as `params["clips"][3]`."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        self.path = path
+        super().__init__(message)
+
+
+class TooLarge(TaskRefused):
+    """Params above the limit. Store the data elsewhere and send where it is."""
+
+
+class NoHost(TaskRefused):
+    """`require_host=True` and no joined host serves the type."""
+
+
+class KeyConflict(TaskRefused):
+    """The key is in use by an unfinished task and the send asked to refuse."""
+
+
+class PoolBusy(WorkerHostError):
+    """The pool cannot take the task now; nothing was stored. `retry_after` is in seconds."""
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class QueueFull(PoolBusy):
+    """The queue holds `queue.max_size` unfinished tasks."""
+
+
+class DiskFull(PoolBusy):
+    """The supervisor's disk is below its reserve."""
+
+
+class PoolUnreachable(WorkerHostError):
+    """No supervisor answered within the timeout. The message says the address, what was met, and the cure."""
+
+
+class PoolRefused(WorkerHostError):
+    """A supervisor answered and refused this peer (version, identity, name). The message says why."""
+
+
+class Release(Exception):
+    """Raised by a worker: give the task back, nothing counted, nobody's fault.
+
+    Args:
+        reason: Shown by `show` and `why`.
+        after: Seconds before it may run again (0: at once, anywhere).
+    """
+
+    def __init__(self, reason: str = "", *, after: float = 0.0) -> None:
+        self.reason, self.after = reason, after
+        super().__init__(reason)
+
+
+class Fail(Exception):
+    """Raised by a worker: this attempt failed.
+
+    Args:
+        reason: The error's text.
+        retry: Whether it may be tried again (default: no, it is final).
+        after: Seconds before the next try, instead of the policy's backoff.
+    """
+
+    def __init__(self, reason: str, *, retry: bool = False, after: float | None = None) -> None:
+        self.reason, self.retry, self.after = reason, retry, after
+        super().__init__(reason)
+
+
+def plain(value: Any, limit: int = 1024) -> str:
+    """Text of `value` fit for logs and messages: control characters escaped, cut at `limit` characters."""
+    text = value if isinstance(value, str) else repr(value)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit])

@@ -1,8 +1,7 @@
 """The tree of settings: what a node sets, what it inherits, and from where. Plain data, no file, no schema.
 
-A type is a dotted path of one to three parts; what is set on `video` holds for `video.youtube` unless that sets its
-own.
-`max_concurrent` is not inherited as a value: every node's own limit bounds its whole subtree.
+A type is a dotted path of one to three parts. What is set on `video` holds for `video.youtube` unless that sets its
+own; but `max_concurrent` is not inherited: every node's own limit bounds its whole subtree.
 """
 
 from __future__ import annotations
@@ -43,9 +42,9 @@ class Policy:
         timeout: Seconds one attempt may run, or None.
         retry: See `Retry`.
         crash_limit: Crashes until a task is quarantined.
-        cut_off: Seconds a host goes on alone without its supervisor, or None: stop before the lease ends (`cut_off:
-        stop`).
-        isolation: `process`, `thread`, `inline` or `command`; None: the host's own.
+        cut_off: Seconds a host goes on alone without its supervisor, or None: stop before the lease ends
+            (`cut_off: stop`).
+        isolation: `process` or `thread`; None: the host's own.
         code: The worker's class, `module:Class`, from `class:`; None: found by the host among its CODE.
     """
 
@@ -64,9 +63,10 @@ def parents(type: str) -> list[str]:
 
 
 class PolicyTree:
-    """Settings by node. `nodes` maps a type to what is set there, in the names of `Policy`, `retry` as a mapping of
-    `Retry`'s names,
-    plus `max_concurrent`.
+    """Settings by node.
+
+    `nodes` maps a type to what is set there, in the names of `Policy`, `retry` as a mapping of `Retry`'s names, plus
+    `max_concurrent`; `defaults` is the same for every type.
     """
 
     def __init__(

@@ -2,9 +2,8 @@
 
 On the wire a message is one msgpack array `[kind, number, *fields]`. `number` counts the messages of a session in
 each direction from 1; HELLO, WELCOME and REFUSED, which open or refuse a session, carry 0. A receiver that sees a gap
-ends the
-session; HELLO then reconciles. Unknown trailing fields are ignored and missing ones take their default, so a field
-is only ever added at the end and with a default. A retired kind number is never used again.
+ends the session; HELLO then reconciles. Unknown trailing fields are ignored and missing ones take their default, so a
+field is only ever added at the end and with a default. A retired kind number is never used again.
 
 Params and results travel as opaque bytes (themselves msgpack); the supervisor never decodes them.
 Durations are seconds (float), instants are seconds since the epoch (float, UTC) unless a field says otherwise.
@@ -67,11 +66,10 @@ class Hello:
 
     `session` (16 random bytes) lives as long as the peer's process; a reconnecting peer says the same one.
     `offer` of a host: `slots` {pool: count} (pool "" is shared by all types), `types` [type, ...] with a typed worker,
-    `any` bool
-    (has workers without type), `serve` [type, ...] and `not` [type, ...] (subtrees; empty serve = all), `named` bool (the name
-    was chosen by a person), `running` [[id, fence], ...], `finished` [[id, fence], ...] (results that follow at once),
-    `pid`, `machine`,
-    `isolation`, `fingerprints` {type: text}, `failed` {type: why}. `offer` of a client: `name`.
+    `any` bool (has workers without type), `serve` [type, ...] and `not` [type, ...] (subtrees; empty serve = all),
+    `named` bool (the name was chosen by a person), `running` [[id, fence], ...], `finished` [[id, fence], ...] (results
+    that follow at once), `pid`, `machine`, `isolation`, `fingerprints` {type: text}, `failed` {type: why}. `offer` of a
+    client: `name`.
     """
 
     KIND: ClassVar[int] = 1
@@ -100,8 +98,9 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Supervisor -> peer. `code`: `version`, `name_taken`, `forbidden`, `unknown_session` (say HELLO again),
-    `leaving`.
+    """Supervisor -> peer. No session: say HELLO again if `code` is `unknown_session`, else `reason` tells a person why.
+
+    `code`: `version`, `name_taken`, `forbidden`, `unknown_session`, `leaving`.
     """
 
     KIND: ClassVar[int] = 3
@@ -152,10 +151,9 @@ class Claim:
 class Tasks:
     """Supervisor -> host: granted tasks, by type.
 
-    `groups`: [[type, [task, ...]], ...], a task is [id, fence, attempt, priority, sent_at, params, extra], `extra` is
-    None or a dict of
-    what is rare: `failures`, `key`, `tags`, `timeout` (seconds, this task's own), `alone` (run it with no neighbour in
-    its process).
+    `groups`: [[type, [task, ...]], ...]. A task is [id, fence, attempt, priority, sent_at, params, extra]; `extra` is
+    None or a dict of what is rare: `failures`, `key`, `tags`, `timeout` (seconds, this task's own), `alone` (run it
+    with no neighbour in its process).
     """
 
     KIND: ClassVar[int] = 11
@@ -167,9 +165,8 @@ class Results:
     """Host -> supervisor: ended attempts. Answered by RECORDED with this message's number; kept by the host until then.
 
     An item is [id, fence, outcome, body, duration, slot, detail]. `body`: packed result (COMPLETED) or b"". `detail` is
-    None
-    or a dict: `error_type`, `message`, `traceback`, `retry` (bool), `after` (seconds), `exit_code`, `signal`, `memory`
-    (peak bytes), `cause`.
+    None or a dict: `error_type`, `message`, `traceback`, `retry` (bool), `after` (seconds), `exit_code`, `signal`,
+    `memory` (peak bytes), `cause`.
     """
 
     KIND: ClassVar[int] = 12
@@ -178,8 +175,9 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Supervisor -> host: all of RESULTS `number` is on disk, but for `stale` [[id, fence], ...], which changed
-    nothing.
+    """Supervisor -> host: all of RESULTS `number` is on disk, but for `stale`, which changed nothing.
+
+    `stale`: [[id, fence], ...].
     """
 
     KIND: ClassVar[int] = 13
@@ -211,8 +209,7 @@ class Tree:
     """Supervisor -> host after WELCOME and on change: the nodes in use there, {type: policy}, parents included.
 
     A policy holds the effective values a host needs: `timeout` (seconds or None), `cut_off` (seconds, or "stop"),
-    `isolation`,
-    `class` (only from configuration), `paused`. The host spawns a level actor for each.
+    `isolation`, `class` (only from configuration), `paused`. The host spawns a level actor for each.
     """
 
     KIND: ClassVar[int] = 16
@@ -229,8 +226,9 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Supervisor -> host: CANCEL. Stop these attempts [[id, fence], ...]; each is confirmed in RESULTS or is already
-    over.
+    """Supervisor -> host: CANCEL. Stop these attempts; each is confirmed in RESULTS or is already over.
+
+    `items`: [[id, fence], ...].
     """
 
     KIND: ClassVar[int] = 18
@@ -242,10 +240,9 @@ class Submit:
     """Client -> supervisor. Answered by ACCEPTED or REJECTED with the same `submission`, at once or when repeated.
 
     `submission` numbers this client session's submissions from 1; all below `below` are acknowledged and may be
-    forgotten.
-    `groups`: [[type, priority, options, [params, ...]], ...]; ids are given in this order without a hole. `options` is
-    None or a dict: `delay` (seconds),
-    `at`, `expires` (instants), `timeout` (seconds), `max_attempts`, `tags` [str, ...], `require_host` (bool).
+    forgotten. `groups`: [[type, priority, options, [params, ...]], ...]; ids are given in this order without a hole.
+    `options` is None or a dict: `delay` (seconds), `at`, `expires` (instants), `timeout` (seconds), `max_attempts`,
+    `tags` [str, ...], `require_host` (bool).
     """
 
     KIND: ClassVar[int] = 20
@@ -266,8 +263,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Supervisor -> client: nothing was stored. `code`: `invalid`, `too_large`, `no_host`, `queue_full`, `disk_full`,
-    `conflict`, `forgotten`.
+    """Supervisor -> client: nothing was stored.
+
+    `code`: `invalid`, `too_large`, `no_host`, `queue_full`, `disk_full`, `conflict`, `forgotten`. `path` names the
+    offending part, `retry_after` (seconds) is set where trying again may help.
     """
 
     KIND: ClassVar[int] = 22
@@ -280,12 +279,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Client -> supervisor: push this session's final states after the `finish` number `after`, at most `credit` beyond
-    it.
+    """Client -> supervisor: push this session's final states after the `finish` number `after`, at most `credit` more.
 
     Sent after WELCOME and again as events are consumed (it moves the window on). `ids` adds tasks of any session,
-    answered
-    at once with their present state and pushed until they end.
+    answered at once with their present state and pushed until they end.
     """
 
     KIND: ClassVar[int] = 23
@@ -299,10 +296,8 @@ class Events:
     """Supervisor -> client, pushed.
 
     `finished`: [[id, finish, state code, body, detail], ...] in the order of `finish`; `body` is the packed result,
-    `detail` None or a dict
-    as in RESULTS plus `attempts`, `host`, `reason`. `progress`: [[id, fraction, note, at], ...]. `states`: [[id, state
-    code], ...] of tasks that
-    are not final (-1: unknown to the pool).
+    `detail` None or a dict as in RESULTS plus `attempts`, `host`, `reason`. `progress`: [[id, fraction, note, at],
+    ...]. `states`: [[id, state code], ...] of tasks that are not final (-1: unknown to the pool).
     """
 
     KIND: ClassVar[int] = 24
@@ -324,8 +319,8 @@ class Cancel:
 class Query:
     """Client -> supervisor: read something. Answered by REPLY.
 
-    `what`: `status` {} | `hosts` {} | `types` {} | `show` {id} | `tasks` {state, type, tag, limit, before} (REPLY
-    {tasks, next}).
+    `what`: `status` {} | `hosts` {} | `types` {} | `show` {id} | `tasks` {state, type, tag, limit, before}, whose REPLY
+    is {tasks, next}.
     """
 
     KIND: ClassVar[int] = 26

@@ -7,10 +7,10 @@ transaction.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..core.effects import Need, Persist
+from ..core.opening import Opening as Opening
 
 
 class StoreLocked(Exception):
@@ -25,30 +25,6 @@ class StoreDisagrees(Exception):
     """A write met another fence or state than the core believed: a bug; the process must end and start from the
     store.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What a supervisor needs to go on from.
-
-    Attributes:
-        epoch: Grows with every opening (written before `open` returns).
-        meta: `last_id`, `last_finish`, `last_owner`, `last_session` (0 in a new store).
-        lanes: (lane, type, tenant, requirements).
-        tallies: (lane, state, count).
-        running: Rows under a lease, in the order of `rows.COLUMNS`.
-        hosts: The latest host sessions (owner, token, name, machine, joined_at, left_at, state), those of `running`
-        among them.
-        pauses: Paused types.
-    """
-
-    epoch: int
-    meta: dict[str, int]
-    lanes: list[tuple[int, str, str, str]]
-    tallies: list[tuple[int, int, int]]
-    running: list[tuple[Any, ...]]
-    hosts: list[tuple[Any, ...]]
-    pauses: list[str]
 
 
 class Store(Protocol):

@@ -1,0 +1,156 @@
+"""Client sessions: their submissions, so that a repeated one returns the ids of the first, and what each has been told.
+
+Ends are pushed to a client that has caught up and has credit; one that has not is told from the store, in order of
+`finish`, so that a client that comes back misses nothing and is never flooded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ...transport.messages import Events
+from .effects import Replay
+from .step import Peer, Step
+
+REPLAY_ROWS: Final = 500
+_MESSAGE_BYTES: Final = 2 * 1024 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class ClientSession:
+    """One client process, whatever connection it uses.
+
+    Attributes:
+        number: Its number in the store; rows name it.
+        submissions: What it has submitted and may repeat: {submission: (first id, count, checksum)}.
+        told: The `finish` number up to which it has been told everything.
+        live: It has been told all ends so far, so new ones are pushed as they happen.
+        unconsumed: (finish, count) of EVENTS sent that it has not said to have consumed; `outstanding` ends in all.
+        credit: How many ends may be unconsumed.
+    """
+
+    number: int
+    token: bytes
+    name: str
+    peer: Peer | None = None
+    submissions: dict[int, tuple[int, int, int]] = field(default_factory=dict[int, tuple[int, int, int]])
+    below: int = 0
+    told: int = 0
+    live: bool = False
+    replaying: bool = False
+    watching: bool = False
+    credit: int = 0
+    unconsumed: deque[tuple[int, int]] = field(default_factory=deque[tuple[int, int]])
+    outstanding: int = 0
+
+    def allowance(self) -> int:
+        """How many more ends it takes now."""
+        return self.credit - self.outstanding
+
+
+class Clients:
+    """All client sessions that are connected or were lately."""
+
+    def __init__(self) -> None:
+        self.by_number: dict[int, ClientSession] = {}
+        self.by_token: dict[bytes, ClientSession] = {}
+        self.watchers: dict[int, set[Peer]] = {}
+        self.last_session = 0
+
+    def add(self, client: ClientSession) -> None:
+        """A session is known from now on."""
+        self.by_number[client.number] = self.by_token[client.token] = client
+
+    def gone(self, peer: Peer) -> None:
+        """A connection ended; the session may come back with another."""
+        client: ClientSession = peer.session
+        if client.peer is peer:
+            client.peer = None
+            client.live = client.watching = client.replaying = False
+            client.unconsumed.clear()
+            client.outstanding = 0
+            self.by_number.pop(client.number, None)
+            self.by_token.pop(client.token, None)
+        for id in [id for id, peers in self.watchers.items() if peer in peers]:
+            self.watchers[id].discard(peer)
+            if not self.watchers[id]:
+                del self.watchers[id]
+
+    def watch(self, step: Step, client: ClientSession, after: int, credit: int) -> None:
+        """The client has consumed everything up to `after` and takes `credit` more."""
+        if not client.watching:
+            client.watching, client.told = True, after
+        while client.unconsumed and client.unconsumed[0][0] <= after:
+            client.outstanding -= client.unconsumed.popleft()[1]
+        client.credit = credit
+        self.catch_up(step, client)
+
+    def catch_up(self, step: Step, client: ClientSession) -> None:
+        """Read what a client has not been told, if it takes more."""
+        if client.live or client.replaying or not client.watching or (room := client.allowance()) <= 0:
+            return
+        client.replaying = True
+        step.needs.append(Replay(client.number, client.told, min(room, REPLAY_ROWS)))
+
+    def replayed(self, step: Step, need: Replay, rows: list[Any]) -> None:
+        """Ends of a session came from the store."""
+        client = self.by_number.get(need.session)
+        if client is None or client.peer is None or not client.replaying:
+            return
+        client.replaying = False
+        self._push(step, client, [list(row) for row in rows])
+        if len(rows) < need.count:
+            client.live = True
+        else:
+            self.catch_up(step, client)
+
+    def tell(self, step: Step) -> None:
+        """Push what this step ended or changed."""
+        for session, events in step.ends.items():
+            client = self.by_number.get(session)
+            if client is not None and client.live and client.peer is not None:
+                fresh = events if events[0][1] > client.told else [e for e in events if e[1] > client.told]
+                if len(fresh) > client.allowance():
+                    client.live = False
+                    self.catch_up(step, client)
+                elif fresh:
+                    self._push(step, client, fresh)
+            if self.watchers:
+                self._tell_watchers(step, events, session)
+        for session, changes in step.changes.items():
+            client = self.by_number.get(session)
+            if client is not None and client.peer is not None and client.watching:
+                step.say(client.peer, Events([], [], changes))
+            if self.watchers:
+                for change in changes:
+                    for peer in self.watchers.get(change[0], ()):
+                        if peer.session.number != session:
+                            step.say(peer, Events([], [], [change]))
+        step.ends, step.changes = {}, {}
+
+    def _tell_watchers(self, step: Step, events: list[Any], session: int) -> None:
+        for event in events:
+            for peer in self.watchers.pop(event[0], ()):
+                if peer.session.number != session:
+                    # finish 0: it is not one of this session's own, whose numbers the client counts
+                    step.say(peer, Events([[event[0], 0, *event[2:]]]))
+
+    def _push(self, step: Step, client: ClientSession, events: list[Any]) -> None:
+        """EVENTS in messages of bounded size."""
+        assert client.peer is not None
+        start = size = 0
+        for index, event in enumerate(events):
+            size += len(event[3])
+            if size > _MESSAGE_BYTES:
+                self._send(step, client, client.peer, events[start : index + 1])
+                start, size = index + 1, 0
+        if start < len(events):
+            self._send(step, client, client.peer, events[start:])
+
+    def _send(self, step: Step, client: ClientSession, peer: Peer, events: list[Any]) -> None:
+        client.told = events[-1][1]
+        client.unconsumed.append((client.told, len(events)))
+        client.outstanding += len(events)
+        step.say(peer, Events(events))

@@ -1,0 +1,116 @@
+"""Who gets what: free slots are filled, least loaded host first, each from the best lane it may take from.
+
+Order is (priority, place) within what the claiming host may run now (guarantee 4). What exceeds the free slots is the
+margin of a lane that is measured to be fast; the best lane is never passed over for want of a slot, so a margin never
+overtakes.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import Any, Final
+
+from ...transport.messages import Tasks
+from .hosts import HostSession, Lease, SlotPool
+from .queue import LOSSES_ALONE, Queue
+from .rows import QUEUED, RUNNING, Row
+from .step import Step
+
+_CHUNK: Final = 32
+"""Grants at a time to one of several hosts that compete for a fast lane."""
+_MESSAGE_BYTES: Final = 2 * 1024 * 1024
+_UNKNOWN_BYTES: Final = 1024 * 1024
+
+
+def dispatch(queue: Queue, step: Step) -> None:
+    """Grant everything that can be granted now."""
+    contenders: list[tuple[float, int, str, SlotPool]] = []
+    for choice in queue.lanes.choices.values():
+        if (lane := choice.best()) is not None:
+            contenders += [
+                _contender(pool)
+                for pool in choice.pools
+                if pool.capacity and pool.held < pool.capacity + lane.margin(pool.capacity)
+            ]
+    heapify(contenders)
+    granted: dict[HostSession, dict[str, list[list[Any]]]] = {}
+    while contenders:
+        pool = heappop(contenders)[3]
+        if _grant(queue, step, pool, granted.setdefault(pool.host, {}), alone=not contenders):
+            heappush(contenders, _contender(pool))
+    for host, groups in granted.items():
+        _send(step, host, groups)
+
+
+def _contender(pool: SlotPool) -> tuple[float, int, str, SlotPool]:
+    return pool.held / pool.capacity, pool.host.owner, pool.name, pool
+
+
+def _grant(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, list[list[Any]]], *, alone: bool) -> int:
+    """Give a slot pool the next tasks of the best lane; how many rows left the lane."""
+    choice, lanes = pool.choice, queue.lanes
+    while choice is not None and (lane := choice.best()) is not None:
+        margin = lane.margin(pool.capacity)
+        room = pool.capacity + margin - pool.held
+        if room <= 0:
+            return 0
+        if not alone:
+            room = min(room, _CHUNK if margin else 1)
+        if not (room := lanes.room(lane, room)):
+            continue
+        rows = lane.window.take(room, choice.second())
+        lanes.taken(lane, len(rows))
+        tasks = groups.setdefault(lane.type, [])
+        given = 0
+        for row in rows:
+            options = row.options
+            if options and options.get("expires", step.wall) < step.wall:
+                queue.rows.pop(row.id, None)
+                queue.finish(step, row, "expire", {"cause": "expired", "message": "not started by its `expires`"})
+                continue
+            queue.grant(step, Lease(row, lane, pool, step.now))
+            if row.params is None:
+                step.unloaded.append(row.id)
+            tasks.append([row.id, row.fence, row.attempt, row.priority, row.sent_at, row.params, _extra(row, options)])
+            given += 1
+        pool.held += given
+        lane.counts[QUEUED] -= given
+        lane.counts[RUNNING] += given
+        lanes.hold(lane, given)
+        return len(rows)
+    return 0
+
+
+def _extra(row: Row, options: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What only some tasks have."""
+    if options is None and not row.failures and row.losses < LOSSES_ALONE:
+        return None
+    extra: dict[str, Any] = {}
+    if row.failures:
+        extra["failures"] = row.failures
+    if row.losses >= LOSSES_ALONE:
+        extra["alone"] = True
+    for key in ("tags", "timeout"):
+        if options and key in options:
+            extra[key] = options[key]
+    return extra
+
+
+def _send(step: Step, host: HostSession, groups: dict[str, list[list[Any]]]) -> None:
+    """TASKS for one host, split so that no frame grows too large."""
+    if host.peer is None:
+        return  # its leases stay; HELLO reconciles
+    message: list[Any] = []
+    size = 0
+    for type, tasks in groups.items():
+        start = 0
+        for index, task in enumerate(tasks):
+            size += _UNKNOWN_BYTES if task[5] is None else len(task[5])
+            if size > _MESSAGE_BYTES:
+                message.append([type, tasks[start : index + 1]])
+                step.say(host.peer, Tasks(message))
+                message, size, start = [], 0, index + 1
+        if start < len(tasks):
+            message.append([type, tasks[start:]])
+    if message:
+        step.say(host.peer, Tasks(message))

@@ -1,0 +1,104 @@
+"""What the host's core asks for, in the order in which it must be done. Plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...transport.messages import Message
+from .effects import Note
+from .verdicts import Brief
+
+Key = tuple[int, int]
+"""(id, fence): one grant of a task."""
+
+SlotTask = tuple[int, int, str, int, int, int, float, float | None, str | None, tuple[str, ...], bytes]
+"""(id, fence, type, attempt, failures, priority, sent_at, timeout in seconds or None, key, tags, params)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a fresh link to the supervisor; what the old one still delivers is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Close the link, if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send a message with its number in the session."""
+
+    number: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start the process (or threads) of a slot. `width`: how many tasks it runs at a time."""
+
+    slot: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Hand tasks to a slot, to be run in this order."""
+
+    slot: int
+    tasks: list[SlotTask]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelSlot:
+    """Ask one attempt to stop (`self.cancelled` becomes true)."""
+
+    slot: int
+    id: int
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Send SIGTERM to the slot's process group."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Send SIGKILL to the slot's process group."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSlot:
+    """Let the slot end by itself: it gets no more tasks."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """Tell the level actors what holds now."""
+
+    brief: Brief
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The host is done. `error` is None or why it cannot be a host of this pool."""
+
+    error: str | None = None
+
+
+HostEffect = (
+    Connect | Disconnect | Say | Spawn | Feed | CancelSlot | Terminate | Kill | CloseSlot | Guide | Leave | Note
+)
+
+
+def key_of(item: list[Any] | SlotTask) -> Key:
+    """The grant that a task or an item of RESULTS, PROGRESS or RELEASE belongs to."""
+    return item[0], item[1]

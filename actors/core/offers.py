@@ -1,0 +1,92 @@
+"""What a host offers: which types it takes and which of its slots each uses. Equal offers choose from the same lanes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...config.policy import parents
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The part of a HELLO that decides what a host may be given.
+
+    A worker of a type runs exactly that; one that looks at the task itself is offered as `type.*` and is also asked
+    about what lies below; `any` means a worker without type, which is asked about everything.
+
+    Attributes:
+        slots: Slot pools (name, count); the name "" is shared by all types without their own.
+        types: Types with a worker.
+        any: Whether there are workers without type.
+        serve: Subtrees it takes; empty: all.
+        refuse: Subtrees it does not take.
+        declined: Types that it declined too often in this session.
+    """
+
+    slots: tuple[tuple[str, int], ...] = (("", 0),)
+    types: frozenset[str] = frozenset()
+    any: bool = False
+    serve: frozenset[str] = frozenset()
+    refuse: frozenset[str] = frozenset()
+    declined: frozenset[str] = frozenset()
+
+    def serves(self, type: str) -> bool:
+        """Whether tasks of this type may be given to the host."""
+        path = parents(type)
+        if self.serve and self.serve.isdisjoint(path):
+            return False
+        if type in self.declined or not self.refuse.isdisjoint(path):
+            return False
+        return type in self.types or self.any or any(f"{p}.*" in self.types for p in path)
+
+    def slot_pool(self, type: str) -> str | None:
+        """The slots a type uses: those of the nearest node above it that has its own, else the shared ones, if any."""
+        names = {name for name, _ in self.slots}
+        return next((path for path in (*reversed(parents(type)), "") if path in names), None)
+
+    def without(self, type: str) -> Offer:
+        """The same, with a type declined for good."""
+        return replace(self, declined=self.declined | {type})
+
+
+def offer_of(hello: dict[str, Any]) -> Offer:
+    """The offer in a host's HELLO.
+
+    Raises:
+        ValueError: Something is of the wrong form; the message names it.
+    """
+    slots = hello.get("slots") or {"": 0}
+    if not isinstance(slots, dict) or not all(isinstance(k, str) and isinstance(v, int) for k, v in slots.items()):
+        message = "offer['slots'] must map slot pools to counts"
+        raise ValueError(message)
+    return Offer(
+        slots=tuple(sorted(slots.items())),
+        types=_texts(hello, "types"),
+        any=bool(hello.get("any")),
+        serve=_texts(hello, "serve"),
+        refuse=_texts(hello, "not"),
+    )
+
+
+def leases_of(hello: dict[str, Any], key: str) -> list[tuple[int, int]]:
+    """The (id, fence) that a HELLO names under `running` or `finished`.
+
+    Raises:
+        ValueError: It is not a list of pairs of numbers.
+    """
+    pairs = hello.get(key) or []
+    if not isinstance(pairs, list) or not all(
+        isinstance(pair, list | tuple) and [type(n) for n in pair] == [int, int] for pair in pairs
+    ):
+        message = f"offer[{key!r}] must be a list of [id, fence]"
+        raise ValueError(message)
+    return [(id, fence) for id, fence in pairs]
+
+
+def _texts(hello: dict[str, Any], key: str) -> frozenset[str]:
+    values = hello.get(key) or []
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        message = f"offer[{key!r}] must be a list of types"
+        raise ValueError(message)
+    return frozenset(values)

@@ -1,0 +1,30 @@
+"""What a supervisor goes on from: everything it must know of the store before its first turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The store's answer to being opened.
+
+    Attributes:
+        epoch: Grows with every opening (written before `open` returns).
+        meta: `last_id`, `last_finish`, `last_owner`, `last_session` (0 in a new store).
+        lanes: (lane, type, tenant, requirements).
+        tallies: (lane, state, count).
+        running: Rows under a lease, in the order of `rows.COLUMNS`.
+        hosts: The latest host sessions (owner, token, name, machine, joined_at, left_at, state), those of `running`
+            among them.
+        pauses: Paused types.
+    """
+
+    epoch: int
+    meta: dict[str, int] = field(default_factory=dict[str, int])
+    lanes: list[tuple[int, str, str, str]] = field(default_factory=list[tuple[int, str, str, str]])
+    tallies: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
+    running: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    hosts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    pauses: list[str] = field(default_factory=list[str])

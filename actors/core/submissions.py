@@ -1,0 +1,82 @@
+"""What a SUBMIT may contain, and how it is told from another: checks and checksum, before anything changes."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ...config.policy import TYPE_PATTERN
+from ...transport.messages import PARAMS_BYTES_MAX
+
+_OPTIONS: Final[dict[str, tuple[type, ...]]] = {
+    "delay": (int, float),
+    "at": (int, float),
+    "expires": (int, float),
+    "timeout": (int, float),
+    "max_attempts": (int,),
+    "tags": (list,),
+    "require_host": (bool,),
+}
+_PRIORITY_MAX: Final = 2**31
+_TAGS_MAX: Final = 32
+
+
+class Unfit(Exception):
+    """A submission is refused; nothing of it is stored. `code` as in REJECTED."""
+
+    def __init__(self, code: str, reason: str, path: str = "") -> None:
+        super().__init__(reason)
+        self.code, self.reason, self.path = code, reason, path
+
+
+def checked(groups: Sequence[Any]) -> tuple[int, int]:
+    """How many tasks the groups of a SUBMIT hold, and their checksum.
+
+    Raises:
+        Unfit: A type, priority, option or params that no task can have.
+    """
+    count = checksum = 0
+    for group in groups:
+        if not isinstance(group, list | tuple) or len(group) < 4:
+            raise Unfit("invalid", "a group is [type, priority, options, params]")
+        type, priority, options, batch = group[:4]
+        if not isinstance(type, str) or TYPE_PATTERN.match(type) is None:
+            reason = f"type {type!r} is not a dotted path of one to three parts of letters, digits, _ and -"
+            raise Unfit("invalid", reason, "type")
+        if (
+            not isinstance(priority, int)
+            or isinstance(priority, bool)
+            or not -_PRIORITY_MAX <= priority < _PRIORITY_MAX
+        ):
+            raise Unfit("invalid", f"priority {priority!r} is not a whole number of 32 bits", "priority")
+        if options is not None:
+            _check_options(options)
+        if not isinstance(batch, list | tuple):
+            raise Unfit("invalid", "params of a group must be a list", "params")
+        try:
+            checksum = zlib.crc32(b"".join(batch), zlib.crc32(f"{type} {priority} {options}".encode(), checksum))
+            longest = max(map(len, batch), default=0)
+        except TypeError:
+            raise Unfit("invalid", "params must be bytes", "params") from None
+        if longest > PARAMS_BYTES_MAX:
+            raise Unfit("too_large", f"params of {longest} bytes; at most {PARAMS_BYTES_MAX}", "params")
+        count += len(batch)
+    return count, checksum
+
+
+def _check_options(options: Any) -> None:
+    if not isinstance(options, dict):
+        raise Unfit("invalid", "options must be a mapping", "options")
+    for key, value in options.items():
+        allowed = _OPTIONS.get(key)
+        if allowed is None:
+            raise Unfit("invalid", f"unknown option {key!r}", str(key))
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            raise Unfit("invalid", f"option {key} cannot be {value!r}", key)
+    for key in ("delay", "timeout", "max_attempts"):
+        if options.get(key, 1) < 0 or (key != "delay" and options.get(key, 1) == 0):
+            raise Unfit("invalid", f"option {key} must be positive", key)
+    tags = options.get("tags", [])
+    if len(tags) > _TAGS_MAX or not all(isinstance(tag, str) and 0 < len(tag) <= 128 for tag in tags):
+        raise Unfit("invalid", f"tags must be at most {_TAGS_MAX} texts of 1 to 128 characters", "tags")

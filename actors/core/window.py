@@ -1,0 +1,125 @@
+"""The part of a lane that is in memory: an exact prefix of its order, (priority, place).
+
+What lies behind the `horizon` is only in the store. A row before the horizon belongs in memory, so a prefix stays
+exact whatever comes and goes; a row taken out of the middle (cancelled) is left in place and skipped when it is
+reached.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from typing import Final
+
+from .rows import QUEUED, Row
+
+Key = tuple[int, int]
+"""(-priority, place): smaller is earlier."""
+
+
+def key_of(row: Row) -> Key:
+    """Where a row stands in its lane."""
+    return -row.priority, row.place
+
+
+class Window:
+    """Rows of one lane in order.
+
+    Attributes:
+        size: Live rows in memory.
+        horizon: Key of the last row of the prefix, or None when the whole lane is in memory.
+    """
+
+    __slots__ = ("_levels", "_order", "horizon", "size")
+
+    def __init__(self) -> None:
+        self._levels: dict[int, deque[Row]] = {}
+        self._order: list[int] = []  # the keys of `_levels`, ascending: -priority, best first
+        self.size = 0
+        self.horizon: Key | None = None
+
+    def head(self) -> Row | None:
+        """The first live row, or None."""
+        while self._order:
+            level = self._levels[self._order[0]]
+            while level:
+                if level[0].state == QUEUED:
+                    return level[0]
+                level.popleft()
+            del self._levels[self._order.pop(0)]
+        return None
+
+    def take(self, count: int, until: Key | None) -> list[Row]:
+        """Remove and return at most `count` first rows, none of them after the key `until`."""
+        taken: list[Row] = []
+        while len(taken) < count and (row := self.head()) is not None:
+            negative = self._order[0]
+            level = self._levels[negative]
+            if until is None or negative < until[0]:
+                last = None
+            elif negative == until[0]:
+                last = until[1]
+            else:
+                break
+            while level and len(taken) < count:
+                row = level[0]
+                if last is not None and row.place > last:
+                    self.size -= len(taken)
+                    return taken
+                level.popleft()
+                if row.state == QUEUED:
+                    taken.append(row)
+        self.size -= len(taken)
+        return taken
+
+    def add(self, row: Row) -> bool:
+        """Put a queued row in its place; False if that is behind the horizon."""
+        if self.horizon is not None and (-row.priority, row.place) > self.horizon:
+            return False
+        level = self._levels.get(-row.priority)
+        if level is None:
+            level = self._levels[-row.priority] = deque()
+            insort(self._order, -row.priority)
+        if not level or level[-1].place < row.place:
+            level.append(row)
+        elif level[0].place > row.place:
+            level.appendleft(row)
+        else:
+            level.insert(bisect_left(level, row.place, key=lambda r: r.place), row)
+        self.size += 1
+        return True
+
+    def forget(self) -> None:
+        """A row of this window changed its state elsewhere (cancelled, adopted): it is skipped when it is reached."""
+        self.size -= 1
+
+    def trim(self, keep: int) -> list[Row]:
+        """Drop rows from the end until `keep` (at least one) are left; the horizon moves to the last one kept."""
+        dropped: list[Row] = []
+        while self.size > max(keep, _KEPT_MIN):
+            level = self._levels[self._order[-1]]
+            while level and self.size > max(keep, _KEPT_MIN):
+                row = level.pop()
+                if row.state == QUEUED:
+                    dropped.append(row)
+                    self.size -= 1
+            if not level:
+                del self._levels[self._order.pop()]
+        if dropped:
+            self.horizon = self._last_key()
+        return dropped
+
+    def _last_key(self) -> Key:
+        for negative in reversed(self._order):
+            for row in reversed(self._levels[negative]):
+                if row.state == QUEUED:
+                    return negative, row.place
+        message = "a trimmed window keeps at least one row"
+        raise AssertionError(message)
+
+    def rows(self) -> list[Row]:
+        """All live rows in order (for invariants and reports)."""
+        return [row for negative in self._order for row in self._levels[negative] if row.state == QUEUED]
+
+
+_KEPT_MIN: Final = 1

@@ -1,0 +1,95 @@
+"""What goes into a slot and what comes out of it, whatever its isolation. Data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+SlotTask = tuple[int, int, str, int, int, int, float, float | None, str | None, tuple[str, ...], bytes]
+"""(id, fence, type, attempt, failures, priority, sent_at, seconds until the deadline or None, key, tags, params)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSpec:
+    """What a slot runs.
+
+    Attributes:
+        code: CODEs as of the command line, see `workers.registry.load`.
+        classes: Type -> `module:Class`, from the configuration.
+        paths: Folders for `sys.path`, see `workers.registry.search_paths`.
+        isolation: `process`, `thread` or `inline`.
+        threads: How many tasks run at a time in one child (isolation `thread`).
+    """
+
+    code: tuple[str, ...] = ()
+    classes: dict[str, str] = field(default_factory=dict[str, str])
+    paths: tuple[str, ...] = ()
+    isolation: str = "process"
+    threads: int = 1
+
+
+@dataclass(slots=True)
+class SlotNews:
+    """What happened in a slot, in the order of these fields; an item of the mailbox's batches.
+
+    Attributes:
+        slot: The slot's number.
+        ready: Once: what it can run, `registry.Offer.plain()`.
+        progress: Items of PROGRESS: [id, fence, fraction, note], the latest of each task.
+        results: Items of RESULTS: [id, fence, outcome, body, duration, slot, detail].
+        returned: Items of RELEASE: [id, fence, Returned code, after, note, started].
+        lines: What tasks wrote to stdout and stderr: (id or 0, text), bounded per line and per task.
+        exited: Last: the process is gone. `signal` and `exit_code` (one is None), `cause` (`crash`, `start_failed`,
+            `protocol_error`), `running` ([id, fence] if exactly one task ran, else None), `started` ([[id, fence],
+            ...] of all that ran), `memory` (peak bytes), `message`.
+    """
+
+    slot: int
+    ready: dict[str, Any] | None = None
+    progress: list[Any] = field(default_factory=list[Any])
+    results: list[Any] = field(default_factory=list[Any])
+    returned: list[Any] = field(default_factory=list[Any])
+    lines: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
+    exited: dict[str, Any] | None = None
+
+
+class Slot(Protocol):
+    """One place where tasks run. All methods are called in the thread of the actor that owns it; none waits for a task.
+
+    Several tasks may be fed at a time: they run one after the other (isolation `thread`: `spec.threads` at a time).
+    Those that stand behind one that takes longer than 5 ms come back as `returned`, UNSTARTED.
+    """
+
+    number: int
+    spec: SlotSpec
+
+    @property
+    def pid(self) -> int:
+        """The process in which tasks run."""
+        ...
+
+    def start(self) -> None:
+        """Begin; `ready` follows, or `exited`."""
+        ...
+
+    def feed(self, tasks: list[SlotTask]) -> None:
+        """Hand over tasks, in order. Before `ready` they wait."""
+        ...
+
+    def cancel(self, id: int, fence: int) -> None:
+        """Ask one task to end: `self.cancelled` is True from now on, an `async def` is cancelled; one that waits is
+        reported as CANCELLED without having begun.
+        """
+        ...
+
+    def terminate(self) -> None:
+        """SIGTERM to the process group: the task's `finally` and `cleanup` still run, then the process ends."""
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL to the process group."""
+        ...
+
+    def close(self) -> None:
+        """Let it end; what it has not begun is not run."""
+        ...

@@ -1,0 +1,37 @@
+"""Where a database may lie: tells network file systems, on which locks and fsync cannot be trusted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+NETWORK: Final = frozenset(
+    {
+        "afs", "beegfs", "ceph", "cifs", "davfs", "fuse.cephfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs",
+        "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3", "smbfs",
+    }
+)  # fmt: skip
+MOUNTS: Final = Path("/proc/self/mountinfo")
+
+
+def network_file_system(folder: Path, mounts: Path = MOUNTS) -> str | None:
+    """The type of the network file system that `folder` lies on, or None if it lies on none (or nobody can tell).
+
+    Args:
+        folder: Where the database is to be.
+        mounts: The kernel's table of mounts; only Linux has one.
+    """
+    try:
+        device = folder.stat().st_dev
+        table = mounts.read_text("utf-8", "surrogateescape")
+    except OSError:
+        return None
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in table.splitlines():
+        before, _, after = line.partition(" - ")
+        if before.split()[2:3] == [wanted] and after.split(maxsplit=1)[:1]:
+            kind = after.split(maxsplit=1)[0]
+            if kind in NETWORK:
+                return kind
+    return None

@@ -1,0 +1,410 @@
+"""The default store: one SQLite file, one connection, one transaction a turn.
+
+Owns the file and the connection (`schema.sql` holds the tables, `statements.py` the SQL); decides nothing about tasks.
+The file is held exclusively for as long as it is open: that keeps a second supervisor out, needs no shared-memory file,
+and avoids the corruption that SQLite up to 3.51.2 can cause when several connections write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Generator, Iterable, Sequence
+from importlib import resources
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Final
+
+from ..core.effects import Agenda, Fetch, Need, Persist, Refill, Replay, Resume
+from ..core.rows import COLUMNS, COMPLETED, QUEUED
+from . import statements
+from .blobs import pack, unpack
+from .contract import Opening, StoreBroken, StoreDisagrees, StoreLocked
+from .file_system import network_file_system
+from .views import end_row, full_view, list_item
+
+APPLICATION_ID: Final = 0x574B4853
+"""Stands in the file's header and tells that the database is ours ("WKHS")."""
+
+SCHEMA_VERSION: Final = 1
+
+CHECKED_BYTES_MAX: Final = 256 * 1024 * 1024
+"""After an unclean stop a file up to this size is checked before it is used: that takes well under a second."""
+
+HOSTS_MAX: Final = 1000
+"""How many of the latest host sessions an opening brings back."""
+
+SCANNED_ROWS_MAX: Final = 5000
+"""Rows that one call of `tasks` looks at: a few milliseconds, whatever the filters."""
+
+_PRAGMAS: Final = (
+    "locking_mode = exclusive",  # before the first access: then there is never a shared-memory file
+    "trusted_schema = off",
+    "cell_size_check = on",
+    "mmap_size = 0",
+    "temp_store = memory",
+    "cache_size = -16384",  # KiB
+    "fullfsync = on",  # macOS alone: there a plain fsync leaves data in the drive's cache
+    "checkpoint_fullfsync = on",
+)
+_WRITE_PRAGMAS: Final = (
+    "journal_mode = wal",
+    "wal_autocheckpoint = 10000",  # pages: a checkpoint costs two more fsyncs, so it is rare beside group commits
+    "journal_size_limit = 67108864",
+)
+_SYNCHRONOUS: Final = {"full": "full", "relaxed": "normal"}
+_CURES: Final = {
+    sqlite3.SQLITE_CANTOPEN: "it must be a file that can be read and written, in a folder that can be written",
+    sqlite3.SQLITE_READONLY: "the file and its folder must be writable",
+    sqlite3.SQLITE_PERM: "the file and its folder must be writable",
+    sqlite3.SQLITE_FULL: "free some space on its disk, then start again; nothing that was acknowledged is lost",
+    sqlite3.SQLITE_IOERR: "see the system's log for what ails its disk, then start again",
+}
+_OPTIONS, _FINISH_DETAIL, _ATTEMPT_DETAIL = COLUMNS.index("options"), 6, 8
+
+# Nearly every task is sent to run at once, and nearly every one completes at its first attempt. Binding a value costs
+# SQLite's Python module as much as the rest of the row (None and bool most of all), so these have statements of their
+# own that bind only what differs.
+_FRESH_VARIES: Final = ("id", "lane", "priority", "place", "session", "sent_at", "params")
+_FRESH_VALUES: Final = {"state": QUEUED, "relative": False, "due": None, "started_at": None, "options": None}
+_FRESH_SAME: Final = tuple(name for name in COLUMNS if name not in _FRESH_VARIES)
+_fresh_varies: Final = itemgetter(*(COLUMNS.index(name) for name in _FRESH_VARIES))
+_fresh_same: Final = itemgetter(*(COLUMNS.index(name) for name in _FRESH_SAME))
+_FRESH: Final = tuple(_FRESH_VALUES.get(name, 0) for name in _FRESH_SAME)
+_plain_varies: Final = itemgetter(1, 2, 3, 4, 5, 9, 10)  # finish, ended_at, started_at, slot, body, id, fence
+_plain_same: Final = itemgetter(0, 6, 7, 8)  # state, detail, failures, crashes
+_PLAIN: Final = (COMPLETED, None, 0, 0)
+
+
+class SqliteStore:
+    """A pool's database in one file.
+
+    Args:
+        path: The file; made if it is not there. Its folder must exist, on a local disk.
+        durability: `full`: a commit is on the disk when it returns. `relaxed`: a power cut may undo the last commits.
+    """
+
+    durable = True
+
+    def __init__(self, path: str | os.PathLike[str], *, durability: str = "full") -> None:
+        self.path = Path(path).absolute()
+        self._synchronous = _SYNCHRONOUS[durability]
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> Opening:
+        """Open, check, and start a new epoch. See `Store.open`."""
+        self._make_file()
+        try:
+            with self._explained():
+                self._connection = sqlite3.connect(self.path, isolation_level=None, timeout=0)
+                self._prepare()
+                return self._opening()
+        except BaseException:
+            self._abandon()
+            raise
+
+    def begin(self) -> None:
+        """Open the turn's transaction."""
+        with self._explained():
+            self._database.execute("begin immediate")
+
+    def apply(self, persist: Persist) -> None:
+        """Write one step's changes. See `Store.apply`."""
+        with self._explained():
+            self._insert(persist)
+            self._update(persist)
+            self._keep(persist)
+
+    def read(self, need: Need) -> list[Any]:
+        """Rows for a need. See `Store.read` and each need."""
+        with self._explained():
+            return self._read(need)
+
+    def params(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """The params of tasks; ids that are not there are left out."""
+        with self._explained():
+            execute = self._database.execute
+            return {id: params for id in ids for (params,) in execute(statements.PARAMS_OF, (id,))}
+
+    def commit(self) -> None:
+        """Make the turn durable."""
+        with self._explained():
+            self._database.execute("commit")
+
+    def rollback(self) -> None:
+        """Undo the turn. SQLite may have done so already (a full disk), hence the question."""
+        with self._explained():
+            if self._database.in_transaction:
+                self._database.execute("rollback")
+
+    def show(self, id: int) -> dict[str, Any] | None:
+        """One task in full. See `Store.show`."""
+        with self._explained():
+            task = self._task(id)
+            if task is None:
+                return None
+            attempts = self._database.execute(statements.ATTEMPTS_OF, (id,)).fetchall()
+            return full_view(task, [(*columns, unpack(detail)) for *columns, detail in attempts])
+
+    def tasks(
+        self, *, state: int | None, type: str | None, tag: str | None, limit: int, before: int | None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Newest first, a bounded scan. See `Store.tasks`."""
+        with self._explained():
+            ids, following = self._scan(state, type, tag, limit, before)
+            return [list_item(task) for id in ids if (task := self._task(id)) is not None], following
+
+    def close(self) -> None:
+        """Checkpoint and close (no error if it is not open)."""
+        if self._connection is None:
+            return
+        try:
+            self.rollback()
+            with self._explained():
+                self._database.execute(statements.PUT_META, ("clean", 1))
+        finally:
+            self._abandon()
+
+    # --- opening
+
+    def _make_file(self) -> None:
+        """Make the file if it is missing, readable by its owner alone: params and results may be private."""
+        kind = network_file_system(self.path.parent)
+        if kind is not None:
+            message = (
+                f"{self.path}: lies on a network file system ({kind}), where locks and fsync cannot be trusted; "
+                "put the database on a local disk"
+            )
+            raise StoreBroken(message)
+        try:
+            # A file that exists is left to SQLite alone: opening and closing it here would drop the locks that another
+            # connection of this process may hold.
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            pass
+        except OSError as error:
+            message = f"{self.path}: cannot be created ({error.strerror}); its folder must exist and be writable"
+            raise StoreBroken(message) from error
+
+    def _prepare(self) -> None:
+        """Take the lock, see that the database is ours, and make the tables of a new one."""
+        for pragma in _PRAGMAS:
+            self._database.execute(f"pragma {pragma}")
+        application, version = self._pragma("application_id"), self._pragma("user_version")
+        empty = not self._database.execute("select 1 from sqlite_master limit 1").fetchall()
+        if application != APPLICATION_ID and not (empty and application == version == 0):
+            message = f"{self.path}: is a database of another program; name another file"
+            raise StoreBroken(message)
+        if version > SCHEMA_VERSION:
+            message = (
+                f"{self.path}: was written by a newer WorkerHost (schema {version}, this one knows {SCHEMA_VERSION}); "
+                "start that one, or name another file"
+            )
+            raise StoreBroken(message)
+        for pragma in (*_WRITE_PRAGMAS, f"synchronous = {self._synchronous}"):
+            self._database.execute(f"pragma {pragma}")
+        if empty:
+            schema = resources.files(__package__ or "").joinpath("schema.sql").read_text("utf-8")
+            header = f"pragma application_id = {APPLICATION_ID}; pragma user_version = {SCHEMA_VERSION}"
+            self._database.executescript(f"begin immediate; {schema}; {header}; commit;")
+
+    def _opening(self) -> Opening:
+        execute = self._database.execute
+        execute("begin immediate")
+        meta: dict[str, int] = {"epoch": 0, "clean": 1, "last_id": 0, "last_finish": 0}
+        meta.update(execute(statements.META).fetchall())
+        if not meta.pop("clean"):
+            self._check()
+        epoch = meta.pop("epoch") + 1
+        (meta["last_owner"],) = execute(statements.LAST_OWNER).fetchone()
+        (meta["last_session"],) = execute(statements.LAST_SESSION).fetchone()
+        opening = Opening(
+            epoch=epoch,
+            meta=meta,
+            lanes=execute(statements.LANES).fetchall(),
+            tallies=execute(statements.TALLIES).fetchall(),
+            running=_rows(execute(statements.RUNNING_ROWS)),
+            hosts=execute(statements.HOSTS, (HOSTS_MAX,)).fetchall(),
+            pauses=[type for (type,) in execute(statements.PAUSES)],
+        )
+        self._database.executemany(statements.PUT_META, [("epoch", epoch), ("clean", 0)])
+        execute("commit")
+        return opening
+
+    def _check(self) -> None:
+        """Look for damage after an unclean stop, where that is quick."""
+        if self._pragma("page_count") * self._pragma("page_size") <= CHECKED_BYTES_MAX:
+            (found,) = self._database.execute("pragma quick_check(1)").fetchone()
+            if found != "ok":
+                raise StoreBroken(self._damaged(" ".join(found.split())))
+
+    def _pragma(self, name: str) -> int:
+        return self._database.execute(f"pragma {name}").fetchone()[0]
+
+    # --- writing
+
+    def _insert(self, persist: Persist) -> None:
+        self._many(statements.INSERT_LANE, persist.lanes)
+        self._many(statements.PUT_SESSION, persist.sessions)
+        self._many(statements.PUT_HOST, persist.hosts)
+        if _all(persist.tasks, _fresh_same, _FRESH):
+            self._many(statements.INSERT_FRESH_TASK, list(map(_fresh_varies, persist.tasks)))
+        else:
+            self._many(statements.INSERT_TASK, _packed(persist.tasks, _OPTIONS))
+        self._many(statements.INSERT_TAG, persist.tags)
+
+    def _update(self, persist: Persist) -> None:
+        self._exactly("claims", statements.CLAIM, persist.claims)
+        self._exactly("returns", statements.RETURN, persist.returns)
+        if _all(persist.finishes, _plain_same, _PLAIN):
+            self._exactly("finishes", statements.COMPLETE, list(map(_plain_varies, persist.finishes)))
+        else:
+            self._exactly("finishes", statements.FINISH, _packed(persist.finishes, _FINISH_DETAIL))
+        self._many(statements.KEEP_LAST_ATTEMPT, persist.retries)
+        self._exactly("retries", statements.RETRY, persist.retries)
+
+    def _keep(self, persist: Persist) -> None:
+        self._many(statements.PUT_ATTEMPT, _packed(persist.attempts, _ATTEMPT_DETAIL))
+        self._many(statements.INSERT_SUBMISSION, persist.submissions)
+        self._many(statements.FORGET_SUBMISSIONS, persist.forgotten)
+        self._many(statements.SHIFT, [(seconds,) for seconds in persist.shifts])
+        self._many(statements.PUT_TALLY, persist.tallies)
+        for type, paused in persist.pauses:
+            self._many(statements.PAUSE if paused else statements.RESUME, [(type,)])
+        self._many(statements.PUT_META, list(persist.meta.items()))
+
+    def _many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        return self._database.executemany(statement, rows).rowcount if rows else 0
+
+    def _exactly(self, what: str, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Change one row for each of `rows`."""
+        missed = len(rows) - self._many(statement, rows)
+        if missed:
+            message = f"{self.path}: {missed} of {len(rows)} {what} met another fence or state"
+            raise StoreDisagrees(message)
+
+    # --- reading
+
+    def _read(self, need: Need) -> list[Any]:
+        execute = self._database.execute
+        if isinstance(need, Refill):
+            return self._refill(need)
+        if isinstance(need, Agenda):
+            due, id = need.after or (float("-inf"), 0)
+            return _rows(execute(statements.AGENDA, (need.relative, due, id, need.count)))
+        if isinstance(need, Fetch):
+            return [row for id in need.ids for row in _rows(execute(statements.ROW_OF, (id,)))]
+        if isinstance(need, Resume):
+            known = execute(statements.SESSION_OF, (need.token,)).fetchall()
+            return [(session, execute(statements.SUBMISSIONS_OF, (session,)).fetchall()) for (session,) in known]
+        if isinstance(need, Replay):
+            return _ends(execute(statements.ENDS_AFTER, (need.session, need.after, need.count)))
+        ends = [end for id in need.ids for end in _ends(execute(statements.END_OF, (id,)))]
+        return sorted(ends, key=lambda end: end[1])
+
+    def _refill(self, need: Refill) -> list[tuple[Any, ...]]:
+        execute = self._database.execute
+        if need.after is None:
+            return _rows(execute(statements.READY_FIRST, (need.lane, need.count)))
+        priority, place = need.after
+        rows = _rows(execute(statements.READY_SAME, (need.lane, priority, place, need.count)))
+        if len(rows) < need.count:
+            rows += _rows(execute(statements.READY_LOWER, (need.lane, priority, need.count - len(rows))))
+        return rows
+
+    def _task(self, id: int) -> dict[str, Any] | None:
+        """All columns of a task by name, blobs unpacked, with the names of its type and host."""
+        cursor = self._database.execute(statements.FULL, (id,))
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        task = dict(zip((name for name, *_ in cursor.description), row, strict=True))
+        return task | {name: unpack(task[name]) for name in ("options", "detail")}
+
+    def _scan(
+        self, state: int | None, type: str | None, tag: str | None, limit: int, before: int | None
+    ) -> tuple[list[int], int | None]:
+        """The ids of `tasks`, and the id to go on before."""
+        execute = self._database.execute
+        lanes = {lane for (lane,) in execute(statements.LANES_OF, (type,))}
+        span = (2**63 - 1 if before is None else before, SCANNED_ROWS_MAX)
+        if tag is not None:
+            cursor = execute(statements.SCAN_TAG, (tag, *span))
+        else:
+            cursor = execute(statements.SCAN_STATE.get(-1 if state is None else state, statements.SCAN), span)
+        found: list[int] = []
+        scanned, last = 0, None
+        for scanned, (id, state_there, lane) in enumerate(cursor, 1):  # noqa: B007 - the count is read after the loop
+            if len(found) == limit:
+                return found, last
+            if (state is None or state == state_there) and (type is None or lane in lanes):
+                found.append(id)
+            last = id
+        return found, last if scanned == SCANNED_ROWS_MAX else None
+
+    # --- the connection
+
+    @property
+    def _database(self) -> sqlite3.Connection:
+        if self._connection is None:
+            message = "the store is not open"
+            raise RuntimeError(message)
+        return self._connection
+
+    def _abandon(self) -> None:
+        """Close the connection, whatever state it is in; SQLite undoes an open transaction and checkpoints."""
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    @contextlib.contextmanager
+    def _explained(self) -> Generator[None]:
+        """Say what SQLite's errors mean to the people who run the pool. Misuse by our own code stays as it is."""
+        try:
+            yield
+        except sqlite3.ProgrammingError:
+            raise
+        except sqlite3.IntegrityError as error:
+            message = f"{self.path}: a row is there already, or incomplete ({error})"
+            raise StoreDisagrees(message) from error
+        except sqlite3.DatabaseError as error:
+            code = error.sqlite_errorcode & 0xFF
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                message = f"{self.path}: another supervisor has this database open; stop it, or name another file"
+                raise StoreLocked(message) from error
+            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise StoreBroken(self._damaged(str(error))) from error
+            message = f"{self.path}: {error}; {_CURES.get(code, 'start again, and report it if it returns')}"
+            raise StoreBroken(message) from error
+
+    def _damaged(self, found: str) -> str:
+        return (
+            f"{self.path}: is damaged, or no database ({found}); keep a copy of it and of {self.path.name}-wal, then "
+            f"salvage what can be read with `sqlite3 {self.path.name} .recover`, or move both away to start empty"
+        )
+
+
+def _all(rows: list[tuple[Any, ...]], part: Callable[[tuple[Any, ...]], Any], value: tuple[Any, ...]) -> bool:
+    """Whether that part of every row has that value (a loop in C: it runs over every task)."""
+    return list(map(part, rows)).count(value) == len(rows)
+
+
+def _packed(rows: list[tuple[Any, ...]], column: int) -> list[tuple[Any, ...]]:
+    """The rows with the dict in `column` as a blob. Most have none: those stay the tuples they are."""
+    return [row if row[column] is None else (*row[:column], pack(row[column]), *row[column + 1 :]) for row in rows]
+
+
+def _rows(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Rows as `COLUMNS` has them, options unpacked."""
+    return [
+        row if row[_OPTIONS] is None else (*row[:_OPTIONS], unpack(row[_OPTIONS]), *row[_OPTIONS + 1 :]) for row in rows
+    ]
+
+
+def _ends(rows: Iterable[tuple[Any, ...]]) -> list[Any]:
+    return [
+        end_row(id, finish, state, body, unpack(detail), attempt, host)
+        for id, finish, state, body, detail, attempt, host in rows
+    ]

@@ -1,0 +1,97 @@
+"""The SQL of the SQLite store. States stand as numbers, because partial indexes serve literals only:
+1 scheduled, 2 queued, 3 running, 4 and above final, 5 and above ended badly.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...transport.messages import STATES
+from ..core.rows import CANCELLED, COLUMNS, FAILED, QUARANTINED, RUNNING
+from .blobs import LARGE_PARAMS_BYTES
+
+# --- writes, in the order of the fields of `Persist`
+
+INSERT_LANE: Final = "insert into lane values (?, ?, ?, ?)"
+PUT_SESSION: Final = "insert or replace into session values (?, ?, ?, ?)"
+PUT_HOST: Final = "insert or replace into host values (?, ?, ?, ?, ?, ?, ?)"
+INSERT_TASK: Final = f"insert into task({', '.join(COLUMNS)}) values ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - constants only
+INSERT_FRESH_TASK: Final = """insert into task(id, lane, priority, place, session, sent_at, params,
+    state, fence, attempt, failures, crashes, losses, releases, relative, owner)
+    values (?, ?, ?, ?, ?, ?, ?, 2, 0, 0, 0, 0, 0, 0, 0, 0)"""
+INSERT_TAG: Final = "insert into tag values (?, ?)"
+CLAIM: Final = """update task set state = 3, fence = ?1, attempt = ?2, owner = ?3, started_at = ?4
+    where id = ?5 and (state = 2 or state = 3 and fence = ?1)"""
+RETURN: Final = """update task set state = ?, place = ?, due = ?, relative = ?, failures = ?, crashes = ?, losses = ?,
+    releases = ? where id = ? and fence = ? and state < 4"""
+FINISH: Final = """update task set state = ?, finish = ?, ended_at = ?, started_at = ?, slot = ?,
+    result = nullif(?, x''), detail = ?, failures = ?, crashes = ? where id = ? and fence = ? and state < 4"""
+COMPLETE: Final = """update task set state = 4, finish = ?, ended_at = ?, started_at = ?, slot = ?,
+    result = nullif(?, x''), detail = null, failures = 0, crashes = 0 where id = ? and fence = ? and state < 4"""
+KEEP_LAST_ATTEMPT: Final = f"""insert or replace into attempt
+    select id, attempt, fence, owner, slot, started_at, ended_at,
+        case state {" ".join(f"when {code} then '{state}'" for code, state in enumerate(STATES))} end, detail
+    from task where id = ? and state >= 4 and started_at is not null"""  # noqa: S608 - constants only
+RETRY: Final = """update task set state = 2, failures = 0, crashes = 0, losses = 0, releases = 0, started_at = null,
+    finish = null, ended_at = null, slot = null, result = null, detail = null where id = ? and state >= 4"""
+PUT_ATTEMPT: Final = "insert or replace into attempt values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_SUBMISSION: Final = "insert into submission values (?, ?, ?, ?, ?)"
+FORGET_SUBMISSIONS: Final = "delete from submission where session = ? and submission < ?"
+SHIFT: Final = "update task set due = due + ? where state = 1 and relative = 1"
+PUT_TALLY: Final = "insert or replace into tally values (?, ?, ?)"
+PAUSE: Final = "insert or ignore into pause values (?)"
+RESUME: Final = "delete from pause where type = ?"
+PUT_META: Final = "insert or replace into meta values (?, ?)"
+
+# --- what a supervisor goes on from
+
+META: Final = "select key, value from meta"
+LAST_OWNER: Final = "select coalesce(max(owner), 0) from host"
+LAST_SESSION: Final = "select coalesce(max(session), 0) from session"
+LANES: Final = "select lane, type, tenant, requirements from lane order by lane"
+TALLIES: Final = "select lane, state, count from tally where count <> 0 order by lane, state"
+HOSTS: Final = """select owner, token, name, machine, joined_at, left_at, state from host
+    where owner in (select owner from host order by owner desc limit ?)
+    or owner in (select owner from task where state = 3) order by owner"""
+PAUSES: Final = "select type from pause order by type"
+
+# --- needs
+
+_ROW: Final = ", ".join(
+    f"case when length(params) > {LARGE_PARAMS_BYTES} then null else params end" if name == "params" else name
+    for name in COLUMNS
+)
+_READY: Final = f"select {_ROW} from task where state = 2 and lane = ?"  # noqa: S608 - constants only
+READY_FIRST: Final = f"{_READY} order by priority desc, place limit ?"
+READY_SAME: Final = f"{_READY} and priority = ? and place > ? order by place limit ?"
+READY_LOWER: Final = f"{_READY} and priority < ? order by priority desc, place limit ?"
+AGENDA: Final = f"""select {_ROW} from task where state = 1 and relative = ? and (due, id) > (?, ?)
+    order by due, id limit ?"""  # noqa: S608 - constants only
+RUNNING_ROWS: Final = f"select {_ROW} from task where state = 3 order by id"  # noqa: S608 - constants only
+ROW_OF: Final = f"select {_ROW} from task where id = ?"  # noqa: S608 - constants only
+PARAMS_OF: Final = "select params from task where id = ?"
+SESSION_OF: Final = "select session from session where token = ?"
+SUBMISSIONS_OF: Final = """select submission, first, count, checksum from submission where session = ?
+    order by submission"""
+_END: Final = """select id, finish, task.state, result, detail, attempt, name
+    from task left join host using (owner) where"""
+ENDS_AFTER: Final = f"{_END} session = ? and finish > ? order by finish limit ?"
+END_OF: Final = f"{_END} id = ? and finish is not null"
+
+# --- for people
+
+FULL: Final = """select task.*, lane.type as type, host.name as host from task
+    join lane using (lane) left join host using (owner) where task.id = ?"""
+ATTEMPTS_OF: Final = """select attempt, fence, name, slot, started_at, ended_at, outcome, detail
+    from attempt left join host using (owner) where id = ?"""
+LANES_OF: Final = "select lane from lane where type = ?"
+SCAN: Final = "select id, state, lane from task where id < ? order by id desc limit ?"
+SCAN_TAG: Final = """select tag.id, state, lane from tag cross join task using (id)
+    where tag = ? and tag.id < ? order by tag.id desc limit ?"""
+SCAN_STATE: Final = {
+    RUNNING: SCAN.replace("where", "indexed by running where state = 3 and"),
+    **{
+        state: SCAN.replace("where", f"indexed by ended where state = {state} and")
+        for state in (FAILED, CANCELLED, QUARANTINED)
+    },
+}

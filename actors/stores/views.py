@@ -1,0 +1,84 @@
+"""How a stored task is shown: to clients as an end, to people as a dict. Pure; the same for every store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...transport.messages import STATES
+from ..core.rows import COMPLETED, FINAL, RUNNING
+
+Detail = dict[str, Any] | None
+End = tuple[int, int, int, bytes, Detail]
+
+
+def end_row(
+    id: int, finish: int, state: int, body: bytes | None, detail: Detail, attempt: int, host: str | None
+) -> End:
+    """What `Replay` and `Ends` feed back: a completed task without detail stays without, it needs no explanation."""
+    if detail is not None or state != COMPLETED:
+        detail = {**(detail or {}), "attempts": attempt, "host": host or ""}
+    return id, finish, state, body or b"", detail
+
+
+def list_item(task: dict[str, Any]) -> dict[str, Any]:
+    """One line of `tasks`.
+
+    Args:
+        task: The columns of a task by name, detail decoded, and the names `type` and `host`.
+    """
+    names = ("id", "type", "priority", "attempt", "failures", "crashes", "sent_at", "started_at", "ended_at")
+    item = {name: task[name] for name in names}
+    return item | {
+        "state": str(STATES[int(task["state"])]),
+        "host": task["host"] or "",
+        "error": _error(task["detail"]),
+    }
+
+
+def full_view(task: dict[str, Any], attempts: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """All of one task, for `show`.
+
+    Args:
+        task: As for `list_item`, with all columns, options decoded.
+        attempts: Its rows of ended attempts: (attempt, fence, host name, slot, started_at, ended_at, outcome, detail).
+    """
+    names = ("losses", "releases", "due", "options", "params", "result", "detail")
+    ended = {row[:2]: row for row in attempts}
+    if task["state"] == RUNNING or (task["state"] in FINAL and task["started_at"] is not None):
+        # Its last attempt stands in the task itself. One that was taken for lost and reported after all stands in both.
+        last = (task["attempt"], task["fence"])
+        columns = (task[name] for name in ("host", "slot", "started_at", "ended_at"))
+        ended[last] = (*last, *columns, str(STATES[int(task["state"])]), task["detail"])
+    view = list_item(task) | {name: task[name] for name in names}
+    del view["error"]
+    return view | {"attempts": [_attempt(*ended[key]) for key in sorted(ended)]}
+
+
+def _attempt(
+    attempt: int,
+    _fence: int,
+    host: str | None,
+    slot: int | None,
+    started_at: float | None,
+    ended_at: float | None,
+    outcome: str,
+    detail: Detail,
+) -> dict[str, Any]:
+    return {
+        "attempt": attempt,
+        "host": host or "",
+        "slot": slot,
+        "started_at": started_at,
+        "ended_at": ended_at,
+        "outcome": outcome,
+        "detail": detail,
+    }
+
+
+def _error(detail: Detail) -> str | None:
+    """One text for why it ended as it did, from what its host or the core noted."""
+    if detail is None:
+        return None
+    text = str(detail.get("message") or detail.get("reason") or detail.get("cause") or "")
+    kind = str(detail.get("error_type") or "")
+    return ": ".join(part for part in (kind, text) if part) or None

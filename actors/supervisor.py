@@ -1,0 +1,337 @@
+"""The supervisor: one actor that is the queue's mailbox, its store's only user and its socket's only reader.
+
+It carries messages to the core and the core's effects to the store and the socket, and decides nothing. A turn is one
+transaction: what a batch changed is committed before anything is said. Actor, store and socket are one thing: an
+unexpected error in a turn ends all three, and the next start goes on from the store, the same path as after a kill.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import pykka
+import structlog
+
+from ..config.policy import PolicyTree
+from ..transport import clock
+from ..transport.codec import Malformed, decode, encode
+from ..transport.link import Closed, Received, ServerLink, listen
+from ..transport.mailbox import Batch, Mailbox
+from ..transport.messages import DEFAULT_ADDRESS, Message, Refused, Reply, Tasks
+from ..workers.errors import ConfigError
+from .core.effects import Agenda, Answer, Effect, Ends, Fetch, Need, Note, Params, Persist, Refill, Replay, Resume, Send
+from .core.pool import Pool, PoolSettings
+from .stores.contract import Store, StoreBroken, StoreLocked
+
+_NEEDS: Final = (Refill, Agenda, Fetch, Resume, Replay, Ends)
+_START_SECONDS_MAX: Final = 600.0
+_STOP_SECONDS_MAX: Final = 10.0
+_FLUSH_SECONDS: Final = 0.5
+_LISTED_MAX: Final = 1000
+
+log: Any = structlog.get_logger("supervisor")
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorSettings:
+    """What a supervisor is started with.
+
+    Attributes:
+        address: Where it listens; port 0 takes a free one.
+        database: The queue's file; None keeps the queue in memory.
+        durability: `full` or `relaxed` (see the store).
+        name, heartbeat, lost_after, max_size, policies, hosts, queue_depth_high: See `PoolSettings`.
+        on_failure: Called, in the actor's thread, with the error that ended it.
+    """
+
+    address: str = DEFAULT_ADDRESS
+    database: Path | None = None
+    durability: str = "full"
+    name: str = "workerhost"
+    heartbeat: float = 1.0
+    lost_after: float = 5.0
+    max_size: int = 1_000_000
+    policies: PolicyTree = field(default_factory=PolicyTree)
+    hosts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    queue_depth_high: int | None = None
+    on_failure: Callable[[BaseException], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """Asked once by `Supervisor.start`: the address, or the error that kept it from starting."""
+
+
+class SupervisorActor(pykka.ThreadingActor):
+    """Carries messages to the pool and its effects back out. Decides nothing."""
+
+    use_daemon_thread = True
+    _create_actor_inbox = staticmethod(Mailbox)
+
+    def __init__(self, settings: SupervisorSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.inbox: Mailbox = self.actor_inbox  # pyright: ignore[reportAttributeAccessIssue]  # made by the factory above
+        self.store: Store = _store(settings)
+        self.pool: Pool | None = None
+        self.link: ServerLink | None = None
+        self.failure: BaseException | None = None
+        self.garbage = 0
+        self.garbage_said = 0.0
+
+    # Life.
+
+    def on_start(self) -> None:
+        """Open the store, go on from it, then listen: nobody is answered before the queue is known."""
+        try:
+            opening = self.store.open()
+            now, wall = clock.now(), clock.wall()
+            self.pool = Pool(self._pool_settings(self.settings.address), opening, now, wall)
+            self._perform(self.pool, self.pool.start(now, wall), now, wall)
+            self.link = listen(self.settings.address, self.inbox)
+            self.pool.settings.about["address"] = self.link.address
+            log.info(
+                "supervisor_started",
+                address=self.link.address,
+                database=str(self.settings.database or "memory"),
+                epoch=opening.epoch,
+                unfinished=self.pool.queue.unfinished(),
+                running=len(opening.running),
+            )
+            self.inbox.wake_at(self.pool.next_time(clock.now()))
+        except BaseException as error:  # told to whoever starts us, by `_Ready`
+            self.failure = error
+            self._close()
+
+    def on_receive(self, message: Any) -> Any:
+        """A batch of news, or the question whether the start went well."""
+        if isinstance(message, _Ready):
+            return self.failure or (self.link.address if self.link else "")
+        if not isinstance(message, Batch) or self.pool is None or self.failure is not None:
+            return None
+        try:
+            self._turn(self.pool, self._news(message.items))
+        except BaseException as error:
+            self.failure = error
+            log.critical("supervisor_failed", error=repr(error), exc_info=error)
+            self._close()
+            if self.settings.on_failure is not None:
+                self.settings.on_failure(error)
+            self.stop()
+        return None
+
+    def on_stop(self) -> None:
+        """Everything said so far is on disk; hosts work on and look for the next supervisor."""
+        if self.failure is None and self.pool is not None and self.link is not None:
+            leaving = encode(Refused("leaving", "the supervisor leaves"), 0)
+            for address in self.pool.peers:
+                self.link.send(address, leaving)
+            log.info("supervisor_stopped", unfinished=self.pool.queue.unfinished())
+        self._close()
+
+    def _close(self) -> None:
+        if self.link is not None:
+            self.link.close(_FLUSH_SECONDS)
+            self.link = None
+        if self.pool is not None:
+            self.store.rollback()
+            self.store.close()
+        self.pool = None
+
+    def _pool_settings(self, address: str) -> PoolSettings:
+        settings = self.settings
+        return PoolSettings(
+            name=settings.name,
+            heartbeat=settings.heartbeat,
+            lost_after=settings.lost_after,
+            max_size=settings.max_size,
+            policies=settings.policies,
+            hosts=settings.hosts,
+            queue_depth_high=settings.queue_depth_high,
+            about={
+                "address": address,
+                "machine": socket.gethostname(),
+                "pid": os.getpid(),
+                "version": _version(),
+                "durable": self.store.durable,
+                "durability": settings.durability if self.store.durable else "none",
+                "database": str(settings.database) if settings.database else "memory",
+            },
+        )
+
+    # A turn.
+
+    def _news(self, items: Iterable[Any]) -> list[tuple[bytes, int, Message | None]]:
+        """Frames to messages. What is no message is dropped, counted and said at most once a second."""
+        news: list[tuple[bytes, int, Message | None]] = []
+        for item in items:
+            if isinstance(item, Received):
+                try:
+                    number, message = decode(item.body)
+                except Malformed as error:
+                    self._count_garbage(error)
+                else:
+                    news.append((item.peer, number, message))
+            elif isinstance(item, Closed):
+                news.append((item.peer, 0, None))
+        return news
+
+    def _count_garbage(self, error: Malformed) -> None:
+        self.garbage += 1
+        now = clock.now()
+        if now - self.garbage_said >= 1.0:
+            self.garbage_said = now
+            log.warning("frame_dropped", reason=str(error), dropped=self.garbage)
+
+    def _turn(self, pool: Pool, news: list[tuple[bytes, int, Message | None]]) -> None:
+        now, wall = clock.now(), clock.wall()
+        self._perform(pool, pool.handle(news, now, wall), now, wall)
+        self.inbox.wake_at(pool.next_time(clock.now()))
+
+    def _perform(self, pool: Pool, effects: list[Effect], now: float, wall: float) -> None:
+        """Do what the core asks for: write and read until no need is left, commit, and only then speak."""
+        needs: deque[Need] = deque()
+        speech: list[Send | Answer | Note] = []
+        unloaded: list[int] = []
+        store = self.store
+        writing = False
+        while True:
+            for effect in effects:
+                if isinstance(effect, Send | Answer | Note):
+                    speech.append(effect)
+                    continue
+                if not writing:
+                    store.begin()
+                    writing = True
+                if isinstance(effect, Persist):
+                    store.apply(effect)
+                elif isinstance(effect, Params):
+                    unloaded += effect.ids
+                else:
+                    needs.append(effect)
+            if not needs:
+                break
+            need = needs.popleft()
+            effects = pool.feed(need, store.read(need), now, wall)
+        if unloaded:
+            _load(speech, store.params(unloaded))
+        if writing:
+            store.commit()
+        self._speak(speech)
+
+    def _speak(self, speech: Iterable[Send | Answer | Note]) -> None:
+        link = self.link
+        for effect in speech:
+            if isinstance(effect, Note):
+                getattr(log, effect.level)(effect.event, **effect.fields)
+                continue
+            if link is None:
+                continue
+            if isinstance(effect, Send):
+                body = encode(effect.message, effect.number)
+            else:
+                body = encode(self._answer(effect), effect.number)
+            if not link.send(effect.peer, body):
+                # The peer is gone, or reads too slowly: it will see the gap and say HELLO again.
+                self.inbox.post(Closed(link, effect.peer))
+
+    def _answer(self, effect: Answer) -> Reply:
+        """A REPLY that needs the store: what it has, and what only memory knows."""
+        arguments = effect.arguments
+        if effect.what == "show":
+            id = arguments.get("id")
+            task = self.store.show(id) if isinstance(id, int) else None
+            if task is None:
+                return Reply(effect.request, False, {"code": "unknown", "reason": f"no task {id}"})
+            return Reply(effect.request, True, {"task": {**task, **effect.live.get(task["id"], {})}})
+        try:
+            tasks, before = self.store.tasks(
+                state=_optional(arguments, "state", int),
+                type=_optional(arguments, "type", str),
+                tag=_optional(arguments, "tag", str),
+                limit=max(1, min(_optional(arguments, "limit", int) or 100, _LISTED_MAX)),
+                before=_optional(arguments, "before", int),
+            )
+        except TypeError as error:
+            return Reply(effect.request, False, {"code": "invalid", "reason": str(error)})
+        listed = [{**task, **effect.live.get(task["id"], {})} for task in tasks]
+        return Reply(effect.request, True, {"tasks": listed, "next": before})
+
+
+class Supervisor:
+    """A running supervisor, held by whoever started it.
+
+    Attributes:
+        address: Where it listens, with the real port.
+    """
+
+    def __init__(self, ref: pykka.ActorRef[SupervisorActor], address: str) -> None:
+        self._ref = ref
+        self.address = address
+
+    @classmethod
+    def start(cls, settings: SupervisorSettings) -> Supervisor:
+        """Start a supervisor and wait until it serves.
+
+        Raises:
+            ConfigError: The database is locked, broken or cannot be written, or the address cannot be used.
+        """
+        ref = SupervisorActor.start(settings)
+        answer = ref.ask(_Ready(), timeout=_START_SECONDS_MAX)
+        if isinstance(answer, BaseException):
+            ref.stop(block=True, timeout=_STOP_SECONDS_MAX)
+            if isinstance(answer, StoreLocked | StoreBroken | OSError):
+                raise ConfigError(str(answer)) from answer
+            raise answer
+        return cls(ref, answer)
+
+    def stop(self) -> None:
+        """Commit, say goodbye and end; returns when it has."""
+        if self._ref.is_alive():
+            self._ref.stop(block=True, timeout=_STOP_SECONDS_MAX)
+
+    def is_alive(self) -> bool:
+        """Whether it still serves."""
+        return self._ref.is_alive()
+
+
+def _store(settings: SupervisorSettings) -> Store:
+    if settings.database is None:
+        from .stores.memory import MemoryStore
+
+        return MemoryStore()
+    from .stores.sqlite import SqliteStore
+
+    return SqliteStore(settings.database, durability=settings.durability)
+
+
+def _load(speech: Iterable[Send | Answer | Note], params: dict[int, bytes]) -> None:
+    """Put params that memory does not keep into the TASKS that carry None for them."""
+    for effect in speech:
+        if isinstance(effect, Send) and isinstance(effect.message, Tasks):
+            for _, tasks in effect.message.groups:
+                for task in tasks:
+                    if task[5] is None:
+                        task[5] = params[task[0]]
+
+
+def _optional(arguments: dict[str, Any], key: str, kind: type) -> Any:
+    value = arguments.get(key)
+    if value is not None and type(value) is not kind:
+        message = f"{key} must be of type {kind.__name__}"
+        raise TypeError(message)
+    return value
+
+
+def _version() -> str:
+    try:
+        return version("workerhost")
+    except PackageNotFoundError:  # run from a checkout that is on sys.path, not installed
+        return "unknown"

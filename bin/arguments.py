@@ -1,0 +1,112 @@
+"""What people write after a command: `key=value` parameters, durations, slots, ids. Text in, values out.
+
+Every mistake is a `UsageError` that names the argument and shows what would be right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from ..config.durations import seconds
+from .exits import UsageError
+
+
+def params(pairs: Sequence[str], document: str | None = None) -> Any:
+    """The params of a task.
+
+    Args:
+        pairs: `key=value` (a text), `key:=JSON` (typed) or `key=@file` (the file's text).
+        document: JSON for all params, or for those that `pairs` does not name.
+
+    Raises:
+        UsageError: A pair or the document cannot be read.
+        OSError: A file cannot be read.
+    """
+    base: Any = {} if document is None else _json(document, "--params")
+    if pairs and not isinstance(base, dict):
+        message = f"--params is no JSON object, so {pairs[0]!r} cannot be added to it; put all into --params"
+        raise UsageError(message)
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        key, value = _pair(pair)
+        if key in given:
+            message = f"{key} is given twice"
+            raise UsageError(message)
+        given[key] = value
+    return {**cast("dict[str, Any]", base), **given} if given else base
+
+
+def _pair(pair: str) -> tuple[str, Any]:
+    key, equals, value = pair.partition("=")
+    typed = key.endswith(":")
+    key = key.removesuffix(":")
+    if not equals or not key:
+        message = f"{pair!r} is no parameter; write key=value, key:=JSON or key=@file"
+        raise UsageError(message)
+    if typed:
+        return key, _json(value, f"{key}:=")
+    return key, _text(key, Path(value[1:])) if value.startswith("@") else value
+
+
+def _text(key: str, file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        message = f"{key}=@{file}: the file is not UTF-8 text; send its path instead and let the worker read it"
+        raise UsageError(message) from None
+
+
+def _json(text: str, where: str) -> Any:
+    def refused(constant: str) -> NoReturn:
+        message = f"{constant} is not JSON"
+        raise ValueError(message)
+
+    try:
+        return json.loads(text, parse_constant=refused)
+    except (ValueError, RecursionError) as error:
+        message = f"{where} {text[:80]!r} is not JSON ({error}); a text needs quotes: {where} '\"text\"'"
+        raise UsageError(message) from None
+
+
+def duration(text: str | None, option: str) -> float | None:
+    """Seconds, or None for None.
+
+    Raises:
+        UsageError: It is no duration.
+    """
+    if text is None:
+        return None
+    try:
+        return seconds(text)
+    except ValueError as error:
+        message = f"{option} {text!r} {error}"
+        raise UsageError(message) from None
+
+
+def slots(text: str) -> int | dict[str, int]:
+    """`4`, or `video=4,audio=2`.
+
+    Raises:
+        UsageError: It is neither. (How many are allowed is the configuration's business.)
+    """
+    try:
+        if "=" not in text:
+            return int(text)
+        found: dict[str, int] = {}
+        for part in text.split(","):
+            name, _, count = part.partition("=")
+            if name in found:
+                raise ValueError
+            found[name.strip()] = int(count)
+    except ValueError:
+        message = f"--slots {text!r} is not understood; write --slots 4 or --slots video=4,audio=2"
+        raise UsageError(message) from None
+    return found
+
+
+def names(text: str | None) -> list[str] | None:
+    """`video,audio` -> [`video`, `audio`]; None for None."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,63 @@
+"""What `--json` prints: times as ISO 8601 UTC, durations as seconds, one document per command.
+
+The pool's own replies hold instants as seconds since the epoch and results as packed bytes; here they become what a
+script reads. Fields are only ever added.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import sys
+from datetime import UTC, datetime
+from typing import Any, cast
+
+INSTANTS = frozenset({"sent_at", "due", "started_at", "ended_at", "since", "at", "joined_at", "expires"})
+"""Fields that hold seconds since the epoch."""
+
+
+def moment(instant: float) -> str:
+    """Seconds since the epoch -> `2026-01-31T12:00:00.250Z`."""
+    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def plain_data(value: Any) -> Any:
+    """The pool's reply in what JSON can hold: instants as text, and all that `value_data` does."""
+    if isinstance(value, dict):
+        return {
+            str(key): moment(item) if key in INSTANTS and isinstance(item, (int, float)) else plain_data(item)
+            for key, item in cast("dict[Any, Any]", value).items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [plain_data(item) for item in cast("list[Any]", value)]
+    return value_data(value)
+
+
+def value_data(value: Any) -> Any:
+    """A task's own value (params, result) in what JSON can hold. Its keys are the user's: none is taken for a time.
+
+    Datetimes become text, bytes {base64: text}, and floats that JSON has no word for text.
+    """
+    if isinstance(value, dict):
+        return {str(key): value_data(item) for key, item in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [value_data(item) for item in cast("list[Any]", value)]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, (bytes, bytearray)):
+        return {"base64": base64.b64encode(value).decode("ascii")}
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def line(value: Any) -> str:
+    """One line of JSON, in ASCII where stdout cannot show more."""
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps(value, ensure_ascii=not unicode, allow_nan=False)
+
+
+def show(value: Any) -> None:
+    """Print one document on stdout."""
+    print(line(value), flush=True)

@@ -1,0 +1,295 @@
+"""What a configuration may say: every key, its kind and its default. Reads no file (`loading` does).
+
+A section holds what was set; `model_fields_set` tells what that was. What the settings of the tree mean for a type is
+`policy`'s business: `Settings.policies` hands them over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
+
+from .kinds import (
+    Address,
+    Code,
+    Count,
+    CutOff,
+    Duration,
+    DurationOrNone,
+    FilePath,
+    HostName,
+    HostPattern,
+    Slots,
+    TypePath,
+    Types,
+    Upper,
+    type_path,
+)
+from .policy import Policy, PolicyTree, Retry
+
+_POLICY, _RETRY = Policy(), Retry()
+DEFAULT_DATABASE = "tasks.db"
+
+
+class Section(BaseModel):
+    """One mapping of the file. An unknown key is an error; a value is never bent into another type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PoolSettings(Section):
+    """`pool:` where the supervisor listens and how soon a silent peer counts as lost."""
+
+    bind: Address = Field(default="tcp://127.0.0.1:7470", description="Address the supervisor listens on.")
+    heartbeat: Duration = Field(default=1.0, description="Time between two signs of life, both ways.")
+    lost_after: Duration = Field(
+        default=5.0, description="Silence after which a peer is lost; at least twice the heartbeat."
+    )
+
+    @model_validator(mode="after")
+    def _patient(self) -> PoolSettings:
+        if self.lost_after < 2 * self.heartbeat:
+            raise _problem("lost_after", f"must be at least twice the heartbeat ({2 * self.heartbeat:g}s)")
+        return self
+
+
+class QueueSettings(Section):
+    """`queue:` the order of tasks, how many may wait, and where they are kept."""
+
+    type: Literal["priority", "fifo"] = Field(
+        default="priority", description="`priority`: larger first, then first come; `fifo`: first come."
+    )
+    max_size: Count = Field(
+        default=1_000_000, description="Unfinished tasks; a send beyond it is refused with QueueFull."
+    )
+    persistence: Literal["sqlite", "memory"] = Field(
+        default="sqlite", description="`memory` forgets everything when the supervisor ends."
+    )
+    database: FilePath | None = Field(
+        default=None, description="The queue's file; tasks.db beside this file if absent."
+    )
+    durability: Literal["full", "relaxed"] = Field(
+        default="full",
+        description="`full`: acknowledged means on disk; `relaxed`: a power cut may lose the last moments.",
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> QueueSettings:
+        if self.persistence == "memory" and self.database is not None:
+            raise _problem("database", "is of no use with `persistence: memory`; remove one of the two")
+        return self
+
+
+class HostEntry(Section):
+    """`hosts: NAME:` what a host of this name takes on, unless its own command line says otherwise."""
+
+    slots: Slots = Field(default_factory=dict, description="How many tasks at a time: 4, or {video: 4, audio: 2}.")
+    serve: Types = Field(default_factory=list, description="Only these types and what lies below them; all if empty.")
+    not_: Types = Field(default_factory=list, alias="not", description="None of these types, nor what lies below them.")
+
+
+class HostSettings(HostEntry):
+    """`host:` what a host started with this file is."""
+
+    join: Address | None = Field(
+        default=None, description="Address of the supervisor; that of `pool: bind:` if absent."
+    )
+    name: HostName | None = Field(default=None, description="The host's name; made from the machine's if absent.")
+    isolation: Literal["process", "thread", "inline"] | None = Field(
+        default=None,
+        description="How tasks run: each slot a process, threads of one process, or (embedded only) inline.",
+    )
+    drain_timeout: Duration = Field(
+        default=30.0, description="How long running tasks may go on after the first signal to end."
+    )
+
+
+class RetrySettings(Section):
+    """`retry:` how a failed attempt is tried again."""
+
+    max_attempts: Count = Field(default=_RETRY.max_attempts, description="Failures until a task is failed for good.")
+    backoff: Literal["exponential", "linear", "fixed"] = Field(default="exponential", description="How the wait grows.")
+    base: Duration = Field(default=_RETRY.base, description="The wait before the first retry.")
+    cap: Duration = Field(default=_RETRY.cap, description="The longest wait.")
+    jitter: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=_RETRY.jitter, description="By how much a wait varies: 0.1."
+    )
+
+
+class NodeDefaults(Section):
+    """`defaults:` what holds for every type that does not say otherwise."""
+
+    timeout: DurationOrNone = Field(
+        default=_POLICY.timeout, description="How long one attempt may run; null: for ever."
+    )
+    retry: RetrySettings = RetrySettings()
+    crash_limit: Count = Field(default=_POLICY.crash_limit, description="Crashes until a task is quarantined.")
+    cut_off: CutOff = Field(
+        default=_POLICY.cut_off,
+        description="How long a host goes on without its supervisor; `stop`: not beyond the lease.",
+    )
+    isolation: Literal["process", "thread"] | None = Field(default=None, description="The host's own if absent.")
+
+    def values(self) -> dict[str, Any]:
+        """What was set, in the names of `policy.Policy`."""
+        names = self.model_fields_set & set(Policy.__dataclass_fields__) | self.model_fields_set & {"max_concurrent"}
+        found = {name: getattr(self, name) for name in names}
+        if "retry" in found:
+            found["retry"] = self.retry.model_dump(exclude_unset=True)
+        return found
+
+
+class NodeSettings(NodeDefaults):
+    """A node of the tree: a type, and what is set for it and what lies below it."""
+
+    code: Code | None = Field(default=None, alias="class", description="The worker's class, my.module:Class.")
+    max_concurrent: Count | None = Field(
+        default=None, description="Tasks of this node and below it that run at a time."
+    )
+    platforms: dict[str, NodeSettings] = Field(default_factory=dict, description="Nodes below a media type.")
+    endpoints: dict[str, NodeSettings] = Field(default_factory=dict, description="Nodes below a platform.")
+
+
+class SeedWorker(NodeSettings):
+    """`worker:` one node, named by its `type`."""
+
+    type: TypePath | None = Field(default=None, description="The type that this configures.")
+
+
+class LoggingSettings(Section):
+    """`logging:` what is logged to stderr and in which form."""
+
+    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Upper] = "INFO"
+    format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="`auto`: console for a person at a terminal, JSON otherwise."
+    )
+
+
+class AlertSettings(Section):
+    """`monitoring: alerts:` when to warn."""
+
+    queue_depth_high: Count | None = Field(
+        default=None, description="Warns once when more unfinished tasks wait, and once after."
+    )
+
+
+class MonitoringSettings(Section):
+    """`monitoring:` what is measured and watched."""
+
+    enabled: bool = Field(default=True, description="false: no alert.")
+    http: str | None = Field(default=None, description="ADDRESS:PORT of the pages over HTTP; null: none.")
+    metrics: list[Literal["task_duration", "success_rate", "queue_depth"]] = Field(
+        default_factory=lambda: ["task_duration", "success_rate", "queue_depth"]
+    )
+    alerts: AlertSettings = AlertSettings()
+
+
+class Settings(Section):
+    """A whole configuration. Every key is optional."""
+
+    version: Literal[1] = 1
+    pool: PoolSettings = PoolSettings()
+    queue: QueueSettings = QueueSettings()
+    host: HostSettings = HostSettings()
+    hosts: dict[HostPattern, HostEntry] = Field(
+        default_factory=dict, description="By name or pattern; sent on joining."
+    )
+    defaults: NodeDefaults = NodeDefaults()
+    workers: dict[TypePath, NodeSettings] = Field(default_factory=dict, description="The tree, by type.")
+    worker: SeedWorker | None = Field(default=None, description="One node in short form: `type` and its settings.")
+    logging: LoggingSettings = LoggingSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
+
+    _source: Path | None = PrivateAttr(None)
+    _folder: Path = PrivateAttr(default_factory=Path)
+    _nodes: dict[str, dict[str, Any]] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _flatten(self) -> Settings:
+        for path, where, node in self._written():
+            known = self._nodes.setdefault(path, {})
+            for name, value in node.values().items():
+                if name in known and known[name] != value:
+                    raise _problem(f"{where}.{name}", f"is set a second time for {path} and differs; remove one")
+                known[name] = value
+        return self
+
+    def _written(self) -> Iterator[tuple[str, str, NodeSettings]]:
+        """(type, key in the file, node) of every node, in whatever form it is written."""
+        for path, node in self.workers.items():
+            yield from _below(path, f"workers.{path}", node)
+        if self.worker is not None:
+            if self.worker.type is None:
+                raise _problem("worker", "has no `type`; add one, or write `defaults:` to mean every type")
+            yield from _below(self.worker.type, "worker", self.worker)
+
+    @property
+    def source(self) -> Path | None:
+        """The file that was read, or None."""
+        return self._source
+
+    @property
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        """What is set on each node, by type, in the names of `policy.Policy`, plus `max_concurrent`."""
+        return self._nodes
+
+    def policies(self) -> PolicyTree:
+        """The tree of policies."""
+        return PolicyTree(self._nodes, self.defaults.values())
+
+    def classes(self) -> dict[str, str]:
+        """Type -> `module:Class`, for the types whose node says `class:`."""
+        return {path: values["code"] for path, values in self._nodes.items() if values.get("code")}
+
+    def host_entries(self) -> dict[str, dict[str, Any]]:
+        """`hosts:` as plain data, only what is set: {name or pattern: {slots, serve, not}}."""
+        return {name: entry.model_dump(exclude_unset=True, by_alias=True) for name, entry in self.hosts.items()}
+
+    def database(self, *, embedded: bool = False) -> Path | None:
+        """Where the queue is kept, or None for memory. An embedded pool keeps only what it is told to keep."""
+        if self.queue.persistence == "memory":
+            return None
+        if self.queue.database is None and embedded and "persistence" not in self.queue.model_fields_set:
+            return None
+        return self.queue.database or self._folder / DEFAULT_DATABASE
+
+    def queue_depth_high(self) -> int | None:
+        """Unfinished tasks above which to warn, or None."""
+        return self.monitoring.alerts.queue_depth_high if self.monitoring.enabled else None
+
+    def found_in(self, source: Path | None, folder: Path) -> Settings:
+        """These settings, which know the file they came from and the folder relative paths stand in."""
+        self._source, self._folder = source, folder
+        return self
+
+
+def _problem(key: str, text: str) -> PydanticCustomError:
+    """An error about a key below the section that finds it; `loading` joins the two."""
+    return PydanticCustomError("problem", "{text}", {"key": key, "text": text})
+
+
+_LEVELS = {"platforms": (1, "a media type such as video"), "endpoints": (2, "a platform such as video.youtube")}
+
+
+def _below(path: str, where: str, node: NodeSettings) -> Iterator[tuple[str, str, NodeSettings]]:
+    """The node itself and all that is nested in it."""
+    yield path, where, node
+    for level, (parts, whose) in _LEVELS.items():
+        for name, child in getattr(node, level).items():
+            here = f"{where}.{level}.{name}"
+            if path.count(".") + 1 != parts:
+                raise _problem(f"{where}.{level}", f"belongs under {whose}, not under {path}")
+            if "." in name:
+                raise _problem(here, f"is one part, not a path; write its node as {path}.{name}")
+            yield from _below(_part(path, name, here), here, child)
+
+
+def _part(path: str, name: str, where: str) -> str:
+    try:
+        return type_path(f"{path}.{name}")
+    except ValueError as error:
+        raise _problem(where, str(error)) from None

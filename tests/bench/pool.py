@@ -1,0 +1,120 @@
+"""A real pool to measure: one supervisor process and one host process, started by the command line as a user would."""
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from workerhost import Client, PoolUnreachable
+
+PATIENCE = 30.0
+"""Seconds a pool may take for anything before the measurement is given up."""
+
+POLL_SECONDS = 0.005
+
+NOTHING = "bench.nothing"
+CODE = Path(__file__).with_name("nothing.py")
+
+
+class Pool:
+    """A durable pool on a loopback port, running while the `with` block lasts; `client` is connected to it."""
+
+    def __init__(self, *, slots: int, isolation: str = "process") -> None:
+        self._host_arguments = ["--slots", str(slots), "--isolation", isolation]
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="workerhost-bench-")
+        self._log = Path(self._folder.name, "log").open("w+b")
+        self.address = f"tcp://127.0.0.1:{free_port()}"
+        try:
+            self._start("supervisor", "--bind", self.address, "--database", "queue.db")
+            self.client = Client(self.address, timeout=PATIENCE)
+            self._wait_for_supervisor()
+            self.seconds_to_join = self._join()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(self, "client"):
+            self.client.close()
+        for process in reversed(self._processes):
+            process.terminate()
+        for process in reversed(self._processes):
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._log.close()
+        self._folder.cleanup()
+
+    def tasks_per_second(self, count: int, params: dict[str, Any]) -> float:
+        """Send `count` tasks and take all their results."""
+        sent: Iterable[dict[str, Any]] = ({**params, "frame": i} for i in range(count))
+        started = time.perf_counter()
+        results = self.client.send_many(NOTHING, sent).results(timeout=PATIENCE)
+        seconds = time.perf_counter() - started
+        assert [result["frame"] for result in results] == list(range(count))
+        return count / seconds
+
+    def round_trips(self, count: int, params: dict[str, Any]) -> list[float]:
+        """Seconds from sending one task to its result, `count` times, nothing else going on."""
+        trips: list[float] = []
+        for _ in range(count):
+            started = time.perf_counter()
+            self.client.send(NOTHING, params).result(timeout=PATIENCE)
+            trips.append(time.perf_counter() - started)
+        return trips
+
+    def memory(self) -> tuple[int, int]:
+        """Resident bytes of the supervisor and of the host, without the host's slots."""
+        supervisor, host = (psutil.Process(process.pid).memory_info().rss for process in self._processes)
+        return supervisor, host
+
+    def _start(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "workerhost", *arguments]
+        self._processes.append(
+            subprocess.Popen(
+                command, cwd=self._folder.name, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
+            )
+        )
+
+    def _wait_for_supervisor(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            self._check_alive(deadline)
+            try:
+                self.client.status()
+            except PoolUnreachable:
+                continue
+            return
+
+    def _join(self) -> float:
+        """Start the host; seconds until the supervisor lists it as joined."""
+        started = time.monotonic()
+        self._start("host", "--join", self.address, str(CODE), *self._host_arguments)
+        while not any(host["state"] == "joined" for host in self.client.status()["hosts"]):
+            self._check_alive(started + PATIENCE)
+            time.sleep(POLL_SECONDS)  # sleeps: asking without a pause would take the processor that is measured
+        return time.monotonic() - started
+
+    def _check_alive(self, deadline: float) -> None:
+        if all(process.poll() is None for process in self._processes) and time.monotonic() < deadline:
+            return
+        self._log.seek(0)
+        raise RuntimeError("the pool did not come up:\n" + self._log.read().decode(errors="replace")[-4000:])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,76 @@
+"""What a link is, whatever carries it: two protocols, and the two kinds of item that links put into a mailbox.
+
+A link belongs to one actor. It is made, used and closed in that actor's thread; what arrives comes in the batches of
+the actor's mailbox. A batch may still hold items of a link that was closed a moment ago: compare `item.link`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+
+class ServerLink(Protocol):
+    """The supervisor's end: one address, any number of peers."""
+
+    @property
+    def address(self) -> str:
+        """Where peers connect to: the real one, with the port that was chosen when 0 was asked for."""
+        ...
+
+    def send(self, peer: bytes, body: bytes) -> bool:
+        """Queues one message for a peer that has spoken before.
+
+        Returns:
+            False if it was not taken: the peer is gone, or it reads so slowly that its queue is full. True is no
+            promise of arrival; the numbers of the session show losses.
+        """
+        ...
+
+    def close(self, flush: float = 0.0) -> None:
+        """Gives the address up; may be called twice.
+
+        Args:
+            flush: How long (seconds) to wait until what was sent has left. 0 drops what has not.
+        """
+        ...
+
+
+class PeerLink(Protocol):
+    """The end of a client or host: one connection, made again by itself when it breaks."""
+
+    def send(self, body: bytes) -> bool:
+        """Queues one message for the supervisor.
+
+        Returns:
+            False if it was not taken because too much is waiting already or nobody is there. True is no promise of
+            arrival.
+        """
+        ...
+
+    def close(self, flush: float = 0.0) -> None:
+        """Ends the connection; may be called twice.
+
+        Args:
+            flush: How long (seconds) to wait until what was sent has left. 0 drops what has not.
+        """
+        ...
+
+
+class Received(NamedTuple):
+    """One message. `peer` is the sender's routing id, b"" on a peer's link. A message that is not exactly one frame
+    arrives with an empty body, which no codec accepts.
+    """
+
+    link: ServerLink | PeerLink
+    peer: bytes
+    body: bytes
+
+
+class Closed(NamedTuple):
+    """The connection of a peer that had spoken is gone.
+
+    A suspicion, not a proof: the same peer may be back on a new connection, and messages of it may still follow.
+    """
+
+    link: ServerLink
+    peer: bytes

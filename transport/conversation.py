@@ -1,0 +1,459 @@
+"""The client's side of the protocol: what to say, when, and what each answer means for the tasks it waits for.
+
+Pure: commands, messages and `now` go in, effects come out in the order in which they must be done. It opens a session,
+keeps it alive, opens it again when it breaks, and repeats then whatever was not answered; repeating is harmless, because
+submissions are numbered and everything else changes nothing the second time. One thread calls it; the plain attributes
+may be read by others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from .block import UNKNOWN, Block, End, Register, Waiter
+from .events import take_events
+from .messages import (
+    PROTOCOL_VERSION,
+    STATES,
+    Accepted,
+    Admin,
+    Alive,
+    Bye,
+    Cancel,
+    Events,
+    Heartbeat,
+    Hello,
+    Message,
+    Query,
+    Refused,
+    Rejected,
+    Reply,
+    Submit,
+    TaskState,
+    Watch,
+    Welcome,
+)
+from .outbox import Letter, Outbox
+from .parcel import Parcel
+from .session import Numbering
+
+CREDIT: Final = 10_000
+"""Ends that the supervisor may push beyond the last that we said we have seen."""
+
+IDS_MAX: Final = 10_000
+"""Ids in one WATCH or CANCEL."""
+
+PATIENCE: Final = (1.0, 2.0, 4.0)
+"""Seconds to wait for WELCOME on one connection, before a new one is tried: first, second, and every further time."""
+
+REST: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+"""Seconds between connections, by how many have failed in a row."""
+
+REST_REFUSED: Final = 5.0
+"""Seconds after which a supervisor that refused us is asked again; it may be another one by then."""
+
+_CANCELLED: Final = STATES.index(TaskState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a new link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Close the link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send a message with its number."""
+
+    number: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Wake every thread that waits for anything: the supervisor refused this client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The conversation is over."""
+
+
+Effect = Connect | Disconnect | Say | Alarm | Leave
+
+
+class Request:
+    """A question or an order, answered by REPLY.
+
+    Attributes:
+        message: What to ask; its request number is filled in.
+        reply: (ok, value) when answered.
+        withdrawn: Whether the asker has given up.
+        waiters: Who waits for it.
+    """
+
+    __slots__ = ("message", "reply", "waiters", "withdrawn")
+
+    def __init__(self, message: Cancel | Query | Admin) -> None:
+        self.message = message
+        self.reply: tuple[bool, dict[str, Any]] | None = None
+        self.withdrawn = False
+        self.waiters: list[Waiter] = []
+
+
+class Lookup:
+    """A task by its id, whoever sent it.
+
+    Attributes:
+        id: The task.
+        block: Where its news arrive, with `offset`; None until known.
+        found: Whether the pool has told its state (or that it knows no such task).
+        waiters: Who waits for it.
+    """
+
+    __slots__ = ("block", "found", "id", "offset", "waiters")
+
+    def __init__(self, id: int) -> None:
+        self.id, self.offset = id, 0
+        self.block: Block | None = None
+        self.found = False
+        self.waiters: list[Waiter] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Nobody waits for these submissions any more: do not send or repeat them."""
+
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """End the session when everything is acknowledged, at the latest after `patience` seconds."""
+
+    patience: float
+
+
+Command = Parcel | Request | Lookup | Withdraw | Finish
+
+
+class Conversation:
+    """One client session, over as many connections as it takes.
+
+    Attributes:
+        away_since: Since when no supervisor is heard; None while joined.
+        refusals: How often a supervisor refused this client; `refusal` says why.
+        met: The name of the supervisor that was joined last, or "".
+        wake_at: When `tick` must be called at the latest.
+    """
+
+    def __init__(self, session: bytes, name: str, now: float) -> None:
+        self.session, self.name = session, name
+        self.away_since: float | None = now
+        self.refusals, self.refusal, self.met = 0, "", ""
+        self.wake_at: float | None = None
+        self.outbox = Outbox()
+        self.register = Register()
+        self._effects: list[Effect] = []
+        self._numbers = Numbering()
+        self._linked = self._joined = False
+        self._failures = 0  # connections in a row that came to nothing
+        self._epoch = 0
+        self._heartbeat, self._lost_after = 1.0, 5.0
+        self._heard = now
+        self._next_at = now  # the next heartbeat when joined, else the next step towards a session
+        self._owed: set[int] = set()  # repeated submissions whose answer must come before WATCH
+        self._watching = False
+        self._after = self._consumed = 0
+        self._foreign: set[int] = set()  # tasks watched by id that have not ended
+        self._lookups: dict[int, list[Lookup]] = {}
+        self._requests: dict[int, Request] = {}
+        self._last_request = 0
+        self._leave_at: float | None = None
+        # Spread by what is random already, so that many clients of one supervisor do not come back in step.
+        self._spread = 0.75 + session[0] / 512
+
+    # News.
+
+    def start(self, now: float) -> list[Effect]:
+        """Open the first connection."""
+        self._open(now)
+        return self._done(now)
+
+    def take(self, commands: Iterable[Command], now: float) -> list[Effect]:
+        """What callers want, in their order."""
+        for command in commands:
+            if isinstance(command, Parcel):
+                self.outbox.put(command)
+            elif isinstance(command, Request):
+                self._ask(command)
+            elif isinstance(command, Lookup):
+                self._look_up(command)
+            elif isinstance(command, Withdraw):
+                self.outbox.withdraw(command.blocks)
+                self._owed.intersection_update(self.outbox.flying)
+            else:
+                self._leave_at = now + command.patience
+        self._go_on(now)
+        return self._done(now)
+
+    def on_message(self, number: int, message: Message, now: float) -> list[Effect]:
+        """A message from the supervisor. One that cannot be understood ends the connection."""
+        try:
+            self._on_message(number, message, now)
+        except (TypeError, ValueError, IndexError, KeyError):
+            self._lose(now)
+        return self._done(now)
+
+    def on_broken(self, now: float) -> list[Effect]:
+        """The link took no message, or brought bytes that are none."""
+        self._lose(now)
+        return self._done(now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Time has passed."""
+        if self._leave_at is not None and now >= self._leave_at:
+            self._leave()
+        elif self._joined:
+            if now - self._heard >= self._lost_after:
+                self._lose(now)
+            elif now >= self._next_at:
+                self._next_at = now + self._heartbeat
+                self._say(Heartbeat(self._numbers.seen))
+        elif now >= self._next_at:
+            if self._linked:  # nobody answered HELLO
+                self._lose(now)
+            else:
+                self._open(now)
+        self._go_on(now)
+        return self._done(now)
+
+    # The connection.
+
+    def _open(self, now: float) -> None:
+        self._linked = True
+        self._next_at = now + PATIENCE[min(self._failures, len(PATIENCE) - 1)] * self._spread
+        hello = Hello("client", [PROTOCOL_VERSION, PROTOCOL_VERSION], self.session, "", {"name": self.name})
+        self._effects += (Connect(), Say(0, hello))
+
+    def _lose(self, now: float) -> None:
+        """This connection is of no use any more; try another."""
+        if self._linked:
+            self._disconnect(now, REST[min(self._failures, len(REST) - 1)])
+            if self._next_at <= now:
+                self._open(now)
+
+    def _disconnect(self, now: float, rest: float) -> None:
+        if self._joined:
+            self._joined = self._watching = False
+            self.away_since = min(now, self._heard)
+        self._linked = False
+        self._effects.append(Disconnect())
+        self._next_at = now + rest * self._spread
+        self._failures += 1
+
+    def _on_message(self, number: int, message: Message, now: float) -> None:
+        if not self._linked:
+            return
+        if isinstance(message, Welcome):
+            self._on_welcome(message, now)
+            return
+        if isinstance(message, Refused):
+            self._on_refused(message, now)
+            return
+        if not self._joined:
+            return
+        if not self._numbers.accept(number):
+            self._lose(now)
+            return
+        self._heard = now
+        if isinstance(message, Events):
+            self._on_events(message)
+        elif isinstance(message, Accepted):
+            for block in self.outbox.accepted(message.submission, message.first, message.count):
+                self.register.add(block)
+            self._owed.discard(message.submission)
+        elif isinstance(message, Rejected):
+            self.outbox.rejected(message, now)
+            self._owed.discard(message.submission)
+        elif isinstance(message, Reply):
+            self._on_reply(message)
+        elif isinstance(message, Alive):
+            self._failures = 0  # it lasts
+        elif isinstance(message, Bye):
+            self._lose(now)
+        self._go_on(now)
+
+    def _on_welcome(self, message: Welcome, now: float) -> None:
+        if self._joined:
+            return
+        self._joined = True
+        self._numbers = Numbering()
+        self.away_since, self.met, self._heard = None, message.name, now
+        self._heartbeat = max(message.heartbeat, 0.01)
+        self._lost_after = max(message.lost_after, 2 * self._heartbeat)
+        self._next_at = now + self._heartbeat
+        if message.epoch < self._epoch:
+            self._forget_all()
+        self._epoch = message.epoch
+        self._owed = set(self.outbox.flying)
+        for letter in self.outbox.flying.values():
+            self._submit(letter)
+        for number, request in self._requests.items():
+            if not request.withdrawn:
+                self._say(replace(request.message, request=number))
+        self._go_on(now)
+
+    def _on_refused(self, message: Refused, now: float) -> None:
+        if message.code == "unknown_session":
+            if self._joined:  # else it answers what we said before HELLO
+                self._lose(now)
+            return
+        if message.code == "leaving":
+            self._lose(now)
+            return
+        self._disconnect(now, REST_REFUSED)
+        self.refusals += 1
+        self.refusal = message.reason
+        self._effects.append(Alarm())
+
+    def _forget_all(self) -> None:
+        """The pool's epoch went back: this is another database, which knows nothing of our tasks."""
+        self._after = 0
+        for block in self.register.all():
+            offsets = [offset for offset in range(block.count) if block.ends[offset] is None]
+            for offset in offsets:
+                block.end(offset, (UNKNOWN, b"", None))
+            block.tell(offsets)
+        self._foreign.clear()
+
+    # What callers want.
+
+    def _go_on(self, now: float) -> None:
+        """Send what may be sent now."""
+        self.outbox.wake(now)
+        if self._joined:
+            if not self._watching and not self._owed:
+                self._watching = True
+                self._watch(sorted(self._foreign))
+            while (letter := self.outbox.next_letter()) is not None:
+                self._submit(letter)
+        if self._leave_at is not None and not self.outbox.unanswered:
+            self._leave()
+
+    def _submit(self, letter: Letter) -> None:
+        self._say(Submit(letter.number, self.outbox.below, letter.groups()))
+
+    def _ask(self, request: Request) -> None:
+        self._requests = {number: asked for number, asked in self._requests.items() if not asked.withdrawn}
+        self._last_request += 1
+        self._requests[self._last_request] = request
+        if self._joined:
+            self._say(replace(request.message, request=self._last_request))
+
+    def _look_up(self, lookup: Lookup) -> None:
+        block = self.register.find(lookup.id)
+        if block is not None and _is_unknown(block.ends[lookup.id - block.first]):
+            block = None  # it may have been sent since
+        if block is not None and (block.known or not block.foreign):
+            lookup.block, lookup.offset = block, lookup.id - block.first
+            self._found(lookup)
+            return
+        if block is None:
+            block = Block(1, STATES.index(TaskState.QUEUED), lookup.id)
+            block.foreign = True
+            self.register.add(block)
+        lookup.block = block
+        self._lookups.setdefault(lookup.id, []).append(lookup)
+        self._follow([lookup.id])
+
+    def _follow(self, ids: list[int]) -> None:
+        """Hear of these tasks although this session did not send them."""
+        self._foreign.update(ids)
+        if self._watching:
+            self._watch(ids)
+
+    def _watch(self, ids: list[int]) -> None:
+        self._consumed = 0
+        for start in range(0, max(len(ids), 1), IDS_MAX):
+            self._say(Watch(self._after, CREDIT, ids[start : start + IDS_MAX]))
+
+    def _found(self, lookup: Lookup) -> None:
+        lookup.found = True
+        for waiter in tuple(lookup.waiters):
+            waiter.wake()
+
+    # Answers.
+
+    def _on_events(self, message: Events) -> None:
+        consumed, self._after = take_events(message, self.register, self._foreign, self._after)
+        self._consumed += consumed
+        if self._lookups:
+            for row in (*message.finished, *message.states):
+                for lookup in self._lookups.pop(row[0], ()):
+                    self._found(lookup)
+        if self._foreign and len(self._foreign) > 2 * len(self.register) + IDS_MAX:
+            self._foreign = {id for id in self._foreign if self.register.find(id) is not None}
+        if self._watching and self._consumed >= CREDIT // 2:
+            self._watch([])
+
+    def _on_reply(self, message: Reply) -> None:
+        request = self._requests.pop(message.request, None)
+        if request is None:
+            return
+        if message.ok and isinstance(request.message, Cancel):
+            self._mark_cancelled(message.value["cancelled"])
+        elif message.ok and isinstance(request.message, Admin) and request.message.verb == "retry":
+            self._reopen(message.value["retried"])
+        request.reply = (message.ok, message.value)
+        for waiter in tuple(request.waiters):
+            waiter.wake()
+
+    def _mark_cancelled(self, ids: list[int]) -> None:
+        """A cancelled task counts as ended from the reply on; its own event, with the reason, may follow."""
+        for id in ids:
+            block = self.register.find(id)
+            if block is not None and block.ends[id - block.first] is None:
+                block.end(id - block.first, (_CANCELLED, b"", None))
+                block.tell((id - block.first,))
+
+    def _reopen(self, ids: list[int]) -> None:
+        """A task that was retried by hand has not ended any more."""
+        strangers: list[int] = []
+        for id in ids:
+            block = self.register.find(id)
+            if block is not None:
+                block.reopen(id - block.first)
+                if block.foreign:
+                    strangers.append(id)
+        if strangers:
+            self._follow(strangers)
+
+    # Out.
+
+    def _say(self, message: Message) -> None:
+        self._effects.append(Say(self._numbers.next(), message))
+
+    def _leave(self) -> None:
+        if self._joined:
+            self._say(Bye("the client was closed"))
+        self._linked = self._joined = False
+        self._effects += (Disconnect(), Leave())
+
+    def _done(self, now: float) -> list[Effect]:
+        effects, self._effects = self._effects, []
+        times = (self._next_at, self._leave_at, self.outbox.wake_at)
+        self.wake_at = min(time for time in times if time is not None)
+        if self._joined:
+            self.wake_at = min(self.wake_at, self._heard + self._lost_after)
+        return effects
+
+
+def _is_unknown(end: End | None) -> bool:
+    return isinstance(end, tuple) and end[0] == UNKNOWN

@@ -1,0 +1,117 @@
+"""Pushed news of tasks, put where their handles look. This is the client's hot path: one loop, no call per task."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .block import UNKNOWN, Block, Register
+from .messages import STATES, Events, TaskState
+
+_COMPLETED: Final = STATES.index(TaskState.COMPLETED)
+_RUNNING: Final = STATES.index(TaskState.RUNNING)
+_LAST: Final = len(STATES) - 1
+
+
+def take_events(message: Events, register: Register, foreign: set[int], after: int) -> tuple[int, int]:
+    """Put all of a message where it belongs.
+
+    Args:
+        message: Untrusted inside its lists.
+        register: The blocks that someone still holds.
+        foreign: Ids that are watched one by one; those that end are taken out.
+        after: The last end of this session that was seen.
+
+    Returns:
+        How many ends there were, and the last end seen now. Ends of watched tasks do not count as seen, because they
+        are not in the order of this session.
+
+    Raises:
+        TypeError, ValueError, IndexError: It is not what the protocol says.
+    """
+    finished = message.finished
+    if finished:
+        _take_finished(finished, register)
+        if foreign:
+            for row in finished:
+                if row[0] in foreign:
+                    foreign.discard(row[0])
+                else:
+                    after = max(after, row[1])
+        else:
+            after = max(after, finished[-1][1])
+    for id, fraction, note, at in message.progress:
+        _take_progress(register, id, fraction, note, at)
+    for id, code in message.states:
+        _take_state(register, id, code)
+        if code == UNKNOWN:
+            foreign.discard(id)
+    return len(finished), after
+
+
+def _take_finished(finished: list[Any], register: Register) -> None:
+    block: Block | None = None
+    first = stop = 0
+    ends: list[Any] = []
+    offsets: list[int] = []
+    for row in finished:
+        id = row[0]
+        if not first <= id < stop:  # mostly the next end is of the same block
+            if block is not None:
+                _settle(block, offsets)
+            offsets = []
+            block = register.find(id)
+            if block is None:
+                first = stop = 0
+                continue
+            first, ends = block.first, block.ends
+            stop = first + block.count
+        offset = id - first
+        if row[2] == _COMPLETED and ends[offset] is None and type(row[3]) is bytes:
+            ends[offset] = row[3]
+            offsets.append(offset)
+        elif block is not None:
+            block.end(offset, _checked_end(row))
+            block.tell((offset,))
+    if block is not None:
+        _settle(block, offsets)
+
+
+def _settle(block: Block, offsets: list[int]) -> None:
+    """Count and tell what the loop has put there."""
+    if offsets:
+        block.left -= len(offsets)
+        block.completed += len(offsets)
+        block.tell(offsets)
+
+
+def _checked_end(row: list[Any]) -> Any:
+    _, _, code, body, detail = row[:5]
+    if code == _COMPLETED and type(body) is bytes:
+        return body
+    if type(code) is not int or not _COMPLETED < code <= _LAST or not isinstance(detail, dict | None):
+        raise ValueError("an end that is none")
+    return code, b"", detail
+
+
+def _take_progress(register: Register, id: int, fraction: float, note: str, at: float) -> None:
+    block = register.find(id)
+    if block is not None:
+        offset = id - block.first
+        block.states[offset] = _RUNNING
+        block.progress[offset] = (float(fraction), str(note), float(at))
+        block.tell()
+
+
+def _take_state(register: Register, id: int, code: int) -> None:
+    if type(code) is not int or not UNKNOWN <= code <= _LAST:
+        raise ValueError("a state that is none")
+    block = register.find(id)
+    if block is None:
+        return
+    offset = id - block.first
+    if code == UNKNOWN:
+        block.end(offset, (UNKNOWN, b"", None))
+        block.tell((offset,))
+    else:
+        block.states[offset] = code
+        block.tell()

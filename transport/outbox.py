@@ -1,0 +1,191 @@
+"""Submissions on their way: which wait, which are under way, and what to do when the pool has no room.
+
+Pure, part of the client's conversation. Small submissions that wait together travel in one SUBMIT; one that the pool
+refuses is tried again parcel by parcel, so that nobody pays for a neighbour's mistake. When the queue is full, patient
+parcels wait and are cut down to what may fit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final
+
+from .block import Block, Waiter
+from .messages import Rejected
+from .parcel import BYTES_MAX, Parcel
+
+WINDOW: Final = 8
+"""SUBMITs under way at a time: enough to keep the supervisor busy while answers travel."""
+
+LETTER_TASKS_MAX: Final = 1000
+"""Tasks in a SUBMIT that carries several parcels."""
+
+PAUSE_MIN: Final = 0.01
+PAUSE_MAX: Final = 1.0
+"""Bounds in seconds of the time after which a full queue is asked again, whatever `retry_after` says."""
+
+
+class Letter:
+    """What one SUBMIT carries.
+
+    Attributes:
+        number: The submission's number.
+        parcels: Its parts, in the order in which ids are given.
+        count: How many tasks they hold.
+    """
+
+    __slots__ = ("count", "number", "parcels")
+
+    def __init__(self, number: int, parcels: list[Parcel]) -> None:
+        self.number, self.parcels = number, parcels
+        self.count = sum(parcel.block.count for parcel in parcels)
+
+    def groups(self) -> list[Any]:
+        """The parcels as SUBMIT wants them: neighbours with equal terms are one group."""
+        found: list[Any] = []
+        before: tuple[Any, ...] = ()
+        for parcel in self.parcels:
+            terms = parcel.terms[:3]
+            if found and terms == before:
+                found[-1][3].extend(parcel.params)
+            else:
+                found.append([*terms, list(parcel.params)])
+                before = terms
+        return found
+
+
+class Outbox:
+    """Parcels that the pool has not answered.
+
+    Attributes:
+        flying: What was sent and not answered, by number, oldest first.
+        unanswered: How many tasks are here.
+        wake_at: When `wake` has something to do, or None.
+        waiters: Who waits for `unanswered` to shrink.
+    """
+
+    def __init__(self) -> None:
+        self.flying: dict[int, Letter] = {}
+        self.unanswered = 0
+        self.wake_at: float | None = None
+        self.waiters: list[Waiter] = []
+        self._waiting: deque[Parcel] = deque()
+        self._held: deque[tuple[float, Parcel]] = deque()
+        self._room = LETTER_TASKS_MAX  # how many tasks may fit into a queue that was full a moment ago
+        self._last = 0
+
+    @property
+    def below(self) -> int:
+        """The number below which every submission is answered."""
+        return next(iter(self.flying), self._last + 1)
+
+    def put(self, parcel: Parcel) -> None:
+        """Add a parcel at the end."""
+        self.unanswered += parcel.block.count
+        self._waiting.append(parcel)
+
+    def wake(self, now: float) -> None:
+        """Parcels that waited for room in the queue are due again, before the others."""
+        due: list[Parcel] = []
+        while self._held and self._held[0][0] <= now:
+            due.append(self._held.popleft()[1])
+        self._waiting.extendleft(reversed(due))
+        self.wake_at = self._held[0][0] if self._held else None
+
+    def next_letter(self) -> Letter | None:
+        """The next SUBMIT to send, if one may be sent now. It is under way from here on."""
+        if len(self.flying) >= WINDOW:
+            return None
+        parcels = self._compose()
+        if not parcels:
+            return None
+        for parcel in parcels:
+            parcel.block.transmitted = True
+        self._last += 1
+        letter = self.flying[self._last] = Letter(self._last, parcels)
+        return letter
+
+    def _compose(self) -> list[Parcel]:
+        parcels: list[Parcel] = []
+        tasks = size = 0
+        while self._waiting:
+            parcel = self._waiting[0]
+            if parcel.block.withdrawn:
+                self._waiting.popleft()
+                self._answered(parcel.block.count)
+                continue
+            if parcel.terms.patient and parcel.block.count > self._room:
+                self._waiting.insert(1, parcel.split(self._room))
+            tasks += parcel.block.count
+            size += parcel.size
+            limit = self._room if parcel.terms.patient else LETTER_TASKS_MAX
+            if parcels and (tasks > limit or size > BYTES_MAX or parcel.alone or parcels[0].alone):
+                break
+            parcels.append(self._waiting.popleft())
+        return parcels
+
+    def accepted(self, number: int, first: int, count: int) -> list[Block]:
+        """A submission is on disk; its blocks have their ids now.
+
+        Raises:
+            ValueError: The pool stored another number of tasks than were sent.
+        """
+        letter = self.flying.get(number)
+        if letter is None:
+            return []
+        if count != letter.count or first < 1:
+            raise ValueError("an acknowledgement that does not fit its submission")
+        del self.flying[number]
+        self._room = min(2 * self._room, LETTER_TASKS_MAX)
+        blocks = [parcel.block for parcel in letter.parcels]
+        for block in blocks:
+            block.first = first
+            first += block.count
+            block.tell()
+        self._answered(letter.count)
+        return blocks
+
+    def rejected(self, answer: Rejected, now: float) -> None:
+        """A submission was not stored: wait, try its parcels one by one, or tell whose it is."""
+        letter = self.flying.pop(answer.submission, None)
+        if letter is None:
+            return
+        full = answer.code == "queue_full"
+        if full:
+            self._room = max(1, letter.count // 2)
+        again: list[Parcel] = []
+        for parcel in letter.parcels:
+            if parcel.block.withdrawn:
+                self._answered(parcel.block.count)
+            elif full and parcel.terms.patient:
+                parcel.alone = False
+                pause = min(max(answer.retry_after, PAUSE_MIN), PAUSE_MAX)
+                self._held.append((now + pause, parcel))
+            elif len(letter.parcels) > 1:
+                parcel.alone = True
+                again.append(parcel)
+            else:
+                detail = {"code": answer.code, "reason": answer.reason, "path": answer.path}
+                parcel.block.refuse({**detail, "retry_after": answer.retry_after})
+                self._answered(parcel.block.count)
+        self._waiting.extendleft(reversed(again))
+
+    def withdraw(self, blocks: Iterable[Block]) -> None:
+        """Their sender has given up. What is under way may be stored nevertheless; it is not repeated."""
+        for block in blocks:
+            for part in block.chain():
+                part.withdrawn = True
+        for number, letter in list(self.flying.items()):
+            if all(parcel.block.withdrawn for parcel in letter.parcels):
+                del self.flying[number]
+                self._answered(letter.count)
+        kept = [(time, parcel) for time, parcel in self._held if not parcel.block.withdrawn]
+        self._answered(sum(parcel.block.count for _, parcel in self._held if parcel.block.withdrawn))
+        self._held = deque(kept)
+
+    def _answered(self, count: int) -> None:
+        if count:
+            self.unanswered -= count
+            for waiter in tuple(self.waiters):
+                waiter.wake()

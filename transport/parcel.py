@@ -1,0 +1,102 @@
+"""Params on their way out: packed, and cut into parcels that fit into one SUBMIT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from ..workers import values
+from ..workers.errors import TaskRefused
+from .block import Block
+from .clock import now
+from .messages import PARAMS_BYTES_MAX
+from .terms import Terms
+
+TASKS_MAX: Final = 2000
+"""Tasks in one parcel: what the supervisor takes in one turn."""
+
+BYTES_MAX: Final = 5 * 1024 * 1024 // 2
+"""Bytes after which a parcel is closed. With one more of the largest params it stays below 4 MiB."""
+
+ITEM_BYTES: Final = 6
+"""What one more item costs in a frame beside its own bytes."""
+
+
+class Parcel:
+    """Tasks that are sent together.
+
+    Attributes:
+        terms: What they have in common.
+        params: Their packed params.
+        size: Bytes they take in a frame.
+        block: What becomes of them.
+        alone: Send them in a SUBMIT of their own, because one that they shared was refused.
+    """
+
+    __slots__ = ("alone", "block", "params", "size", "terms")
+
+    def __init__(self, terms: Terms, params: list[bytes], size: int, block: Block | None = None) -> None:
+        self.terms, self.params, self.size = terms, params, size
+        self.block = block or Block(len(params), terms.initial)
+        self.alone = False
+
+    def split(self, count: int) -> Parcel:
+        """Keep the first `count` tasks; the others are the parcel that is returned."""
+        rest = self.params[count:]
+        size = sum(map(len, rest)) + ITEM_BYTES * len(rest)
+        del self.params[count:]
+        self.size -= size
+        return Parcel(self.terms, rest, size, self.block.split(count))
+
+
+def single(terms: Terms, params: Any) -> Parcel:
+    """One task as a parcel.
+
+    Raises:
+        InvalidTask: The params cannot travel.
+        TooLarge: They are above the limit.
+    """
+    body = values.pack(params, limit=PARAMS_BYTES_MAX)
+    return Parcel(terms, [body], len(body) + ITEM_BYTES)
+
+
+def parcels(terms: Terms, params: Iterable[Any], chunk: int, linger: float | None = None) -> Iterator[Parcel]:
+    """Pack params, one task for each, as they come.
+
+    Args:
+        terms: What they have in common.
+        params: May be endless.
+        chunk: Most tasks in one parcel.
+        linger: Seconds after which an unfinished parcel is handed over, so that a slow source delays none.
+
+    Raises:
+        InvalidTask: Params that cannot travel; a note says which of them.
+        TooLarge: Params above the limit.
+    """
+    pack = values.pack
+    chunk = min(chunk, TASKS_MAX)
+    packed: list[bytes] = []
+    size = position = 0
+    source = iter(params)
+    while True:
+        asked = now() if linger is not None else 0.0
+        try:
+            value = next(source)
+        except StopIteration:
+            break
+        try:
+            body = pack(value, limit=PARAMS_BYTES_MAX)
+        except TaskRefused as error:
+            error.add_note(f"these were number {position} (counted from 0) of the params given")
+            raise
+        position += 1
+        if not packed:
+            began = asked
+        packed.append(body)
+        size += len(body) + ITEM_BYTES
+        slow = linger is not None and now() - began > linger  # pyright: ignore[reportPossiblyUnbound]  # set with the first
+        if len(packed) >= chunk or size >= BYTES_MAX or slow:
+            yield Parcel(terms, packed, size)
+            packed, size = [], 0
+    if packed:
+        yield Parcel(terms, packed, size)

@@ -1,0 +1,147 @@
+"""What a task is sent with: type, priority and options, checked before anything leaves the process.
+
+Turns what a caller wrote into what SUBMIT carries. Params are packed elsewhere (`parcel.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, NamedTuple, TypedDict
+
+from ..config.policy import TYPE_PATTERN
+from ..workers.errors import InvalidTask, plain
+from .messages import STATES, TaskState
+
+PRIORITY_MAX: Final = 2**31 - 1
+TAGS_MAX: Final = 100
+TAG_CHARACTERS_MAX: Final = 200
+
+_QUEUED: Final = STATES.index(TaskState.QUEUED)
+_SCHEDULED: Final = STATES.index(TaskState.SCHEDULED)
+
+
+class Sending(TypedDict, total=False):
+    """The keyword arguments that every way to send a task takes; `Client.send` says what each means."""
+
+    priority: int
+    delay: float | timedelta | None
+    at: float | datetime | None
+    expires: float | datetime | None
+    timeout: float | timedelta | None
+    max_attempts: int | None
+    tags: Sequence[str]
+    require_host: bool
+    full: Literal["raise", "wait"]
+
+
+class Terms(NamedTuple):
+    """What the tasks of one submission's group have in common.
+
+    Attributes:
+        type: The task type.
+        priority: Larger runs first.
+        options: As SUBMIT carries them, or None.
+        patient: Wait for room in a full queue instead of raising `QueueFull`.
+        initial: The state code in which they begin.
+    """
+
+    type: str
+    priority: int = 5
+    options: dict[str, Any] | None = None
+    patient: bool = False
+    initial: int = _QUEUED
+
+
+def terms(
+    type: str,
+    *,
+    priority: int = 5,
+    delay: float | timedelta | None = None,
+    at: float | datetime | None = None,
+    expires: float | datetime | None = None,
+    timeout: float | timedelta | None = None,
+    max_attempts: int | None = None,
+    tags: Sequence[str] = (),
+    require_host: bool = False,
+    full: Literal["raise", "wait"] = "raise",
+) -> Terms:
+    """Check what a caller wrote.
+
+    Raises:
+        InvalidTask: One of them is wrong; `path` names it and the message says what would be right.
+        ValueError: `full` is neither `raise` nor `wait`.
+    """
+    if type.__class__ is not str or not TYPE_PATTERN.match(type):
+        raise _invalid("type", type, "one to three parts of letters, digits, _ and -, such as video.youtube.channel")
+    if priority.__class__ is not int or not -PRIORITY_MAX <= priority <= PRIORITY_MAX:
+        raise _invalid("priority", priority, "an integer of 32 bits")
+    if full not in ("raise", "wait"):
+        raise ValueError(f"full={full!r}: it is 'raise' or 'wait'")
+    options: dict[str, Any] = {}
+    if delay is not None:
+        options["delay"] = _seconds("delay", delay)
+    if at is not None:
+        if delay is not None:
+            raise _invalid("at", at, "absent when `delay` is given")
+        options["at"] = _instant("at", at)
+    if expires is not None:
+        options["expires"] = _instant("expires", expires)
+    if timeout is not None:
+        options["timeout"] = _seconds("timeout", timeout)
+        if not options["timeout"]:
+            raise _invalid("timeout", timeout, "more than 0 seconds")
+    if max_attempts is not None:
+        if max_attempts.__class__ is not int or not 1 <= max_attempts <= PRIORITY_MAX:
+            raise _invalid("max_attempts", max_attempts, "an integer from 1")
+        options["max_attempts"] = max_attempts
+    if tags:
+        options["tags"] = _tags(tags)
+    if require_host:
+        options["require_host"] = True
+    initial = _SCHEDULED if at is not None or options.get("delay") else _QUEUED
+    return Terms(type, priority, options or None, full == "wait", initial)
+
+
+def _invalid(path: str, value: Any, right: str) -> InvalidTask:
+    return InvalidTask(f"{path}={plain(value, 100)}: it must be {right}", path)
+
+
+def _number(value: Any) -> float | None:
+    """A finite float, if it is a number at all (a bool is none)."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _seconds(path: str, value: Any) -> float:
+    number = value.total_seconds() if isinstance(value, timedelta) else _number(value)
+    if number is None or number < 0:
+        raise _invalid(path, value, "seconds from 0, or a timedelta")
+    return number
+
+
+def _instant(path: str, value: Any) -> float:
+    if isinstance(value, datetime) and value.utcoffset() is not None:
+        return value.timestamp()
+    number = _number(value)
+    if number is None:
+        raise _invalid(path, value, "an aware datetime (use .astimezone()), or seconds since the epoch")
+    return number
+
+
+def _tags(tags: Any) -> list[str]:
+    if isinstance(tags, str) or not isinstance(tags, Sequence | set | frozenset):
+        raise _invalid("tags", tags, "a list of texts")
+    found: list[Any] = list(tags)  # pyright: ignore[reportUnknownArgumentType]  # each is checked below
+    if len(found) > TAGS_MAX:
+        raise _invalid("tags", found, f"at most {TAGS_MAX} texts")
+    for position, tag in enumerate(found):
+        if not isinstance(tag, str) or not 0 < len(tag) <= TAG_CHARACTERS_MAX or not tag.isprintable():
+            raise _invalid(f"tags[{position}]", tag, f"a printable text of 1 to {TAG_CHARACTERS_MAX} characters")
+    return sorted(found) if isinstance(tags, set | frozenset) else found

@@ -1,0 +1,293 @@
+"""Links over ZeroMQ: one ROUTER at the supervisor, a DEALER at every peer, on `tcp://` or `ipc://`.
+
+Owns the sockets, their options and the news of broken connections. Decodes nothing and keeps no session. Each link has
+a ZeroMQ context of its own, so closing it ends its I/O thread and can wait for what is still to leave.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import re
+import socket
+import struct
+from pathlib import Path
+from typing import Any, Final
+
+import zmq
+
+from ..workers.errors import ConfigError
+from .contract import Closed, Received
+from .mailbox import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Mailbox
+from .messages import FRAME_BYTES_MAX
+
+_NOBLOCK: Final = int(zmq.NOBLOCK)  # as plain integers: an enum costs a conversion at every call
+_NOBLOCK_MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
+
+_OPTIONS: Final = {
+    zmq.LINGER: 0,  # the default, for ever, would hang a process whose peer is away
+    zmq.SNDHWM: 1000,  # messages that may wait for one peer; above, `send` says no
+    zmq.RCVHWM: 1000,
+    zmq.MAXMSGSIZE: FRAME_BYTES_MAX,
+    zmq.HANDSHAKE_IVL: 5_000,  # ms; a connection that says nothing lives no longer
+    zmq.TCP_KEEPALIVE: 1,  # for firewalls that forget silent connections
+    zmq.TCP_KEEPALIVE_IDLE: 30,
+    zmq.TCP_KEEPALIVE_INTVL: 10,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+    zmq.TCP_MAXRT: 15_000,  # ms; the kernel alone would try for many minutes
+}
+_ROUTER_OPTIONS: Final = {
+    zmq.ROUTER_MANDATORY: 1,  # without it a ROUTER drops silently
+    zmq.BACKLOG: 512,
+}
+_DEALER_OPTIONS: Final = {
+    zmq.RECONNECT_IVL: 100,  # ms
+    zmq.RECONNECT_IVL_MAX: 10_000,
+    zmq.CONNECT_TIMEOUT: 5_000,
+}
+
+
+def listen(address: str, mailbox: Mailbox) -> ZmqServerLink:
+    """Binds a ROUTER.
+
+    Raises:
+        ConfigError: The address is malformed, in use, not usable here, or reaches beyond this machine.
+    """
+    target = _tcp_target(address) if address.startswith("tcp://") else _ipc_target(address)
+    context = zmq.Context()
+    try:
+        return ZmqServerLink(context, target, mailbox)
+    except zmq.ZMQError as error:
+        context.destroy(linger=0)
+        raise ConfigError(_why(address, error)) from error
+
+
+def connect(address: str, mailbox: Mailbox) -> ZmqPeerLink:
+    """Connects a DEALER; the connection is made in the background.
+
+    Raises:
+        ConfigError: The address is malformed.
+    """
+    context = zmq.Context()
+    try:
+        return ZmqPeerLink(context, address, mailbox)
+    except zmq.ZMQError as error:
+        context.destroy(linger=0)
+        raise ConfigError(_why(address, error)) from error
+
+
+class ZmqServerLink:
+    """A `ServerLink` on a ROUTER.
+
+    A peer's death is known at once when its kernel closes the connection: the first message of a peer tells the file
+    descriptor of its connection, and the socket's monitor names the descriptors that were disconnected.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], target: str, mailbox: Mailbox) -> None:
+        self._context, self._mailbox = context, mailbox
+        self._socket = context.socket(zmq.ROUTER)
+        _set(self._socket, _OPTIONS, _ROUTER_OPTIONS)
+        if target.startswith("tcp://["):
+            self._socket.setsockopt(zmq.IPV6, 1)
+        self._monitor = self._open_monitor()
+        self._peer_by_descriptor: dict[int, bytes] = {}
+        self._descriptor_by_peer: dict[bytes, int] = {}
+        self._open = True
+        self._socket.bind(target)
+        self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        if target.startswith("ipc://") and not target.startswith("ipc://@"):
+            Path(target.removeprefix("ipc://")).chmod(0o600)
+        mailbox.attach(self._monitor, self._drain_monitor)
+        mailbox.attach(self._socket, self._drain)
+
+    def send(self, peer: bytes, body: bytes) -> bool:
+        """See `ServerLink.send`."""
+        if not self._open:
+            return False
+        try:
+            self._socket.send(peer, _NOBLOCK_MORE)
+            self._socket.send(body, _NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno in (errno.EHOSTUNREACH, zmq.EAGAIN):
+                return False
+            raise
+        return True
+
+    def close(self, flush: float = 0.0) -> None:
+        """See `ServerLink.close`."""
+        if not self._open:
+            return
+        self._open = False
+        self._mailbox.detach(self._monitor)
+        self._mailbox.detach(self._socket)
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close(linger=int(flush * 1000))
+        self._context.term()
+
+    def _open_monitor(self) -> zmq.Socket[bytes]:
+        """A socket that tells every disconnection.
+
+        Its queue has no limit: at a limit ZeroMQ's I/O thread would wait for this actor, and all peers with it.
+        """
+        name = "inproc://disconnected"
+        self._socket.monitor(name, zmq.EVENT_DISCONNECTED)
+        monitor = self._context.socket(zmq.PAIR)
+        monitor.setsockopt(zmq.LINGER, 0)
+        monitor.setsockopt(zmq.RCVHWM, 0)
+        monitor.connect(name)
+        return monitor
+
+    def _drain(self) -> list[Any]:
+        items: list[Any] = []
+        receive = self._socket.recv
+        room = BATCH_BYTES_MAX
+        try:
+            while room > 0 and len(items) < BATCH_ITEMS_MAX:
+                peer = receive(_NOBLOCK)
+                frame = receive(_NOBLOCK, False)  # as an object: it knows its connection and whether more follows
+                if peer not in self._descriptor_by_peer:
+                    self._learn(peer, frame, items)
+                body = _sole_body(self._socket, frame)
+                room -= len(body)
+                items.append(Received(self, peer, body))
+        except zmq.Again:
+            pass
+        return items
+
+    def _learn(self, peer: bytes, frame: zmq.Frame, items: list[Any]) -> None:
+        """Notes the connection of a peer's first message.
+
+        Descriptors are used again. An old owner's end is told before the descriptor is free, so the ends that are known
+        by now are taken first; whoever still holds this descriptor then is gone without our having heard it.
+        """
+        items.extend(self._drain_monitor())
+        descriptor = int(frame.get(zmq.SRCFD))
+        before = self._peer_by_descriptor.get(descriptor)
+        if before is not None:
+            items.append(self._forget(descriptor, before))
+        self._peer_by_descriptor[descriptor] = peer
+        self._descriptor_by_peer[peer] = descriptor
+
+    def _forget(self, descriptor: int, peer: bytes) -> Closed:
+        del self._peer_by_descriptor[descriptor]
+        del self._descriptor_by_peer[peer]
+        return Closed(self, peer)
+
+    def _drain_monitor(self) -> list[Any]:
+        items: list[Any] = []
+        with contextlib.suppress(zmq.Again):
+            for _ in range(BATCH_ITEMS_MAX):
+                event, _endpoint = self._monitor.recv_multipart(_NOBLOCK)
+                descriptor: int = struct.unpack("=hi", event)[1]
+                peer = self._peer_by_descriptor.get(descriptor)
+                if peer is not None:
+                    items.append(self._forget(descriptor, peer))
+        return items
+
+
+class ZmqPeerLink:
+    """A `PeerLink` on a DEALER."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, mailbox: Mailbox) -> None:
+        self._context, self._mailbox = context, mailbox
+        self._socket = context.socket(zmq.DEALER)
+        _set(self._socket, _OPTIONS, _DEALER_OPTIONS)
+        if address.startswith("tcp://["):
+            self._socket.setsockopt(zmq.IPV6, 1)
+        self._socket.setsockopt(zmq.ROUTING_ID, b"\x01" + os.urandom(16))  # a leading 0 is ZeroMQ's own
+        self._open = True
+        self._socket.connect(address)
+        mailbox.attach(self._socket, self._drain)
+
+    def send(self, body: bytes) -> bool:
+        """See `PeerLink.send`."""
+        if not self._open:
+            return False
+        try:
+            self._socket.send(body, _NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def close(self, flush: float = 0.0) -> None:
+        """See `PeerLink.close`."""
+        if not self._open:
+            return
+        self._open = False
+        self._mailbox.detach(self._socket)
+        self._socket.close(linger=int(flush * 1000))
+        self._context.term()
+
+    def _drain(self) -> list[Any]:
+        items: list[Any] = []
+        receive = self._socket.recv
+        room = BATCH_BYTES_MAX
+        try:
+            while room > 0 and len(items) < BATCH_ITEMS_MAX:
+                body = _sole_body(self._socket, receive(_NOBLOCK, False))
+                room -= len(body)
+                items.append(Received(self, b"", body))
+        except zmq.Again:
+            pass
+        return items
+
+
+def _sole_body(source: zmq.Socket[bytes], frame: zmq.Frame) -> bytes:
+    """The bytes of a message's only frame. A message of several is taken off to its end and counts as empty."""
+    if not frame.more:
+        return frame.bytes
+    while frame.more:
+        frame = source.recv(_NOBLOCK, False)
+    return b""
+
+
+def _set(target: zmq.Socket[bytes], *tables: dict[Any, int]) -> None:
+    for table in tables:
+        for option, value in table.items():
+            target.setsockopt(option, value)
+
+
+def _tcp_target(address: str) -> str:
+    """What to bind for a `tcp://` address, if it stays on this machine."""
+    match = re.fullmatch(r"tcp://(\[[^\]]+\]|[^:\[\]]+):(\d{1,5}|\*)", address)
+    if match is None:
+        raise ConfigError(f"{address!r} is no address to listen on; write tcp://127.0.0.1:PORT")
+    host, port = match[1], match[2]
+    if host == "localhost":
+        host = "127.0.0.1"
+    try:
+        loopback = ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:  # a name or an interface: who can tell where it leads
+        loopback = False
+    if not loopback:
+        raise ConfigError(
+            f"{address}: binding beyond loopback needs identities, which this version cannot make yet; use ssh -L"
+        )
+    return f"tcp://{host}:{port}"
+
+
+def _ipc_target(address: str) -> str:
+    """What to bind for an `ipc://` address, unless somebody listens there: ZeroMQ would take it away from them."""
+    path = address.removeprefix("ipc://")
+    name = "\0" + path[1:] if path.startswith("@") else path
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(name)
+        except (OSError, ValueError):  # nobody there; whatever else is wrong, binding will say
+            return address
+    raise ConfigError(f"{address} is in use by another process; stop it or choose another path")
+
+
+def _why(address: str, error: zmq.ZMQError) -> str:
+    """One line: the address, the reason, the cure."""
+    reason = str(error).lower()
+    if error.errno == zmq.EADDRINUSE:
+        return f"{address} is in use by another process; stop it or choose another port"
+    if error.errno == errno.EACCES:
+        return f"{address} may not be used by this user ({reason}); choose a port above 1023 or a folder of yours"
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{address} is too long for a socket's path; choose a shorter one"
+    return f"{address} cannot be used ({reason}); write tcp://HOST:PORT or ipc://PATH in a folder that exists"

@@ -1,0 +1,125 @@
+"""The class that a worker's author extends. What surrounds an attempt (start, report, end) is in `runner`.
+
+Python 3.9 and the standard library suffice here, because a slot may run in another environment; structlog is used for
+`self.log` where it is installed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from .task import Task
+
+
+class Attempt(Protocol):
+    """What a worker may ask of the attempt that it runs."""
+
+    cancelled: bool
+
+    @property
+    def task(self) -> Task:
+        """The task."""
+        ...
+
+    def report(self, fraction: float, note: str) -> None:
+        """Take the latest progress."""
+        ...
+
+    def folder(self) -> Path:
+        """The attempt's own folder, made when it is first asked for."""
+        ...
+
+
+class BaseWorker:
+    """Runs tasks. One instance per slot, one task at a time.
+
+    A class with `type` serves that type (and, where its own `can_handle` says so, types below it); a class without
+    `type` is asked with `can_handle` about the types that no class with a type serves.
+
+    Attributes:
+        type: Dotted path of one to three parts, such as `video.thumbnail`, or "".
+    """
+
+    type: ClassVar[str] = ""
+    _attempt: Attempt | None = None
+    _log: Any = None
+
+    def initialize(self) -> None:
+        """Called once per slot, before the first task. An exception fails that task's attempt; it is tried again."""
+
+    def can_handle(self, task: Task) -> bool:
+        """Whether this worker takes the task. A class that names no type and does not say takes what it is asked."""
+        return not self.type or task.type == self.type
+
+    def execute(self, task: Task) -> Any:
+        """Run one task: return a `Result` or a plain value, or raise. May be `async def`."""
+        message = f"{type(self).__name__} must define execute(self, task)"
+        raise NotImplementedError(message)
+
+    def cleanup(self) -> None:
+        """Called once after `execute`, however it ended, unless it called this itself."""
+
+    def health_check(self) -> bool:
+        """Whether tasks can be run here. Where a class defines it, it is asked when its slot starts, after
+        `initialize`; False or an exception takes the type off the slot's offer.
+        """
+        return True
+
+    def report_progress(self, fraction: float, note: str = "") -> None:
+        """Say how far the task is, 0 to 1. Call it freely: at most 10 a second travel, the latest always.
+
+        Raises:
+            TypeError: `fraction` is no number.
+        """
+        fraction = float(fraction)
+        fraction = 0.0 if fraction != fraction else min(1.0, max(0.0, fraction))  # NaN: 0
+        if self._attempt is not None:
+            self._attempt.report(fraction, str(note)[:200])
+
+    @property
+    def task(self) -> Task:
+        """The task that runs.
+
+        Raises:
+            RuntimeError: None runs.
+        """
+        return self._running("task").task
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this attempt shall end: look at it in long loops and return. What is returned then is not kept."""
+        return self._attempt is not None and self._attempt.cancelled
+
+    @property
+    def workdir(self) -> Path:
+        """An empty folder of this attempt's own, removed when it ended.
+
+        Raises:
+            RuntimeError: No task runs.
+        """
+        return self._running("workdir").folder()
+
+    @property
+    def log(self) -> Any:
+        """A structlog logger that carries the task's id, type and attempt; a plain one where structlog is missing."""
+        if self._log is None:
+            self._log = _logger(type(self).__name__, self._attempt.task if self._attempt else None)
+        return self._log
+
+    def _running(self, name: str) -> Attempt:
+        if self._attempt is None:
+            message = f"{type(self).__name__}.{name} exists only while a task runs (in a test: workers.runner.run)"
+            raise RuntimeError(message)
+        return self._attempt
+
+
+def _logger(name: str, task: Task | None) -> Any:
+    fields = {"task": task.id, "type": task.type, "attempt": task.attempt} if task else {}
+    try:
+        import structlog
+    except ImportError:
+        import logging
+
+        return logging.LoggerAdapter(logging.getLogger(name), fields)
+    return structlog.get_logger(name).bind(worker=name, **fields)

@@ -1,0 +1,437 @@
+"""Runs one attempt: picks the worker, calls it, and turns whatever happens into an `AttemptEnd`.
+
+Owns the workers' instances of one slot and the rules of ends: which exception is what, when `cleanup` runs, what of a
+result may travel. Knows no socket and no process. Python 3.9, the standard library and msgpack suffice here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from . import values
+from .base import BaseWorker
+from .errors import Fail, InvalidTask, Release, TooLarge
+from .registry import Offer, Worker, name_of, offer_of
+from .task import Result, Task
+
+# The codes of `messages.Outcome` and `messages.Returned` (that file needs a newer Python; a test compares them).
+COMPLETED, FAILED, TIMEOUT, CRASHED, CANCELLED, TOO_LARGE = range(6)
+UNSTARTED, DRAIN, DECLINED, RELEASED, NEIGHBOUR = range(5)
+
+MESSAGE_CHARACTERS_MAX: Final = 4096
+TRACEBACK_CHARACTERS_MAX: Final = 16384
+EMPTY: Final = values.pack(None)
+
+_MISTAKES = (NameError, SyntaxError, ImportError)
+"""A programmer's errors: trying again changes nothing. (And the TypeError of the call itself.)"""
+
+_UTC = timezone.utc  # noqa: UP017 -- datetime.UTC is not in Python 3.9
+
+
+class Stopped(BaseException):
+    """Raised inside a task whose process was told to end (SIGTERM): `finally` and `cleanup` run, then it ends."""
+
+
+@dataclass
+class AttemptEnd:
+    """How one attempt ended: by an outcome, or given back.
+
+    Attributes:
+        outcome: Code of `messages.Outcome`, or None when it is given back.
+        body: The packed result of a completed one.
+        detail: As in RESULTS, or None.
+        returned: Code of `messages.Returned` when it is given back.
+        after: Seconds before it may run again, when it is given back.
+        note: Why it is given back.
+        started: Whether `execute` had begun.
+    """
+
+    outcome: int | None
+    body: bytes = b""
+    detail: dict[str, Any] | None = None
+    returned: int | None = None
+    after: float = 0.0
+    note: str = ""
+    started: bool = True
+
+
+class Attempt:
+    """One attempt as its worker sees it. Other threads may only call `cancel`."""
+
+    __slots__ = ("_base", "_folder", "_item", "_report", "_task", "cancelled", "stop")
+
+    def __init__(
+        self,
+        item: Any,
+        report: Callable[[Attempt, float, str], None],
+        base: str = "",
+        task: Task | None = None,
+    ) -> None:
+        """Take a task as its host sent it (`slot_news.SlotTask`), or built already.
+
+        Args:
+            item: See above; with `task` it is not looked at.
+            report: Called with each progress.
+            base: Folder below which the attempt's own may be made; "": the system's temporary one.
+            task: The task, where there is no item.
+        """
+        self._item, self._report, self._base, self._task = item, report, base, task
+        self._folder: Path | None = None
+        self.cancelled = False
+        self.stop: Callable[[], object] | None = None  # interrupts an `async def` from another thread
+
+    @property
+    def type(self) -> str:
+        """The task's type."""
+        return self._item[2] if self._task is None else self._task.type
+
+    @property
+    def params(self) -> Any:
+        """What the sender passed."""
+        return values.unpack(self._item[10]) if self._task is None else self._task.params
+
+    @property
+    def task(self) -> Task:
+        """The task, built when it is first asked for: functions do without."""
+        if self._task is None:
+            self._task = _task_of(self._item)
+        return self._task
+
+    def report(self, fraction: float, note: str) -> None:
+        """Pass on the latest progress."""
+        self._report(self, fraction, note)
+
+    def cancel(self) -> None:
+        """Ask it to end."""
+        self.cancelled = True
+        if self.stop is not None:
+            self.stop()
+
+    def folder(self) -> Path:
+        """Its own folder."""
+        if self._folder is None:
+            if self._base:
+                Path(self._base).mkdir(mode=0o700, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix=f"{self.task.id}-", dir=self._base or None))
+        return self._folder
+
+    def clear(self) -> None:
+        """Remove its folder."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _Instance:
+    """A worker of a class, and whether its `cleanup` is still due."""
+
+    __slots__ = ("due", "has_cleanup", "worker")
+
+    def __init__(self, worker: BaseWorker) -> None:
+        self.worker, self.due = worker, False
+        self.has_cleanup = type(worker).cleanup is not BaseWorker.cleanup
+        if self.has_cleanup:
+            cleanup: Callable[..., Any] = worker.cleanup
+
+            def once(*args: Any, **kwargs: Any) -> Any:
+                self.due = False
+                return cleanup(*args, **kwargs)
+
+            worker.cleanup = once
+
+
+class Runner:
+    """The workers of one slot. Used by one thread."""
+
+    def __init__(self, offer: Offer) -> None:
+        self._offer = offer
+        self._candidates: dict[str, list[tuple[Worker, bool]]] = {}
+        self._instances: dict[Any, _Instance] = {}
+        self._loop: Any = None
+
+    def attempt(self, attempt: Attempt, *, reraise: bool = False) -> AttemptEnd:
+        """Run an attempt to its end. Raises only `Stopped`, or with `reraise` whatever the worker raised."""
+        started = False
+        try:
+            worker = self._choose(attempt)
+            if worker is None:
+                note = f"no worker here takes {attempt.type}"
+                return AttemptEnd(None, returned=DECLINED, note=note, started=False)
+            started = True
+            if worker.__class__ is _Instance:
+                value = self._execute(worker, attempt)
+            else:
+                value = _call(worker, attempt.params)
+                if hasattr(value, "__await__"):
+                    value = self._wait(value, attempt)
+        except Stopped:
+            raise
+        except BaseException as error:
+            if reraise:
+                raise
+            return _end_of(error, attempt, started)
+        finally:
+            attempt.clear()
+        return _end_with(value)
+
+    def health(self) -> dict[str, str]:
+        """Ask every class that defines `health_check`, after its `initialize`; by type, or name, why one cannot."""
+        sick: dict[str, str] = {}
+        for name, worker in (
+            *self._offer.types.items(),
+            *((name_of(worker), worker) for worker in self._offer.any),
+        ):
+            if inspect.isclass(worker) and getattr(worker, "health_check", None) is not BaseWorker.health_check:
+                try:
+                    healthy = self._instance(worker).worker.health_check()
+                    if hasattr(healthy, "__await__"):
+                        healthy = self._wait(healthy, None)
+                    if healthy is False:
+                        sick[name] = f"{name_of(worker)}: health_check said no"
+                except Exception as error:
+                    sick[name] = f"{name_of(worker)}: {type(error).__name__}: {_text(error)}"
+        return sick
+
+    def close(self) -> None:
+        """Close the event loop, if there was one."""
+        if self._loop is not None:
+            self._loop.close()
+
+    def _choose(self, attempt: Attempt) -> Any:
+        """The first candidate that takes the task: an `_Instance`, a function, or None."""
+        candidates = self._candidates.get(attempt.type)
+        if candidates is None:
+            candidates = self._candidates[attempt.type] = self._offer.candidates(attempt.type)
+        for worker, asks in candidates:
+            if not inspect.isclass(worker):
+                return worker
+            instance = self._instances.get(worker) or self._instance(worker)
+            if not asks or instance.worker.can_handle(attempt.task):
+                return instance
+        return None
+
+    def _instance(self, worker: Any) -> _Instance:
+        known = self._instances.get(worker)
+        if known is None:
+            made: BaseWorker = worker()
+            ready: Any = made.initialize()
+            if hasattr(ready, "__await__"):
+                self._wait(ready, None)
+            known = self._instances[worker] = _Instance(made)
+        return known
+
+    def _execute(self, instance: _Instance, attempt: Attempt) -> Any:
+        worker = instance.worker
+        worker._attempt, worker._log = attempt, None  # pyright: ignore[reportPrivateUsage] -- the other half of this
+        instance.due = instance.has_cleanup
+        try:
+            value = worker.execute(attempt.task)
+            return self._wait(value, attempt) if hasattr(value, "__await__") else value
+        finally:
+            if instance.due:
+                self._clean_up(worker)
+            worker._attempt = None  # pyright: ignore[reportPrivateUsage]
+
+    def _clean_up(self, worker: BaseWorker) -> None:
+        """Its failure changes nothing about the result; it is shown."""
+        try:
+            done: Any = worker.cleanup()
+            if hasattr(done, "__await__"):
+                self._wait(done, None)
+        except Exception as error:
+            sys.stderr.write(f"cleanup of {name_of(type(worker))} failed:\n{_traceback(error)}")
+
+    def _wait(self, awaitable: Any, attempt: Attempt | None) -> Any:
+        """Run an awaitable to its end in this slot's event loop; what it left running there is cancelled."""
+        import asyncio
+
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        loop = self._loop
+        before = asyncio.all_tasks(loop)
+
+        async def whole() -> Any:
+            return await awaitable
+
+        task = loop.create_task(whole())
+        if attempt is not None:
+            attempt.stop = lambda: loop.call_soon_threadsafe(task.cancel)
+            if attempt.cancelled:
+                task.cancel()
+        try:
+            return loop.run_until_complete(task)
+        finally:
+            if attempt is not None:
+                attempt.stop = None
+            left = asyncio.all_tasks(loop) - before
+            for one in left:
+                one.cancel()
+            if left:
+                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+
+
+def run(
+    worker: Worker,
+    task: Task,
+    *,
+    on_progress: Callable[[float, str], None] | None = None,
+    reraise: bool = False,
+) -> AttemptEnd:
+    """Run one task here, without a pool, with a worker that is not asked whether it wants it: for `try` and for tests.
+
+    Args:
+        worker: A class or a function.
+        task: Its params are packed and unpacked first, as on the way through a pool.
+        on_progress: Called with each (fraction, note).
+        reraise: Let what the worker raises through, with its traceback.
+
+    Raises:
+        InvalidTask: The params cannot travel.
+        ConfigError: It is no worker.
+    """
+    offer = offer_of([worker])
+    values_only = Task(**{**task.__dict__, "params": values.unpack(values.pack(task.params))})
+
+    def report(attempt: Attempt, fraction: float, note: str) -> None:  # noqa: ARG001 -- there is only one
+        if on_progress is not None:
+            on_progress(fraction, note)
+
+    runner = Runner(offer)
+    runner._candidates[task.type] = [(worker, False)]  # pyright: ignore[reportPrivateUsage]
+    try:
+        return runner.attempt(Attempt(None, report, task=values_only), reraise=reraise)
+    finally:
+        runner.close()
+
+
+def _task_of(item: Any) -> Task:
+    """Build a task past the dataclass's own `__init__`, which for a frozen one costs as much as running it."""
+    id, fence, type, attempt, failures, priority, sent_at, seconds, key, tags, params = item
+    task = object.__new__(Task)
+    task.__dict__.update(
+        id=id,
+        type=type,
+        params=values.unpack(params),
+        priority=priority,
+        attempt=attempt,
+        failures=failures,
+        deadline=None if seconds is None else datetime.fromtimestamp(time.time(), _UTC) + timedelta(seconds=seconds),
+        key=key,
+        tags=tuple(tags),
+        sent_at=datetime.fromtimestamp(sent_at, _UTC) if sent_at else None,
+        fence=fence,
+        checkpoint=None,
+    )
+    return task
+
+
+def _call(function: Any, params: Any) -> Any:
+    if params.__class__ is dict:
+        return function(**params)
+    return function() if params is None else function(params)
+
+
+def _end_with(value: Any) -> AttemptEnd:
+    """The end of an attempt that returned."""
+    if value is None:
+        return AttemptEnd(COMPLETED, EMPTY)
+    if isinstance(value, Result):
+        if not value.success:
+            return _failed("", value.error or "success=False", cause="failed", retry=value.retry)
+        value = value.data
+    try:
+        return AttemptEnd(COMPLETED, values.pack(value, what="result", limit=values.RESULT_BYTES_MAX))
+    except TooLarge as error:
+        end = _failed("TooLarge", str(error), cause="result_too_large", retry=False)
+        end.outcome = TOO_LARGE
+        return end
+    except InvalidTask as error:
+        return _failed("InvalidResult", str(error), cause="exception", retry=False)
+    except Exception as error:  # a subclass of dict or str with tricks of its own
+        return _failed(type(error).__name__, f"result: {_text(error)}", cause="exception", retry=False)
+
+
+def _end_of(error: BaseException, attempt: Attempt, started: bool) -> AttemptEnd:
+    """The end of an attempt that raised."""
+    if isinstance(error, Release):
+        note = _cut(str(error.reason))
+        return AttemptEnd(None, returned=RELEASED, after=_seconds(error.after) or 0.0, note=note, started=started)
+    if isinstance(error, Fail):
+        end = _failed("Fail", str(error.reason), cause="failed", retry=bool(error.retry))
+        if end.detail is not None and error.after is not None:
+            end.detail["after"] = _seconds(error.after)
+    else:
+        own = _is_own_call(error.__traceback__)
+        retry = not (isinstance(error, _MISTAKES) or (isinstance(error, TypeError) and own))
+        end = _failed(type(error).__name__, _text(error), cause="exception", retry=retry, trace=_traceback(error))
+    if attempt.cancelled:
+        end.outcome = CANCELLED
+    return end
+
+
+def _failed(error_type: str, message: str, *, cause: str, retry: bool, trace: str = "") -> AttemptEnd:
+    detail = {
+        "error_type": error_type,
+        "message": _cut(message),
+        "traceback": trace,
+        "retry": retry,
+        "cause": cause,
+    }
+    return AttemptEnd(FAILED, detail=detail)
+
+
+def _seconds(value: Any) -> float | None:
+    """What a worker gave as `after`; nonsense is None."""
+    with suppress(TypeError, ValueError):
+        return min(max(0.0, float(value)), 1e9)
+    return None
+
+
+def _is_own_call(trace: TracebackType | None) -> bool:
+    """Whether it was raised at the call in this file, before a line of the worker's had run."""
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename == __file__
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback as text, from the worker's first frame on; its end when it is long."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, trace))
+    except Exception as problem:  # an exception whose own __str__ or source file is broken
+        text = f"{type(error).__name__} (no traceback: {type(problem).__name__})\n"
+    if len(text) > TRACEBACK_CHARACTERS_MAX:
+        text = "[...]\n" + text[-TRACEBACK_CHARACTERS_MAX:]
+    return _clean(text)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its text cannot be shown)"
+
+
+def _cut(text: str) -> str:
+    return _clean(text[:MESSAGE_CHARACTERS_MAX])
+
+
+def _clean(text: str) -> str:
+    """Text that can be encoded, whatever it came from."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,249 @@
+"""The slots of one process: a queue of tasks, one or several threads that run them, and reports in batches.
+
+Owns when a result leaves (when nothing waits, or 1 ms after the first unreported one), when waiting tasks are handed back
+(5 ms behind a slow one), how often progress travels, and which task a cancel meets. Knows no socket: what it has to say
+goes through `emit`. Python 3.9, the standard library and msgpack suffice here.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from time import monotonic, perf_counter
+from typing import Any, Final
+
+from .registry import Offer
+from .runner import CANCELLED, UNSTARTED, Attempt, AttemptEnd, Runner, Stopped
+
+FLUSH_SECONDS: Final = 0.001
+BLOCKED_SECONDS: Final = 0.005
+PROGRESS_SECONDS: Final = 0.1
+FLUSH_BYTES: Final = 1024 * 1024
+"""Results of this many bytes leave at once, so that no frame grows without bound."""
+MEMORY_SECONDS: Final = 0.1
+"""Attempts at least this long report the peak memory of their process; asking for it costs more than a short one."""
+
+WORD: Final = struct.Struct("<qq")
+"""What a slot notes at each start, readable from outside after a crash: (id, fence), zeros when idle."""
+
+Emit = Callable[[list[Any], list[Any], list[Any]], None]
+"""Takes (progress, results, returned), items as in PROGRESS, RESULTS and RELEASE. Never called by two threads at once."""
+
+
+class Slots:
+    """`count` slots that share one queue. `work` runs in a thread for each; the other methods in any thread."""
+
+    def __init__(
+        self,
+        offer: Offer,
+        number: int,
+        emit: Emit,
+        nudge: Callable[[], None],
+        *,
+        count: int = 1,
+        word: Any = None,
+        folder: str = "",
+    ) -> None:
+        """Set them up; nothing runs yet.
+
+        Args:
+            offer: What can be run.
+            number: The slot's number in reports.
+            emit: See `Emit`.
+            nudge: Called when `relieve` should be called soon, by whoever calls it.
+            count: How many tasks run at a time.
+            word: A writable buffer of `WORD.size` bytes for each slot, or None.
+            folder: Where the attempts' own folders are made, or "".
+        """
+        self._number, self._count, self._folder = number, count, folder
+        self._emit, self._nudge, self._word = emit, nudge, word
+        self._runners = [Runner(offer) for _ in range(count)]
+        self._lock = threading.Lock()
+        self._tokens: SimpleQueue[None] = SimpleQueue()
+        self._waiting: deque[Any] = deque()
+        self._running: list[tuple[Any, Attempt, float] | None] = [None] * count
+        self._threads: dict[int, int] = {}
+        self._results: list[Any] = []
+        self._results_since, self._results_bytes = 0.0, 0
+        self._returned: list[Any] = []
+        self._progress: dict[tuple[int, int], list[Any]] = {}
+        self._progress_due = 0.0
+        self._stopping = False
+        self.in_task = False
+        """True while the only slot runs a worker's code: then, and only then, `Stopped` may be raised in its thread."""
+
+    def health(self) -> dict[str, str]:
+        """See `Runner.health`; call it in the thread of the first slot."""
+        return self._runners[0].health()
+
+    def feed(self, items: Sequence[Any]) -> None:
+        """Add tasks (`slot_news.SlotTask`) to the queue."""
+        self._waiting.extend(items)
+        for _ in range(min(len(items), self._count)):
+            self._tokens.put(None)
+
+    def cancel(self, id: int, fence: int) -> None:
+        """Ask a running task to end; one that waits ends here as CANCELLED. Unknown ones are over already."""
+        with self._lock:
+            for slot in self._running:
+                if slot is not None and slot[0][0] == id and slot[0][1] == fence:
+                    slot[1].cancel()
+                    return
+            for item in list(self._waiting):
+                if item[0] == id and item[1] == fence:
+                    with suppress(ValueError):
+                        self._waiting.remove(item)
+                        self._add(item, AttemptEnd(CANCELLED), 0.0)
+                        self._flush()
+                    return
+
+    def stop(self) -> None:
+        """Let every `work` return after its present task; safe in a signal handler."""
+        self._stopping = True
+        for _ in range(self._count):
+            self._tokens.put(None)
+
+    def cancel_all(self) -> None:
+        """Ask all running tasks to end; safe in a signal handler."""
+        for slot in list(self._running):
+            if slot is not None:
+                slot[1].cancel()
+
+    def present(self) -> int:
+        """The id of the task that the calling thread runs (any thread, where there is one slot), or 0."""
+        index = 0 if self._count == 1 else self._threads.get(threading.get_ident(), -1)
+        slot = self._running[index] if index >= 0 else None
+        return 0 if slot is None else slot[0][0]
+
+    def work(self, index: int = 0) -> None:
+        """Run tasks, one after the other, until `stop`.
+
+        Raises:
+            Stopped: It was raised in the task. That task is not reported, its word stays.
+        """
+        self._threads[threading.get_ident()] = index
+        runner = self._runners[index]
+        item = None
+        while not self._stopping:
+            if item is None:
+                item = self._next(index)
+                continue
+            _, attempt, began = item
+            self.in_task = True
+            end = runner.attempt(attempt)
+            self.in_task = False
+            item = self._ended(index, item[0], end, perf_counter() - began)
+        with self._lock:
+            self._flush()
+        runner.close()
+
+    def relieve(self) -> float | None:
+        """Do what is due by time: flush, hand back what waits behind slow tasks, pass on the latest progress.
+
+        Returns:
+            Seconds until it wants to be called again, None: not until the next `feed` or nudge.
+        """
+        with self._lock:
+            if self._waiting or self._results:
+                oldest = perf_counter() - BLOCKED_SECONDS
+                if all(slot is not None and slot[2] <= oldest for slot in self._running):
+                    self._hand_back()
+            wait = BLOCKED_SECONDS if self._waiting or self._results else None
+            if self._progress:
+                left = self._progress_due - monotonic()
+                if left <= 0:
+                    self._flush_progress()
+                else:
+                    wait = left if wait is None else min(left, wait)
+            return wait
+
+    def report(self, attempt: Attempt, fraction: float, note: str) -> None:
+        """Take progress of a running attempt: the first leaves at once, later ones every 0.1 s, always the latest."""
+        task = attempt.task
+        with self._lock:
+            waits = bool(self._progress)
+            self._progress[task.id, task.fence] = [task.id, task.fence, fraction, note]
+            if monotonic() >= self._progress_due:
+                self._flush_progress()
+            elif not waits:
+                self._nudge()
+
+    def _next(self, index: int) -> Any:
+        """Wait for a task and take it, or None after a false alarm."""
+        if not self._waiting:
+            self._tokens.get()
+        with self._lock:
+            return self._take(index)
+
+    def _take(self, index: int) -> Any:
+        """Begin the next task, if there is one. Holds the lock."""
+        try:
+            item = self._waiting.popleft()
+        except IndexError:
+            self._running[index] = None
+            if self._word is not None:
+                WORD.pack_into(self._word, index * WORD.size, 0, 0)
+            return None
+        if self._word is not None:
+            WORD.pack_into(self._word, index * WORD.size, item[0], item[1])
+        slot = self._running[index] = (item, Attempt(item, self.report, self._folder), perf_counter())
+        return slot
+
+    def _ended(self, index: int, item: Any, end: AttemptEnd, duration: float) -> Any:
+        """Note an end and begin the next task, in one step."""
+        with self._lock:
+            self._add(item, end, duration)
+            if (
+                not self._waiting
+                or self._results_bytes > FLUSH_BYTES
+                or perf_counter() - self._results_since > FLUSH_SECONDS
+            ):
+                self._flush()
+            return None if self._stopping else self._take(index)
+
+    def _add(self, item: Any, end: AttemptEnd, duration: float) -> None:
+        if end.outcome is None:
+            self._returned.append([item[0], item[1], end.returned, end.after, end.note, end.started])
+            return
+        detail = end.detail
+        if duration >= MEMORY_SECONDS:
+            detail = {**(detail or {}), "memory": peak_memory()}
+        if not self._results:
+            self._results_since = perf_counter()
+        self._results.append([item[0], item[1], end.outcome, end.body, duration, self._number, detail])
+        self._results_bytes += len(end.body)
+
+    def _hand_back(self) -> None:
+        items = list(self._waiting)
+        self._waiting.clear()
+        self._returned.extend([item[0], item[1], UNSTARTED, 0.0, "", False] for item in items)
+        self._flush()
+
+    def _flush(self) -> None:
+        if not (self._results or self._returned):
+            return
+        results, returned, progress = self._results, self._returned, list(self._progress.values())
+        self._results, self._returned, self._results_bytes = [], [], 0
+        self._progress.clear()
+        self._emit(progress, results, returned)
+
+    def _flush_progress(self) -> None:
+        progress = list(self._progress.values())
+        self._progress.clear()
+        self._progress_due = monotonic() + PROGRESS_SECONDS
+        self._emit(progress, [], [])
+
+
+def peak_memory() -> int:
+    """The most bytes of memory this process ever held, or 0 where that cannot be asked."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024)

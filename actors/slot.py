@@ -1,5 +1,5 @@
-"""Slots as their host sees them. The face of four files: `slot_news` (what goes in and comes out), `slot_process` (children:
-isolation `process` and `thread`), `slot_inline` (threads of this process), `slot_spawner` (starts the children).
+"""Slots as their host sees them: the face of `slot_news` (what goes in and comes out), `slot_process` (children:
+isolation `process` and `thread`) and `slot_inline` (threads of this process).
 """
 
 from __future__ import annotations

@@ -1,12 +1,44 @@
 """A slot that is a child process: starting it, feeding it, hearing of it, ending it. No thread of its own.
 
-(Bodies follow; the signatures stand.)
+The actor's mailbox watches one file descriptor per slot: a selector over the child's socket, its output and its death.
 """
 
 from __future__ import annotations
 
+import mmap
+import os
+import secrets
+import selectors
+import signal
+import socket
+import sys
+import tempfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs] -- it ships none
+
 from ..transport.mailbox import Mailbox
-from .slot_news import SlotSpec, SlotTask
+from ..workers.slots import WORD
+from . import slot_child
+from .slot_frames import Frames, ProtocolError
+from .slot_news import SlotNews, SlotSpec, SlotTask
+from .slot_output import Output
+from .slot_spawner import spawner
+
+msgpack: Any = _untyped
+
+_READ_BYTES: Final = 256 * 1024
+_READS_MAX: Final = 4
+"""Reads of one source in a turn of the actor; what is left stays readable, and others get their turn."""
+
+
+class _Descriptor(Protocol):
+    """The selectors of Linux and macOS are files themselves, which others can watch."""
+
+    def fileno(self) -> int: ...
 
 
 class ProcessSlot:
@@ -14,24 +46,308 @@ class ProcessSlot:
 
     def __init__(self, number: int, spec: SlotSpec, mailbox: Mailbox) -> None:
         self.number, self.spec = number, spec
+        self._threads = 1
+        self._mailbox = mailbox
+        self._folder = str(Path(tempfile.gettempdir(), f"{_folder_prefix()}{os.getpid()}-{secrets.token_hex(8)}"))
+        self._pid = 0
+        self._alive = False
+        self._ready = False
+        self._stopped = False
+        self._fault = ""
+        self._unsent: list[bytes] = []
+        self._frames, self._output = Frames(), Output()
+        self._selector: selectors.BaseSelector
+        self._control: socket.socket
+        self._output_number = self._exit_number = -1
+        self._word: mmap.mmap
 
     @property
-    def pid(self) -> int: ...
+    def pid(self) -> int:
+        """The child's process id, 0 before `start`."""
+        return self._pid
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Start the child; takes some milliseconds. `ready` follows, or `exited`."""
+        _sweep()
+        self._control, far = socket.socketpair()
+        self._control.setblocking(False)
+        self._output_number, output = os.pipe()
+        os.set_blocking(self._output_number, False)
+        words = _shared_file(WORD.size * self._threads)
+        self._word = mmap.mmap(words, WORD.size * self._threads)
+        try:
+            numbers = (far.fileno(), words)
+            arguments = [str(number) for number in (*numbers, os.getpid())]
+            process = spawner().start([sys.executable, "-I", slot_child.__file__, *arguments], output, numbers)
+        except Exception as error:
+            self._mailbox.post(self._never_started(error))
+            self._control.close()
+            os.close(self._output_number)
+            return
+        finally:
+            far.close()
+            os.close(output)
+            os.close(words)
+        process.returncode = 0  # it is waited for here, with its peak memory; this keeps Popen from looking
+        self._pid, self._alive = process.pid, True
+        self._watch()
+        spec = self.spec
+        settings = {
+            "number": self.number,
+            "code": spec.code,
+            "classes": spec.classes,
+            "paths": spec.paths,
+            "threads": self._threads,
+            "folder": self._folder,
+        }
+        self._send([slot_child.INIT, settings])
 
-    def feed(self, tasks: list[SlotTask]) -> None: ...
+    def feed(self, tasks: list[SlotTask]) -> None:
+        """Hand over tasks, in order. Before `ready` they wait; after `exited` nothing happens."""
+        self._send([slot_child.TASKS, tasks])
 
-    def cancel(self, id: int, fence: int) -> None: ...
+    def cancel(self, id: int, fence: int) -> None:
+        """Ask one task to end, see `slot_news.Slot`."""
+        self._send([slot_child.CANCEL, id, fence])
 
-    def terminate(self) -> None: ...
+    def terminate(self) -> None:
+        """SIGTERM to the process group."""
+        self._stopped = True
+        self._signal(signal.SIGTERM)
 
-    def kill(self) -> None: ...
+    def kill(self) -> None:
+        """SIGKILL to the process group."""
+        self._stopped = True
+        self._signal(signal.SIGKILL)
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let it end; what it has not begun is not run, and a task that runs is killed."""
+        self._stopped = True
+        if self._alive:
+            self._unsent.clear()
+            with suppress(OSError):
+                self._control.shutdown(socket.SHUT_WR)
+
+    def _watch(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._control, selectors.EVENT_READ)
+        self._selector.register(self._output_number, selectors.EVENT_READ)
+        if hasattr(os, "pidfd_open"):
+            self._exit_number = os.pidfd_open(self._pid)
+            self._selector.register(self._exit_number, selectors.EVENT_READ)
+        self._mailbox.attach(cast("_Descriptor", self._selector).fileno(), self._drain)
+
+    def _drain(self) -> list[SlotNews]:
+        """What has happened, for the mailbox."""
+        news = SlotNews(self.number)
+        dead = False
+        for key, events in self._selector.select(0):
+            if key.fileobj is self._control:
+                if events & selectors.EVENT_WRITE:
+                    self._send_rest()
+                if events & selectors.EVENT_READ and self._read_control(news):
+                    dead = self._exit_number < 0
+            elif key.fd == self._output_number:
+                self._read_output(news)
+            else:
+                dead = True
+        if dead:
+            self._bury(news)
+        self._ready = self._ready or news.ready is not None
+        empty = not (news.results or news.progress or news.returned or news.lines or news.ready or news.exited)
+        return [] if empty else [news]
+
+    def _read_control(self, news: SlotNews) -> bool:
+        """Read the socket; True when it is at its end, which is also the end of the child."""
+        try:
+            for _ in range(_READS_MAX):
+                data = self._control.recv(_READ_BYTES)
+                if not data:
+                    return self._lose_control()
+                self._frames.feed(data, news)
+                if len(data) < _READ_BYTES:
+                    break
+        except BlockingIOError:
+            return False
+        except ProtocolError as error:
+            self._fault = f"its process did not keep the protocol: {error}"
+            return self._lose_control()
+        except OSError:  # the child died with something of ours unread
+            return self._lose_control()
+        return False
+
+    def _lose_control(self) -> bool:
+        self._signal(signal.SIGKILL)
+        self._selector.unregister(self._control)
+        return True
+
+    def _read_output(self, news: SlotNews) -> bool:
+        """Read stdout and stderr; True when there is more."""
+        running = next((id for id, _ in self._started()), 0)
+        for _ in range(_READS_MAX):
+            try:
+                data = os.read(self._output_number, _READ_BYTES)
+            except BlockingIOError:
+                return False
+            if not data:
+                with suppress(KeyError):
+                    self._selector.unregister(self._output_number)
+                return False
+            news.lines += self._output.feed(data, running)
+        return True
+
+    def _send(self, frame: list[Any]) -> None:
+        if self._alive:
+            body: bytes = msgpack.packb(frame)
+            self._unsent.append(slot_child.HEADER.pack(len(body)) + body)
+            if len(self._unsent) == 1:
+                self._send_rest()
+
+    def _send_rest(self) -> None:
+        """Write what fits; the selector tells when there is room for the rest."""
+        try:
+            while self._unsent:
+                data = self._unsent[0]
+                count = self._control.send(data)
+                if count < len(data):
+                    self._unsent[0] = data[count:]
+                else:
+                    del self._unsent[0]
+        except BlockingIOError:
+            pass
+        except OSError:  # it died; its death is on the way
+            self._unsent.clear()
+        with suppress(KeyError):
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
+            if self._selector.get_key(self._control).events != wanted:
+                self._selector.modify(self._control, wanted)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To the whole group. Until the child is buried its id is its own, and so is the group's."""
+        if self._alive:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._pid, number)
+
+    def _started(self) -> list[tuple[int, int]]:
+        """What runs, by the child's own notes."""
+        words = [WORD.unpack_from(self._word, n * WORD.size) for n in range(self._threads)]
+        return [(id, fence) for id, fence in words if id]
+
+    def _bury(self, news: SlotNews) -> None:
+        """The child is dead: take its last words, its leftovers and its status."""
+        while not self._fault and self._has_more(news):
+            pass
+        self._signal(signal.SIGKILL)  # what it started and left behind
+        for _ in range(64):  # a program that it left behind could write for ever
+            if not self._read_output(news):
+                break
+        news.lines += self._output.rest()
+        self._mailbox.detach(cast("_Descriptor", self._selector).fileno())
+        status, memory = _wait(self._pid)
+        self._alive = False
+        started = [list(pair) for pair in self._started()]
+        news.exited = {
+            **_exit_of(status),
+            "cause": self._cause(self._ready or news.ready is not None),
+            "running": started[0] if len(started) == 1 else None,
+            "started": started,
+            "memory": memory,
+        }
+        news.exited["message"] = self._fault or _said(news.exited)
+        self._selector.close()
+        self._control.close()
+        os.close(self._output_number)
+        if self._exit_number >= 0:
+            os.close(self._exit_number)
+        self._word.close()
+        spawner().remove(self._folder)
+
+    def _has_more(self, news: SlotNews) -> bool:
+        """Read on in the socket of a dead child until its end."""
+        return self._control in self._selector.get_map() and not self._read_control(news)
+
+    def _cause(self, ready: bool) -> str:
+        if self._fault:
+            return "protocol_error"
+        if self._stopped:
+            return "stopped"
+        return "crash" if ready else "start_failed"
+
+    def _never_started(self, error: Exception) -> SlotNews:
+        exited: dict[str, Any] = {"signal": None, "exit_code": None, "cause": "start_failed", "running": None}
+        exited.update(started=[], memory=0, message=f"{type(error).__name__}: {error}")
+        return SlotNews(self.number, exited=exited)
 
 
 class ThreadSlots(ProcessSlot):
-    """One child process with `spec.threads` threads: `number` is that of the whole, it takes `spec.threads` tasks at a
-    time.
-    """
+    """One child with `spec.threads` threads, each of which runs one task at a time; `number` is that of the whole."""
+
+    def __init__(self, number: int, spec: SlotSpec, mailbox: Mailbox) -> None:
+        super().__init__(number, spec, mailbox)
+        self._threads = spec.threads
+
+
+def _folder_prefix() -> str:
+    """Before the process id in a folder's name: process ids mean something only within one namespace."""
+    try:
+        return f"workerhost-{Path('/proc/self/ns/pid').stat().st_ino}-"
+    except OSError:
+        return "workerhost-0-"
+
+
+@cache
+def _sweep() -> None:
+    """Once per process: remove the folders of hosts of the same user that were killed."""
+    prefix = _folder_prefix()
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        number = folder.name.removeprefix(prefix).partition("-")[0]
+        with suppress(OSError):
+            if number.isdigit() and folder.stat().st_uid == os.getuid() and not _exists(int(number)):
+                spawner().remove(str(folder))
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _shared_file(size: int) -> int:
+    """A file without a name, for memory that two processes share."""
+    if hasattr(os, "memfd_create"):
+        number = os.memfd_create("workerhost-slot")
+    else:
+        number, path = tempfile.mkstemp(prefix="workerhost-")
+        Path(path).unlink()
+    os.ftruncate(number, size)
+    return number
+
+
+def _wait(pid: int) -> tuple[int | None, int]:
+    """Status and peak memory of a child that is dead or about to be."""
+    try:
+        _, status, usage = os.wait4(pid, 0)
+    except ChildProcessError:  # this process ignores SIGCHLD: the kernel has thrown it away
+        return None, 0
+    return status, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _exit_of(status: int | None) -> dict[str, Any]:
+    if status is None:
+        return {"signal": None, "exit_code": None}
+    code = os.waitstatus_to_exitcode(status)
+    return {"signal": -code if code < 0 else None, "exit_code": code if code >= 0 else None}
+
+
+def _said(exited: dict[str, Any]) -> str:
+    if exited["signal"] is None:
+        return f"its process ended with exit code {exited['exit_code']}"
+    try:
+        name = signal.Signals(exited["signal"]).name
+    except ValueError:
+        name = "unknown"
+    return f"its process was killed by signal {exited['signal']} ({name})"

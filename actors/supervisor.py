@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -24,13 +23,13 @@ from ..transport import clock
 from ..transport.codec import Malformed, decode, encode
 from ..transport.link import Closed, Received, ServerLink, listen
 from ..transport.mailbox import Batch, Mailbox
-from ..transport.messages import DEFAULT_ADDRESS, Message, Refused, Reply, Tasks
+from ..transport.messages import DEFAULT_ADDRESS, Message, Refused, Reply
 from ..workers.errors import ConfigError
-from .core.effects import Agenda, Answer, Effect, Ends, Fetch, Need, Note, Params, Persist, Refill, Replay, Resume, Send
+from .core.effects import Answer, Note, Send
 from .core.pool import Pool, PoolSettings
 from .stores.contract import Store, StoreBroken, StoreLocked
+from .turn import Speech, perform
 
-_NEEDS: Final = (Refill, Agenda, Fetch, Resume, Replay, Ends)
 _START_SECONDS_MAX: Final = 600.0
 _STOP_SECONDS_MAX: Final = 10.0
 _FLUSH_SECONDS: Final = 0.5
@@ -94,7 +93,7 @@ class SupervisorActor(pykka.ThreadingActor):
             opening = self.store.open()
             now, wall = clock.now(), clock.wall()
             self.pool = Pool(self._pool_settings(self.settings.address), opening, now, wall)
-            self._perform(self.pool, self.pool.start(now, wall), now, wall)
+            self._speak(perform(self.pool, self.store, self.pool.start(now, wall), now, wall))
             self.link = listen(self.settings.address, self.inbox)
             self.pool.settings.about["address"] = self.link.address
             log.info(
@@ -131,7 +130,7 @@ class SupervisorActor(pykka.ThreadingActor):
         """Everything said so far is on disk; hosts work on and look for the next supervisor."""
         if self.failure is None and self.pool is not None and self.link is not None:
             leaving = encode(Refused("leaving", "the supervisor leaves"), 0)
-            for address in self.pool.peers:
+            for address in self.pool.sessions.peers:
                 self.link.send(address, leaving)
             log.info("supervisor_stopped", unfinished=self.pool.queue.unfinished())
         self._close()
@@ -192,41 +191,10 @@ class SupervisorActor(pykka.ThreadingActor):
 
     def _turn(self, pool: Pool, news: list[tuple[bytes, int, Message | None]]) -> None:
         now, wall = clock.now(), clock.wall()
-        self._perform(pool, pool.handle(news, now, wall), now, wall)
+        self._speak(perform(pool, self.store, pool.handle(news, now, wall), now, wall))
         self.inbox.wake_at(pool.next_time(clock.now()))
 
-    def _perform(self, pool: Pool, effects: list[Effect], now: float, wall: float) -> None:
-        """Do what the core asks for: write and read until no need is left, commit, and only then speak."""
-        needs: deque[Need] = deque()
-        speech: list[Send | Answer | Note] = []
-        unloaded: list[int] = []
-        store = self.store
-        writing = False
-        while True:
-            for effect in effects:
-                if isinstance(effect, Send | Answer | Note):
-                    speech.append(effect)
-                    continue
-                if not writing:
-                    store.begin()
-                    writing = True
-                if isinstance(effect, Persist):
-                    store.apply(effect)
-                elif isinstance(effect, Params):
-                    unloaded += effect.ids
-                else:
-                    needs.append(effect)
-            if not needs:
-                break
-            need = needs.popleft()
-            effects = pool.feed(need, store.read(need), now, wall)
-        if unloaded:
-            _load(speech, store.params(unloaded))
-        if writing:
-            store.commit()
-        self._speak(speech)
-
-    def _speak(self, speech: Iterable[Send | Answer | Note]) -> None:
+    def _speak(self, speech: Iterable[Speech]) -> None:
         link = self.link
         for effect in speech:
             if isinstance(effect, Note):
@@ -284,7 +252,7 @@ class Supervisor:
             ConfigError: The database is locked, broken or cannot be written, or the address cannot be used.
         """
         ref = SupervisorActor.start(settings)
-        answer = ref.ask(_Ready(), timeout=_START_SECONDS_MAX)
+        answer: Any = ref.ask(_Ready(), timeout=_START_SECONDS_MAX)
         if isinstance(answer, BaseException):
             ref.stop(block=True, timeout=_STOP_SECONDS_MAX)
             if isinstance(answer, StoreLocked | StoreBroken | OSError):
@@ -310,16 +278,6 @@ def _store(settings: SupervisorSettings) -> Store:
     from .stores.sqlite import SqliteStore
 
     return SqliteStore(settings.database, durability=settings.durability)
-
-
-def _load(speech: Iterable[Send | Answer | Note], params: dict[int, bytes]) -> None:
-    """Put params that memory does not keep into the TASKS that carry None for them."""
-    for effect in speech:
-        if isinstance(effect, Send) and isinstance(effect.message, Tasks):
-            for _, tasks in effect.message.groups:
-                for task in tasks:
-                    if task[5] is None:
-                        task[5] = params[task[0]]
 
 
 def _optional(arguments: dict[str, Any], key: str, kind: type) -> Any:

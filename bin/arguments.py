@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from ..config.durations import seconds
+from ..config.policy import TYPE_PATTERN
 from .exits import UsageError
 
 
@@ -36,7 +37,7 @@ def params(pairs: Sequence[str], document: str | None = None) -> Any:
             message = f"{key} is given twice"
             raise UsageError(message)
         given[key] = value
-    return {**cast("dict[str, Any]", base), **given} if given else base
+    return cast("Any", base) if not given else {**cast("dict[str, Any]", base), **given}
 
 
 def _pair(pair: str) -> tuple[str, Any]:
@@ -86,27 +87,41 @@ def duration(text: str | None, option: str) -> float | None:
         raise UsageError(message) from None
 
 
-def slots(text: str) -> int | dict[str, int]:
-    """`4`, or `video=4,audio=2`.
+def slots(text: str | None) -> dict[str, int] | None:
+    """`4` -> {"": 4}, `video=4,audio=2` -> {"video": 4, "audio": 2}; None for None.
 
     Raises:
-        UsageError: It is neither. (How many are allowed is the configuration's business.)
+        UsageError: It is neither.
     """
+    if text is None:
+        return None
+    from ..config import kinds
+
     try:
         if "=" not in text:
-            return int(text)
-        found: dict[str, int] = {}
-        for part in text.split(","):
-            name, _, count = part.partition("=")
-            if name in found:
-                raise ValueError
-            found[name.strip()] = int(count)
+            return kinds.slots(int(text))
+        pairs = [part.strip().partition("=") for part in text.split(",")]
+        if len({name for name, _, _ in pairs}) < len(pairs):
+            raise ValueError
+        return kinds.slots({name: int(count) for name, _, count in pairs})
     except ValueError:
-        message = f"--slots {text!r} is not understood; write --slots 4 or --slots video=4,audio=2"
+        message = (
+            f"--slots {text!r} is not understood; write --slots 4 or --slots video=4,audio=2 (each from 1 to 4096)"
+        )
         raise UsageError(message) from None
+
+
+def types(text: str | None, option: str) -> list[str] | None:
+    """`video,audio` -> [`video`, `audio`]; None for None.
+
+    Raises:
+        UsageError: One of them is no type.
+    """
+    if text is None:
+        return None
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    for type in found:
+        if not TYPE_PATTERN.match(type):
+            message = f"{option}: {type!r} is not a type; write video or video.youtube, with commas between several"
+            raise UsageError(message)
     return found
-
-
-def names(text: str | None) -> list[str] | None:
-    """`video,audio` -> [`video`, `audio`]; None for None."""
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

@@ -68,7 +68,7 @@ CLIPS: Final = (
     Clip("fireworks.mp4", "Midnight", 15, (640, 360), demo_scenes.fireworks,
          "0.9*(random(0)*2-1)*exp(-5*mod(t+0.05,0.75))|0.9*(random(1)*2-1)*exp(-5*mod(t+0.05,0.75))"),
     Clip("aquarium.mp4", "Nine fish", 18, (640, 360), demo_scenes.aquarium,
-         "0.12*sin(2*PI*(260+500*mod(t*2.3,1))*t)*exp(-7*mod(t*2.3,1))+0.01*(random(0)-0.5)"),
+         "0.3*sin(2*PI*(260+500*mod(t*2.3,1))*mod(t,1/2.3))*exp(-5*mod(t*2.3,1))+0.01*(random(0)-0.5)"),
     Clip("city-rain.mp4", "Rain, seen from the fourth floor", 16, (360, 640), demo_scenes.city,
          "0.03*(random(0)*2-1)|0.03*(random(1)*2-1)"),
     Clip("game-of-life.mp4", "Conway's game of life", 16, (640, 360),
@@ -78,8 +78,8 @@ CLIPS: Final = (
     Clip("clock.mp4", "A station clock", 12, (480, 480), demo_scenes.clock,
          "0.5*sin(2*PI*1800*t)*exp(-70*mod(t,1))"),
     Clip("balls.mp4", "Five balls", 14, (640, 360), demo_scenes.balls,
-         "0.5*sin(2*PI*(160+90*exp(-6*mod(t,0.8)))*t)*exp(-5*mod(t,0.8))"
-         "|0.5*sin(2*PI*(200+90*exp(-6*mod(t,0.93)))*t)*exp(-5*mod(t,0.93))"),
+         "0.5*sin(2*PI*(160+90*exp(-6*mod(t,0.8)))*mod(t,0.8))*exp(-5*mod(t,0.8))"
+         "|0.5*sin(2*PI*(200+90*exp(-6*mod(t,0.93)))*mod(t,0.93))*exp(-5*mod(t,0.93))"),
     Clip("fractal.mp4", "Into the Mandelbrot set", 10, (480, 270),
          Source("mandelbrot", "size=480x270:maxiter=300:start_scale=2.4:end_scale=0.02:end_pts=260"),
          "0.7*sin(2*PI*(110*t+18*t*t))"),
@@ -203,9 +203,7 @@ def _sounds(clip: Clip) -> Iterator[AudioFrame]:
     if clip.sound is None:
         return
     graph = Graph()
-    source = graph.add(
-        "aevalsrc", exprs=clip.sound, sample_rate=str(SAMPLE_RATE), duration=str(clip.seconds)
-    )
+    source = graph.add("aevalsrc", exprs=clip.sound, sample_rate=str(SAMPLE_RATE), duration=str(clip.seconds))
     fit = graph.add("aformat", sample_fmts="fltp", channel_layouts="stereo")
     graph.link_nodes(source, fit, graph.add("abuffersink")).configure()
     try:

@@ -202,8 +202,8 @@ def fireworks(draw: ImageDraw, size: Size, t: float) -> None:
             angle, speed = spark * 2.399, height * 0.26 * math.sqrt((spark + 1) / 70)
             reach = speed * (1 - math.exp(-2.2 * age)) * 1.2
             y = top + math.sin(angle) * reach + 26 * age * age
-            fade = between(color, (14, 12, 36), age / 2.5)
-            disc(draw, x + math.cos(angle) * reach, y, 2.4, fade)
+            fade = between(color, (14, 12, 36), (age / 2.5) ** 2)
+            disc(draw, x + math.cos(angle) * reach, y, 3.4, fade)
     draw.rectangle((0, height * 0.94, width, height), fill=(4, 6, 14))
 
 

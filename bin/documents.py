@@ -22,6 +22,35 @@ def moment(instant: float) -> str:
     return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def instant(text: str) -> float:
+    """The seconds since the epoch that `moment` made a text of."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def task(reply: dict[str, Any]) -> dict[str, Any]:
+    """The answer to `show` as a document: progress and error by name, params and result as JSON can hold them."""
+    document: dict[str, Any] = plain_data({k: v for k, v in reply.items() if k not in _UNPACKED})
+    for name in ("params", "result"):
+        document[name] = value_data(reply.get(name))
+    document["progress"] = _progress(reply)
+    document["error"] = plain_data(reply.get("detail")) if reply["state"] in ENDED_BADLY else None
+    return document
+
+
+def listed(reply: dict[str, Any]) -> dict[str, Any]:
+    """One of the tasks that `ls` shows, as a document."""
+    return {**plain_data(reply), "progress": _progress(reply)}
+
+
+def _progress(reply: dict[str, Any]) -> dict[str, Any] | None:
+    progress = reply.get("progress")
+    return plain_data(dict(zip(("fraction", "note", "at"), progress, strict=False))) if progress else None
+
+
+_UNPACKED = ("params", "result", "detail", "progress")
+ENDED_BADLY = ("failed", "quarantined", "cancelled")
+
+
 def plain_data(value: Any) -> Any:
     """The pool's reply in what JSON can hold: instants as text, and all that `value_data` does."""
     if isinstance(value, dict):

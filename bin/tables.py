@@ -31,6 +31,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], columns: int | Non
     return [_row(row, widths, right) for row in [list(head), *cells]]
 
 
+def cut(text: str, columns: int | None = None) -> str:
+    """The text, or as much of it as fits."""
+    columns = columns or width()
+    return text if len(text) <= columns else text[: columns - 1] + "…"
+
+
 def _cell(value: Any) -> str:
     return "-" if value is None or value == "" else plain(str(value), 500)
 
@@ -51,7 +57,7 @@ def _fit(widths: list[int], room: int, least: list[int]) -> None:
 def _row(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
     parts: list[str] = []
     for text, size, is_right in zip(cells, widths, right, strict=True):
-        shown = text if len(text) <= size else text[: max(size - 1, 0)] + "…"
+        shown = cut(text, size)
         parts.append(shown.rjust(size) if is_right else shown.ljust(size))
     return GAP.join(parts).rstrip()
 

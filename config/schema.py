@@ -7,6 +7,7 @@ A section holds what was set; `model_fields_set` tells what that was. What the s
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -261,10 +262,36 @@ class Settings(Section):
         """Unfinished tasks above which to warn, or None."""
         return self.monitoring.alerts.queue_depth_high if self.monitoring.enabled else None
 
+    def document(self) -> dict[str, Any]:
+        """All that is in effect, as plain data that loads again to the same."""
+        queue = self.queue.model_dump(exclude={"database"})
+        database = self.database()
+        return {
+            "version": self.version,
+            "pool": self.pool.model_dump(),
+            "queue": queue if database is None else {**queue, "database": str(database)},
+            "host": self.host.model_dump(
+                by_alias=True, exclude_none=True, exclude=None if self.host.slots else {"slots"}
+            ),
+            "hosts": self.host_entries(),
+            "defaults": _written_node(asdict(PolicyTree({}, self.defaults.values()).effective(""))),
+            "workers": {path: _written_node(values) for path, values in self._nodes.items()},
+            "logging": self.logging.model_dump(),
+            "monitoring": self.monitoring.model_dump(),
+        }
+
     def found_in(self, source: Path | None, folder: Path) -> Settings:
         """These settings, which know the file they came from and the folder relative paths stand in."""
         self._source, self._folder = source, folder
         return self
+
+
+def _written_node(values: dict[str, Any]) -> dict[str, Any]:
+    """What is set on a node in the words of the file instead of those of `policy`."""
+    written = {"class" if name == "code" else name: value for name, value in values.items()}
+    if "cut_off" in written and written["cut_off"] is None:
+        written["cut_off"] = "stop"
+    return {name: value for name, value in written.items() if value is not None or name == "timeout"}
 
 
 def _problem(key: str, text: str) -> PydanticCustomError:

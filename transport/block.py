@@ -6,6 +6,7 @@ unanswered submission holds it; the register only knows of it and forgets it wit
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
 from bisect import bisect_right
@@ -32,17 +33,15 @@ class Waiter:
 
     __slots__ = ("_lock", "ended")
 
-    def __init__(self, *, collects: bool = False) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lock.acquire()
-        self.ended: deque[tuple[Block, Sequence[int]]] | None = deque() if collects else None
+        self.ended: deque[tuple[Block, Sequence[int]]] | None = None
 
     def wake(self) -> None:
         """Let it go on (any thread)."""
-        try:
+        with contextlib.suppress(RuntimeError):  # it was woken before and has not looked yet
             self._lock.release()
-        except RuntimeError:
-            pass  # it was woken before and has not looked yet
 
     def wait(self, seconds: float | None) -> bool:
         """Sleep until woken; False if `seconds` passed first."""
@@ -108,6 +107,10 @@ class Block:
     def known(self) -> bool:
         """Whether anything of its (first) task has been heard from the pool."""
         return self.ends[0] is not None or 0 in self.states
+
+    def unfinished(self) -> list[int]:
+        """The ids of those that have not ended."""
+        return [id for id, end in enumerate(self.ends, self.first) if end is None]
 
     def chain(self) -> list[Block]:
         """This block and what was cut off from it, in order."""

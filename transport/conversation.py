@@ -1,18 +1,19 @@
 """The client's side of the protocol: what to say, when, and what each answer means for the tasks it waits for.
 
 Pure: commands, messages and `now` go in, effects come out in the order in which they must be done. It opens a session,
-keeps it alive, opens it again when it breaks, and repeats then whatever was not answered; repeating is harmless, because
-submissions are numbered and everything else changes nothing the second time. One thread calls it; the plain attributes
-may be read by others.
+keeps it alive, opens it again when it breaks, and repeats then whatever was not answered; repeating is harmless,
+because submissions are numbered and everything else changes nothing the second time. One thread calls it; the plain
+attributes may be read by others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
-from .block import UNKNOWN, Block, End, Register, Waiter
+from .block import UNKNOWN, Block, End, Register
+from .commands import Command, Lookup, Request, Withdraw
 from .events import take_events
 from .messages import (
     PROTOCOL_VERSION,
@@ -26,7 +27,6 @@ from .messages import (
     Heartbeat,
     Hello,
     Message,
-    Query,
     Refused,
     Rejected,
     Reply,
@@ -88,75 +88,21 @@ class Leave:
 Effect = Connect | Disconnect | Say | Alarm | Leave
 
 
-class Request:
-    """A question or an order, answered by REPLY.
-
-    Attributes:
-        message: What to ask; its request number is filled in.
-        reply: (ok, value) when answered.
-        withdrawn: Whether the asker has given up.
-        waiters: Who waits for it.
-    """
-
-    __slots__ = ("message", "reply", "waiters", "withdrawn")
-
-    def __init__(self, message: Cancel | Query | Admin) -> None:
-        self.message = message
-        self.reply: tuple[bool, dict[str, Any]] | None = None
-        self.withdrawn = False
-        self.waiters: list[Waiter] = []
-
-
-class Lookup:
-    """A task by its id, whoever sent it.
-
-    Attributes:
-        id: The task.
-        block: Where its news arrive, with `offset`; None until known.
-        found: Whether the pool has told its state (or that it knows no such task).
-        waiters: Who waits for it.
-    """
-
-    __slots__ = ("block", "found", "id", "offset", "waiters")
-
-    def __init__(self, id: int) -> None:
-        self.id, self.offset = id, 0
-        self.block: Block | None = None
-        self.found = False
-        self.waiters: list[Waiter] = []
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw:
-    """Nobody waits for these submissions any more: do not send or repeat them."""
-
-    blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """End the session when everything is acknowledged, at the latest after `patience` seconds."""
-
-    patience: float
-
-
-Command = Parcel | Request | Lookup | Withdraw | Finish
-
-
 class Conversation:
     """One client session, over as many connections as it takes.
 
     Attributes:
         away_since: Since when no supervisor is heard; None while joined.
         refusals: How often a supervisor refused this client; `refusal` says why.
-        met: The name of the supervisor that was joined last, or "".
+        left: Whether it has ended on purpose.
         wake_at: When `tick` must be called at the latest.
     """
 
     def __init__(self, session: bytes, name: str, now: float) -> None:
         self.session, self.name = session, name
         self.away_since: float | None = now
-        self.refusals, self.refusal, self.met = 0, "", ""
+        self.refusals, self.refusal = 0, ""
+        self.left = False
         self.wake_at: float | None = None
         self.outbox = Outbox()
         self.register = Register()
@@ -184,7 +130,7 @@ class Conversation:
     def start(self, now: float) -> list[Effect]:
         """Open the first connection."""
         self._open(now)
-        return self._done(now)
+        return self._done()
 
     def take(self, commands: Iterable[Command], now: float) -> list[Effect]:
         """What callers want, in their order."""
@@ -201,7 +147,7 @@ class Conversation:
             else:
                 self._leave_at = now + command.patience
         self._go_on(now)
-        return self._done(now)
+        return self._done()
 
     def on_message(self, number: int, message: Message, now: float) -> list[Effect]:
         """A message from the supervisor. One that cannot be understood ends the connection."""
@@ -209,12 +155,12 @@ class Conversation:
             self._on_message(number, message, now)
         except (TypeError, ValueError, IndexError, KeyError):
             self._lose(now)
-        return self._done(now)
+        return self._done()
 
     def on_broken(self, now: float) -> list[Effect]:
         """The link took no message, or brought bytes that are none."""
         self._lose(now)
-        return self._done(now)
+        return self._done()
 
     def tick(self, now: float) -> list[Effect]:
         """Time has passed."""
@@ -232,7 +178,7 @@ class Conversation:
             else:
                 self._open(now)
         self._go_on(now)
-        return self._done(now)
+        return self._done()
 
     # The connection.
 
@@ -295,7 +241,7 @@ class Conversation:
             return
         self._joined = True
         self._numbers = Numbering()
-        self.away_since, self.met, self._heard = None, message.name, now
+        self.away_since, self._heard = None, now
         self._heartbeat = max(message.heartbeat, 0.01)
         self._lost_after = max(message.lost_after, 2 * self._heartbeat)
         self._next_at = now + self._heartbeat
@@ -444,9 +390,10 @@ class Conversation:
         if self._joined:
             self._say(Bye("the client was closed"))
         self._linked = self._joined = False
+        self.left, self._leave_at = True, None
         self._effects += (Disconnect(), Leave())
 
-    def _done(self, now: float) -> list[Effect]:
+    def _done(self) -> list[Effect]:
         effects, self._effects = self._effects, []
         times = (self._next_at, self._leave_at, self.outbox.wake_at)
         self.wake_at = min(time for time in times if time is not None)

@@ -154,7 +154,11 @@ class Mailbox:
     def _take_posted(self, items: list[Any]) -> None:
         while self._posted and len(items) < BATCH_ITEMS_MAX:
             items.append(self._posted.popleft())
-        while self._rung and len(items) < BATCH_ITEMS_MAX:
+        for _ in range(
+            len(self._rung)
+        ):  # a drain that left something has rung again: its turn comes with the next batch
+            if len(items) >= BATCH_ITEMS_MAX:
+                break
             items.extend(self._rung.popleft()())
 
     def _take_ready(self, ready: list[tuple[Any, int]], items: list[Any]) -> None:

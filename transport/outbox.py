@@ -22,7 +22,7 @@ LETTER_TASKS_MAX: Final = 1000
 """Tasks in a SUBMIT that carries several parcels."""
 
 PAUSE_MIN: Final = 0.01
-PAUSE_MAX: Final = 1.0
+PAUSE_MAX: Final = 0.2
 """Bounds in seconds of the time after which a full queue is asked again, whatever `retry_after` says."""
 
 

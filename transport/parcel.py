@@ -77,26 +77,18 @@ def parcels(terms: Terms, params: Iterable[Any], chunk: int, linger: float | Non
     chunk = min(chunk, TASKS_MAX)
     packed: list[bytes] = []
     size = position = 0
-    source = iter(params)
-    while True:
-        asked = now() if linger is not None else 0.0
-        try:
-            value = next(source)
-        except StopIteration:
-            break
+    began = now()  # to wait for the first of the packed
+    for value in params:
         try:
             body = pack(value, limit=PARAMS_BYTES_MAX)
         except TaskRefused as error:
             error.add_note(f"these were number {position} (counted from 0) of the params given")
             raise
         position += 1
-        if not packed:
-            began = asked
         packed.append(body)
         size += len(body) + ITEM_BYTES
-        slow = linger is not None and now() - began > linger  # pyright: ignore[reportPossiblyUnbound]  # set with the first
-        if len(packed) >= chunk or size >= BYTES_MAX or slow:
+        if len(packed) >= chunk or size >= BYTES_MAX or (linger is not None and now() - began > linger):
             yield Parcel(terms, packed, size)
-            packed, size = [], 0
+            packed, size, began = [], 0, now()
     if packed:
         yield Parcel(terms, packed, size)

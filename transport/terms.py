@@ -15,8 +15,8 @@ from ..workers.errors import InvalidTask, plain
 from .messages import STATES, TaskState
 
 PRIORITY_MAX: Final = 2**31 - 1
-TAGS_MAX: Final = 100
-TAG_CHARACTERS_MAX: Final = 200
+TAGS_MAX: Final = 32
+TAG_CHARACTERS_MAX: Final = 128
 
 _QUEUED: Final = STATES.index(TaskState.QUEUED)
 _SCHEDULED: Final = STATES.index(TaskState.SCHEDULED)

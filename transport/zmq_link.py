@@ -26,6 +26,9 @@ from .messages import FRAME_BYTES_MAX
 _NOBLOCK: Final = int(zmq.NOBLOCK)  # as plain integers: an enum costs a conversion at every call
 _NOBLOCK_MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 
+_contexts: set[zmq.Context[zmq.Socket[bytes]]] = set()
+"""Those in use. The garbage collector, meeting one whose actor died without closing its link, would wait for ever."""
+
 _OPTIONS: Final = {
     zmq.LINGER: 0,  # the default, for ever, would hang a process whose peer is away
     zmq.SNDHWM: 1000,  # messages that may wait for one peer; above, `send` says no
@@ -56,11 +59,12 @@ def listen(address: str, mailbox: Mailbox) -> ZmqServerLink:
         ConfigError: The address is malformed, in use, not usable here, or reaches beyond this machine.
     """
     target = _tcp_target(address) if address.startswith("tcp://") else _ipc_target(address)
-    context = zmq.Context()
+    context = _new_context()
     try:
         return ZmqServerLink(context, target, mailbox)
     except zmq.ZMQError as error:
         context.destroy(linger=0)
+        _contexts.discard(context)
         raise ConfigError(_why(address, error)) from error
 
 
@@ -70,11 +74,14 @@ def connect(address: str, mailbox: Mailbox) -> ZmqPeerLink:
     Raises:
         ConfigError: The address is malformed.
     """
-    context = zmq.Context()
+    if address.startswith("tcp://"):
+        _tcp_parts(address)  # ZeroMQ would find some mistakes only in the background, and say nothing
+    context = _new_context()
     try:
         return ZmqPeerLink(context, address, mailbox)
     except zmq.ZMQError as error:
         context.destroy(linger=0)
+        _contexts.discard(context)
         raise ConfigError(_why(address, error)) from error
 
 
@@ -126,6 +133,7 @@ class ZmqServerLink:
         self._monitor.close(linger=0)
         self._socket.close(linger=int(flush * 1000))
         self._context.term()
+        _contexts.discard(self._context)
 
     def _open_monitor(self) -> zmq.Socket[bytes]:
         """A socket that tells every disconnection.
@@ -177,9 +185,10 @@ class ZmqServerLink:
         return Closed(self, peer)
 
     def _drain_monitor(self) -> list[Any]:
+        """Takes every end that is known by now: `_learn` needs them all, and only peers that spoke make items."""
         items: list[Any] = []
         with contextlib.suppress(zmq.Again):
-            for _ in range(BATCH_ITEMS_MAX):
+            while True:
                 event, _endpoint = self._monitor.recv_multipart(_NOBLOCK)
                 descriptor: int = struct.unpack("=hi", event)[1]
                 peer = self._peer_by_descriptor.get(descriptor)
@@ -220,6 +229,7 @@ class ZmqPeerLink:
         self._mailbox.detach(self._socket)
         self._socket.close(linger=int(flush * 1000))
         self._context.term()
+        _contexts.discard(self._context)
 
     def _drain(self) -> list[Any]:
         items: list[Any] = []
@@ -250,12 +260,23 @@ def _set(target: zmq.Socket[bytes], *tables: dict[Any, int]) -> None:
             target.setsockopt(option, value)
 
 
+def _new_context() -> zmq.Context[zmq.Socket[bytes]]:
+    context = zmq.Context()
+    _contexts.add(context)
+    return context
+
+
+def _tcp_parts(address: str) -> tuple[str, str]:
+    """Host and port of a `tcp://` address."""
+    match = re.fullmatch(r"tcp://(\[[^\]]+\]|[^:\[\]]+):(\d{1,5})", address)
+    if match is None or int(match[2]) > 65_535:
+        raise ConfigError(f"{address!r} is no address; write tcp://HOST:PORT, such as tcp://127.0.0.1:7470")
+    return match[1], match[2]
+
+
 def _tcp_target(address: str) -> str:
     """What to bind for a `tcp://` address, if it stays on this machine."""
-    match = re.fullmatch(r"tcp://(\[[^\]]+\]|[^:\[\]]+):(\d{1,5}|\*)", address)
-    if match is None:
-        raise ConfigError(f"{address!r} is no address to listen on; write tcp://127.0.0.1:PORT")
-    host, port = match[1], match[2]
+    host, port = _tcp_parts(address)
     if host == "localhost":
         host = "127.0.0.1"
     try:

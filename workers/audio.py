@@ -197,7 +197,10 @@ class Wave:
         self._powers.append(sum(map(operator.mul, block, block)) / len(block))
 
     def draw(self, width: int, height: int) -> Image:
-        """Bars around a middle line: pale up to the peak, strong up to the root mean square."""
+        """Bars around a middle line: pale up to the peak, strong up to the root mean square.
+
+        Their height is the square root of the level, so that quiet sounds can be seen beside loud ones.
+        """
         from PIL import Image, ImageDraw
 
         step = 3 if width >= 240 else 1  # a bar of two pixels and a gap, where there is room
@@ -211,7 +214,7 @@ class Wave:
             peak = max(self.peaks[first:last]) / FULL_SCALE
             loud = math.sqrt(sum(self._powers[first:last]) / (last - first)) / FULL_SCALE
             for level, color in ((peak, PEAK_COLOR), (loud, LOUD_COLOR)):
-                reach = max(0.5, level * (middle - 1))
+                reach = max(0.5, math.sqrt(level) * (middle - 1))
                 box = (bar * step, round(middle - reach), bar * step + max(0, step - 2), round(middle + reach))
                 draw.rectangle(box, fill=color)
         return image

@@ -144,6 +144,13 @@ class Offer:
                 f"{path} has two workers, {name_of(known)} and {name_of(worker)}; name the one you want: CODE:Name"
             )
 
+    def join(self, other: Offer) -> None:
+        """Take in what another offer has beside this one."""
+        self.types = {**other.types, **self.types}
+        self.any += [worker for worker in other.any if worker not in self.any]
+        self.failed.update(other.failed)
+        self.fingerprints = {**other.fingerprints, **self.fingerprints}
+
     def candidates(self, type: str) -> list[tuple[Worker, bool]]:
         """Who is asked about tasks of a type, in order, and whether its `can_handle` has to say yes.
 

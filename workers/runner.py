@@ -1,7 +1,7 @@
-"""Runs one attempt: picks the worker, calls it, and turns whatever happens into an `AttemptEnd`.
+"""Runs one attempt: picks the worker, calls it, cleans up, and says how it ended.
 
-Owns the workers' instances of one slot and the rules of ends: which exception is what, when `cleanup` runs, what of a
-result may travel. Knows no socket and no process. Python 3.9, the standard library and msgpack suffice here.
+Owns the workers' instances of one slot and when each of their methods is called; which exception is what is in `ends`.
+Knows no socket and no process. Python 3.9, the standard library and msgpack suffice here.
 """
 
 from __future__ import annotations
@@ -11,60 +11,23 @@ import shutil
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 from . import values
 from .base import BaseWorker
-from .errors import Fail, InvalidTask, Release, TooLarge
+from .ends import DECLINED, AttemptEnd, end_of, end_with, text_of, traceback_of
 from .registry import Offer, Worker, name_of, offer_of
-from .task import Result, Task
-
-# The codes of `messages.Outcome` and `messages.Returned` (that file needs a newer Python; a test compares them).
-COMPLETED, FAILED, TIMEOUT, CRASHED, CANCELLED, TOO_LARGE = range(6)
-UNSTARTED, DRAIN, DECLINED, RELEASED, NEIGHBOUR = range(5)
-
-MESSAGE_CHARACTERS_MAX: Final = 4096
-TRACEBACK_CHARACTERS_MAX: Final = 16384
-EMPTY: Final = values.pack(None)
-
-_MISTAKES = (NameError, SyntaxError, ImportError)
-"""A programmer's errors: trying again changes nothing. (And the TypeError of the call itself.)"""
+from .task import Task
 
 _UTC = timezone.utc  # noqa: UP017 -- datetime.UTC is not in Python 3.9
 
 
 class Stopped(BaseException):
     """Raised inside a task whose process was told to end (SIGTERM): `finally` and `cleanup` run, then it ends."""
-
-
-@dataclass
-class AttemptEnd:
-    """How one attempt ended: by an outcome, or given back.
-
-    Attributes:
-        outcome: Code of `messages.Outcome`, or None when it is given back.
-        body: The packed result of a completed one.
-        detail: As in RESULTS, or None.
-        returned: Code of `messages.Returned` when it is given back.
-        after: Seconds before it may run again, when it is given back.
-        note: Why it is given back.
-        started: Whether `execute` had begun.
-    """
-
-    outcome: int | None
-    body: bytes = b""
-    detail: dict[str, Any] | None = None
-    returned: int | None = None
-    after: float = 0.0
-    note: str = ""
-    started: bool = True
 
 
 class Attempt:
@@ -116,8 +79,10 @@ class Attempt:
     def cancel(self) -> None:
         """Ask it to end."""
         self.cancelled = True
-        if self.stop is not None:
-            self.stop()
+        stop = self.stop
+        if stop is not None:
+            with suppress(RuntimeError):  # the event loop was closed in between: it is over
+                stop()
 
     def folder(self) -> Path:
         """Its own folder."""
@@ -180,10 +145,10 @@ class Runner:
         except BaseException as error:
             if reraise:
                 raise
-            return _end_of(error, attempt, started)
+            return end_of(error, started=started, cancelled=attempt.cancelled, file=__file__)
         finally:
             attempt.clear()
-        return _end_with(value)
+        return end_with(value)
 
     def health(self) -> dict[str, str]:
         """Ask every class that defines `health_check`, after its `initialize`; by type, or name, why one cannot."""
@@ -200,7 +165,7 @@ class Runner:
                     if healthy is False:
                         sick[name] = f"{name_of(worker)}: health_check said no"
                 except Exception as error:
-                    sick[name] = f"{name_of(worker)}: {type(error).__name__}: {_text(error)}"
+                    sick[name] = f"{name_of(worker)}: {type(error).__name__}: {text_of(error)}"
         return sick
 
     def close(self) -> None:
@@ -250,7 +215,7 @@ class Runner:
             if hasattr(done, "__await__"):
                 self._wait(done, None)
         except Exception as error:
-            sys.stderr.write(f"cleanup of {name_of(type(worker))} failed:\n{_traceback(error)}")
+            sys.stderr.write(f"cleanup of {name_of(type(worker))} failed:\n{traceback_of(error, __file__)}")
 
     def _wait(self, awaitable: Any, attempt: Attempt | None) -> Any:
         """Run an awaitable to its end in this slot's event loop; what it left running there is cancelled."""
@@ -342,96 +307,3 @@ def _call(function: Any, params: Any) -> Any:
     if params.__class__ is dict:
         return function(**params)
     return function() if params is None else function(params)
-
-
-def _end_with(value: Any) -> AttemptEnd:
-    """The end of an attempt that returned."""
-    if value is None:
-        return AttemptEnd(COMPLETED, EMPTY)
-    if isinstance(value, Result):
-        if not value.success:
-            return _failed("", value.error or "success=False", cause="failed", retry=value.retry)
-        value = value.data
-    try:
-        return AttemptEnd(COMPLETED, values.pack(value, what="result", limit=values.RESULT_BYTES_MAX))
-    except TooLarge as error:
-        end = _failed("TooLarge", str(error), cause="result_too_large", retry=False)
-        end.outcome = TOO_LARGE
-        return end
-    except InvalidTask as error:
-        return _failed("InvalidResult", str(error), cause="exception", retry=False)
-    except Exception as error:  # a subclass of dict or str with tricks of its own
-        return _failed(type(error).__name__, f"result: {_text(error)}", cause="exception", retry=False)
-
-
-def _end_of(error: BaseException, attempt: Attempt, started: bool) -> AttemptEnd:
-    """The end of an attempt that raised."""
-    if isinstance(error, Release):
-        note = _cut(str(error.reason))
-        return AttemptEnd(None, returned=RELEASED, after=_seconds(error.after) or 0.0, note=note, started=started)
-    if isinstance(error, Fail):
-        end = _failed("Fail", str(error.reason), cause="failed", retry=bool(error.retry))
-        if end.detail is not None and error.after is not None:
-            end.detail["after"] = _seconds(error.after)
-    else:
-        own = _is_own_call(error.__traceback__)
-        retry = not (isinstance(error, _MISTAKES) or (isinstance(error, TypeError) and own))
-        end = _failed(type(error).__name__, _text(error), cause="exception", retry=retry, trace=_traceback(error))
-    if attempt.cancelled:
-        end.outcome = CANCELLED
-    return end
-
-
-def _failed(error_type: str, message: str, *, cause: str, retry: bool, trace: str = "") -> AttemptEnd:
-    detail = {
-        "error_type": error_type,
-        "message": _cut(message),
-        "traceback": trace,
-        "retry": retry,
-        "cause": cause,
-    }
-    return AttemptEnd(FAILED, detail=detail)
-
-
-def _seconds(value: Any) -> float | None:
-    """What a worker gave as `after`; nonsense is None."""
-    with suppress(TypeError, ValueError):
-        return min(max(0.0, float(value)), 1e9)
-    return None
-
-
-def _is_own_call(trace: TracebackType | None) -> bool:
-    """Whether it was raised at the call in this file, before a line of the worker's had run."""
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_code.co_filename == __file__
-
-
-def _traceback(error: BaseException) -> str:
-    """The traceback as text, from the worker's first frame on; its end when it is long."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == __file__:
-        trace = trace.tb_next
-    try:
-        text = "".join(traceback.format_exception(type(error), error, trace))
-    except Exception as problem:  # an exception whose own __str__ or source file is broken
-        text = f"{type(error).__name__} (no traceback: {type(problem).__name__})\n"
-    if len(text) > TRACEBACK_CHARACTERS_MAX:
-        text = "[...]\n" + text[-TRACEBACK_CHARACTERS_MAX:]
-    return _clean(text)
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "(its text cannot be shown)"
-
-
-def _cut(text: str) -> str:
-    return _clean(text[:MESSAGE_CHARACTERS_MAX])
-
-
-def _clean(text: str) -> str:
-    """Text that can be encoded, whatever it came from."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -1,8 +1,8 @@
 """The slots of one process: a queue of tasks, one or several threads that run them, and reports in batches.
 
-Owns when a result leaves (when nothing waits, or 1 ms after the first unreported one), when waiting tasks are handed back
-(5 ms behind a slow one), how often progress travels, and which task a cancel meets. Knows no socket: what it has to say
-goes through `emit`. Python 3.9, the standard library and msgpack suffice here.
+Owns when a result leaves (when nothing waits, or 1 ms after the first unreported one), when waiting tasks are handed
+back (5 ms behind a slow one), how often progress travels, and which task a cancel meets. Knows no socket: what it has
+to say goes through `emit`. Python 3.9, the standard library and msgpack suffice here.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from queue import SimpleQueue
 from time import monotonic, perf_counter
 from typing import Any, Final
 
+from .ends import CANCELLED, UNSTARTED, AttemptEnd
 from .registry import Offer
-from .runner import CANCELLED, UNSTARTED, Attempt, AttemptEnd, Runner, Stopped
+from .runner import Attempt, Runner, Stopped
 
 FLUSH_SECONDS: Final = 0.001
 BLOCKED_SECONDS: Final = 0.005
@@ -32,7 +33,7 @@ WORD: Final = struct.Struct("<qq")
 """What a slot notes at each start, readable from outside after a crash: (id, fence), zeros when idle."""
 
 Emit = Callable[[list[Any], list[Any], list[Any]], None]
-"""Takes (progress, results, returned), items as in PROGRESS, RESULTS and RELEASE. Never called by two threads at once."""
+"""Takes (progress, results, returned): items of PROGRESS, RESULTS and RELEASE. Never called by two threads at once."""
 
 
 class Slots:
@@ -48,6 +49,7 @@ class Slots:
         count: int = 1,
         word: Any = None,
         folder: str = "",
+        interrupts: bool = False,
     ) -> None:
         """Set them up; nothing runs yet.
 
@@ -59,7 +61,9 @@ class Slots:
             count: How many tasks run at a time.
             word: A writable buffer of `WORD.size` bytes for each slot, or None.
             folder: Where the attempts' own folders are made, or "".
+            interrupts: Whether `Stopped` is raised in the task's thread when it has to end.
         """
+        self._offer = offer
         self._number, self._count, self._folder = number, count, folder
         self._emit, self._nudge, self._word = emit, nudge, word
         self._runners = [Runner(offer) for _ in range(count)]
@@ -67,6 +71,8 @@ class Slots:
         self._tokens: SimpleQueue[None] = SimpleQueue()
         self._waiting: deque[Any] = deque()
         self._running: list[tuple[Any, Attempt, float] | None] = [None] * count
+        self._seen = list(self._running)
+        self._looked = 0.0
         self._threads: dict[int, int] = {}
         self._results: list[Any] = []
         self._results_since, self._results_bytes = 0.0, 0
@@ -74,12 +80,18 @@ class Slots:
         self._progress: dict[tuple[int, int], list[Any]] = {}
         self._progress_due = 0.0
         self._stopping = False
+        self._interrupts = interrupts
         self.in_task = False
-        """True while the only slot runs a worker's code: then, and only then, `Stopped` may be raised in its thread."""
+        """True while a worker's code runs: with one slot, `Stopped` may be raised in its thread then, and only then."""
 
-    def health(self) -> dict[str, str]:
-        """See `Runner.health`; call it in the thread of the first slot."""
-        return self._runners[0].health()
+    def offer(self) -> dict[str, Any]:
+        """What can be run (`Offer.plain`), less what a `health_check` took off. Call it in the first slot's thread."""
+        sick = self._runners[0].health()
+        plain = self._offer.plain()
+        plain["types"] = [type for type in plain["types"] if type not in sick]
+        plain["any"] = [name for name in plain["any"] if name not in sick]
+        plain["failed"].update(sick)
+        return plain
 
     def feed(self, items: Sequence[Any]) -> None:
         """Add tasks (`slot_news.SlotTask`) to the queue."""
@@ -114,6 +126,15 @@ class Slots:
             if slot is not None:
                 slot[1].cancel()
 
+    @property
+    def several(self) -> bool:
+        """Whether several tasks run at a time."""
+        return self._count > 1
+
+    def busy(self) -> bool:
+        """Whether a task runs or waits."""
+        return bool(self._waiting) or any(slot is not None for slot in self._running)
+
     def present(self) -> int:
         """The id of the task that the calling thread runs (any thread, where there is one slot), or 0."""
         index = 0 if self._count == 1 else self._threads.get(threading.get_ident(), -1)
@@ -129,18 +150,21 @@ class Slots:
         self._threads[threading.get_ident()] = index
         runner = self._runners[index]
         item = None
-        while not self._stopping:
-            if item is None:
-                item = self._next(index)
-                continue
-            _, attempt, began = item
-            self.in_task = True
-            end = runner.attempt(attempt)
+        try:
+            while not self._stopping:
+                if item is None:
+                    item = self._next(index)
+                    continue
+                _, attempt, began = item
+                self.in_task = True
+                end = runner.attempt(attempt)
+                self.in_task = False
+                item = self._ended(index, item[0], end, perf_counter() - began)
+        finally:
             self.in_task = False
-            item = self._ended(index, item[0], end, perf_counter() - began)
-        with self._lock:
-            self._flush()
-        runner.close()
+            with self._lock:
+                self._flush()
+            runner.close()
 
     def relieve(self) -> float | None:
         """Do what is due by time: flush, hand back what waits behind slow tasks, pass on the latest progress.
@@ -149,10 +173,8 @@ class Slots:
             Seconds until it wants to be called again, None: not until the next `feed` or nudge.
         """
         with self._lock:
-            if self._waiting or self._results:
-                oldest = perf_counter() - BLOCKED_SECONDS
-                if all(slot is not None and slot[2] <= oldest for slot in self._running):
-                    self._hand_back()
+            if (self._waiting or self._results) and self._blocked():
+                self._hand_back()
             wait = BLOCKED_SECONDS if self._waiting or self._results else None
             if self._progress:
                 left = self._progress_due - monotonic()
@@ -165,6 +187,7 @@ class Slots:
     def report(self, attempt: Attempt, fraction: float, note: str) -> None:
         """Take progress of a running attempt: the first leaves at once, later ones every 0.1 s, always the latest."""
         task = attempt.task
+        interruptible, self.in_task = self.in_task, False  # a frame must not be cut in two by `Stopped`
         with self._lock:
             waits = bool(self._progress)
             self._progress[task.id, task.fence] = [task.id, task.fence, fraction, note]
@@ -172,6 +195,9 @@ class Slots:
                 self._flush_progress()
             elif not waits:
                 self._nudge()
+        self.in_task = interruptible
+        if self._stopping and interruptible and self._interrupts:
+            raise Stopped
 
     def _next(self, index: int) -> Any:
         """Wait for a task and take it, or None after a false alarm."""
@@ -216,12 +242,23 @@ class Slots:
         if not self._results:
             self._results_since = perf_counter()
         self._results.append([item[0], item[1], end.outcome, end.body, duration, self._number, detail])
-        self._results_bytes += len(end.body)
+        self._results_bytes += len(end.body) + (len(end.detail.get("traceback", "")) if end.detail else 0)
+
+    def _blocked(self) -> bool:
+        """Whether every slot has been in the same task from one look to the next. A look back at when it began would
+        blame the task where the machine gave this process no time.
+        """
+        now = perf_counter()
+        if now - self._looked < 0.9 * BLOCKED_SECONDS:
+            return False
+        before, self._seen, self._looked = self._seen, list(self._running), now
+        return all(slot is not None and slot is seen for slot, seen in zip(self._seen, before))  # noqa: B905 -- 3.9
 
     def _hand_back(self) -> None:
-        items = list(self._waiting)
-        self._waiting.clear()
-        self._returned.extend([item[0], item[1], UNSTARTED, 0.0, "", False] for item in items)
+        with suppress(IndexError):  # one by one: `feed` takes no lock
+            while True:
+                item = self._waiting.popleft()
+                self._returned.append([item[0], item[1], UNSTARTED, 0.0, "", False])
         self._flush()
 
     def _flush(self) -> None:

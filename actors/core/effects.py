@@ -25,13 +25,13 @@ class Persist:
             replaced.
         tasks: New tasks, in the order of `rows.COLUMNS`, options as dict or None.
         tags: (tag, id) of new tasks.
-        claims: Grants (fence, attempt, owner, started_at, id): the state becomes running.
         adoptions: Leases that their first host still holds after a rescue (owner, id, fence): running again, same
             attempt.
         returns: Back to queued or scheduled (state, place, due, relative, attempt, failures, crashes, losses, releases,
             id, fence).
         finishes: Ends (state, finish, ended_at, started_at, slot, body, detail, failures, crashes, id, fence).
         retries: Final tasks queued again by hand (id,): state queued, counters zero, finish and result cleared.
+        claims: Grants (fence, attempt, owner, started_at, id): running. Last, because what a step gives back it may grant.
         attempts: Ended attempts that were not the task's last word (id, attempt, fence, owner, slot, started_at,
             ended_at, outcome text, detail).
         submissions: (session, submission, first id, count, checksum).
@@ -47,11 +47,11 @@ class Persist:
     hosts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     tasks: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     tags: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
-    claims: list[tuple[int, int, int, float, int]] = field(default_factory=list[tuple[int, int, int, float, int]])
     adoptions: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
     returns: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     finishes: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     retries: list[tuple[int]] = field(default_factory=list[tuple[int]])
+    claims: list[tuple[int, int, int, float, int]] = field(default_factory=list[tuple[int, int, int, float, int]])
     attempts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     submissions: list[tuple[int, int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int, int]])
     forgotten: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])

@@ -1,194 +1,264 @@
-"""A host's membership in its pool: connecting, HELLO, the numbers of a session, heartbeats, and coming back. Pure.
+"""Hosts come and go: how they are welcomed, what they are told, what becomes of what they hold.
 
-It never gives up. A link that brought trouble is closed and a fresh one opened; each HELLO names the same session, and what
-the supervisor makes of it is told by its answer.
+HELLO names what runs and what ended unreported, so that a host that comes back, or finds another supervisor, loses
+nothing.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from enum import Enum
-from math import inf
-from typing import Final
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
 
-from ...transport.messages import Heartbeat, Hello, Message, Refused, Welcome
-from .effects import Note
-from .host_effects import Connect, Disconnect, HostEffect, Say
-
-_BACKOFF_MIN: Final = 0.2
-_BACKOFF_MAX: Final = 5.0
-_PATIENCE_MIN: Final = 1.0  # for the answer to HELLO; a link that waits reconnects by itself meanwhile
-_NAME_TAKEN_SECONDS: Final = 1.0
-_JITTER: Final = 0.2
-
-
-class Phase(Enum):
-    """Where the host stands with its supervisor."""
-
-    APART = "apart"  # no link; one is opened when the time comes
-    GREETING = "greeting"  # HELLO is said
-    JOINED = "joined"
-    OVER = "over"
+from ...config.policy import TYPE_PATTERN, PolicyTree, parents
+from ...transport.messages import (
+    Bye,
+    Claim,
+    Drain,
+    Events,
+    Hello,
+    Progress,
+    Recorded,
+    Refused,
+    Reply,
+    Results,
+    Stop,
+    Tree,
+)
+from .clients import Clients
+from .effects import Fetch
+from .hosts import DECLINES_MAX, Hosts, HostSession, SlotPool
+from .lanes import Choice
+from .offers import Offer, leases_of
+from .queue import Late, Queue
+from .rows import RUNNING
+from .sessions import ID_MAX, Sessions
+from .step import Peer, Step
 
 
 class Membership:
-    """One host's side of its session.
+    """The hosts of a pool, and every message of theirs.
 
-    Attributes:
-        phase: See `Phase`.
-        seen: Number of the last message received in this session.
-        heartbeat: Seconds between heartbeats, as WELCOME said.
-        lost_after: Seconds of silence until either side gives the other up.
-        heard: When the supervisor was last heard.
-        confirmed: When we sent the latest heartbeat that was answered: the lease lasts at least until `lost_after` later.
-        lost_why: Why the host is without a session, for people; "" at first.
+    Args:
+        policies: What nodes set; sent down as TREE.
+        entries: Settings by host name or pattern; sent with WELCOME.
     """
 
-    def __init__(self, effects: list[HostEffect], greeting: Callable[[], Hello], address: str, spread: float) -> None:
-        """See the class.
+    def __init__(
+        self,
+        queue: Queue,
+        hosts: Hosts,
+        clients: Clients,
+        sessions: Sessions,
+        policies: PolicyTree,
+        entries: Mapping[str, dict[str, Any]],
+    ) -> None:
+        self.queue, self.hosts, self.clients, self.sessions = queue, hosts, clients, sessions
+        self.policies, self.entries = policies, entries
 
-        Args:
-            effects: Where to put what must be done.
-            greeting: Makes the HELLO of the moment.
-            address: The supervisor's, for people.
-            spread: 0 to 1, this host's own: it spreads the waiting of many hosts.
+    def hello(self, step: Step, address: bytes, hello: Hello, offer: Offer) -> None:
+        """A host joins, or comes back with the same session.
+
+        Raises:
+            ValueError: What it says of its tasks is of the wrong form.
         """
-        self._effects, self._greeting, self._address = effects, greeting, address
-        self._spread = 1 + _JITTER * (spread - 0.5)
-        self.phase = Phase.APART
-        self.seen = self._sent = 0
-        self.heartbeat, self.lost_after = 1.0, 5.0
-        self.heard = self.confirmed = 0.0
-        self.lost_why = ""
-        self._failures = 0  # since a session last proved good
-        self._said_unreachable = False
-        self._refusal = ""
-        self._greeted_at = 0.0
-        self._next = inf  # APART: connect, GREETING: give up waiting, JOINED: heartbeat
-        self._beats: deque[tuple[int, float]] = deque()  # heartbeats not yet answered: (number, when)
+        running, finished = leases_of(hello.offer, "running"), leases_of(hello.offer, "finished")
+        host = self.hosts.by_token.get(hello.session)
+        if host is not None and not host.alive():
+            self.hosts.forget(host)
+            host = None
+        if host is None:
+            host = self._new_host(step, address, hello)
+            if host is None:
+                return
+        elif host.peer is not None and host.peer.address != address:
+            self.sessions.peers.pop(host.peer.address, None)
+        host.peer = self.sessions.peers[address] = Peer(address, "host", host, step.now)
+        host.state = "draining" if host.state == "draining" else "joined"
+        host.heard, host.gone_at, host.facts = step.now, None, hello.offer
+        self._leave_choices(host)
+        self._renew_pools(host, offer)
+        none: dict[str, Any] = {}
+        settings = next((s for p, s in self.entries.items() if fnmatchcase(host.name, p)), none)
+        step.persist.hosts.append((host.owner, host.token, host.name, host.machine, host.joined_at, None, host.state))
+        step.say_first(address, self.sessions.welcome(host.name, settings))
+        self._reconcile(step, host, running, finished)
+        host.tree = set()
+        self.send_tree(step, host, self._types_of(host))
+        step.note("info", "host_joined", host=host.name, owner=host.owner, slots=dict(offer.slots))
 
-    def connect(self, now: float) -> None:
-        """Open a fresh link and say HELLO."""
-        self.phase = Phase.GREETING
-        self._greeted_at = now
-        self._next = now + min(_BACKOFF_MAX, _PATIENCE_MIN * 2 ** self._exponent())
-        self._effects.append(Connect())
-        self._effects.append(Say(0, self._greeting()))
+    def _new_host(self, step: Step, address: bytes, hello: Hello) -> HostSession | None:
+        name = hello.name or "host"
+        holder = self.hosts.named(name)
+        if holder is not None and hello.offer.get("named"):
+            if (
+                holder.peer is not None
+                and holder.gone_at is None
+                and step.now - holder.heard < 2 * self.sessions.heartbeat
+            ):
+                step.say_first(address, Refused("name_taken", f"another host named {name!r} is joined"))
+                return None
+            self.lose(step, holder)  # the name has come back with a new process: the old one is no more
+        self.hosts.last_owner += 1
+        host = HostSession(
+            self.hosts.last_owner,
+            hello.session,
+            self.hosts.free_name(name),
+            str(hello.offer.get("machine", "")),
+            joined_at=step.wall,
+            heard=step.now,
+        )
+        self.hosts.add(host)
+        return host
 
-    def say(self, message: Message) -> int:
-        """Send a message of the session; returns its number."""
-        self._sent += 1
-        self._effects.append(Say(self._sent, message))
-        return self._sent
+    def _renew_pools(self, host: HostSession, offer: Offer) -> None:
+        """The slot pools of a host that says HELLO; capacity comes with its CLAIM, leases stay where they are."""
+        host.offer = offer
+        host.pools = {name: SlotPool(host, name) for name, _ in offer.slots}
+        for lease in self.queue.leases.values():
+            if lease.pool.host is host:
+                lease.pool = host.pool_of(lease.lane.type)
+                lease.pool.held += 1
+        self._join_choices(host)
 
-    def welcomed(self, welcome: Welcome, now: float) -> None:
-        """The session is open; numbers start anew on both sides."""
-        self.phase = Phase.JOINED
-        self.seen = self._sent = 0
-        self.heartbeat, self.lost_after = welcome.heartbeat, welcome.lost_after
-        self.heard = now
-        self.confirmed = self._greeted_at
-        self._next = now + self.heartbeat
-        self._beats.clear()
-        self._said_unreachable = False
-        self._refusal = ""
+    def _reconcile(
+        self, step: Step, host: HostSession, running: list[tuple[int, int]], finished: list[tuple[int, int]]
+    ) -> None:
+        """Current fences are adopted, others stopped; what HELLO does not name is queued again."""
+        self.queue.rescue(step, host, lost=False, keep=frozenset([*running, *finished]))
+        unknown: list[tuple[int, int]] = []
+        stop: list[list[int]] = []
+        for id, fence in running:
+            lease = self.queue.leases.get(id)
+            if lease is None or lease.row.fence != fence or lease.pool.host is not host:
+                unknown.append((id, fence))
+            elif lease.stopping:
+                stop.append([id, fence])
+        if unknown:
+            ids = tuple(id for id, _ in unknown if 0 < id <= ID_MAX)
+            step.needs.append(Fetch(ids, "adopt", (host, unknown)))
+        if stop and host.peer:
+            step.say(host.peer, Stop(stop))
 
-    def accepts(self, number: int, now: float) -> bool:
-        """Take note of a message of the session; False if it is not the one that must follow."""
-        if number != self.seen + 1:
-            return False
-        self.seen = number
-        self.heard = now
-        return True
+    def _types_of(self, host: HostSession) -> set[str]:
+        types = {name.removesuffix(".*") for name in host.offer.types}
+        types |= {lane.type for lane in self.queue.lanes.by_number.values() if host.offer.serves(lane.type)}
+        return types | {path for path in self.policies.nodes if host.offer.serves(path)}
 
-    def answered(self, seen: int) -> None:
-        """ALIVE: all our messages up to `seen` had arrived when it was sent."""
-        while self._beats and self._beats[0][0] <= seen:
-            self.confirmed = self._beats.popleft()[1]
-            self._failures = 0
-
-    def refused(self, refused: Refused, now: float) -> str | None:
-        """HELLO or a message was refused; returns why the host must leave, or None if it tries again."""
-        if refused.code in ("version", "forbidden"):
-            return f"{self._address} refused this host ({refused.code}): {refused.reason}"
-        if refused.code == "unknown_session":
-            self.lose("the supervisor does not know this session", now)
-        else:
-            if refused.reason != self._refusal:
-                self._refusal = refused.reason
-                self._note("warning", "host_refused", code=refused.code, reason=refused.reason)
-            wait = _NAME_TAKEN_SECONDS if refused.code == "name_taken" else max(_BACKOFF_MIN, self._backoff())
-            self.lose(refused.reason, now, wait)
-        return None
-
-    def lose(self, why: str, now: float, wait: float | None = None) -> None:
-        """The session or the attempt at one is over: start again after `wait` seconds (None: by backoff, first at once)."""
-        if self.phase is Phase.OVER:
+    def send_tree(self, step: Step, host: HostSession, types: Iterable[str]) -> None:
+        """TREE: the nodes in use on a host that it does not know yet, parents included."""
+        new = {path for type in types if TYPE_PATTERN.match(type) for path in parents(type)} - host.tree
+        if not new or host.peer is None:
             return
-        if self.phase is Phase.JOINED:
-            self._note("warning", "supervisor_lost", reason=why)
-        if self.phase is not Phase.APART:
-            self._effects.append(Disconnect())
-        wait = self._backoff() if wait is None else wait
-        self.phase, self.lost_why = Phase.APART, why
-        self._failures += 1
-        if wait <= 0:
-            self.connect(now)
+        host.tree |= new
+        nodes: dict[str, dict[str, Any]] = {}
+        for path in sorted(new):
+            policy = self.policies.effective(path)
+            nodes[path] = {
+                "timeout": policy.timeout,
+                "cut_off": "stop" if policy.cut_off is None else policy.cut_off,
+                "isolation": policy.isolation,
+                "class": policy.code,
+            }
+        step.say(host.peer, Tree(nodes))
+
+    def claim(self, host: HostSession, claim: Claim) -> None:
+        """How many tasks each slot pool of a host can run now."""
+        for name, count in claim.capacity.items():
+            if name in host.pools:
+                host.pools[name].capacity = 0 if host.state == "draining" else max(0, int(count))
+
+    def results(self, step: Step, peer: Peer, number: int, message: Results) -> None:
+        """Ended attempts; RECORDED follows, after a look into the store for those of no live lease."""
+        late = Late(peer.session, number)
+        peer.session.declines.clear()
+        self.queue.results(step, late, message.items)
+        ids = tuple({item[0] for item in late.items if isinstance(item[0], int) and 0 < item[0] <= ID_MAX})
+        if ids:
+            step.needs.append(Fetch(ids, "late", late))
         else:
-            self._next = now + wait
+            step.say(peer, Recorded(number, [[item[0], item[1]] for item in late.items]))
 
-    def end(self) -> None:
-        """The host leaves."""
-        if self.phase in (Phase.GREETING, Phase.JOINED):
-            self._effects.append(Disconnect())
-        self.phase = Phase.OVER
-        self._next = inf
+    def progress(self, step: Step, host: HostSession, message: Progress) -> None:
+        """Pass progress on to those who watch; it is never stored."""
+        told: dict[int, list[Any]] = {}
+        for id, fence, fraction, note in message.items:
+            lease = self.queue.leases.get(id)
+            if lease is not None and lease.row.fence == fence and lease.pool.host is host and not lease.stopping:
+                lease.progress = (float(fraction), str(note)[:1024], step.wall)
+                told.setdefault(lease.row.session, []).append([id, *lease.progress])
+                lease.announced = True
+                for peer in self.clients.watchers.get(id, ()):
+                    if peer.session.number != lease.row.session:
+                        step.say(peer, Events([], [[id, *lease.progress]], [[id, RUNNING]]))
+        for session, items in told.items():
+            client = self.clients.by_number.get(session)
+            if client is not None and client.peer is not None and client.watching:
+                step.say(client.peer, Events([], items, [[item[0], RUNNING] for item in items]))
 
-    def stalled(self, seconds: float) -> None:
-        """This process itself stood still: the supervisor's silence during that time does not count."""
-        self.heard += seconds
+    def lose(self, step: Step, host: HostSession) -> None:
+        """A host is given up: its tasks are rescued."""
+        host.state = "lost"
+        rescued = self.queue.rescue(step, host, lost=True)
+        self._host_gone(step, host)
+        step.note("warning", "host_lost", host=host.name, rescued=rescued)
 
-    def tick(self, now: float) -> None:
-        """Silence, patience at an end, and the time to connect."""
-        if self.phase is Phase.JOINED:
-            if now - self.heard > self.lost_after:
-                self.lose(f"nothing heard for {self.lost_after:g} s", now)
-        elif self.phase is Phase.GREETING and now >= self._next:
-            self.unreachable("no answer", now, 0.0)
-        elif self.phase is Phase.APART and now >= self._next:
-            self.connect(now)
+    def bye(self, step: Step, peer: Peer, message: Bye) -> None:
+        """A host leaves on purpose; what it still holds is queued again at once."""
+        host: HostSession = peer.session
+        host.state = "left"
+        released = self.queue.rescue(step, host, lost=False)
+        self._host_gone(step, host)
+        step.note("info", "host_left", host=host.name, reason=message.reason, released=released)
 
-    def unreachable(self, why: str, now: float, wait: float | None = None) -> None:
-        """HELLO could not be said or was not answered. Said once, then tried in silence."""
-        if not self._said_unreachable:
-            self._said_unreachable = True
-            self._note("warning", "supervisor_unreachable", reason=why, hint="is it running? trying on")
-        self.lose(why, now, max(_BACKOFF_MIN, self._backoff()) if wait is None else wait)
+    def _host_gone(self, step: Step, host: HostSession) -> None:
+        if host.peer is not None:
+            self.sessions.peers.pop(host.peer.address, None)
+            host.peer = None
+        self._leave_choices(host)
+        step.persist.hosts.append(
+            (host.owner, host.token, host.name, host.machine, host.joined_at, step.wall, host.state)
+        )
 
-    def beat_due(self, now: float) -> bool:
-        """Whether a heartbeat is due."""
-        return self.phase is Phase.JOINED and now >= self._next
+    def drain(self, step: Step, peer: Peer, request: int, name: str, undo: bool) -> None:
+        """A person asks a host to finish and leave, or to stay after all."""
+        host = self.hosts.named(name)
+        if host is None or host.peer is None:
+            step.say(peer, Reply(request, False, {"code": "unknown", "reason": f"no host named {name!r} is joined"}))
+            return
+        host.state = "joined" if undo else "draining"
+        if not undo:
+            for pool in host.pools.values():
+                pool.capacity = 0
+        step.say(host.peer, Drain(undo))
+        step.say(peer, Reply(request, True, {"host": name, "draining": not undo}))
 
-    def beat(self, levels: dict[str, list[str]], now: float) -> None:
-        """Send a heartbeat."""
-        self._beats.append((self.say(Heartbeat(self.seen, levels)), now))
-        self._next = max(self._next + self.heartbeat, now + self.heartbeat / 2)  # none in a burst after a stall
+    def _join_choices(self, host: HostSession) -> None:
+        self._leave_choices(host)
+        lanes, offer = self.queue.lanes, host.offer
+        for pool in host.pools.values():
+            key = (offer, pool.name)
+            choice = lanes.choices.get(key)
+            if choice is None:
 
-    def due(self) -> float:
-        """When `tick` or a heartbeat has something to do."""
-        if self.phase is Phase.JOINED:
-            return min(self._next, self.heard + self.lost_after)
-        return self._next
+                def serves(type: str, name: str = pool.name) -> bool:
+                    return offer.slot_pool(type) == name and offer.serves(type)
 
-    def _exponent(self) -> int:
-        return min(self._failures, 5)
+                choice = lanes.choices[key] = Choice(key, serves, lanes.by_number.values())
+            choice.pools.append(pool)
+            pool.choice = choice
 
-    def _backoff(self) -> float:
-        """Nothing the first time, then longer and longer."""
-        if not self._failures:
-            return 0.0
-        return min(_BACKOFF_MAX, _BACKOFF_MIN * 2 ** (self._exponent() - 1)) * self._spread
+    def heed_declines(self, host: HostSession) -> None:
+        """A type that a session declined too often is not offered to it again."""
+        for type in [type for type, count in host.declines.items() if count >= DECLINES_MAX]:
+            del host.declines[type]
+            host.offer = host.offer.without(type)
+            self._join_choices(host)
 
-    def _note(self, level: str, event: str, **fields: object) -> None:
-        self._effects.append(Note(level, event, {"address": self._address, **fields}))
+    def _leave_choices(self, host: HostSession) -> None:
+        for pool in host.pools.values():
+            if (choice := pool.choice) is not None:
+                choice.pools.remove(pool)
+                pool.choice = None
+                if not choice.pools:
+                    del self.queue.lanes.choices[choice.key]

@@ -1,4 +1,4 @@
-"""What a host offers: which types it takes and which of its slots each uses. Equal offers choose from the same lanes."""
+"""What a host offers: which types it takes and which of its slots each uses. Equal offers choose alike."""
 
 from __future__ import annotations
 
@@ -56,8 +56,9 @@ def offer_of(hello: dict[str, Any]) -> Offer:
     Raises:
         ValueError: Something is of the wrong form; the message names it.
     """
-    slots = hello.get("slots") or {"": 0}
-    if not isinstance(slots, dict) or not all(isinstance(k, str) and isinstance(v, int) for k, v in slots.items()):
+    given: Any = hello.get("slots") or {"": 0}
+    slots: dict[Any, Any] = dict(given) if isinstance(given, dict) else {None: None}
+    if not all(isinstance(name, str) and isinstance(count, int) for name, count in slots.items()):
         message = "offer['slots'] must map slot pools to counts"
         raise ValueError(message)
     return Offer(
@@ -75,18 +76,18 @@ def leases_of(hello: dict[str, Any], key: str) -> list[tuple[int, int]]:
     Raises:
         ValueError: It is not a list of pairs of numbers.
     """
-    pairs = hello.get(key) or []
-    if not isinstance(pairs, list) or not all(
-        isinstance(pair, list | tuple) and [type(n) for n in pair] == [int, int] for pair in pairs
-    ):
+    pairs: Any = hello.get(key) or []
+    try:
+        return [(int(id), int(fence)) for id, fence in pairs]
+    except (TypeError, ValueError):
         message = f"offer[{key!r}] must be a list of [id, fence]"
-        raise ValueError(message)
-    return [(id, fence) for id, fence in pairs]
+        raise ValueError(message) from None
 
 
 def _texts(hello: dict[str, Any], key: str) -> frozenset[str]:
-    values = hello.get(key) or []
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+    given: Any = hello.get(key) or []
+    values: list[Any] = list(given) if isinstance(given, list) else [None]
+    if not all(isinstance(value, str) for value in values):
         message = f"offer[{key!r}] must be a list of types"
         raise ValueError(message)
     return frozenset(values)

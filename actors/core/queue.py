@@ -126,7 +126,7 @@ class Queue:
             self.rows[row.id] = row
 
     def due(self, step: Step, anchor: float) -> None:
-        """Queue what has fallen due. A task that never ran takes the place of its due time; a retried one keeps its own."""
+        """Queue what has fallen due: a task that never ran at the place of its due time, a retried one at its own."""
         for relative, clock in ((True, step.now + anchor), (False, step.wall)):
             for row in self.schedules[relative].due(clock):
                 moved(row, "due")
@@ -140,10 +140,8 @@ class Queue:
     def _back(self, step: Step, row: Row, was: int) -> None:
         """A row is queued or scheduled (again): write it, count it, put it where it belongs."""
         lane = self.lanes.by_number[row.lane]
-        step.persist.returns.append(
-            (row.state, row.place, row.due, row.relative, row.attempt, row.failures, row.crashes, row.losses)
-            + (row.releases, row.id, row.fence)
-        )
+        counters = (row.attempt, row.failures, row.crashes, row.losses, row.releases)
+        step.persist.returns.append((row.state, row.place, row.due, row.relative, *counters, row.id, row.fence))
         lane.counts[was] -= 1
         lane.counts[row.state] += 1
         self.lanes.touched.add(lane)
@@ -363,7 +361,7 @@ class Queue:
     def rescue(
         self, step: Step, host: HostSession, *, lost: bool, keep: frozenset[tuple[int, int]] = frozenset()
     ) -> int:
-        """Take back what a host holds, except the (id, fence) in `keep`; how many. `lost`: it died, which is counted apart."""
+        """Take back what a host holds, except the (id, fence) in `keep`; how many. `lost`: it died, counted apart."""
         rescued = 0
         for lease in [lease for lease in self.leases.values() if lease.pool.host is host]:
             row = lease.row
@@ -392,7 +390,7 @@ class Queue:
     # What the store had to be asked for.
 
     def late_results(self, step: Step, late: Late, known: dict[int, Row]) -> None:
-        """Reports without a live lease, now that the stored rows are known: a rescued task that nobody claimed keeps its fence."""
+        """Reports without a live lease, now that the rows are known: a rescued task nobody claimed keeps its fence."""
         for item in late.items:
             id, fence, outcome, body, duration, slot, detail = item
             row = known.get(id)

@@ -91,7 +91,7 @@ def _lease(lease: Lease) -> dict[str, Any]:
     }
 
 
-def types_report(pool: Pool) -> dict[str, Any]:
+def types_report(pool: Pool, _step: Step) -> dict[str, Any]:
     """The answer to `types`: every type that is configured, offered or has tasks."""
     lanes = pool.queue.lanes
     types = set(lanes.by_type) | set(pool.settings.policies.nodes)

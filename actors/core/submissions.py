@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ...config.policy import TYPE_PATTERN
 from ...transport.messages import PARAMS_BYTES_MAX
@@ -20,6 +20,7 @@ _OPTIONS: Final[dict[str, tuple[type, ...]]] = {
 }
 _PRIORITY_MAX: Final = 2**31
 _TAGS_MAX: Final = 32
+_GROUP_FIELDS: Final = 4
 
 
 class Unfit(Exception):
@@ -38,9 +39,9 @@ def checked(groups: Sequence[Any]) -> tuple[int, int]:
     """
     count = checksum = 0
     for group in groups:
-        if not isinstance(group, list | tuple) or len(group) < 4:
+        if not isinstance(group, list | tuple) or len(cast("list[Any]", group)) != _GROUP_FIELDS:
             raise Unfit("invalid", "a group is [type, priority, options, params]")
-        type, priority, options, batch = group[:4]
+        type, priority, options, batch = cast("list[Any]", group)
         if not isinstance(type, str) or TYPE_PATTERN.match(type) is None:
             reason = f"type {type!r} is not a dotted path of one to three parts of letters, digits, _ and -"
             raise Unfit("invalid", reason, "type")
@@ -54,6 +55,7 @@ def checked(groups: Sequence[Any]) -> tuple[int, int]:
             _check_options(options)
         if not isinstance(batch, list | tuple):
             raise Unfit("invalid", "params of a group must be a list", "params")
+        batch = cast("list[bytes]", batch)
         try:
             checksum = zlib.crc32(b"".join(batch), zlib.crc32(f"{type} {priority} {options}".encode(), checksum))
             longest = max(map(len, batch), default=0)
@@ -65,9 +67,10 @@ def checked(groups: Sequence[Any]) -> tuple[int, int]:
     return count, checksum
 
 
-def _check_options(options: Any) -> None:
-    if not isinstance(options, dict):
+def _check_options(given: Any) -> None:
+    if not isinstance(given, dict):
         raise Unfit("invalid", "options must be a mapping", "options")
+    options = cast("dict[Any, Any]", given)
     for key, value in options.items():
         allowed = _OPTIONS.get(key)
         if allowed is None:

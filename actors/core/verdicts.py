@@ -1,7 +1,7 @@
 """What a host thinks of a node of the tree: may tasks of it run here, and if not, why. Pure.
 
-A `Brief` is all a level actor is ever told. Each level gets its part of it, so an actor that was restarted knows everything
-again from one message.
+A `Brief` is all a level actor is ever told. Each level gets its part of it, so an actor that was restarted knows
+everything again from one message.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ class Offer:
     any: bool = False
     failed: Mapping[str, str] = field(default_factory=dict[str, str])
     fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def same_service(self, other: Offer) -> bool:
+        """Whether both run the same types, so that the supervisor need not hear of the change."""
+        return (self.types, self.any, set(self.failed)) == (other.types, other.any, set(other.failed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,6 @@ def verdict(type: str, brief: Brief) -> Verdict:
 
 
 def _served(type: str, offer: Offer) -> bool:
-    """By a worker of its own, one without type, one of a level above that looks at what lies below it, or only below."""
+    """By a worker of its own, one without type, one above that looks at what lies below it, or only below."""
     asked = {f"{path}.*" for path in parents(type)}
     return offer.any or any(within(worker, type) or worker in asked for worker in offer.types)

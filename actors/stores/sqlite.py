@@ -255,7 +255,7 @@ class SqliteStore:
         self._many(statements.INSERT_TAG, persist.tags)
 
     def _update(self, persist: Persist) -> None:
-        self._exactly("claims", statements.CLAIM, persist.claims)
+        self._exactly("adoptions", statements.ADOPT, persist.adoptions)
         self._exactly("returns", statements.RETURN, persist.returns)
         if _all(persist.finishes, _plain_same, _PLAIN):
             self._exactly("finishes", statements.COMPLETE, list(map(_plain_varies, persist.finishes)))
@@ -263,6 +263,7 @@ class SqliteStore:
             self._exactly("finishes", statements.FINISH, _packed(persist.finishes, _FINISH_DETAIL))
         self._many(statements.KEEP_LAST_ATTEMPT, persist.retries)
         self._exactly("retries", statements.RETRY, persist.retries)
+        self._exactly("claims", statements.CLAIM, persist.claims)
 
     def _keep(self, persist: Persist) -> None:
         self._many(statements.PUT_ATTEMPT, _packed(persist.attempts, _ATTEMPT_DETAIL))
@@ -336,9 +337,9 @@ class SqliteStore:
         found: list[int] = []
         scanned, last = 0, None
         for scanned, (id, state_there, lane) in enumerate(cursor, 1):  # noqa: B007 - the count is read after the loop
-            if len(found) == limit:
-                return found, last
             if (state is None or state == state_there) and (type is None or lane in lanes):
+                if len(found) == limit:
+                    return found, found[-1]
                 found.append(id)
             last = id
         return found, last if scanned == SCANNED_ROWS_MAX else None

@@ -22,8 +22,9 @@ INSERT_FRESH_TASK: Final = """insert into task(id, lane, priority, place, sessio
 INSERT_TAG: Final = "insert into tag values (?, ?)"
 CLAIM: Final = """update task set state = 3, fence = ?1, attempt = ?2, owner = ?3, started_at = ?4
     where id = ?5 and (state = 2 or state = 3 and fence = ?1)"""
-RETURN: Final = """update task set state = ?, place = ?, due = ?, relative = ?, failures = ?, crashes = ?, losses = ?,
-    releases = ? where id = ? and fence = ? and state < 4"""
+ADOPT: Final = "update task set state = 3, owner = ? where id = ? and fence = ? and state = 2"
+RETURN: Final = """update task set state = ?, place = ?, due = ?, relative = ?, attempt = ?, failures = ?, crashes = ?,
+    losses = ?, releases = ? where id = ? and fence = ? and state < 4"""
 FINISH: Final = """update task set state = ?, finish = ?, ended_at = ?, started_at = ?, slot = ?,
     result = nullif(?, x''), detail = ?, failures = ?, crashes = ? where id = ? and fence = ? and state < 4"""
 COMPLETE: Final = """update task set state = 4, finish = ?, ended_at = ?, started_at = ?, slot = ?,
@@ -91,7 +92,7 @@ SCAN_TAG: Final = """select tag.id, state, lane from tag cross join task using (
 SCAN_STATE: Final = {
     RUNNING: SCAN.replace("where", "indexed by running where state = 3 and"),
     **{
-        state: SCAN.replace("where", f"indexed by ended where state = {state} and")
+        state: SCAN.replace("where", f"indexed by ended where state >= 5 and state = {state} and")
         for state in (FAILED, CANCELLED, QUARANTINED)
     },
 }

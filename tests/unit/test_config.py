@@ -213,6 +213,16 @@ def test_nodes_that_cannot_be(write: Write, text: str, expected: str) -> None:
     assert complaint(write(text)) == expected
 
 
+def test_the_whole_document_loads_again_to_the_same(tmp_path: Path) -> None:
+    for source in (SAMPLE, {}, {"queue": {"persistence": "memory"}, "defaults": {"timeout": None, "cut_off": "stop"}}):
+        document = load(source).document()
+        file = tmp_path / "again.json"
+        file.write_text(json.dumps(document))
+
+        assert load(file).document() == document
+        assert load(file).policies().effective("video.x") == load(source).policies().effective("video.x")
+
+
 # Mistakes ---------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,39 @@
+"""What a host is: its supervisor, name, slots and what it takes. Plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """What a host is.
+
+    Attributes:
+        address: Its supervisor's.
+        name: What it calls itself.
+        session: 16 random bytes, its own as long as its process lives.
+        named: Whether a person chose the name.
+        slots: Slot pools {node or "": count}.
+        serve: Subtrees it takes; empty: all.
+        refuse: Subtrees it does not take.
+        fixed: Which of `slots`, `serve` and `not` the supervisor's settings for this host do not change.
+        isolation: `process`, `thread` or `inline`.
+        drain_timeout: Seconds that tasks have to finish when it is told to go.
+        machine: The machine's name.
+        pid: Its process.
+    """
+
+    address: str
+    name: str
+    session: bytes
+    named: bool = False
+    slots: Mapping[str, int] = field(default_factory=lambda: {"": 1})
+    serve: tuple[str, ...] = ()
+    refuse: tuple[str, ...] = ()
+    fixed: frozenset[str] = frozenset()
+    isolation: str = "process"
+    drain_timeout: float = 30.0
+    machine: str = ""
+    pid: int = 0

@@ -1,0 +1,384 @@
+"""The host's brain: messages, news of slots and time go in, what must be done comes out. Pure.
+
+It keeps what the host owes its supervisor: every task in hand, every result until it is RECORDED, and the truth about
+both in each HELLO. A supervisor that is away stops nothing here but claims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from typing import Any, Final
+
+from ...config.policy import parents
+from ...transport.messages import (
+    PROTOCOL_VERSION,
+    Alive,
+    Bye,
+    Claim,
+    Drain,
+    Hello,
+    Message,
+    Recorded,
+    Refused,
+    Returned,
+    Stop,
+    Tasks,
+    Tree,
+    Welcome,
+)
+from .cut_off import CutOff
+from .effects import Note
+from .guidance import Guidance
+from .host_effects import HostEffect, Key, Leave, SlotTask, key_of
+from .host_options import HostOptions
+from .joining import Joining, Phase
+from .outbox import Outbox
+from .slot_table import SlotNews, SlotTable
+from .stopping import Why
+from .verdicts import FAILED, Offer, Verdict
+
+_JOIN_PATIENCE: Final = (
+    3.0  # without a slot that is ready; then the host joins with nothing to offer, so that it is seen
+)
+_LEAVE_SECONDS: Final = 1.0  # for slots to end by themselves
+_BYE_SECONDS: Final = 0.2
+
+
+class BadMessage(Exception):
+    """The supervisor sent something that cannot be understood."""
+
+
+class HostCore:
+    """The state of one host and every decision about it.
+
+    News goes into `on_message`, `on_slot` and the others; then `tick`, then `take`, which hands over what all of it has
+    led to, in the order in which it must be done.
+    """
+
+    def __init__(self, options: HostOptions) -> None:
+        self.options = options
+        self.name = options.name
+        self.shape: dict[str, int] = dict(options.slots)
+        self.serve, self.refuse = options.serve, options.refuse
+        self.verdicts: Mapping[str, Verdict] = {}  # as the level actors wrote them; put in by the shell
+        self.effects: list[HostEffect] = []
+        self.outbox = Outbox()
+        self.slots = SlotTable(options.isolation, self.outbox, self.effects)
+        spread = int.from_bytes(options.session[:2], "big") / 65536
+        self.joining = Joining(self.effects, self._hello, options.address, spread)
+        self.guidance = Guidance(self.effects)
+        self.cut_off = CutOff(self.joining, self.guidance, self.slots)
+        self.draining = self._final = False  # `_final`: told to go by its own process, which cannot be undone
+        self._leaving = self._left = False
+        self._claimed: dict[str, int] | None = None
+        self._told_levels: dict[str, Verdict] = {}
+        self._join_by = self._drain_by = self._abandon_at = self._expected = inf
+
+    # News.
+
+    def start(self, now: float) -> None:
+        """Start the slots; the supervisor is looked for as soon as one is ready."""
+        self.slots.shape(self.shape)
+        self._join_by = now + _JOIN_PATIENCE
+
+    def on_message(self, number: int, message: Message, now: float) -> None:
+        """A message came over the present link."""
+        joining = self.joining
+        if isinstance(message, Welcome):
+            if joining.phase is Phase.GREETING:
+                self._welcomed(message, now)
+        elif isinstance(message, Refused):
+            if joining.phase in (Phase.GREETING, Phase.JOINED) and (error := joining.refused(message, now)):
+                self._leave_now(error)
+        elif joining.phase is not Phase.JOINED:
+            return
+        elif not joining.accepts(number, now):
+            joining.lose(f"message {joining.seen + 1} was lost", now)
+        else:
+            try:
+                self._heed(message, now)
+            except BadMessage as error:
+                kind = type(message).__name__
+                self._note("error", "message_malformed", kind=kind, error=str(error))
+                joining.lose(f"malformed {kind}", now)
+
+    def _heed(self, message: Message, now: float) -> None:
+        if isinstance(message, Tasks):
+            self._on_tasks(message, now)
+        elif isinstance(message, Recorded):
+            self.outbox.recorded(message.number)
+            if message.stale:
+                self._note("info", "results_stale", tasks=[id for id, _ in _pairs(message.stale)])
+        elif isinstance(message, Alive):
+            self.joining.answered(message.seen)
+        elif isinstance(message, Stop):
+            unwanted = set(_pairs(message.items))
+            self.slots.stop(lambda task: (task[0], task[1]) in unwanted, Why.CANCELLED, now)
+        elif isinstance(message, Tree):
+            try:
+                self.guidance.on_tree(message.nodes)
+            except (TypeError, ValueError, AttributeError) as error:
+                raise BadMessage(str(error)) from error
+        elif isinstance(message, Drain):
+            self._undo_drain() if message.undo else self._start_drain()
+        elif isinstance(message, Bye):
+            self.joining.lose("the supervisor leaves", now, _BYE_SECONDS)
+
+    def on_unsent(self, now: float) -> None:
+        """The link did not take a message: nobody is there, or nobody reads."""
+        if self.joining.phase is Phase.GREETING:
+            self.joining.unreachable("nobody is there", now)
+        elif self.joining.phase is Phase.JOINED:
+            self.joining.lose("the link takes no more", now)
+
+    def on_slot(self, news: SlotNews, now: float) -> None:
+        """A slot told something."""
+        self.slots.news(news, now)
+        if news.ready is not None:
+            self._on_offer(_offer(news.ready), now)
+        for id, text in news.lines:
+            self._note("info", "task_output", task=id, slot=news.slot, text=text)
+        if news.exited is not None and self._join_by < inf:
+            self._join(now)  # a slot that cannot start is a reason to be seen, not to hide
+
+    def _on_offer(self, offer: Offer, now: float) -> None:
+        before = self.guidance.brief.offer
+        self.guidance.on_offer(offer)
+        if before is not None and before.same_service(offer):
+            return
+        for code, reason in offer.failed.items():
+            self._note("error", "code_failed_to_load", code=code, reason=reason)
+        if self._join_by < inf:
+            self._join(now)
+        else:
+            self.joining.renew(now)
+
+    def _join(self, now: float) -> None:
+        self._join_by = inf
+        self.joining.connect(now)
+
+    # Tasks.
+
+    def _on_tasks(self, message: Tasks, now: float) -> None:
+        for type, tasks, alone in [self._checked(group) for group in message.groups]:
+            pool = next((path for path in (*reversed(parents(type)), "") if path in self.shape), None)
+            if (refusal := self._refusal(type, pool)) is not None:
+                code, note = refusal
+                self.outbox.returned += [[task[0], task[1], code, 0.0, note, False] for task in (*tasks, *alone)]
+            elif pool is not None:
+                if tasks:
+                    self.slots.place(pool, tasks, now)
+                for task in alone:
+                    self.slots.place_alone(pool, task, now)
+
+    def _refusal(self, type: str, pool: str | None) -> tuple[Returned, str] | None:
+        if self.draining:
+            return Returned.DRAIN, "the host drains"
+        if pool is None:
+            return Returned.DECLINED, "no slots for it here"
+        state, note = self.verdicts.get(type, ("", ""))
+        return (Returned.DECLINED, note) if state == FAILED else None
+
+    def _checked(self, group: Any) -> tuple[str, list[SlotTask], list[SlotTask]]:
+        """(type, tasks, those that must run alone) of one group of TASKS. A host's hot path."""
+        together: list[SlotTask] = []
+        alone: list[SlotTask] = []
+        suspects = self.slots.suspects
+        try:
+            type, tasks = group
+            timeout = self.guidance.policy(type).timeout
+            for id, fence, attempt, priority, sent_at, params, extra in tasks:
+                if params.__class__ is not bytes or id.__class__ is not int or fence.__class__ is not int:
+                    raise TypeError("a task has a number, a fence and bytes")
+                if extra is None and id not in suspects:
+                    together.append((id, fence, type, attempt, 0, priority, sent_at, timeout, None, (), params))
+                    continue
+                rare: dict[str, Any] = extra or {}
+                failures, tags = rare.get("failures", 0), tuple(rare.get("tags", ()))
+                own = rare.get("timeout", timeout)
+                task = (id, fence, type, attempt, failures, priority, sent_at, own, rare.get("key"), tags, params)
+                (alone if rare.get("alone") or id in suspects else together).append(task)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise BadMessage(str(error)) from error
+        return type, together, alone
+
+    # The session.
+
+    def _hello(self) -> Hello:
+        """The truth of this moment. What was said in the last session and not recorded will be said again."""
+        self.outbox.session_over()
+        self._claimed = None
+        self._told_levels = {}
+        options, offer = self.options, self.guidance.brief.offer or Offer()
+        running = [list(key_of(task)) for task in self.slots.in_hand()]
+        facts = {
+            "slots": dict(self.shape),
+            "types": list(offer.types),
+            "any": offer.any,
+            "serve": list(self.serve),
+            "not": list(self.refuse),
+            "named": options.named,
+            "running": running + [list(key_of(item)) for item in self.outbox.returned],
+            "finished": [list(key_of(item)) for item in self.outbox.results],
+            "pid": options.pid,
+            "machine": options.machine,
+            "isolation": options.isolation,
+            "fingerprints": dict(offer.fingerprints),
+            "failed": dict(offer.failed),
+        }
+        return Hello("host", [PROTOCOL_VERSION, PROTOCOL_VERSION], options.session, self.name, facts)
+
+    def _welcomed(self, welcome: Welcome, now: float) -> None:
+        self.joining.welcomed(welcome, now)
+        self.guidance.on_welcome()
+        if not self.options.named:
+            self.name = welcome.name or self.name
+        if self._adapt(welcome.settings):
+            self.joining.renew(now)
+            return
+        offer = self.guidance.brief.offer or Offer()
+        running = sum(1 for _ in self.slots.in_hand())
+        offered = {"slots": dict(self.shape), "types": list(offer.types), "any": offer.any}
+        self._note("info", "host_joined", name=self.name, address=self.options.address, **offered, running=running)
+
+    def _adapt(self, settings: Mapping[str, Any]) -> bool:
+        """Take over the supervisor's settings for this host; returns whether HELLO must say so."""
+        before = (self.shape, self.serve, self.refuse)
+        fixed = self.options.fixed
+        slots = settings.get("slots")
+        if slots and "slots" not in fixed:
+            self.shape = {str(pool): int(count) for pool, count in slots.items()}
+        if "serve" in settings and "serve" not in fixed:
+            self.serve = tuple(settings["serve"])
+        if "not" in settings and "not" not in fixed:
+            self.refuse = tuple(settings["not"])
+        if before[0] != self.shape and not self._leaving:
+            self.slots.shape(self.shape)
+        return before != (self.shape, self.serve, self.refuse)
+
+    # Going.
+
+    def drain(self, now: float, timeout: float | None = None) -> None:
+        """Take nothing new, finish what is in hand within `timeout` seconds (None: `drain_timeout`), leave."""
+        self._final = True
+        self._drain_by = now + (self.options.drain_timeout if timeout is None else timeout)
+        self._start_drain()
+
+    def stop(self) -> None:
+        """Leave now: kill what runs and give it back."""
+        self._leave_now(None)
+
+    def _start_drain(self) -> None:
+        if not self.draining:
+            self.draining = self.slots.changed = True
+            self.guidance.on_drain(True)
+            self._note("info", "host_drains", running=sum(1 for _ in self.slots.in_hand()))
+
+    def _undo_drain(self) -> None:
+        if self.draining and not self._final and not self._leaving:
+            self.draining, self.slots.changed = False, True
+            self.guidance.on_drain(False)
+            self._note("info", "drain_undone")
+
+    def _leave_when_done(self, now: float) -> None:
+        """The last result is recorded: say goodbye, and let the slots end."""
+        if not self._leaving and self.slots.idle() and self.outbox.empty():
+            self._leaving = True
+            self._drain_by, self._abandon_at = inf, now + _LEAVE_SECONDS
+            self.joining.leave()
+            self.slots.close()
+        if self._leaving and not self.slots.slots:
+            self._leave_now(None)
+
+    def _leave_now(self, error: str | None) -> None:
+        if self._left:
+            return
+        self._leaving = self._left = True
+        self.slots.abandon()
+        self._speak()
+        self.joining.leave()
+        self._join_by = self._drain_by = self._abandon_at = inf
+        self.effects.append(Leave(error))
+
+    # Time.
+
+    def tick(self, now: float) -> None:
+        """Whatever time has brought. Call it after the news of a batch, never before."""
+        if now - self._expected > self.joining.heartbeat:
+            self.joining.stalled(now - self._expected)
+        self.joining.tick(now)
+        if now >= self._join_by:
+            self._join(now)
+        self.cut_off.tick(now)
+        if now >= self._drain_by:
+            self._drain_by, self._abandon_at = inf, now + 2 * _LEAVE_SECONDS
+            self.slots.stop(lambda _: True, Why.DRAIN, now)
+        self.slots.tick(now)
+        if self.joining.beat_due(now):
+            self._beat(now)
+        if now >= self._abandon_at:
+            self._leave_now(None)
+
+    def _beat(self, now: float) -> None:
+        changed = {type: verdict for type, verdict in self.verdicts.items() if self._told_levels.get(type) != verdict}
+        self._told_levels |= changed
+        self.joining.beat({type: list(verdict) for type, verdict in changed.items()}, now)
+        self.guidance.on_activity(self.slots.in_hand())
+
+    def due(self) -> float:
+        """When `tick` must be called at the latest; `inf`: only news matters."""
+        waits = (self._join_by, self._drain_by, self._abandon_at)
+        return min(self.joining.due(), self.slots.due(), self.cut_off.due(), *waits)
+
+    # What follows.
+
+    def take(self, now: float) -> list[HostEffect]:
+        """What must be done after a batch of news, in this order."""
+        self._speak()
+        if self.draining:
+            self._leave_when_done(now)
+        self._expected = self.due()
+        effects = self.effects.copy()
+        self.effects.clear()  # emptied, not replaced: the parts of this core write into it
+        return effects
+
+    def _speak(self) -> None:
+        """Claims first, so that what is given back does not come again; then what ended, then tasks to the slots."""
+        if self.joining.phase is Phase.JOINED:
+            self._claim()
+            self.outbox.speak(self.joining)
+        self.slots.feed()
+
+    def _claim(self) -> None:
+        if not self.slots.changed and self._claimed is not None:
+            return
+        self.slots.changed = False
+        capacity = self.slots.capacity()
+        if self.draining:
+            capacity = dict.fromkeys(capacity, 0)
+        if capacity != self._claimed:
+            self._claimed = capacity
+            self.joining.say(Claim(capacity))
+
+    def _note(self, level: str, event: str, **fields: Any) -> None:
+        self.effects.append(Note(level, event, fields))
+
+    def check_invariants(self) -> None:
+        """What must hold between any two batches.
+
+        Raises:
+            AssertionError: It does not.
+        """
+        self.slots.check_invariants()
+
+
+def _pairs(items: list[Any]) -> list[Key]:
+    try:
+        return [(int(id), int(fence)) for id, fence in items]
+    except (TypeError, ValueError) as error:
+        raise BadMessage(str(error)) from error
+
+
+def _offer(ready: Mapping[str, Any]) -> Offer:
+    return Offer(tuple(sorted(ready["types"])), bool(ready["any"]), ready["failed"], ready["fingerprints"])

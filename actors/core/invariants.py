@@ -1,0 +1,92 @@
+"""What must be true of a pool after every step, whatever has happened. Tests ask; nothing else does."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from .pool import Pool
+from .rows import FINAL, QUEUED, RUNNING, SCHEDULED
+from .window import key_of
+
+
+def check_invariants(pool: Pool) -> None:
+    """Look at everything that memory holds.
+
+    Raises:
+        AssertionError: What is wrong, with the numbers.
+    """
+    _check_windows(pool)
+    _check_leases(pool)
+    _check_sessions(pool)
+
+
+def _check_windows(pool: Pool) -> None:
+    queue = pool.queue
+    in_windows: set[int] = set()
+    for lane in queue.lanes.by_number.values():
+        rows = lane.window.rows()
+        keys = [key_of(row) for row in rows]
+        assert keys == sorted(keys), f"{lane} is out of order"
+        assert len(rows) == lane.window.size, f"{lane} counts {lane.window.size} of {len(rows)} rows"
+        assert all(count >= 0 for count in lane.counts), f"{lane} counts {lane.counts}"
+        if lane.window.horizon is None:
+            assert lane.beyond() == 0 or lane.filling, f"{lane} knows no horizon and {lane.beyond()} rows behind it"
+        else:
+            assert not keys or keys[-1] <= lane.window.horizon, f"{lane} holds a row behind its horizon"
+        in_windows |= {row.id for row in rows}
+    sizes = sum(lane.window.size for lane in queue.lanes.by_number.values())
+    assert queue.lanes.in_memory == sizes, f"{queue.lanes.in_memory} rows counted, {sizes} in windows"
+    assert sizes <= max(queue.lanes.rows_max, len(queue.lanes.by_number)), f"{sizes} rows are over the budget"
+    scheduled = {id for id, row in queue.rows.items() if row.state == SCHEDULED}
+    known = set(queue.rows)
+    assert known == in_windows | scheduled, f"rows {sorted(known ^ (in_windows | scheduled))} are in one place only"
+    assert sum(schedule.size for schedule in queue.schedules.values()) == len(scheduled), "schedules miscount"
+
+
+def _check_leases(pool: Pool) -> None:
+    queue = pool.queue
+    running: Counter[int] = Counter()
+    for number, lease in queue.leases.items():
+        assert number == lease.row.id
+        assert number not in queue.rows, f"task {number} is granted and waits"
+        assert lease.row.fence <= queue.fence, f"task {number} has a fence from the future"
+        if lease.stopping:
+            assert lease.row.state in FINAL, f"task {number} is stopping in state {lease.row.state}"
+        else:
+            assert lease.row.state == RUNNING, f"task {number} is granted in state {lease.row.state}"
+            running[lease.lane.number] += 1
+        assert lease.pool.host.alive(), (
+            f"task {number} is held by {lease.pool.host.name}, which is {lease.pool.host.state}"
+        )
+    for lane in queue.lanes.by_number.values():
+        assert lane.counts[RUNNING] == running[lane.number], f"{lane} counts {lane.counts[RUNNING]} running"
+    held = Counter(id(lease.pool) for lease in queue.leases.values())
+    for host in pool.hosts.by_owner.values():
+        for slots in host.pools.values():
+            assert slots.held == held[id(slots)], f"{host.name} counts {slots.held} of {held[id(slots)]} leases"
+    for node in queue.lanes.nodes.values():
+        if node.limit is not None:
+            below = sum(node in lease.lane.bounds for lease in queue.leases.values())
+            assert node.held == below, f"{node.type} counts {node.held} of {below} leases"
+            assert below <= node.limit, f"{node.type} runs {below} of {node.limit}"
+
+
+def _check_sessions(pool: Pool) -> None:
+    for address, peer in pool.sessions.peers.items():
+        assert peer.address == address
+        assert peer.session is not None
+    for host in pool.hosts.by_owner.values():
+        if host.peer is not None:
+            assert pool.sessions.peers.get(host.peer.address) is host.peer, f"{host.name} speaks by a dropped session"
+
+
+def check_at_rest(pool: Pool) -> None:
+    """The same, and that a drained pool holds nothing at all.
+
+    Raises:
+        AssertionError: Something has leaked.
+    """
+    check_invariants(pool)
+    assert not pool.queue.rows, f"rows left: {sorted(pool.queue.rows)[:10]}"
+    assert not pool.queue.leases, f"leases left: {sorted(pool.queue.leases)[:10]}"
+    assert pool.queue.lanes.total(QUEUED) == 0

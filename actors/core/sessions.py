@@ -1,0 +1,29 @@
+"""Connections that said HELLO, by their address: what the peers of all roles have in common."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ...transport.messages import PROTOCOL_VERSION, Welcome
+from .step import Peer
+
+ID_MAX: Final = 2**63 - 1
+"""The largest number that a store keeps."""
+
+
+class Sessions:
+    """The peers of a supervisor and what it tells them about time.
+
+    Attributes:
+        peers: By routing id.
+        heartbeat: Seconds between a peer's heartbeats.
+        lost_after: Seconds of silence after which a peer is gone.
+    """
+
+    def __init__(self, epoch: int, heartbeat: float, lost_after: float) -> None:
+        self.epoch, self.heartbeat, self.lost_after = epoch, heartbeat, lost_after
+        self.peers: dict[bytes, Peer] = {}
+
+    def welcome(self, name: str, settings: dict[str, Any]) -> Welcome:
+        """The answer to a good HELLO."""
+        return Welcome(PROTOCOL_VERSION, name, self.epoch, self.heartbeat, self.lost_after, settings)

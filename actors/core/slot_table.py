@@ -1,0 +1,341 @@
+"""What goes into a host's slots and what comes out: placing tasks, ending those that run too long, slots that die. Pure.
+
+Every task in hand leaves in exactly one of two ways: the attempt ended (`Outbox.results`), or it was given back with
+nothing counted (`Outbox.returned`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from heapq import heapify, heapreplace
+from math import inf
+from typing import Any, Final, Protocol
+
+from ...transport.messages import Outcome, Returned
+from .effects import Note
+from .host_effects import CancelSlot, CloseSlot, Feed, HostEffect, Key, Kill, SlotTask, Spawn, Terminate, key_of
+from .outbox import Outbox
+from .slots import Roster, Slot, SlotState
+from .stopping import Stage, Stopping, Why
+
+_SUSPECTS_MAX: Final = 1000
+
+
+class SlotNews(Protocol):
+    """What a slot tells, see `slot_news.SlotNews`."""
+
+    slot: int
+    ready: dict[str, Any] | None
+    results: list[Any]
+    progress: list[Any]
+    returned: list[Any]
+    lines: list[tuple[int, str]]
+    exited: dict[str, Any] | None
+
+
+class SlotTable(Roster):
+    """All slots of a host and all tasks in hand.
+
+    Attributes:
+        suspects: Ids that ran when a process died with none to blame. They run alone from now on, so that the one that
+            kills its process will be known.
+    """
+
+    def __init__(self, isolation: str, outbox: Outbox, effects: list[HostEffect]) -> None:
+        super().__init__(isolation, effects)
+        self.suspects: dict[int, None] = {}
+        self._outbox = outbox
+        self._feeds: dict[int, list[SlotTask]] = {}
+
+    # Tasks go in
+
+    def place(self, pool: str, tasks: Iterable[SlotTask], now: float) -> None:
+        """Hand tasks, best first, to the least loaded slots of a pool; given back if no slot there lives."""
+        slots = self.taking(pool)
+        if slots:
+            self._spread([slot for slot in slots if not slot.blocked(now)] or slots, tasks, now)
+            return
+        for task in tasks:
+            self._give_back(task, Returned.NEIGHBOUR, "its slot was replaced")
+
+    def _spread(self, slots: list[Slot], tasks: Iterable[SlotTask], now: float) -> None:
+        """Each task to the slot that is least loaded by then."""
+        load = [(slot.load(), slot.number) for slot in slots]
+        heapify(load)
+        feeds: dict[int, list[SlotTask]] = {}
+        for task in tasks:
+            count, number = load[0]
+            heapreplace(load, (count + 1, number))
+            feeds.setdefault(number, []).append(task)
+        for number, fed in feeds.items():
+            slot = self.slots[number]
+            slot.tasks.update([((task[0], task[1]), task) for task in fed])
+            self._feeds.setdefault(number, []).extend(fed)
+            slot.settle(now)
+
+    def place_alone(self, pool: str, task: SlotTask, now: float) -> None:
+        """Hand a task to a slot where nothing else runs beside it; given back for a second if each has such a task."""
+        slots = self.taking(pool)
+        if not slots:
+            self._give_back(task, Returned.NEIGHBOUR, "no slot is free of neighbours", after=1.0)
+            return
+        slot = min(slots, key=Slot.load)
+        slot.reserved = True
+        slot.next = task
+        self._advance(slot, now)
+
+    def feed(self) -> None:
+        """Ask for what was placed to be fed: one frame per slot and batch."""
+        for number, tasks in self._feeds.items():
+            self._effects.append(Feed(number, tasks))
+        self._feeds = {}
+
+    # News comes out
+
+    def news(self, news: SlotNews, now: float) -> None:
+        """What a slot told."""
+        slot = self.slots.get(news.slot)
+        if slot is None or slot.state is SlotState.DOWN:
+            return
+        if news.ready is not None:
+            self.ready(news.slot)
+        if news.results:
+            self._ended(slot, news.results, now)
+        for item in news.progress:
+            if key_of(item) in slot.tasks:
+                self._outbox.report(item)
+        if news.returned:
+            self._came_back(slot, news.returned, now)
+        if news.exited is not None:
+            self._exited(slot, news.exited, now)
+
+    def _ended(self, slot: Slot, items: list[Any], now: float) -> None:
+        tasks, stopping, append = slot.tasks, slot.stopping, self._outbox.results.append
+        watched = bool(self._outbox.progress)
+        for item in items:
+            key = (item[0], item[1])
+            task = tasks.pop(key, None)
+            if task is None:
+                continue
+            if watched:
+                self._outbox.ended(key)
+            stop = stopping.pop(key, None) if stopping else None
+            if stop is None or (item[2] == Outcome.COMPLETED and stop.accepts_result()):
+                append(item)
+            else:
+                self._stopped(slot, task, stop, item[4])
+        slot.settle(now)
+        self._advance(slot, now)
+
+    def _came_back(self, slot: Slot, items: list[Any], now: float) -> None:
+        again: list[SlotTask] = []
+        for item in items:
+            key = key_of(item)
+            task = slot.tasks.pop(key, None)
+            if task is None:
+                continue
+            self._outbox.ended(key)
+            stop = slot.stopping.pop(key, None)
+            if stop is not None:
+                self._stopped(slot, task, stop, 0.0)
+            elif item[2] == Returned.UNSTARTED:
+                again.append(task)
+            else:
+                self._outbox.returned.append(item)
+        slot.settle(now)
+        self._advance(slot, now)
+        if again:
+            self._place_again(slot, again, now)
+
+    def _place_again(self, slot: Slot, tasks: list[SlotTask], now: float) -> None:
+        """What stood behind a long task goes to a slot that moves, else back to the supervisor."""
+        others = [other for other in self.taking(slot.pool) if other is not slot and not other.blocked(now)]
+        if others:
+            self._spread(others, tasks, now)
+            return
+        for task in tasks:
+            self._give_back(task, Returned.UNSTARTED, "its slot was blocked")
+
+    def _exited(self, slot: Slot, exited: dict[str, Any], now: float) -> None:
+        """The process is gone: one task may be to blame, the others come back, the slot is started again."""
+        self.changed = True
+        self._feeds.pop(slot.number, None)
+        culprit = slot.culprit(exited)
+        for key, task in slot.tasks.items():
+            self._outbox.ended(key)
+            stop = slot.stopping.get(key)
+            duration = now - slot.starts[key] if key in slot.starts else 0.0
+            if stop is not None:
+                self._stopped(slot, task, stop, duration)
+            elif key == culprit:
+                crash = [*key, Outcome.CRASHED, b"", duration, slot.number, _told(exited)]
+                self._outbox.results.append(crash)
+            else:
+                self._give_back(task, Returned.NEIGHBOUR, "its slot's process ended", started=key in slot.starts)
+                if culprit is None and not slot.killed and key in slot.starts:
+                    self._suspect(task[0])
+        if slot.next is not None:
+            self._give_back(slot.next, Returned.NEIGHBOUR, "its slot's process ended")
+        self._start_again(slot, exited, culprit, now)
+
+    def _start_again(self, slot: Slot, exited: dict[str, Any], culprit: Key | None, now: float) -> None:
+        if slot.retiring:
+            del self.slots[slot.number]
+            return
+        started, unexplained = slot.state is SlotState.READY, not slot.tasks
+        delay = slot.restarts.died(now) if not slot.killed and (unexplained or not started) else 0.0
+        if not slot.killed:
+            fields = {"slot": slot.number, **_told(exited), "restart_in": delay}
+            if culprit is not None:
+                fields["task"] = culprit[0]
+            self._effects.append(Note("warning", "slot_died" if started else "slot_failed_to_start", fields))
+        slot.clear(SlotState.DOWN if delay else SlotState.STARTING)
+        if delay:
+            slot.due = now + delay
+        else:
+            self._effects.append(Spawn(slot.number, slot.width))
+
+    def _suspect(self, id: int) -> None:
+        self.suspects[id] = None
+        if len(self.suspects) > _SUSPECTS_MAX:
+            del self.suspects[next(iter(self.suspects))]
+
+    def _advance(self, slot: Slot, now: float) -> None:
+        """A slot may have become empty."""
+        self.changed |= slot.reserved
+        if slot.tasks:
+            if slot.stopping:
+                self._kill_if_hopeless(slot)
+        elif slot.next is not None:
+            task, slot.next = slot.next, None
+            self._spread([slot], [task], now)
+        elif slot.killed:  # its task ended in time, but a process that got SIGTERM is no good any more
+            self._effects.append(Kill(slot.number))
+        elif slot.retiring:
+            self._effects.append(CloseSlot(slot.number))
+        else:
+            slot.reserved = False
+
+    def _give_back(
+        self, task: SlotTask, code: Returned, note: str, *, after: float = 0.0, started: bool = False
+    ) -> None:
+        self._outbox.returned.append([task[0], task[1], code, after, note, started])
+
+    # Stopping
+
+    def stop(self, wanted: Callable[[SlotTask], bool], why: Why, now: float, *, within: float | None = None) -> None:
+        """Stop the tasks in hand that are wanted: ask, then terminate, then kill.
+
+        Args:
+            wanted: Which ones.
+            why: The reason; it decides what is reported.
+            now: The time.
+            within: Seconds until the process is killed; None: the reason's own.
+        """
+        for slot in self.slots.values():
+            if slot.next is not None and wanted(slot.next):
+                self._stopped(slot, slot.next, Stopping(why), 0.0)
+                slot.next = None
+                slot.reserved = False
+                self.changed = True
+            keys = [key for key, task in slot.tasks.items() if key not in slot.stopping and wanted(task)]
+            for key in keys:
+                self._ask(slot, key, Stopping(why, within), now)
+            if keys:
+                slot.schedule()
+
+    def _ask(self, slot: Slot, key: Key, stopping: Stopping, now: float) -> None:
+        if fed := self._feeds.pop(slot.number, None):  # asking before the task is there would be in vain
+            self._effects.append(Feed(slot.number, fed))
+        slot.stopping[key] = stopping
+        self._effects.append(CancelSlot(slot.number, *key))
+        if key in slot.starts or stopping.at_once():
+            stopping.begin(now)
+
+    def tick(self, now: float) -> None:
+        """Timeouts, the next step with those that do not stop, and slots whose time to start again has come."""
+        for slot in [slot for slot in self.slots.values() if slot.due <= now]:
+            if slot.state is SlotState.DOWN:
+                slot.clear(SlotState.STARTING)
+                self._effects.append(Spawn(slot.number, slot.width))
+                continue
+            for key in slot.overdue(now):
+                self._ask(slot, key, Stopping(Why.TIMEOUT), now)
+            for key, stopping in slot.stopping.items():
+                if stopping.next_at <= now:
+                    self._press(slot, key, stopping, now)
+            slot.schedule()
+
+    def _press(self, slot: Slot, key: Key, stopping: Stopping, now: float) -> None:
+        """The next step with a task that was asked to stop and has not."""
+        stopping.advance(now)
+        fields = {"slot": slot.number, "task": key[0], "why": stopping.why.value}
+        if self.isolation == "process":
+            fresh = not slot.killed
+            self.changed = slot.killed = True
+            if stopping.stage is Stage.KILL:
+                self._effects.append(Kill(slot.number))
+                self._effects.append(Note("info", "slot_killed", fields))
+            elif fresh:
+                self._effects.append(Terminate(slot.number))
+            return
+        stopping.give_up()
+        self._effects.append(Note("warning", "task_does_not_stop", {**fields, "isolation": self.isolation}))
+        if self.isolation == "thread":
+            if not slot.retiring:
+                self._replace(slot)
+            self._kill_if_hopeless(slot)
+
+    def _replace(self, slot: Slot) -> None:
+        """One task of a shared process cannot be killed alone: its neighbours finish there, new tasks go elsewhere."""
+        slot.retiring = True
+        self._add(slot.pool, slot.width)
+        self._group()
+
+    def _kill_if_hopeless(self, slot: Slot) -> None:
+        """Kill a shared process when nothing runs in it but tasks that do not stop."""
+        if self.isolation != "thread" or slot.killed or not slot.retiring:
+            return
+        if all(key in slot.stopping and slot.stopping[key].stage is Stage.GIVEN_UP for key in slot.starts):
+            self.changed = slot.killed = True
+            self._effects.append(Kill(slot.number))
+
+    def _stopped(self, slot: Slot, task: SlotTask, stopping: Stopping, duration: float) -> None:
+        """A task that had to stop has ended, one way or the other."""
+        started = duration > 0 or key_of(task) in slot.starts
+        report = stopping.report(task, duration, slot.number, started=started)
+        (self._outbox.results if stopping.counts() else self._outbox.returned).append(report)
+
+    def due(self) -> float:
+        """When `tick` has something to do; `inf` if never."""
+        return min((slot.due for slot in self.slots.values()), default=inf)
+
+    def abandon(self) -> None:
+        """The host leaves now: kill every slot and give back what is in hand."""
+        for slot in self.slots.values():
+            for key, task in slot.tasks.items():
+                self._give_back(task, Returned.DRAIN, "the host leaves", started=key in slot.starts)
+            if slot.next is not None:
+                self._give_back(slot.next, Returned.DRAIN, "the host leaves")
+            if slot.state is not SlotState.DOWN:
+                self._effects.append(Kill(slot.number))
+        self.slots, self._pools, self._feeds = {}, {}, {}
+
+    def check_invariants(self) -> None:
+        """What must hold between any two calls.
+
+        Raises:
+            AssertionError: It does not.
+        """
+        owed = [*map(key_of, self.in_hand()), *self._outbox.keys()]
+        assert len(owed) == len(set(owed)), "a grant is owed exactly once"
+        for slot in self.slots.values():
+            assert slot.starts.keys() <= slot.tasks.keys(), slot
+            assert slot.stopping.keys() <= slot.tasks.keys(), slot
+            assert len(slot.starts) == min(len(slot.tasks), slot.width), slot
+
+
+def _told(exited: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a process's end."""
+    names = ("cause", "message", "signal", "exit_code", "memory")
+    return {name: exited[name] for name in names if exited.get(name) is not None}

@@ -1,0 +1,283 @@
+"""The process in which tasks run: a file run by path with `python -I`, for isolation `process` and `thread`.
+
+It dies with its host, reads tasks from a private socket, runs them in its main thread (or in several) and writes what
+became of them. stdout and stderr are a pipe to its host. It imports nothing of ours before it has told the system that
+it belongs to its host, and then only `workers`, from the folder that this file lies in. Python 3.9 suffices here.
+
+Frames in both directions: length (4 bytes, little-endian), then a msgpack array `[kind, ...]`.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ..workers.slots import Slots
+
+INIT: Final = 1  # host -> child, first: [1, {number, code, classes, paths, threads, folder}]
+TASKS: Final = 2  # host -> child: [2, [SlotTask, ...]]
+CANCEL: Final = 3  # host -> child: [3, id, fence]
+READY: Final = 4  # child -> host, once: [4, offer]
+NEWS: Final = 5  # child -> host: [5, progress, results, returned]
+
+HEADER: Final = struct.Struct("<I")
+OUTPUT_MARK: Final = b"\x1e"
+OUTPUT_MARK_END: Final = b"\x1f"
+"""Before what a task writes: mark, its id in decimal, end of mark. What has no mark comes from below Python."""
+
+_READ_BYTES: Final = 256 * 1024
+_LEAVE_SECONDS: Final = 2.0
+
+
+def main(arguments: list[str]) -> int:
+    """Run tasks until the host closes the socket or says so with a signal.
+
+    Args:
+        arguments: The numbers of: the control socket, the file of words, the host's process.
+    """
+    control_number, word_number, host = (int(argument) for argument in arguments)
+    os.set_inheritable(control_number, False)  # pass_fds made it inheritable; a task's own children must not hold it
+    _belong_to(host)
+    faulthandler.enable()
+    control = socket.socket(fileno=control_number)
+    output = _capture_output()
+    _find_package()
+    return _Child(control, output).run(word_number)
+
+
+class _Child:
+    """The two ends of the work: the reader thread and the slots."""
+
+    def __init__(self, control: socket.socket, output: list[_Output]) -> None:
+        import msgpack as untyped  # pyright: ignore[reportMissingTypeStubs] -- it ships none
+
+        msgpack: Any = untyped
+        self._pack, self._unpack = msgpack.packb, msgpack.unpackb
+        self._control, self._output = control, output
+        self._buffer = bytearray()
+        self._nudged, self._nudge_in = os.pipe()
+        self._terminated = False
+        self._forked = False
+        self._slots: Slots
+        self._stopped: type[BaseException]
+
+    def run(self, word_number: int) -> int:
+        """Load the workers, say so, and work."""
+        import mmap
+
+        from workerhost.workers import registry, runner, slots
+
+        frames: list[Any] = []
+        while not frames:
+            frames = self._receive()
+        settings: dict[str, Any] = frames.pop(0)[1]
+        threads: int = settings["threads"]
+        word = mmap.mmap(word_number, slots.WORD.size * threads)
+        os.close(word_number)
+        offer = registry.load_all(settings["code"], settings["classes"], settings["paths"])
+        made: Any = slots.Slots(
+            offer,
+            settings["number"],
+            self._emit,
+            self._nudge,
+            count=threads,
+            word=word,
+            folder=settings["folder"],
+            interrupts=threads == 1,
+        )
+        self._slots = made
+        ready = [READY, made.offer()]
+        for output in self._output:
+            output.present = self._slots.present
+        self._send(ready)
+        self._stopped = runner.Stopped
+        signal.signal(signal.SIGTERM, self._terminate)
+        os.register_at_fork(after_in_child=self._part)
+        threading.Thread(target=self._read, args=(frames,), name="reader", daemon=True).start()
+        with suppress(runner.Stopped):
+            self._work(threads)
+        return self._leave()
+
+    def _work(self, threads: int) -> None:
+        if threads == 1:
+            self._slots.work()
+            return
+        workers = [threading.Thread(target=self._slots.work, args=(n,), name=f"slot {n}") for n in range(threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+
+    def _leave(self) -> int:
+        """End in the way that was asked for, so that the host sees which it was."""
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        if self._terminated:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    def _terminate(self, number: int, frame: object) -> None:  # noqa: ARG002 -- a signal handler
+        """SIGTERM, in the main thread: unwind the task; a second one kills."""
+        self._terminated = True
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        unwind = self._slots.in_task and not self._slots.several
+        self._slots.stop()
+        if unwind:
+            raise self._stopped
+        self._slots.cancel_all()
+
+    def _part(self) -> None:
+        """In a copy of this process that a task made with fork: it is no slot."""
+        self._forked = True
+        self._control.close()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _read(self, frames: list[Any]) -> None:
+        """The reader thread. Without it the process would be deaf, so they end together."""
+        try:
+            self._serve(frames)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(70)
+
+    def _serve(self, frames: list[Any]) -> None:
+        """Take in frames and do what is due by time, while the main thread is in a task."""
+        poller = select.poll()
+        poller.register(self._control, select.POLLIN)
+        poller.register(self._nudged, select.POLLIN)
+        while True:
+            for frame in frames:
+                if frame[0] == TASKS:
+                    self._slots.feed(frame[1])
+                elif frame[0] == CANCEL:
+                    self._slots.cancel(frame[1], frame[2])
+            frames = []
+            wait = self._slots.relieve()
+            for number, _ in poller.poll(None if wait is None else max(1, int(wait * 1000))):
+                if number == self._nudged:
+                    os.read(self._nudged, 4096)
+                else:
+                    frames = self._receive()
+
+    def _receive(self) -> list[Any]:
+        """Read what is there. The host has gone or let us go when there is nothing any more."""
+        try:
+            data = self._control.recv(_READ_BYTES)
+        except OSError:
+            data = b""
+        if not data:
+            self._host_gone()
+        buffer = self._buffer
+        buffer += data
+        frames: list[Any] = []
+        start = 0
+        while len(buffer) - start >= HEADER.size:
+            end = start + HEADER.size + HEADER.unpack_from(buffer, start)[0]
+            if len(buffer) < end:
+                break
+            frames.append(self._unpack(memoryview(buffer)[start + HEADER.size : end], use_list=False))
+            start = end
+        del buffer[:start]
+        return frames
+
+    def _host_gone(self) -> None:
+        """End of the socket: an idle slot leaves in order, a busy one at once and with its whole group."""
+        if threading.current_thread() is threading.main_thread():
+            os._exit(0)  # nothing was loaded yet
+        if not self._slots.busy():
+            self._slots.stop()
+            threading.Event().wait(_LEAVE_SECONDS)  # for what the worker's modules do at exit
+        elif os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(0)
+
+    def _nudge(self) -> None:
+        os.write(self._nudge_in, b"\0")
+
+    def _emit(self, progress: list[Any], results: list[Any], returned: list[Any]) -> None:
+        self._send([NEWS, progress, results, returned])
+
+    def _send(self, frame: list[Any]) -> None:
+        if self._forked:
+            os._exit(0)  # it came out of the task that made it
+        body: bytes = self._pack(frame)
+        with suppress(OSError):  # the host has gone; the reader sees to it
+            self._control.sendall(HEADER.pack(len(body)) + body)
+
+
+class _Output(io.RawIOBase):
+    """stdout and stderr of Python code: marks what is written with the task that writes it."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self.present: Any = int  # asked for the task's id; int() is 0: none
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._number
+
+    def write(self, data: Any, /) -> int:
+        text = bytes(data)
+        marked = b"%s%d%s%s" % (OUTPUT_MARK, self.present(), OUTPUT_MARK_END, text.replace(OUTPUT_MARK, b""))
+        while marked:
+            marked = marked[os.write(self._number, marked) :]
+        return len(text)
+
+
+def _capture_output() -> list[_Output]:
+    outputs: list[_Output] = []
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        output = _Output(number)
+        outputs.append(output)
+        buffer: Any = output
+        setattr(sys, name, io.TextIOWrapper(buffer, "utf-8", "backslashreplace", line_buffering=True))
+    return outputs
+
+
+def _belong_to(host: int) -> None:
+    """Die when the host does. Between its death and this call nobody would tell, hence the look at the parent."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != host:
+        os._exit(0)
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _find_package() -> None:
+    """Make `import workerhost` mean the package that this file belongs to, wherever and under whatever name it lies."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 -- pathlib costs 6 ms
+    spec = spec_from_file_location(
+        "workerhost",
+        os.path.join(root, "__init__.py"),  # noqa: PTH118
+        submodule_search_locations=[root],
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no package at {root}")
+    package = module_from_spec(spec)
+    sys.modules["workerhost"] = package
+    spec.loader.exec_module(package)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

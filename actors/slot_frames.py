@@ -1,0 +1,102 @@
+"""What a slot's process sends, checked: task code lives there too, and may write anything. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs] -- it ships none
+
+from ..workers.values import RESULT_BYTES_MAX
+from .slot_child import HEADER, NEWS, READY
+from .slot_news import SlotNews
+
+msgpack: Any = _untyped
+
+FRAME_BYTES_MAX: Final = 6 * 1024 * 1024
+"""A child's largest result beside what it flushes at."""
+
+_NUMBER, _TEXT = {int, float}, {str}
+_PROGRESS: Final = ({int}, {int}, _NUMBER, _TEXT)
+_RESULTS: Final = ({int}, {int}, {int}, {bytes}, _NUMBER, {int}, {dict, type(None)})
+_RETURNED: Final = ({int}, {int}, {int}, _NUMBER, _TEXT, {bool})
+
+
+class ProtocolError(Exception):
+    """The child wrote something that is no frame."""
+
+
+class Frames:
+    """Cuts a stream of bytes into frames and adds what they say to a `SlotNews`."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes, news: SlotNews) -> None:
+        """Take bytes in.
+
+        Raises:
+            ProtocolError: They are no frames.
+        """
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        while len(buffer) - start >= HEADER.size:
+            length: int = HEADER.unpack_from(buffer, start)[0]
+            if length > FRAME_BYTES_MAX:
+                raise ProtocolError(f"a frame of {length} bytes")
+            end = start + HEADER.size + length
+            if len(buffer) < end:
+                break
+            try:
+                frame = msgpack.unpackb(bytes(buffer[start + HEADER.size : end]))
+            except Exception as error:  # of many classes, see `values.unpack`
+                raise ProtocolError(f"a frame that is not msgpack: {type(error).__name__}: {error}") from None
+            _add(frame, news)
+            start = end
+        del buffer[:start]
+
+
+def _add(frame: Any, news: SlotNews) -> None:
+    if not isinstance(frame, list):
+        raise ProtocolError("a frame that is no list")
+    match cast("list[Any]", frame):
+        case [kind, progress, results, returned] if kind == NEWS:
+            news.progress += _checked(progress, _PROGRESS, "progress")
+            news.results += _checked(results, _RESULTS, "results")
+            news.returned += _checked(returned, _RETURNED, "returned")
+            if any(len(item[3]) > RESULT_BYTES_MAX for item in news.results):
+                raise ProtocolError("a result above the limit")
+        case [kind, offer] if kind == READY:
+            news.ready = _checked_offer(offer)
+        case _:
+            raise ProtocolError("a frame of an unknown kind")
+
+
+def _checked_offer(offer: Any) -> dict[str, Any]:
+    try:
+        texts = [*offer["types"], *offer["any"]]
+        for name in ("failed", "fingerprints"):
+            texts += [*offer[name].keys(), *offer[name].values()]
+    except (TypeError, KeyError, AttributeError):
+        raise ProtocolError("an offer that is none") from None
+    if not all(isinstance(text, str) for text in texts):
+        raise ProtocolError("an offer with something else than text in it")
+    return {name: offer[name] for name in ("types", "any", "failed", "fingerprints")}
+
+
+def _checked(items: Any, shape: tuple[set[type[Any]], ...], name: str) -> list[Any]:
+    """Look at all items of a list by column: that costs a fraction of a look at each."""
+    if not isinstance(items, list):
+        raise ProtocolError(f"{name} that are no list")
+    rows = cast("list[Any]", items)
+    if not rows:
+        return rows
+    try:
+        columns: list[Any] = list(zip(*rows, strict=True))
+    except (TypeError, ValueError):
+        raise ProtocolError(f"{name} of unequal items") from None
+    if len(columns) != len(shape) or not all(
+        kinds.issuperset(map(type, column)) for kinds, column in zip(shape, columns, strict=True)
+    ):
+        raise ProtocolError(f"{name} with a field of another type")
+    return rows

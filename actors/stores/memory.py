@@ -1,0 +1,355 @@
+"""The store that survives nothing: for tests, and for embedded pools without a database.
+
+Dicts, and for every order in which rows are read a sorted list. It does what the SQLite store does, blobs included, so
+that the core meets the same rows; the contract tests run on both.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from ...transport.messages import STATES
+from ..core.effects import Agenda, Fetch, Need, Persist, Refill, Replay, Resume
+from ..core.rows import COLUMNS, FINAL, QUEUED, RUNNING, SCHEDULED
+from .blobs import LARGE_PARAMS_BYTES, pack, unpack
+from .contract import Opening, StoreDisagrees
+from .order import Entry, Order
+from .views import end_row, full_view, list_item
+
+SCANNED_ROWS_MAX: Final = 5000
+"""Rows that one call of `tasks` looks at."""
+
+_NAMES: Final = (*COLUMNS, "finish", "ended_at", "slot", "result", "detail")
+(
+    ID, LANE, PRIORITY, PLACE, STATE, SESSION, FENCE, ATTEMPT, FAILURES, CRASHES, LOSSES, RELEASES, SENT_AT, DUE,
+    RELATIVE, OWNER, STARTED_AT, OPTIONS, PARAMS, FINISH, ENDED_AT, SLOT, RESULT, DETAIL,
+) = range(len(_NAMES))  # fmt: skip
+
+Record = list[Any]
+"""A task: the values of `_NAMES`. Never changed in place, so that a turn can be undone."""
+
+
+class MemoryStore:
+    """A pool's memory without a database. It keeps its tasks over `close` and `open`, as a file would."""
+
+    durable = False
+
+    def __init__(self) -> None:
+        self._undo: list[tuple[Callable[..., Any], *tuple[Any, ...]]] = []
+        self._tasks: dict[int, Record] = {}
+        self._attempts: dict[int, dict[tuple[int, int], tuple[Any, ...]]] = {}
+        self._lanes: dict[int, tuple[int, str, str, str]] = {}
+        self._sessions: dict[int, tuple[int, bytes, str, float]] = {}
+        self._hosts: dict[int, tuple[Any, ...]] = {}
+        self._submissions: dict[int, dict[int, tuple[int, int, int]]] = {}
+        self._tallies: dict[tuple[int, int], int] = {}
+        self._pauses: dict[str, None] = {}
+        self._meta: dict[str, int] = {"epoch": 0, "last_id": 0, "last_finish": 0}
+        self._ready: dict[int, dict[int, Order]] = defaultdict(lambda: defaultdict(Order))  # by lane and priority
+        self._agenda: dict[bool, Order] = defaultdict(Order)  # by kind of due time
+        self._finished: dict[int, Order] = defaultdict(Order)  # by session
+        self._tags: dict[str, Order] = defaultdict(Order)
+
+    def open(self) -> Opening:
+        """Start a new epoch. See `Store.open`."""
+        self._meta["epoch"] += 1
+        meta = {name: value for name, value in self._meta.items() if name != "epoch"}
+        return Opening(
+            epoch=self._meta["epoch"],
+            meta=meta | {"last_owner": max(self._hosts, default=0), "last_session": max(self._sessions, default=0)},
+            lanes=[self._lanes[lane] for lane in sorted(self._lanes)],
+            tallies=[(*key, count) for key, count in sorted(self._tallies.items()) if count],
+            running=[_row(record) for _, record in sorted(self._tasks.items()) if record[STATE] == RUNNING],
+            hosts=[self._hosts[owner] for owner in sorted(self._hosts)],
+            pauses=sorted(self._pauses),
+        )
+
+    def begin(self) -> None:
+        """Open the turn's transaction."""
+        self._undo.clear()
+
+    def commit(self) -> None:
+        """Keep the turn."""
+        self._undo.clear()
+
+    def rollback(self) -> None:
+        """Undo the turn, last change first."""
+        while self._undo:
+            function, *arguments = self._undo.pop()
+            function(*arguments)
+
+    def close(self) -> None:
+        """Undo an open turn; the rest stays."""
+        self.rollback()
+
+    # --- writing
+
+    def apply(self, persist: Persist) -> None:
+        """Write one step's changes. See `Store.apply`."""
+        for lane in persist.lanes:
+            self._put_new(self._lanes, lane[0], lane)
+        for session in persist.sessions:
+            self._put(self._sessions, session[0], session)
+        for host in persist.hosts:
+            self._put(self._hosts, host[0], host)
+        for row in persist.tasks:
+            self._insert(row)
+        for tag, id in persist.tags:
+            self._add(self._tags[tag], (id,))
+        self._adopt(persist)
+        self._return(persist)
+        self._finish(persist)
+        self._retry(persist)
+        self._claim(persist)
+        for id, attempt, fence, *rest, detail in persist.attempts:
+            self._put_attempt(id, attempt, fence, (*rest, pack(detail)))
+        self._keep_submissions(persist)
+        for seconds in persist.shifts:
+            self._shift(seconds)
+        for lane, state, count in persist.tallies:
+            self._put(self._tallies, (lane, state), count)
+        for type, paused in persist.pauses:
+            if paused:
+                self._put(self._pauses, type, None)
+            elif type in self._pauses:
+                self._drop(self._pauses, type)
+        for name, value in persist.meta.items():
+            self._put(self._meta, name, value)
+
+    def _insert(self, row: tuple[Any, ...]) -> None:
+        record = [*row, None, None, None, None, None]
+        record[OPTIONS] = pack(record[OPTIONS])
+        self._put_new(self._tasks, record[ID], record)
+        self._stand(record)
+
+    def _claim(self, persist: Persist) -> None:
+        for fence, attempt, owner, started_at, id in persist.claims:
+            old = self._tasks.get(id)
+            if old is None or not (old[STATE] == QUEUED or (old[STATE] == RUNNING and old[FENCE] == fence)):
+                raise _disagrees("claim", id)
+            new = old.copy()
+            new[STATE], new[FENCE], new[ATTEMPT], new[OWNER], new[STARTED_AT] = (
+                RUNNING,
+                fence,
+                attempt,
+                owner,
+                started_at,
+            )
+            self._replace(old, new)
+
+    def _adopt(self, persist: Persist) -> None:
+        for owner, id, fence in persist.adoptions:
+            old = self._leased("adopt", id, fence)
+            if old[STATE] != QUEUED:
+                raise _disagrees("adopt", id)
+            new = old.copy()
+            new[STATE], new[OWNER] = RUNNING, owner
+            self._replace(old, new)
+
+    def _return(self, persist: Persist) -> None:
+        for state, place, due, relative, attempt, failures, crashes, losses, releases, id, fence in persist.returns:
+            old = self._leased("return", id, fence)
+            new = old.copy()
+            new[STATE], new[PLACE], new[DUE], new[RELATIVE], new[ATTEMPT] = state, place, due, relative, attempt
+            new[FAILURES], new[CRASHES], new[LOSSES], new[RELEASES] = failures, crashes, losses, releases
+            self._replace(old, new)
+
+    def _finish(self, persist: Persist) -> None:
+        for state, finish, ended_at, started_at, slot, body, detail, failures, crashes, id, fence in persist.finishes:
+            old = self._leased("finish", id, fence)
+            new = old.copy()
+            new[STATE], new[FINISH], new[ENDED_AT], new[STARTED_AT], new[SLOT] = (
+                state,
+                finish,
+                ended_at,
+                started_at,
+                slot,
+            )
+            new[RESULT], new[DETAIL], new[FAILURES], new[CRASHES] = body or None, pack(detail), failures, crashes
+            self._replace(old, new)
+
+    def _retry(self, persist: Persist) -> None:
+        for (id,) in persist.retries:
+            old = self._tasks.get(id)
+            if old is None or old[STATE] not in FINAL:
+                raise _disagrees("retry", id)
+            if old[STARTED_AT] is not None:
+                last = (
+                    old[OWNER],
+                    old[SLOT],
+                    old[STARTED_AT],
+                    old[ENDED_AT],
+                    str(STATES[int(old[STATE])]),
+                    old[DETAIL],
+                )
+                self._put_attempt(id, old[ATTEMPT], old[FENCE], last)
+            new = old.copy()
+            new[STATE] = QUEUED
+            new[FAILURES] = new[CRASHES] = new[LOSSES] = new[RELEASES] = 0
+            new[STARTED_AT] = new[FINISH] = new[ENDED_AT] = new[SLOT] = new[RESULT] = new[DETAIL] = None
+            self._replace(old, new)
+
+    def _leased(self, what: str, id: int, fence: int) -> Record:
+        record = self._tasks.get(id)
+        if record is None or record[FENCE] != fence or record[STATE] in FINAL:
+            raise _disagrees(what, id)
+        return record
+
+    def _put_attempt(self, id: int, attempt: int, fence: int, ended: tuple[Any, ...]) -> None:
+        self._put(self._attempts.setdefault(id, {}), (attempt, fence), ended)
+
+    def _keep_submissions(self, persist: Persist) -> None:
+        for session, submission, *answer in persist.submissions:
+            self._put_new(self._submissions.setdefault(session, {}), submission, tuple(answer))
+        for session, below in persist.forgotten:
+            known = self._submissions.get(session, {})
+            for submission in [number for number in known if number < below]:
+                self._drop(known, submission)
+
+    def _shift(self, seconds: float) -> None:
+        for _, id in self._agenda[True].after(None, len(self._tasks)):
+            old = self._tasks[id]
+            new = old.copy()
+            new[DUE] += seconds
+            self._replace(old, new)
+
+    # --- changes that can be undone
+
+    def _put(self, mapping: dict[Any, Any], key: Any, value: Any) -> None:
+        if key in mapping:
+            self._undo.append((mapping.__setitem__, key, mapping[key]))
+        else:
+            self._undo.append((mapping.pop, key))
+        mapping[key] = value
+
+    def _put_new(self, mapping: dict[Any, Any], key: Any, value: Any) -> None:
+        if key in mapping:
+            message = f"a row is there already ({key})"
+            raise StoreDisagrees(message)
+        self._put(mapping, key, value)
+
+    def _drop(self, mapping: dict[Any, Any], key: Any) -> None:
+        self._undo.append((mapping.__setitem__, key, mapping.pop(key)))
+
+    def _add(self, order: Order, entry: Entry) -> None:
+        order.add(entry)
+        self._undo.append((order.remove, entry))
+
+    def _replace(self, old: Record, new: Record) -> None:
+        stood = self._standing(old)
+        if stood is not None:
+            order, entry = stood
+            order.remove(entry)
+            self._undo.append((order.add, entry))
+        self._put(self._tasks, new[ID], new)
+        self._stand(new)
+
+    def _stand(self, record: Record) -> None:
+        standing = self._standing(record)
+        if standing is not None:
+            self._add(*standing)
+
+    def _standing(self, record: Record) -> tuple[Order, Entry] | None:
+        """The one order that a task stands in, by its state."""
+        state = record[STATE]
+        if state == QUEUED:
+            return self._ready[record[LANE]][record[PRIORITY]], (record[PLACE], record[ID])
+        if state == SCHEDULED:
+            return self._agenda[record[RELATIVE]], (record[DUE], record[ID])
+        if state in FINAL:
+            return self._finished[record[SESSION]], (record[FINISH], record[ID])
+        return None
+
+    # --- reading
+
+    def read(self, need: Need) -> list[Any]:
+        """Rows for a need. See `Store.read` and each need."""
+        if isinstance(need, Refill):
+            return [_row(self._tasks[id]) for _, id in islice(self._queue(need), need.count)]
+        if isinstance(need, Agenda):
+            return [_row(self._tasks[id]) for _, id in self._agenda[need.relative].after(need.after, need.count)]
+        if isinstance(need, Fetch):
+            return [_row(self._tasks[id]) for id in need.ids if id in self._tasks]
+        if isinstance(need, Resume):
+            return [
+                (session, [(number, *answer) for number, answer in sorted(self._submissions.get(session, {}).items())])
+                for session, token, _, _ in self._sessions.values()
+                if token == need.token
+            ]
+        if isinstance(need, Replay):
+            order = self._finished[need.session]
+            return [self._end(self._tasks[id]) for _, id in order.after((need.after, 2**63), need.count)]
+        records = [self._tasks[id] for id in need.ids if id in self._tasks]
+        ends = [self._end(record) for record in records if record[FINISH] is not None]
+        return sorted(ends, key=lambda end: end[1])
+
+    def _queue(self, need: Refill) -> Iterator[Entry]:
+        levels = self._ready[need.lane]
+        for priority in sorted(levels, reverse=True):
+            if need.after is None or priority < need.after[0]:
+                yield from levels[priority].after(None, need.count)
+            elif priority == need.after[0]:
+                yield from levels[priority].after((need.after[1], 2**63), need.count)
+
+    def _end(self, record: Record) -> Any:
+        id, finish, state, result = record[ID], record[FINISH], record[STATE], record[RESULT]
+        return end_row(id, finish, state, result, unpack(record[DETAIL]), record[ATTEMPT], self._host(record[OWNER]))
+
+    def _host(self, owner: int) -> str | None:
+        return self._hosts[owner][2] if owner in self._hosts else None
+
+    def params(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """The params of tasks; ids that are not there are left out."""
+        return {id: self._tasks[id][PARAMS] for id in ids if id in self._tasks}
+
+    # --- for people
+
+    def show(self, id: int) -> dict[str, Any] | None:
+        """One task in full. See `Store.show`."""
+        record = self._tasks.get(id)
+        if record is None:
+            return None
+        attempts = [
+            (*key, self._host(owner), *columns, unpack(detail))
+            for key, (owner, *columns, detail) in self._attempts.get(id, {}).items()
+        ]
+        return full_view(self._named(record), attempts)
+
+    def tasks(
+        self, *, state: int | None, type: str | None, tag: str | None, limit: int, before: int | None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Newest first, a bounded scan. See `Store.tasks`."""
+        found: list[dict[str, Any]] = []
+        scanned, last = 0, None
+        for scanned, record in enumerate(islice(self._newest(tag, before), SCANNED_ROWS_MAX), 1):  # noqa: B007 - counts
+            if state in (None, record[STATE]) and type in (None, self._lanes[record[LANE]][1]):
+                if len(found) == limit:
+                    return found, found[-1]["id"]
+                found.append(list_item(self._named(record)))
+            last = record[ID]
+        return found, last if scanned == SCANNED_ROWS_MAX else None
+
+    def _newest(self, tag: str | None, before: int | None) -> Iterable[Record]:
+        if tag is not None:
+            start = None if before is None else (before,)
+            return (self._tasks[id] for (id,) in self._tags[tag].before(start, SCANNED_ROWS_MAX))
+        last = next(reversed(self._tasks), 0) if before is None else before - 1
+        return (self._tasks[id] for id in range(last, 0, -1) if id in self._tasks)
+
+    def _named(self, record: Record) -> dict[str, Any]:
+        task = dict(zip(_NAMES, record, strict=True))
+        task |= {"options": unpack(record[OPTIONS]), "detail": unpack(record[DETAIL])}
+        return task | {"type": self._lanes[record[LANE]][1], "host": self._host(record[OWNER])}
+
+
+def _row(record: Record) -> tuple[Any, ...]:
+    """A record as `COLUMNS` has it: options unpacked, large params left out."""
+    params = record[PARAMS] if len(record[PARAMS]) <= LARGE_PARAMS_BYTES else None
+    return (*record[:OPTIONS], unpack(record[OPTIONS]), params)
+
+
+def _disagrees(what: str, id: int) -> StoreDisagrees:
+    return StoreDisagrees(f"task {id}: a {what} met another fence or state")

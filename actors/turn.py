@@ -1,0 +1,61 @@
+"""One turn of a supervisor: the core's effects against the store, in one transaction, until no need is left.
+
+What is to be said is returned, for after the commit. The real supervisor and the simulated one share this.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from ..transport.messages import Tasks
+from .core.effects import Answer, Effect, Need, Note, Params, Persist, Send
+from .core.pool import Pool
+from .stores.contract import Store
+
+Speech = Send | Answer | Note
+
+
+def perform(pool: Pool, store: Store, effects: list[Effect], now: float, wall: float) -> list[Speech]:
+    """Write what a step changed before any of its needs is read, and feed rows back until the core needs no more.
+
+    Returns:
+        What may be said, in order: all of it is on disk now.
+    """
+    needs: deque[Need] = deque()
+    speech: list[Speech] = []
+    unloaded: list[int] = []
+    writing = False
+    while True:
+        for effect in effects:
+            if isinstance(effect, Send | Answer | Note):
+                speech.append(effect)
+                continue
+            if not writing:
+                store.begin()
+                writing = True
+            if isinstance(effect, Persist):
+                store.apply(effect)
+            elif isinstance(effect, Params):
+                unloaded += effect.ids
+            else:
+                needs.append(effect)
+        if not needs:
+            break
+        need = needs.popleft()
+        effects = pool.feed(need, store.read(need), now, wall)
+    if unloaded:
+        _load(speech, store.params(unloaded))
+    if writing:
+        store.commit()
+    return speech
+
+
+def _load(speech: Iterable[Speech], params: dict[int, bytes]) -> None:
+    """Put params that memory does not keep into the TASKS that carry None for them."""
+    for effect in speech:
+        if isinstance(effect, Send) and isinstance(effect.message, Tasks):
+            for _, tasks in effect.message.groups:
+                for task in tasks:
+                    if task[5] is None:
+                        task[5] = params[task[0]]

@@ -1,0 +1,68 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..config.schema import Settings
+    from ..transport.client import Client
+
+PATIENCE_SECONDS = 2.5
+"""How long a command waits for an absent pool: the user sees an answer within three seconds."""
+
+Address = Annotated[
+    str | None, typer.Option("--address", metavar="ADDRESS", help="The pool; default $WORKERHOST_ADDRESS.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON document a line.")]
+Config = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", metavar="FILE", help="Default: $WORKERHOST_CONFIG, else ./workerhost.yaml."),
+]
+Codes = Annotated[list[str] | None, typer.Argument(metavar="CODE", help="tasks.py, my.module or my.module:Class.")]
+Slots = Annotated[
+    str | None, typer.Option("--slots", metavar="N|TYPE=N,..", help="Tasks at a time; default one per processor.")
+]
+Pairs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="key=value", help="A text; key:=JSON is typed, key=@file is a file's text."),
+]
+Parent = Annotated[int | None, typer.Option("--parent", hidden=True, help="Process with which this one ends.")]
+
+
+@contextmanager
+def pool(context: typer.Context, address: str | None) -> Generator[Client]:
+    """A client of the pool that was named, before or after the command, or by the environment."""
+    from ..transport.client import Client
+
+    with Client(chosen(context, address), timeout=PATIENCE_SECONDS) as client:
+        yield client
+
+
+def chosen(context: typer.Context, address: str | None) -> str | None:
+    """The address that the command line names, if it names one."""
+    before: Any = context.find_root().params.get("address")
+    return address or before
+
+
+def settings_of(config: Path | None) -> Settings:
+    """The configuration, and a line on stderr that says which file it is.
+
+    Raises:
+        ConfigError: It is wrong.
+    """
+    import os
+
+    from ..config.loading import load
+    from .exits import say
+
+    settings = load(config, os.environ)
+    if settings.source is not None:
+        say(f"configuration: {settings.source}")
+    return settings

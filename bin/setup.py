@@ -1,0 +1,115 @@
+"""Commands that set a pool up: `config check`, `config schema`, `config show`, `demo`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import documents
+from .exits import CONFIGURATION, UsageError, say
+from .options import Config, Json
+
+config = typer.Typer(help="Check, explain and show the configuration.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@config.command()
+def check(
+    file: Config = None,
+    path: Annotated[Path | None, typer.Argument(metavar="FILE", help="The same as -c FILE.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is wrong with a configuration, one line each, or that it is right."""
+    from ..config.loading import check as problems_of
+    from ..config.loading import find
+
+    source = file or path or find(os.environ)
+    problems = problems_of(source, os.environ)
+    if as_json:
+        documents.show({"file": str(source) if source else None, "problems": problems})
+    for problem in problems if not as_json else ():
+        say(problem)
+    if problems:
+        raise typer.Exit(CONFIGURATION)
+    if not as_json:
+        say(f"{source} is right" if source else "there is no configuration file; all settings are defaults")
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration (editors complete and check with it)."""
+    import json
+
+    from ..config.schema import Settings
+
+    print(json.dumps(Settings.model_json_schema(by_alias=True), indent=2))
+
+
+@config.command()
+def show(
+    type: Annotated[
+        str | None, typer.Argument(metavar="TYPE", help="What holds for this type, and where each setting is from.")
+    ] = None,
+    file: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Print all settings as they are in effect."""
+    from ..config.loading import load
+
+    settings = load(file, os.environ)
+    if type is None:
+        _print(settings.document(), as_json)
+        return
+    from ..config.policy import TYPE_PATTERN
+
+    if not TYPE_PATTERN.match(type):
+        message = f"{type!r} is not a type; write one to three parts such as video.youtube.channel"
+        raise UsageError(message)
+    tree = settings.policies()
+    origin = tree.origin(type)
+    policy = asdict(tree.effective(type))
+    flat = {**policy, **{f"retry.{key}": value for key, value in policy["retry"].items()}}
+    del flat["retry"]
+    rows = {
+        name.replace("code", "class"): {"value": _cut_off(name, value), "from": origin.get(name, "built in")}
+        for name, value in sorted(flat.items())
+    }
+    if as_json:
+        documents.show({"type": type, "settings": rows})
+        return
+    from .tables import table
+
+    print("\n".join(table(["SETTING", "VALUE", "FROM"], [[k, _word(v["value"]), v["from"]] for k, v in rows.items()])))
+
+
+def demo(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="Your own films and sounds; default: clips made here.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line.")] = False,
+) -> None:
+    """See it run: a pool on this machine works through a folder of media, and a host is killed on the way."""
+    from .demo import run  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+
+    code: int = run(folder, as_json)
+    raise typer.Exit(code)
+
+
+def _print(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        documents.show(document)
+        return
+    import yaml
+
+    print(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), end="")
+
+
+def _cut_off(name: str, value: Any) -> Any:
+    return "stop" if name == "cut_off" and value is None else value
+
+
+def _word(value: Any) -> Any:
+    return "none" if value is None else value

@@ -1,0 +1,41 @@
+"""Signals as events: a program's main thread waits for them and for whatever else it is told, in one place."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Any, Final
+
+ENDING: Final = tuple(
+    number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
+)
+"""Signals that ask a program to end. The terminal that was closed (SIGHUP) asks for it too."""
+
+
+class Signalled:
+    """A signal to end has come."""
+
+
+class Events:
+    """What the main thread waits for. `put` may be called by any thread and by signal handlers."""
+
+    def __init__(self, numbers: Iterable[int] = ENDING) -> None:
+        self._queue: SimpleQueue[Any] = SimpleQueue()
+        for number in numbers:
+            signal.signal(number, self._signalled)
+
+    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
+        self._queue.put(Signalled())
+
+    def put(self, event: Any) -> None:
+        """Wake the main thread with an event."""
+        self._queue.put(event)
+
+    def get(self, timeout: float | None = None) -> Any:
+        """The next event, or None when `timeout` seconds have passed."""
+        try:
+            return self._queue.get(timeout=None if timeout is None else max(timeout, 0.0))
+        except Empty:
+            return None

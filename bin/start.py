@@ -1,0 +1,141 @@
+"""Commands that start something: `up`, `supervisor`, `host`, `try`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import arguments, options
+from .exits import INTERNAL, say
+from .options import Address, Codes, Config, Pairs, Parent, Slots
+
+
+def up(
+    context: typer.Context,
+    codes: Codes = None,
+    config: Config = None,
+    hosts: Annotated[int, typer.Option("--hosts", metavar="N", min=1, max=64, help="How many hosts.")] = 1,
+    slots: Slots = None,
+    address: Address = None,
+) -> None:
+    """Start a supervisor and hosts here, start them again when they crash, end them on Ctrl-C."""
+    from .up import Plan, Up, free_address
+
+    settings = options.settings_of(config)
+    arguments.slots(slots)
+    wanted = options.chosen(context, address)
+    if wanted is None and "bind" not in settings.pool.model_fields_set:
+        wanted = os.environ.get("WORKERHOST_ADDRESS")
+    bind = free_address(wanted or settings.pool.bind)
+    found = tuple(codes or ())
+    plan = Plan(
+        address=bind,
+        config=settings.source,
+        hosts=hosts,
+        name=settings.host.name,
+        options=(*(("--slots", slots) if slots else ()), "--", *found),
+        codes=(*found, *settings.classes().values()),
+        drain_timeout=settings.host.drain_timeout,
+        local=bind == (os.environ.get("WORKERHOST_ADDRESS") or _DEFAULT_ADDRESS),
+    )
+    raise typer.Exit(Up(plan).run())
+
+
+def supervisor(
+    context: typer.Context,
+    config: Config = None,
+    bind: Annotated[str | None, typer.Option("--bind", metavar="ADDRESS", help="Where to listen.")] = None,
+    database: Annotated[Path | None, typer.Option("--database", metavar="FILE", help="The queue's file.")] = None,
+    parent: Parent = None,
+    address: Address = None,
+) -> None:
+    """Run the supervisor: the one process that owns the queue."""
+    from ..actors.supervisor import Supervisor, SupervisorSettings
+    from . import logs
+    from .parent import end_with
+    from .signals import Events, Signalled
+
+    settings = options.settings_of(config)
+    logs.set_up(settings.logging.level, settings.logging.format, process="supervisor")
+    events = Events()
+    if parent is not None:
+        end_with(parent)
+    running = Supervisor.start(
+        SupervisorSettings(
+            address=bind or options.chosen(context, address) or settings.pool.bind,
+            database=database or settings.database(),
+            durability=settings.queue.durability,
+            heartbeat=settings.pool.heartbeat,
+            lost_after=settings.pool.lost_after,
+            max_size=settings.queue.max_size,
+            policies=settings.policies(),
+            hosts=settings.host_entries(),
+            queue_depth_high=settings.queue_depth_high(),
+            on_failure=events.put,
+        )
+    )
+    if parent is None:
+        say(f"the supervisor listens at {running.address}; Ctrl-C ends it, hosts work on")
+    event = events.get()
+    if not isinstance(event, Signalled):
+        raise typer.Exit(INTERNAL)  # the actor has logged why
+    running.stop()
+
+
+def host(
+    context: typer.Context,
+    codes: Codes = None,
+    join: Annotated[str | None, typer.Option("--join", metavar="ADDRESS", help="The supervisor's address.")] = None,
+    config: Config = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Default: made from the machine's.")
+    ] = None,
+    slots: Slots = None,
+    serve: Annotated[
+        str | None, typer.Option("--serve", metavar="TYPE,..", help="Only these types and what lies below them.")
+    ] = None,
+    refuse: Annotated[
+        str | None, typer.Option("--not", metavar="TYPE,..", help="None of these, nor what lies below them.")
+    ] = None,
+    isolation: Annotated[
+        str | None, typer.Option("--isolation", metavar="KIND", help="process (default) or thread.")
+    ] = None,
+    parent: Parent = None,
+    address: Address = None,
+) -> None:
+    """Run a host: it joins a supervisor and runs tasks in its slots."""
+    from . import hosting
+
+    hosting.run(
+        hosting.Wishes(
+            address=join or options.chosen(context, address),
+            codes=tuple(codes or ()),
+            name=name,
+            slots=arguments.slots(slots),
+            serve=arguments.types(serve, "--serve"),
+            refuse=arguments.types(refuse, "--not"),
+            isolation=isolation,
+            parent=parent,
+        ),
+        options.settings_of(config),
+    )
+
+
+def try_(
+    code: Annotated[str, typer.Argument(metavar="CODE[:NAME]", help="tasks.py, tasks.py:length, my.module:Class.")],
+    pairs: Pairs = None,
+    params: Annotated[str | None, typer.Option("--params", metavar="JSON", help="All params as JSON.")] = None,
+    type: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="The task's type; default its own.")
+    ] = None,
+) -> None:
+    """Run one task here, without a pool: full traceback, breakpoint() works."""
+    from .trial import run
+
+    raise typer.Exit(run(code, arguments.params(pairs or (), params), type))
+
+
+_DEFAULT_ADDRESS = "tcp://127.0.0.1:7470"

@@ -1,0 +1,206 @@
+"""Commands about tasks: `send`, `wait`, `ls`, `show`, `cancel`, `retry`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import arguments, documents, options, views, waiting
+from .exits import FAILED, OK, UsageError, say
+from .options import Address, Json, JsonLines, Pairs
+
+if TYPE_CHECKING:
+    from ..transport.client import Client
+
+LISTED = 50
+PAGE = 1000
+ALL = 10_000_000
+
+Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", help="Numbers of tasks.")]
+State = Annotated[
+    str | None,
+    typer.Option("--state", metavar="STATE", help="waiting, scheduled, queued, running, completed, failed, ..."),
+]
+OfType = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only tasks of this type.")]
+Tag = Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Only tasks with this tag.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which tasks it would be.")]
+
+
+def send(
+    context: typer.Context,
+    type: Annotated[str, typer.Argument(metavar="TYPE", help="Such as text.length; see `workerhost types`.")],
+    pairs: Pairs = None,
+    params: Annotated[str | None, typer.Option("--params", metavar="JSON", help="All params as JSON.")] = None,
+    priority: Annotated[int, typer.Option("--priority", metavar="N", help="Larger runs first.")] = 5,
+    delay: Annotated[str | None, typer.Option("--delay", metavar="TIME", help="Not before: 30s, 5m, 2h.")] = None,
+    timeout: Annotated[
+        str | None, typer.Option("--timeout", metavar="TIME", help="How long one attempt may run.")
+    ] = None,
+    max_attempts: Annotated[
+        int | None, typer.Option("--max-attempts", metavar="N", help="Failures until it is final.")
+    ] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag; may be repeated.")] = None,
+    require_host: Annotated[
+        bool, typer.Option("--require-host", help="Refuse it if no host serves the type now.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for its end and print the value.")] = False,
+    as_json: Json = False,
+    address: Address = None,
+) -> None:
+    """Send a task and print its id; with --wait print its value as JSON."""
+    values = arguments.params(pairs or (), params)
+    with options.pool(context, address) as client:
+        handle = client.send(
+            type,
+            values,
+            priority=priority,
+            delay=arguments.duration(delay, "--delay"),
+            timeout=arguments.duration(timeout, "--timeout"),
+            max_attempts=max_attempts,
+            tags=tuple(tags or ()),
+            require_host=require_host,
+        )
+        if wait:
+            code = waiting.for_value(client, handle, as_json=as_json)
+            raise typer.Exit(code)
+        if as_json:
+            documents.show({"id": handle.id, "type": type, "state": str(handle.state)})
+        else:
+            print(handle.id, flush=True)
+
+
+def wait(
+    context: typer.Context,
+    ids: Ids = None,
+    tag: Annotated[str | None, typer.Option("--tag", metavar="TAG", help="All tasks with this tag.")] = None,
+    idle: Annotated[bool, typer.Option("--idle", help="Until no task of the pool is unfinished.")] = False,
+    timeout: Annotated[str | None, typer.Option("--timeout", metavar="TIME", help="At most so long: 30s, 5m.")] = None,
+    as_json: JsonLines = False,
+    address: Address = None,
+) -> None:
+    """Wait until tasks have ended: 0 if all completed, 1 if one did not, 75 if some still run."""
+    if bool(ids) + (tag is not None) + idle != 1:
+        message = "name what to wait for: ids, or --tag TAG, or --idle"
+        raise UsageError(message)
+    until = waiting.deadline(arguments.duration(timeout, "--timeout"))
+    with options.pool(context, address) as client:
+        if ids:
+            code = waiting.for_tasks(client, ids, until, as_json=as_json)
+        elif tag is not None:
+            code = waiting.for_tag(client, tag, until)
+        else:
+            code = waiting.for_idle(client, until)
+    raise typer.Exit(code)
+
+
+def ls(
+    context: typer.Context,
+    state: State = None,
+    type: OfType = None,
+    tag: Tag = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=PAGE, help="At most so many.")] = LISTED,
+    as_json: Json = False,
+    address: Address = None,
+) -> None:
+    """List tasks, newest first."""
+    with options.pool(context, address) as client:
+        found = client.tasks(state=_state(state), type=type, tag=tag, limit=limit)
+    if as_json:
+        documents.show({"tasks": [documents.listed(task) for task in found]})
+        return
+    print("\n".join(views.tasks(found, time.time()) or ["no such task"]), flush=True)
+    if len(found) == limit:
+        say(f"there may be more: --limit {min(limit * 10, PAGE)}, or narrow it with --state, --type, --tag")
+
+
+def show(
+    context: typer.Context,
+    id: Annotated[int, typer.Argument(metavar="ID", help="The task's number.")],
+    as_json: Json = False,
+    address: Address = None,
+) -> None:
+    """One task in full: params, result or error, and every attempt."""
+    with options.pool(context, address) as client:
+        document = documents.task(client.show(id))
+    if as_json:
+        documents.show(document)
+    else:
+        print("\n".join(views.task(document)), flush=True)
+
+
+def cancel(
+    context: typer.Context,
+    ids: Ids = None,
+    state: State = None,
+    type: OfType = None,
+    tag: Tag = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    address: Address = None,
+) -> None:
+    """End tasks that have not ended: by number, or all that the filters name."""
+    with options.pool(context, address) as client:
+        chosen = ids or _filtered(client, ("running", "queued", "scheduled", "waiting"), state, type, tag)
+        done = chosen if dry_run else client.cancel(chosen)
+    _tell(chosen, done, "cancelled", "has ended already, or there is none", by_id=bool(ids), as_json=as_json)
+
+
+def retry(
+    context: typer.Context,
+    ids: Ids = None,
+    state: State = None,
+    type: OfType = None,
+    tag: Tag = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    address: Address = None,
+) -> None:
+    """Queue failed, cancelled or quarantined tasks again: by number, or all that the filters name."""
+    with options.pool(context, address) as client:
+        chosen = ids or _filtered(client, ("failed", "quarantined", "cancelled"), state, type, tag)
+        done = chosen if dry_run else client.retry(chosen)
+    _tell(chosen, done, "retried", "has not failed, or there is none", by_id=bool(ids), as_json=as_json)
+
+
+def _state(text: str | None) -> Any:
+    from ..transport.messages import TaskState
+
+    if text is None:
+        return None
+    try:
+        return TaskState(text)
+    except ValueError:
+        message = f"--state {text!r} is no state; use {', '.join(TaskState)}"
+        raise UsageError(message) from None
+
+
+def _filtered(
+    client: Client, states: tuple[str, ...], state: str | None, type: str | None, tag: str | None
+) -> list[int]:
+    """The ids that filters name. To mean everything, one must say so with a filter."""
+    if state is None and type is None and tag is None:
+        message = "name tasks: ids, or a filter (--state, --type, --tag)"
+        raise UsageError(message)
+    if state is not None and _state(state) not in states:
+        message = f"--state {state} cannot be meant here; use {', '.join(states)}"
+        raise UsageError(message)
+    return [
+        task["id"]
+        for one in ((state,) if state else states)
+        for task in client.tasks(state=_state(one), type=type, tag=tag, limit=ALL)
+    ]
+
+
+def _tell(chosen: list[int], done: list[int], word: str, why_not: str, *, by_id: bool, as_json: bool) -> None:
+    """Print what was done; a task that was named and not met is a failure."""
+    left = [id for id in chosen if id not in set(done)] if by_id else []
+    if as_json:
+        documents.show({word: done, "unchanged": left})
+    else:
+        for id in done:
+            print(id)
+        for id in left:
+            say(f"task {id} was not {word}: it {why_not}")
+    raise typer.Exit(FAILED if left else OK)

@@ -1,0 +1,74 @@
+"""`try`: one task in this very process, so that a debugger works and a traceback is whole."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from ..workers import registry, values
+from ..workers.errors import ConfigError, Release
+from ..workers.runner import run as run_task
+from ..workers.task import Task
+from . import documents, progress
+from .exits import FAILED, OK, UsageError, say
+
+
+def run(code: str, params: Any, type: str | None) -> int:
+    """Run a worker of CODE once. Its value goes to stdout as JSON, its traceback to stderr.
+
+    Raises:
+        ConfigError: CODE cannot be loaded.
+        UsageError: It is not clear which worker is meant.
+        InvalidTask: The params cannot travel.
+    """
+    worker = _worker(code, type)
+    task = Task(id=1, type=type or registry.type_of(worker) or "try", params=params)
+    if inspect.isclass(worker) and registry.says_itself(worker) and not type and not registry.type_of(worker):
+        say("this worker names no type, so the task's is `try`; say --type TYPE if it matters")
+    with progress.bar(task.type, 1.0) as bar:
+        try:
+            end = run_task(worker, task, on_progress=bar.update, reraise=True)
+        except Release as release:
+            say(
+                f"released: {release.reason or 'no reason given'}"
+                + (f" (after {release.after:g} s)" if release.after else "")
+            )
+            return FAILED
+        except Exception as error:
+            _show(error)
+            return FAILED
+    if end.outcome != 0:
+        detail = end.detail or {}
+        say(f"failed: {detail.get('message') or detail.get('cause') or end.note}")
+        return FAILED
+    documents.show(documents.value_data(values.unpack(end.body)))
+    return OK
+
+
+def _worker(code: str, type: str | None) -> Any:
+    paths = registry.search_paths([code], os.environ, os.curdir)
+    offer = registry.load(code, paths)
+    for reason in offer.failed.values():
+        raise ConfigError(reason)
+    if type is not None and offer.candidates(type):
+        return offer.candidates(type)[0][0]
+    workers = [*dict.fromkeys([*offer.types.values(), *offer.any])]
+    if len(workers) == 1:
+        return workers[0]
+    place, _ = registry.split_code(code)
+    names = ", ".join(f"{place}:{worker.__qualname__}" for worker in workers)
+    message = f"{code} has {len(workers)} workers; name one of {names}"
+    raise UsageError(message)
+
+
+def _show(error: BaseException) -> None:
+    """The traceback from the worker's first line on: the frames of this package before it say nothing."""
+    ours = str(Path(__file__).parents[1]) + os.sep
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
+        trace = trace.tb_next
+    traceback.print_exception(type(error), error, trace, file=sys.stderr)

@@ -1,0 +1,236 @@
+"""`up`: a supervisor and hosts on this machine as children of one process that keeps them and ends them in order."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ..transport import clock
+from ..workers.errors import WorkerHostError
+from . import examples
+from .exits import CONFIGURATION, INPUT_OUTPUT, INTERNAL, NOT_PERMITTED, OK, USAGE, say
+from .keeper import Child, Exited
+from .signals import Events, Signalled
+
+GRACE_SECONDS: Final = 15.0
+"""What a host may take beyond its drain timeout (kill, release, say goodbye) before it is killed itself."""
+
+SUPERVISOR_SECONDS: Final = 10.0
+"""What the supervisor may take to commit and leave."""
+
+NOW_SECONDS: Final = 3.0
+"""What everything may take after the second signal."""
+
+SLOW_SECONDS: Final = 20.0
+"""After that a start is said to be slow."""
+
+_USERS_MISTAKES: Final = (USAGE, INPUT_OUTPUT, NOT_PERMITTED, CONFIGURATION)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `up` keeps alive.
+
+    Attributes:
+        address: Where the supervisor listens.
+        config: The configuration file, or None.
+        hosts: How many hosts.
+        name: The name of the hosts (with a number behind it if there are several), or None.
+        options: What else the hosts are started with: CODE, --slots.
+        codes: CODE alone.
+        drain_timeout: Seconds that a host may take to finish its tasks.
+        local: Whether a bare `send` finds this pool.
+    """
+
+    address: str
+    config: Path | None
+    hosts: int
+    name: str | None
+    options: tuple[str, ...]
+    codes: tuple[str, ...]
+    drain_timeout: float
+    local: bool
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """The pool answers and all hosts have joined."""
+
+    hosts: list[dict[str, Any]]
+
+
+def free_address(address: str) -> str:
+    """The address itself, or with a free port where it asks for any (`:0`, `:*`): all children must know the same."""
+    place, _, port = address.removeprefix("tcp://").rpartition(":")
+    if not address.startswith("tcp://") or port not in ("0", "*"):
+        return address
+    with socket.socket(socket.AF_INET6 if ":" in place else socket.AF_INET) as probe:
+        probe.bind((place.strip("[]"), 0))
+        return f"tcp://{place}:{probe.getsockname()[1]}"
+
+
+class Up:
+    """The life of one `up`."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._events = Events()
+        self._supervisor = Child("supervisor", self._command("supervisor", "--bind", plan.address), self._events.put)
+        self._hosts = [
+            Child(f"host {number}", self._command("host", *self._host(number)), self._events.put)
+            for number in range(1, plan.hosts + 1)
+        ]
+        self._signals = 0
+        self._stop_at: float | None = None
+        self._ready = False
+        self._code = OK
+        self._over = threading.Event()
+
+    def _command(self, *arguments: str) -> list[str]:
+        """A child: the same interpreter; `-P`, so that a file in the current folder cannot pose as a module of ours."""
+        config = ("-c", str(self._plan.config.absolute())) if self._plan.config else ()
+        return [sys.executable, "-P", "-m", _PACKAGE, *arguments, *config, "--parent", str(os.getpid())]
+
+    def _host(self, number: int) -> Sequence[str]:
+        plan = self._plan
+        name = plan.name if plan.hosts == 1 or plan.name is None else f"{plan.name}-{number}"
+        return ("--join", plan.address, *(("--name", name) if name else ()), *plan.options)
+
+    def run(self) -> int:
+        """Start everything, keep it, end it. Returns the exit code."""
+        self._start(self._supervisor)
+        for host in self._hosts:
+            self._start(host)
+        threading.Thread(target=self._await_ready, name="ready", daemon=True).start()
+        try:
+            while self._supervisor.alive or self._supervisor.due or self._draining():
+                self._handle(self._events.get(self._wait()))
+                self._keep()
+        finally:
+            self._over.set()
+            for child in (*self._hosts, self._supervisor):
+                child.end(now=True)
+        return self._code
+
+    def _start(self, child: Child) -> None:
+        child.start(clock.now())
+
+    def _draining(self) -> bool:
+        return any(host.alive for host in self._hosts)
+
+    def _wait(self) -> float | None:
+        times = [child.due for child in (*self._hosts, self._supervisor) if child.due is not None]
+        times += [self._stop_at] if self._stop_at is not None else []
+        return min(times) - clock.now() if times else None
+
+    # News.
+
+    def _handle(self, event: Any) -> None:
+        if isinstance(event, Signalled):
+            self._signalled()
+        elif isinstance(event, Exited):
+            self._exited(event.child, event.code)
+        elif isinstance(event, _Ready):
+            self._ready = True
+            self._announce(event.hosts)
+
+    def _signalled(self) -> None:
+        self._signals += 1
+        if self._signals == 1:
+            if self._draining():
+                say("the hosts finish what they run, then all ends (once more: end now)")
+            self._stop(self._plan.drain_timeout + GRACE_SECONDS)
+        else:
+            self._stop(NOW_SECONDS)
+            self._supervisor.end()
+
+    def _stop(self, patience: float) -> None:
+        self._stop_at = clock.now() + patience
+        for host in self._hosts:
+            host.end()
+        if not self._draining():
+            self._supervisor.end()
+
+    def _exited(self, child: Child, code: int) -> None:
+        child.alive = False
+        if self._stop_at is not None and (child is not self._supervisor or not self._draining() or self._signals > 1):
+            if not self._draining() and child is not self._supervisor:
+                self._stop_at = clock.now() + SUPERVISOR_SECONDS
+                self._supervisor.end()
+            return
+        if code == OK and child is not self._supervisor:
+            say(f"{child.name} has left")
+            return
+        if not self._ready and code in _USERS_MISTAKES:  # it has said why, and trying again would change nothing
+            self._code = self._code or code
+            self._signals += 1
+            self._stop(NOW_SECONDS)
+            return
+        wait = child.crashed(clock.now())
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        say(f"{child.name} {how}; it is started again" + (f" in {wait:.1f} s" if wait >= 1 else ""))
+
+    def _keep(self) -> None:
+        """What time has brought: children to start again, and the end of patience."""
+        now = clock.now()
+        for child in (*self._hosts, self._supervisor):
+            if child.due is not None and now >= child.due:
+                self._start(child)
+        if self._stop_at is not None and now >= self._stop_at:
+            self._code = self._code or (INTERNAL if self._signals == 1 else OK)
+            for child in (*self._hosts, self._supervisor):
+                child.end(now=True)
+            self._stop_at = now + NOW_SECONDS
+
+    # Readiness.
+
+    def _await_ready(self) -> None:
+        """Ask the pool until all hosts have joined (a thread of its own; tells the main thread)."""
+        from ..transport.client import Client
+
+        began = clock.now()
+        told = False
+        with Client(self._plan.address, timeout=SLOW_SECONDS) as client:
+            while not self._over.is_set():
+                try:
+                    hosts: list[dict[str, Any]] = client.hosts()
+                except WorkerHostError:
+                    hosts = []
+                if len([host for host in hosts if host["state"] == "joined"]) >= self._plan.hosts:
+                    self._events.put(_Ready(hosts))
+                    return
+                if not told and clock.now() - began > SLOW_SECONDS:
+                    told = True
+                    say(f"this takes long: {len(hosts)} of {self._plan.hosts} hosts have joined {self._plan.address}")
+                self._over.wait(0.05)
+
+    def _announce(self, hosts: list[dict[str, Any]]) -> None:
+        served = sorted({type for host in hosts for type in host.get("types", [])})
+        slots = sum(host["slots"] for host in hosts)
+        say(f"the pool is up at {self._plan.address}: {len(hosts)} hosts, {slots} slots")
+        for code, why in sorted({item for host in hosts for item in host.get("failed", {}).items()}):
+            say(f"cannot run {code}: {why}")
+        if not served:
+            say("no type is served yet; start it with your own code: workerhost up tasks.py")
+            return
+        say(f"serving {', '.join(served[:10])}{' ...' if len(served) > 10 else ''}")
+        where = "" if self._plan.local else f" --address {self._plan.address}"
+        print(f"{program()} send {examples.best(served, self._plan.codes)} --wait{where}", flush=True)
+
+
+_PACKAGE = __name__.split(".")[0]
+
+
+def program() -> str:
+    """What a person types to run this program again."""
+    called = Path(sys.argv[0])
+    if shutil.which("workerhost"):
+        return "workerhost"
+    return str(called) if called.name == "workerhost" else f"{sys.executable} -m {_PACKAGE}"

@@ -1,0 +1,178 @@
+"""Facts, thumbnails and contact sheets of real encoded films."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("av", reason="the extra `media` is not installed")
+
+from PIL import Image
+from PIL.ImageDraw import ImageDraw
+
+from workerhost.bin.demo_clips import Clip, Source, encode
+from workerhost.workers import runner, values
+from workerhost.workers.task import Task
+from workerhost.workers.video import VideoWorker
+
+Color = tuple[int, int, int]
+COLORS: list[Color] = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (200, 30, 200), (30, 200, 200)]
+
+
+def run(type: str, path: Path, **more: Any) -> tuple[dict[str, Any], list[tuple[float, str]]]:
+    told: list[tuple[float, str]] = []
+    task = Task(1, type, {"path": str(path), **more})
+    end = runner.run(VideoWorker, task, on_progress=lambda fraction, note: told.append((fraction, note)))
+    assert end.outcome == 0, end.detail
+    return values.unpack(end.body), told
+
+
+def picture(result: dict[str, Any]) -> Image.Image:
+    image = Image.open(io.BytesIO(result["image"]))
+    assert image.format == "JPEG"
+    assert image.size == (result["width"], result["height"])
+    assert len(result["image"]) == result["bytes"]
+    return image
+
+
+def is_like(found: Any, wanted: Color) -> bool:
+    return all(abs(a - b) < 40 for a, b in zip(found, wanted, strict=True))
+
+
+def colors(draw: ImageDraw, size: tuple[int, int], t: float) -> None:
+    """A new colour every second, with a white corner so that the picture has a contrast."""
+    draw.rectangle((0, 0, *size), fill=COLORS[int(t) % len(COLORS)])
+    draw.rectangle((0, 0, size[0] // 3, size[1] // 3), fill="white")
+
+
+def late(draw: ImageDraw, size: tuple[int, int], t: float) -> None:
+    """Black, and colours only from the third second on."""
+    if t >= 3:
+        colors(draw, size, t)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "colors.mp4"
+    encode(Clip("colors.mp4", "Six <colours>", 6, (160, 90), colors, "0.3*sin(2*PI*440*t)"), path)
+    return path
+
+
+def test_a_probe_tells_the_facts(film: Path) -> None:
+    facts, _ = run("video.probe", film)
+    assert facts == {
+        "path": str(film),
+        "title": "Six <colours>",
+        "format": "mov",
+        "bytes": film.stat().st_size,
+        "duration": pytest.approx(6.0, abs=0.1),
+        "bit_rate": pytest.approx(8 * film.stat().st_size / 6, rel=0.05),
+        "video": {"codec": "h264", "width": 160, "height": 90, "frame_rate": 20.0, "frames": 120},
+        "audio": {"codec": "aac", "sample_rate": 48_000, "channels": 2, "layout": "stereo"},
+    }
+
+
+@pytest.mark.parametrize("at", [0, 0.5, 3.5, 5.9, 6.0])
+def test_a_thumbnail_shows_the_wanted_instant(film: Path, at: float) -> None:
+    result, _ = run("video.thumbnail", film, at=at, width=80)
+    image = picture(result)
+    assert image.size == (80, 45)
+    assert abs(result["at"] - min(at, 5.95)) <= 0.05
+    assert is_like(image.getpixel((60, 40)), COLORS[min(5, int(at))])
+
+
+def test_a_thumbnail_is_not_taken_behind_the_end(film: Path) -> None:
+    end = runner.run(VideoWorker, Task(1, "video.thumbnail", {"path": str(film), "at": 60}))
+    assert end.detail is not None
+    assert end.detail["message"] == f"{film}: at=60 lies behind its end (6.0 s)"
+    assert end.detail["retry"] is False
+
+
+def test_a_thumbnail_of_a_film_that_begins_black_shows_something(tmp_path: Path) -> None:
+    path = tmp_path / "late.mp4"
+    encode(Clip("late.mp4", "", 6, (64, 48), late), path)
+    result, told = run("video.thumbnail", path)
+    assert result["at"] == pytest.approx(3.0, abs=0.06)
+    assert [fraction for fraction, _ in told] == [0.2, 0.4]
+
+
+def test_a_film_that_is_black_all_through_has_a_black_thumbnail(tmp_path: Path) -> None:
+    path = tmp_path / "black.mp4"
+    encode(Clip("black.mp4", "", 2, (64, 48), Source("color", "color=black:size=64x48")), path)
+    result, _ = run("video.thumbnail", path)
+    assert is_like(picture(result).getpixel((5, 5)), (0, 0, 0))
+
+
+def test_a_picture_is_never_enlarged(film: Path) -> None:
+    assert picture(run("video.thumbnail", film, width=1000)[0]).size == (160, 90)
+
+
+def test_a_thumbnail_in_a_result_stays_small_however_busy_the_film_is(tmp_path: Path) -> None:
+    path = tmp_path / "noise.mp4"
+    encode(Clip("noise.mp4", "", 0.5, (1280, 720), Source("cellauto", "size=1280x720:rule=30")), path)
+    result, _ = run("video.thumbnail", path, width=640)
+    assert len(result["image"]) <= 100_000
+    stored, _ = run("video.thumbnail", path, width=640, out=str(tmp_path / "noise.jpg"))
+    assert stored["bytes"] > 100_000
+
+
+def test_a_contact_sheet_shows_evenly_spaced_frames(film: Path) -> None:
+    result, told = run("video.contact_sheet", film, columns=3, rows=2, width=80)
+    assert result["times"] == pytest.approx([0.5, 1.5, 2.5, 3.5, 4.5, 5.5], abs=0.06)
+    sheet = picture(result)
+    gap = 2
+    assert sheet.size == (3 * (80 + gap) + gap, 2 * (45 + gap) + gap)
+    for number, color in enumerate(COLORS):
+        left, top = gap + number % 3 * (80 + gap), gap + number // 3 * (45 + gap)
+        assert is_like(sheet.getpixel((left + 60, top + 22)), color), number
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions)
+    assert fractions == pytest.approx([time / 6 for time in result["times"]], abs=0.02)
+    assert told[0][1] == "0:00 of 0:06, picture 1 of 6"
+
+
+def test_a_contact_sheet_of_a_long_film_seeks(tmp_path: Path) -> None:
+    path = tmp_path / "long.mkv"
+    encode(Clip("long.mkv", "", 90, (32, 32), colors), path)
+    result, _ = run("video.contact_sheet", path, columns=3, rows=2, width=32)
+    assert result["times"] == pytest.approx([7.5, 22.5, 37.5, 52.5, 67.5, 82.5], abs=0.06)
+    sheet = picture(result)
+    for number, time in enumerate(result["times"]):
+        left, top = 2 + number % 3 * 34, 2 + number // 3 * 34
+        assert is_like(sheet.getpixel((left + 26, top + 14)), COLORS[int(time) % 6]), number
+
+
+def test_more_pictures_than_frames_repeat_frames(tmp_path: Path) -> None:
+    path = tmp_path / "short.mp4"
+    encode(Clip("short.mp4", "", 0.2, (32, 32), colors), path)
+    result, _ = run("video.contact_sheet", path, columns=4, rows=2, width=32)
+    assert len(result["times"]) == 8
+    assert set(result["times"]) <= {0.0, 0.05, 0.1, 0.15}
+
+
+def test_a_film_that_was_recorded_upright_is_shown_upright(film: Path, tmp_path: Path) -> None:
+    content = bytearray(film.read_bytes())
+    one, minus, zero, unit = (65536).to_bytes(4, "big"), b"\xff\xff\x00\x00", bytes(4), (1 << 30).to_bytes(4, "big")
+    straight = one + zero * 3 + one + zero * 3 + unit
+    # The first matrix after "tkhd" of the film track: a quarter turn to the right, as phones write it.
+    track = content.index(b"tkhd", content.index(b"mvhd"))
+    at = content.index(straight, track)
+    content[at : at + len(straight)] = zero + one + zero + minus + zero * 4 + unit
+    path = tmp_path / "turned.mp4"
+    path.write_bytes(content)
+    image = picture(run("video.thumbnail", path, at=0.5, width=45)[0])
+    assert image.size == (45, 80)
+    # The white corner was at the upper left: turned to the right it is at the upper right.
+    assert is_like(image.getpixel((40, 5)), (255, 255, 255))
+    assert is_like(image.getpixel((5, 5)), COLORS[0])
+
+
+def test_the_worker_takes_exactly_its_types() -> None:
+    taken = {
+        type: VideoWorker().can_handle(Task(1, type))
+        for type in ("video.probe", "video", "video.encode", "audio.probe")
+    }
+    assert taken == {"video.probe": True, "video": False, "video.encode": False, "audio.probe": False}

@@ -1,0 +1,365 @@
+"""The client: hands tasks to a pool, gets their results, and asks and orders what a person may.
+
+Owns what the public calls look like. The protocol is in `conversation.py`, threads and waiting in `connection.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Final, Literal, Self, Unpack
+
+from ..workers import values
+from ..workers.errors import TaskUnknown, WorkerHostError
+from .block import UNKNOWN, Block
+from .connection import Connection, Connections
+from .handle import Batch, Handle, cancel
+from .messages import DEFAULT_ADDRESS, STATES, Admin, Query, TaskState
+from .outcome import error_of
+from .parcel import Parcel, parcels, single
+from .reachability import checked
+from .stream import Mapping, as_completed
+from .terms import Sending, terms
+
+OUTSTANDING_MAX: Final = 10_000
+"""Tasks of `send_soon` that may wait for their acknowledgement; the next call waits for room."""
+
+PARCELS_AHEAD: Final = 10
+"""Parcels of one `send_many` that are packed before the first of them is acknowledged."""
+
+IDS_MAX: Final = 10_000
+"""Ids in one RETRY."""
+
+ID_MAX: Final = 2**63 - 1
+
+Tasks = int | Handle | Batch | Iterable[int | Handle]
+"""One task or several, by handle or number."""
+
+
+class Client:
+    """A sender's access to a pool. Thread-safe; a forked child opens its own connection; use it in a `with` block.
+
+    Nothing is connected before the first call, and tasks outlive their client.
+
+    Args:
+        address: `tcp://HOST:PORT`, `ipc://PATH` or `memory://NAME`; else `$WORKERHOST_ADDRESS`, else
+            tcp://127.0.0.1:7470.
+        timeout: Seconds after which any call gives up on a pool that does not answer. A supervisor that is back sooner
+            is not noticed.
+
+    Raises:
+        ConfigError: The address is malformed.
+    """
+
+    def __init__(self, address: str | None = None, *, timeout: float = 30.0) -> None:
+        if not 0 < timeout <= 1e9:
+            raise ValueError(f"timeout={timeout!r}: it must be seconds above 0")
+        self.address = checked(address or os.environ.get("WORKERHOST_ADDRESS") or DEFAULT_ADDRESS)
+        self.timeout = timeout
+        self._connections = Connections(self.address, timeout)
+
+    # Sending.
+
+    def send(
+        self,
+        type: str,
+        params: Any = None,
+        *,
+        priority: int = 5,
+        delay: float | timedelta | None = None,
+        at: float | datetime | None = None,
+        expires: float | datetime | None = None,
+        timeout: float | timedelta | None = None,
+        max_attempts: int | None = None,
+        tags: Sequence[str] = (),
+        require_host: bool = False,
+        full: Literal["raise", "wait"] = "raise",
+    ) -> Handle:
+        """Hand in a task. Returns when it is on disk, never earlier.
+
+        Args:
+            type: The dotted path that says which worker runs it.
+            params: None, bool, int, float, str, bytes, list, dict with text keys, aware datetime; at most 1 MiB packed.
+            priority: Larger runs first.
+            delay: Seconds before it may run.
+            at: When it may run, instead of `delay`: an aware datetime, or seconds since the epoch.
+            expires: When it is of no use any more, in the same form: not begun by then, it fails.
+            timeout: Seconds that one attempt may run.
+            max_attempts: Failures until it is final.
+            tags: Names to find it by.
+            require_host: Refuse it if no joined host serves its type.
+            full: `raise` QueueFull when the queue is full, or `wait` for room as long as the pool is there.
+
+        Raises:
+            TaskRefused: It cannot be stored as it is (`InvalidTask`, `TooLarge`, `NoHost`); nothing was.
+            PoolBusy: It cannot be stored now (`QueueFull`, `DiskFull`); nothing was.
+            PoolUnreachable: No supervisor answered in time.
+            PoolRefused: The supervisor refuses this client.
+        """
+        agreed = terms(
+            type,
+            priority=priority,
+            delay=delay,
+            at=at,
+            expires=expires,
+            timeout=timeout,
+            max_attempts=max_attempts,
+            tags=tags,
+            require_host=require_host,
+            full=full,
+        )
+        parcel = single(agreed, params)
+        connection = self._connections.current()
+        refusals = connection.conversation.refusals
+        connection.put(parcel)
+        connection.submitted([parcel.block], patient=agreed.patient, refusals=refusals)
+        _raise_refusal(parcel.block)
+        return Handle(self._connections, connection, parcel.block, 0)
+
+    def send_soon(self, type: str, params: Any = None, **sending: Unpack[Sending]) -> Handle:
+        """Hand in a task without waiting; tasks that wait together travel together.
+
+        The handle's `id` waits for the acknowledgement; it and `result` raise what `send` would have raised. Closing
+        the client waits until everything is acknowledged. At most 10,000 tasks may be unacknowledged; then it waits
+        for room.
+
+        Raises:
+            TaskRefused: It cannot be sent as it is; nothing was.
+            PoolUnreachable: There was no room within the timeout, because no supervisor answers.
+        """
+        parcel = single(terms(type, **sending), params)
+        connection = self._connections.current()
+        if connection.outstanding >= OUTSTANDING_MAX:
+            waiters = connection.conversation.outbox.waiters
+            connection.wait(lambda: connection.outstanding < OUTSTANDING_MAX, [waiters])
+        connection.put(parcel)
+        return Handle(self._connections, connection, parcel.block, 0)
+
+    def send_many(self, type: str, params: Iterable[Any], *, chunk: int = 1000, **sending: Unpack[Sending]) -> Batch:
+        """Hand in one task for each of the params. Returns when all are on disk.
+
+        The params of a list or tuple are checked before the first is sent. Those of an iterator are sent as they come,
+        at most `chunk` at a time, and so is a batch that meets a full queue: when an error stops it half-way, a note on
+        the error says which tasks were stored before; they run. `full="wait"` avoids that.
+
+        Raises:
+            TaskRefused, PoolBusy, PoolUnreachable, PoolRefused: As `send`.
+        """
+        if chunk < 1:
+            raise ValueError(f"chunk={chunk!r}: it must be at least 1")
+        agreed = terms(type, **sending)
+        source: Iterable[Parcel] = parcels(agreed, params, chunk)
+        if isinstance(params, list | tuple):
+            source = list(source)
+        connection = self._connections.current()
+        refusals = connection.conversation.refusals
+        blocks: list[Block] = []
+        answered = 0
+        try:
+            for parcel in source:
+                connection.put(parcel)
+                blocks.append(parcel.block)
+                if len(blocks) - answered > PARCELS_AHEAD:
+                    connection.submitted(blocks[answered : answered + 1], patient=agreed.patient, refusals=refusals)
+                    _raise_refusal(blocks[answered])
+                    answered += 1
+            connection.submitted(blocks[answered:], patient=agreed.patient, refusals=refusals)
+            for block in blocks[answered:]:
+                _raise_refusal(block)
+        except Exception as error:
+            self._say_what_was_stored(connection, blocks, error)
+            raise
+        return Batch(self._connections, connection, [part for block in blocks for part in block.chain()])
+
+    def _say_what_was_stored(self, connection: Connection, blocks: list[Block], error: Exception) -> None:
+        """A batch stopped half-way: what is under way is waited for, so that the note is true."""
+        if isinstance(error, WorkerHostError) and connection.conversation.away_since is None:
+            under_way = [block for block in blocks if block.transmitted and not block.answered]
+            connection.submitted(under_way, patient=False, refusals=connection.conversation.refusals)
+        stored = Batch(self._connections, connection, [p for block in blocks for p in block.chain() if p.first])
+        if len(stored):
+            ranges = ", ".join(f"{ids.start} to {ids.stop - 1}" for ids in stored.ids())
+            error.add_note(f"{len(stored)} tasks of this batch were stored and will run: {ranges}")
+
+    # Results.
+
+    def map(
+        self,
+        type: str,
+        params: Iterable[Any],
+        *,
+        buffersize: int = 1000,
+        return_exceptions: bool = False,
+        **sending: Unpack[Sending],
+    ) -> Iterator[Any]:
+        """Send a task for each of the params and give back the values in their order, as they come.
+
+        At most `buffersize` tasks are out at a time, so an endless iterator will do. As with `Executor.map`, the first
+        error is raised and, however it is left early, what has not ended is cancelled.
+
+        Args:
+            type: The task type.
+            params: One task for each.
+            buffersize: Most tasks sent whose values have not been taken.
+            return_exceptions: Give errors of tasks as values, and go on.
+            **sending: As for `send`.
+        """
+        if buffersize < 1:
+            raise ValueError(f"buffersize={buffersize!r}: it must be at least 1")
+        agreed = terms(type, **sending)
+        connection = self._connections.current()
+        mapping = Mapping(connection, agreed, params, buffersize, return_exceptions=return_exceptions)
+        mapping.fill()
+        return mapping.values()
+
+    def as_completed(self, handles: Iterable[Handle], *, timeout: float | None = None) -> Iterator[Handle]:
+        """Handles (or a batch) as their tasks end, each once.
+
+        Raises:
+            TimeoutError: They had not all ended after `timeout` seconds.
+            PoolUnreachable: The pool was away for the client's timeout.
+        """
+        return as_completed(self._connections.current(), handles, timeout)
+
+    def task(self, id: int) -> Handle:
+        """A handle of any task of the pool, whoever sent it.
+
+        Raises:
+            TaskUnknown: The pool has no task of this number.
+            PoolUnreachable: No supervisor answered in time.
+        """
+        if not 0 < id <= ID_MAX:
+            raise error_of(id, (UNKNOWN, b"", None)) or TaskUnknown(str(id))
+        connection = self._connections.current()
+        block, offset = connection.look_up(id)
+        end = block.ends[offset]
+        if isinstance(end, tuple) and end[0] == UNKNOWN:
+            raise error_of(id, end) or TaskUnknown(str(id))
+        return Handle(self._connections, connection, block, offset)
+
+    def tasks(
+        self,
+        *,
+        state: TaskState | str | None = None,
+        type: str | None = None,
+        tag: str | None = None,
+        limit: int = 100,
+    ) -> list[dict[str, Any]]:
+        """Tasks of the pool, newest first, at most `limit`: those in `state`, of `type`, with `tag`.
+
+        Raises:
+            ValueError: There is no such state.
+        """
+        code = None if state is None else STATES.index(TaskState(state))
+        given = {key: value for key, value in (("state", code), ("type", type), ("tag", tag)) if value is not None}
+        found: list[dict[str, Any]] = []
+        before: int | None = None
+        while len(found) < limit:
+            page = {**given, "limit": limit - len(found)} | ({} if before is None else {"before": before})
+            reply = self._query("tasks", page)
+            found += reply["tasks"]
+            before = reply.get("next")
+            if before is None:
+                break
+        return found
+
+    def show(self, id: int) -> dict[str, Any]:
+        """Everything that is known of a task, its attempts included.
+
+        Raises:
+            TaskUnknown: The pool has no task of this number.
+        """
+        self.task(id)
+        shown: dict[str, Any] = self._query("show", {"id": id})["task"]
+        for key in ("params", "result"):
+            if isinstance(shown.get(key), bytes):
+                shown[key] = values.unpack(shown[key]) if shown[key] else None
+        return shown
+
+    # Orders and questions.
+
+    def cancel(self, tasks: Tasks) -> list[int]:
+        """End tasks, running or not; the numbers of those that had not ended before."""
+        return cancel(self._connections.current(), _ids(tasks))
+
+    def retry(self, tasks: Tasks) -> list[int]:
+        """Queue tasks again that failed, were cancelled or are quarantined, all counters at zero; their numbers."""
+        ids = _ids(tasks)
+        retried: list[int] = []
+        for start in range(0, len(ids), IDS_MAX):
+            retried += self._order("retry", {"ids": ids[start : start + IDS_MAX]})["retried"]
+        return retried
+
+    def pause(self, type: str) -> None:
+        """Start no task of this type, or of one below it, until `resume`. What runs goes on."""
+        self._order("pause", {"type": terms(type).type})
+
+    def resume(self, type: str) -> None:
+        """Undo `pause`."""
+        self._order("resume", {"type": terms(type).type})
+
+    def drain(self, host: str, *, undo: bool = False) -> None:
+        """Let a host finish what it runs, take nothing new, and leave; `undo`: let it stay after all."""
+        self._order("drain", {"host": host, "undo": undo})
+
+    def status(self) -> dict[str, Any]:
+        """The supervisor, its hosts, and how many tasks are in each state."""
+        return self._query("status", {})
+
+    def hosts(self) -> list[dict[str, Any]]:
+        """The hosts, with their level actors and running tasks."""
+        return self._query("hosts", {})["hosts"]
+
+    def types(self) -> list[dict[str, Any]]:
+        """The task types, with how many tasks each has and which hosts serve it."""
+        return self._query("types", {})["types"]
+
+    def _query(self, what: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        return self._connections.current().request(Query(0, what, arguments))
+
+    def _order(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        return self._connections.current().request(Admin(0, verb, arguments))
+
+    # The end.
+
+    def close(self) -> None:
+        """End the session; tasks go on. Waits until everything of `send_soon` is acknowledged.
+
+        Raises:
+            PoolUnreachable: Not everything was acknowledged within the timeout.
+        """
+        self._connections.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client of {self.address}>"
+
+
+def _raise_refusal(block: Block) -> None:
+    """Raise what the pool said, if it refused any part of a submission."""
+    for part in block.chain():
+        if part.refused:
+            end = part.ends[0]
+            raise (error_of(0, end) if end is not None else None) or WorkerHostError("the pool refused the task")
+
+
+def _ids(tasks: Tasks) -> list[int]:
+    """Numbers of tasks, whichever way they are named."""
+    if isinstance(tasks, Batch):
+        return [id for ids in tasks.ids() for id in ids]
+    if isinstance(tasks, int | Handle):
+        tasks = [tasks]
+    ids = [task.id if isinstance(task, Handle) else task for task in tasks]
+    for id in ids:
+        if not 0 < id <= ID_MAX:
+            raise error_of(id, (UNKNOWN, b"", None)) or TaskUnknown(str(id))
+    return ids

@@ -1,0 +1,400 @@
+"""A client's connection: the actor that carries its conversation, and the waiting of the threads that use it.
+
+The actor decides nothing. Threads hand commands over without waiting and then sleep until what they asked for is there,
+until their time is over, or until the pool has been away for too long.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import socket
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, Final
+
+import pykka
+
+from ..workers.errors import PoolRefused
+from . import codec, link, mailbox
+from .block import Block, Waiter
+from .clock import now
+from .commands import Command, Finish, Lookup, Request, Withdraw
+from .conversation import Alarm, Connect, Conversation, Disconnect, Effect, Leave, Say
+from .messages import Admin, Cancel, Query
+from .outcome import denial
+from .reachability import probe, unreachable
+
+log: Final = logging.getLogger("workerhost.client")
+
+PROBE_SECONDS_MAX: Final = 0.25
+"""How long to knock at a silent address; taken from the end of the caller's timeout, not added to it."""
+
+EXIT_SECONDS: Final = 2.0
+"""How long an exiting interpreter waits for the acknowledgement of what `send_soon` has handed over."""
+
+FAREWELL_SECONDS: Final = 0.2
+"""How long the last message may take to leave."""
+
+MAYBE_STORED: Final = "; the task was sent but not acknowledged, so it may have been stored"
+
+
+class ClientActor(pykka.ThreadingActor):
+    """Carries commands and messages to the conversation and its effects back out. Decides nothing."""
+
+    use_daemon_thread = True
+    _create_actor_inbox = staticmethod(mailbox.Mailbox)  # pyright: ignore[reportAssignmentType]  # Pykka's private hook
+    actor_inbox: mailbox.Mailbox  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection, self._conversation = connection, connection.conversation
+        self._link: link.PeerLink | None = None
+
+    def on_start(self) -> None:
+        """Open the first connection."""
+        self._perform(self._conversation.start(now()))
+
+    def on_receive(self, message: Any) -> None:
+        """One batch of what arrived: messages, a call to look at the commands, or nothing but time."""
+        moment = now()
+        conversation = self._conversation
+        for item in message.items:
+            if isinstance(item, link.Received) and item.link is self._link:
+                try:
+                    number, said = codec.decode(item.body)
+                except codec.Malformed as error:
+                    log.warning("message_malformed: %s", error)
+                    effects = conversation.on_broken(moment)
+                else:
+                    effects = conversation.on_message(number, said, moment)
+                self._perform(effects)
+        commands = self._connection.taken()
+        if commands:
+            self._perform(conversation.take(commands, moment))
+        if conversation.wake_at is not None and moment >= conversation.wake_at:
+            self._perform(conversation.tick(moment))
+        self.actor_inbox.wake_at(conversation.wake_at)
+
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        todo = deque(effects)
+        while todo:
+            effect = todo.popleft()
+            if isinstance(effect, Say):
+                if self._link is None or not self._link.send(codec.encode(effect.message, effect.number)):
+                    # What follows was meant for this link, except the end.
+                    kept = [later for later in todo if isinstance(later, Alarm | Leave)]
+                    todo = deque([*kept, *self._conversation.on_broken(now())])
+            elif isinstance(effect, Connect):
+                self._link = link.connect(self._connection.address, self.actor_inbox)
+            elif isinstance(effect, Disconnect):
+                self._hang_up()
+            elif isinstance(effect, Alarm):
+                self._connection.wake_all()
+            else:
+                self.stop()
+        self.actor_inbox.wake_at(self._conversation.wake_at)
+
+    def _hang_up(self) -> None:
+        if self._link is not None:
+            self._link.close(flush=FAREWELL_SECONDS if self._conversation.left else 0.0)
+            self._link = None
+
+    def on_stop(self) -> None:
+        """The conversation is over."""
+        self._hang_up()
+        self._connection.ended()
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,  # noqa: ARG002  # Pykka has logged it
+        exception_value: BaseException | None,  # noqa: ARG002
+        traceback: TracebackType | None,  # noqa: ARG002
+    ) -> None:
+        """A bug: whoever waits must not wait for ever."""
+        self.on_stop()
+
+
+class Connection:
+    """One process's connection to a pool, for any number of threads.
+
+    Attributes:
+        address: Where the supervisor is.
+        timeout: Seconds after which a call gives up on a supervisor that does not answer.
+        conversation: The protocol's state; only its plain attributes are read here.
+    """
+
+    def __init__(self, address: str, timeout: float) -> None:
+        self.address, self.timeout = address, timeout
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        self.conversation = Conversation(os.urandom(16), name, now())
+        self._commands: deque[Command] = deque()
+        self._told = False  # whether the actor knows that there are commands
+        self._waiters: set[Waiter] = set()
+        self._over = False
+        self._pid = os.getpid()
+        _open.add(self)
+        actor = ClientActor.start(self)
+        self._ended = actor.actor_stopped
+        self._mailbox: mailbox.Mailbox = actor.actor_inbox  # pyright: ignore[reportAttributeAccessIssue]
+
+    # The actor's side.
+
+    def taken(self) -> list[Command]:
+        """The commands that were handed over since the last call."""
+        self._told = False  # before looking: what comes after the look tells again
+        commands: list[Command] = []
+        while self._commands:
+            commands.append(self._commands.popleft())
+        return commands
+
+    def wake_all(self) -> None:
+        """Let every waiting thread look again."""
+        for waiter in tuple(self._waiters):
+            waiter.wake()
+
+    def ended(self) -> None:
+        """The actor is gone."""
+        self._over = True
+        _open.discard(self)
+        self.wake_all()
+
+    # The callers' side.
+
+    @property
+    def outstanding(self) -> int:
+        """About how many tasks were handed over and not answered."""
+        return len(self._commands) + self.conversation.outbox.unanswered
+
+    def put(self, command: Command) -> None:
+        """Hand a command over, without waiting.
+
+        Raises:
+            RuntimeError: The client was closed.
+        """
+        if self._over:
+            raise RuntimeError("this client is closed")
+        self._commands.append(command)
+        if not self._told:
+            self._told = True
+            self._mailbox.post(None)
+
+    def submitted(self, blocks: Sequence[Block], *, patient: bool, refusals: int) -> None:
+        """Wait until submissions that were put are answered; withdraw them when that fails.
+
+        Args:
+            blocks: What was put, in order.
+            patient: Wait for room in the queue as long as it takes.
+            refusals: How often the pool had refused us when the call began.
+
+        Raises:
+            PoolUnreachable: No supervisor answered in time.
+        """
+        try:
+            for block in blocks:
+                while (part := next((part for part in block.chain() if not part.answered), None)) is not None:
+                    told = [part.waiters]
+                    answered = partial(getattr, part, "answered")
+                    self.wait(answered, told, strict=not patient, refusals=refusals, blocks=blocks)
+        except BaseException:
+            if not self._over:
+                self.put(Withdraw(tuple(blocks)))
+            raise
+
+    def request(self, message: Query | Admin | Cancel) -> dict[str, Any]:
+        """Ask something and wait for the reply.
+
+        Raises:
+            PoolUnreachable: No supervisor answered in time.
+            PoolRefused: It is not allowed.
+            WorkerHostError: The supervisor could not do it; it says why.
+            ValueError: It cannot be said: too long, or no proper text.
+        """
+        codec.encode(message, 0)
+        request = Request(message)
+        try:
+            refusals = self.conversation.refusals
+            self.put(request)
+            self.wait(lambda: request.reply is not None, [request.waiters], strict=True, refusals=refusals)
+        except BaseException:
+            request.withdrawn = True
+            raise
+        ok, value = request.reply or (False, {})
+        if not ok:
+            raise denial(value)
+        return value
+
+    def look_up(self, id: int) -> tuple[Block, int]:
+        """The block and offset where news of a task arrive, with its present state.
+
+        Raises:
+            PoolUnreachable: No supervisor answered in time.
+        """
+        lookup = Lookup(id)
+        refusals = self.conversation.refusals
+        self.put(lookup)
+        self.wait(lambda: lookup.found, [lookup.waiters], strict=True, refusals=refusals)
+        assert lookup.block is not None
+        return lookup.block, lookup.offset
+
+    def wait(
+        self,
+        done: Callable[[], bool],
+        places: Iterable[list[Waiter]],
+        *,
+        timeout: float | None = None,
+        strict: bool = False,
+        refusals: int | None = None,
+        waiter: Waiter | None = None,
+        blocks: Sequence[Block] = (),
+    ) -> bool:
+        """Sleep until something is the case.
+
+        Args:
+            done: Whether it is.
+            places: Where news of it are told.
+            timeout: How long the caller wants to wait; None: as long as the pool is there.
+            strict: The pool must answer within the connection's own timeout, even one that is there.
+            refusals: How often the pool had refused us when the call began.
+            waiter: What sleeps; else a new one.
+            blocks: What may have been stored if the pool does not answer.
+
+        Returns:
+            False if `timeout` passed first.
+
+        Raises:
+            PoolUnreachable: The pool has been away, or silent, for the connection's timeout.
+            PoolRefused: The pool refused this client.
+            RuntimeError: The client was closed.
+        """
+        if done():
+            return True
+        waiter = waiter or Waiter()
+        places = list(places)
+        conversation = self.conversation
+        refusals = conversation.refusals if refusals is None else refusals
+        began = now()
+        finding = ""
+        self._waiters.add(waiter)
+        for place in places:
+            place.append(waiter)
+        try:
+            while not done():
+                self._check_over(refusals)
+                moment = now()
+                if timeout is not None and moment >= began + timeout:
+                    return False
+                patience = self._patience(began, strict=strict)
+                if moment >= patience:
+                    raise self._unreachable(finding, blocks)
+                until = patience if timeout is None else min(patience, began + timeout)
+                reserve = min(PROBE_SECONDS_MAX, self.timeout / 4)
+                if conversation.away_since is not None and not finding and until == patience:
+                    if moment >= patience - reserve:
+                        finding = probe(self.address, 0.8 * (patience - moment))
+                        continue
+                    until -= reserve
+                waiter.wait(until - moment)
+            return True
+        finally:
+            self._waiters.discard(waiter)
+            for place in places:
+                place.remove(waiter)
+
+    def _check_over(self, refusals: int) -> None:
+        if self._over:
+            raise RuntimeError("this client is closed")
+        if self.conversation.refusals != refusals:
+            raise PoolRefused(f"the supervisor at {self.address} refused this client: {self.conversation.refusal}")
+
+    def _patience(self, began: float, *, strict: bool) -> float:
+        """When a wait that began then must end because the pool is silent; while it is there, when to look again."""
+        away_since = self.conversation.away_since
+        if strict:
+            return began + self.timeout
+        return (now() if away_since is None else max(away_since, began)) + self.timeout
+
+    def _unreachable(self, finding: str, blocks: Sequence[Block]) -> Exception:
+        if self.conversation.away_since is None:
+            finding = "it is there and alive but does not answer this; see `workerhost status`"
+        sent = any(part.transmitted and not part.answered for block in blocks for part in block.chain())
+        found = finding or probe(self.address, 0.05)
+        return unreachable(self.address, self.timeout, found, note=MAYBE_STORED if sent else "")
+
+    def close(self, patience: float) -> bool:
+        """End the session when everything is acknowledged, at the latest after `patience` seconds.
+
+        Returns:
+            Whether everything was acknowledged. A second call does nothing.
+        """
+        if self._over or self._pid != os.getpid():
+            return True
+        self.put(Finish(patience))
+        self._ended.wait(patience + 1.0)
+        return not self.outstanding
+
+    def let_go(self) -> None:
+        """As `close`, without waiting for the end: nobody holds this connection any more."""
+        if not self._over and self._pid == os.getpid():
+            self.put(Finish(EXIT_SECONDS))
+
+
+_open: set[Connection] = set()
+
+
+@atexit.register
+def _close_all() -> None:
+    """An exiting interpreter says goodbye while its threads still run."""
+    for connection in tuple(_open):
+        if not connection.close(EXIT_SECONDS):
+            log.error("exit_unacknowledged: tasks of send_soon to %s are not acknowledged", connection.address)
+
+
+class Connections:
+    """The connection of each process that uses one client: a forked child opens its own.
+
+    What a child inherits is never touched; it belongs to the parent.
+    """
+
+    def __init__(self, address: str, timeout: float) -> None:
+        self.address, self.timeout = address, timeout
+        self.closed = False
+        self._by_process: dict[int, Connection] = {}
+        weakref.finalize(self, _let_go, self._by_process).atexit = False
+
+    def current(self) -> Connection:
+        """This process's connection, opened at the first call.
+
+        Raises:
+            RuntimeError: The client was closed.
+        """
+        pid = os.getpid()
+        connection = self._by_process.get(pid)
+        if connection is None:
+            if self.closed:
+                raise RuntimeError("this client is closed")
+            made = Connection(self.address, self.timeout)
+            connection = self._by_process.setdefault(pid, made)
+            if connection is not made:  # another thread was quicker
+                made.let_go()
+        return connection
+
+    def close(self) -> None:
+        """End this process's session.
+
+        Raises:
+            PoolUnreachable: Tasks of `send_soon` were not acknowledged within the timeout.
+        """
+        self.closed = True
+        connection = self._by_process.get(os.getpid())
+        if connection is not None and not connection.close(self.timeout):
+            raise unreachable(self.address, self.timeout, f"{connection.outstanding} tasks are not acknowledged")
+
+
+def _let_go(by_process: dict[int, Connection]) -> None:
+    for connection in by_process.values():
+        connection.let_go()

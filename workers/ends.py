@@ -1,0 +1,146 @@
+"""How an attempt ends: what a worker returned or raised, as what is reported of it. No state.
+
+Python 3.9, the standard library and msgpack suffice here.
+"""
+
+from __future__ import annotations
+
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final
+
+from . import values
+from .errors import Fail, InvalidTask, Release, TooLarge
+from .task import Result
+
+# The codes of `messages.Outcome` and `messages.Returned` (that file needs a newer Python; a test compares them).
+COMPLETED, FAILED, TIMEOUT, CRASHED, CANCELLED, TOO_LARGE = range(6)
+UNSTARTED, DRAIN, DECLINED, RELEASED, NEIGHBOUR = range(5)
+
+MESSAGE_CHARACTERS_MAX: Final = 4096
+TRACEBACK_CHARACTERS_MAX: Final = 16384
+EMPTY: Final = values.pack(None)
+
+_MISTAKES = (NameError, SyntaxError, ImportError)
+"""A programmer's errors: trying again changes nothing. (And the TypeError of the call itself.)"""
+
+
+@dataclass
+class AttemptEnd:
+    """How one attempt ended: by an outcome, or given back.
+
+    Attributes:
+        outcome: Code of `messages.Outcome`, or None when it is given back.
+        body: The packed result of a completed one.
+        detail: As in RESULTS, or None.
+        returned: Code of `messages.Returned` when it is given back.
+        after: Seconds before it may run again, when it is given back.
+        note: Why it is given back.
+        started: Whether `execute` had begun.
+    """
+
+    outcome: int | None
+    body: bytes = b""
+    detail: dict[str, Any] | None = None
+    returned: int | None = None
+    after: float = 0.0
+    note: str = ""
+    started: bool = True
+
+
+def end_with(value: Any) -> AttemptEnd:
+    """The end of an attempt that returned."""
+    if value is None:
+        return AttemptEnd(COMPLETED, EMPTY)
+    if isinstance(value, Result):
+        if not value.success:
+            return _failed("", value.error or "success=False", cause="failed", retry=value.retry)
+        value = value.data
+    try:
+        return AttemptEnd(COMPLETED, values.pack(value, what="result", limit=values.RESULT_BYTES_MAX))
+    except TooLarge as error:
+        end = _failed("TooLarge", str(error), cause="result_too_large", retry=False)
+        end.outcome = TOO_LARGE
+        return end
+    except InvalidTask as error:
+        return _failed("InvalidResult", str(error), cause="exception", retry=False)
+    except Exception as error:  # a subclass of dict or str with tricks of its own
+        return _failed(type(error).__name__, f"result: {text_of(error)}", cause="exception", retry=False)
+
+
+def end_of(error: BaseException, *, started: bool, cancelled: bool, file: str) -> AttemptEnd:
+    """The end of an attempt that raised; `file` is the one that called the worker."""
+    if isinstance(error, Release):
+        note = _cut(str(error.reason))
+        return AttemptEnd(None, returned=RELEASED, after=_seconds(error.after) or 0.0, note=note, started=started)
+    if isinstance(error, Fail):
+        end = _failed("Fail", str(error.reason), cause="failed", retry=bool(error.retry))
+        if end.detail is not None and error.after is not None:
+            end.detail["after"] = _seconds(error.after)
+    else:
+        own = _is_own_call(error.__traceback__, file)
+        retry = not (isinstance(error, _MISTAKES) or (isinstance(error, TypeError) and own))
+        end = _failed(
+            type(error).__name__, text_of(error), cause="exception", retry=retry, trace=traceback_of(error, file)
+        )
+    if cancelled:
+        end.outcome = CANCELLED
+    return end
+
+
+def _failed(error_type: str, message: str, *, cause: str, retry: bool, trace: str = "") -> AttemptEnd:
+    detail = {
+        "error_type": error_type,
+        "message": _cut(message),
+        "traceback": trace,
+        "retry": retry,
+        "cause": cause,
+    }
+    return AttemptEnd(FAILED, detail=detail)
+
+
+def _seconds(value: Any) -> float | None:
+    """What a worker gave as `after`; nonsense is None."""
+    with suppress(TypeError, ValueError):
+        return min(max(0.0, float(value)), 1e9)
+    return None
+
+
+def _is_own_call(trace: TracebackType | None, file: str) -> bool:
+    """Whether it was raised at the call in that file, before a line of the worker's had run."""
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename == file
+
+
+def traceback_of(error: BaseException, file: str) -> str:
+    """The traceback as text, from the first frame outside `file` on; its end when it is long."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == file:
+        trace = trace.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, trace))
+    except Exception as problem:  # an exception whose own __str__ or source file is broken
+        text = f"{type(error).__name__} (no traceback: {type(problem).__name__})\n"
+    if len(text) > TRACEBACK_CHARACTERS_MAX:
+        text = "[...]\n" + text[-TRACEBACK_CHARACTERS_MAX:]
+    return _clean(text)
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an exception, even one that cannot show itself."""
+    try:
+        return str(error)
+    except Exception:
+        return "(its text cannot be shown)"
+
+
+def _cut(text: str) -> str:
+    return _clean(text[:MESSAGE_CHARACTERS_MAX])
+
+
+def _clean(text: str) -> str:
+    """Text that can be encoded, whatever it came from."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -159,6 +159,7 @@ class MemoryPeerLink:
     def close(self, flush: float = 0.0) -> None:  # noqa: ARG002  # what was sent is already with its receiver
         """See `PeerLink.close`."""
         self._open = False
+        self._down.close()
         if self._server is not None:
             self._server.dismiss(self._peer)
 

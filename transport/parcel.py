@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from ..workers import values
-from ..workers.errors import TaskRefused
+from ..workers.errors import InvalidTask, TaskRefused
 from .block import Block
 from .clock import now
 from .messages import PARAMS_BYTES_MAX
@@ -70,9 +70,12 @@ def parcels(terms: Terms, params: Iterable[Any], chunk: int, linger: float | Non
         linger: Seconds after which an unfinished parcel is handed over, so that a slow source delays none.
 
     Raises:
-        InvalidTask: Params that cannot travel; a note says which of them.
+        InvalidTask: Params that cannot travel (a note says which of them), or what looks like those of one task.
         TooLarge: Params above the limit.
     """
+    if isinstance(params, str | bytes | dict):
+        kind = type(params).__name__
+        raise InvalidTask(f"params: {kind}; give a list or an iterator with the params of each task", "params")
     pack = values.pack
     chunk = min(chunk, TASKS_MAX)
     packed: list[bytes] = []

@@ -1,4 +1,4 @@
-"""What goes into a host's slots and what comes out: placing tasks, ending those that run too long, slots that die. Pure.
+"""What goes into a host's slots and what comes out: placing tasks, stopping them, surviving the deaths of slots. Pure.
 
 Every task in hand leaves in exactly one of two ways: the attempt ended (`Outbox.results`), or it was given back with
 nothing counted (`Outbox.returned`).

@@ -65,6 +65,7 @@ class _Child:
         msgpack: Any = untyped
         self._pack, self._unpack = msgpack.packb, msgpack.unpackb
         self._control, self._output = control, output
+        self._streams = (sys.stdout, sys.stderr)
         self._buffer = bytearray()
         self._nudged, self._nudge_in = os.pipe()
         self._terminated = False
@@ -95,6 +96,7 @@ class _Child:
             word=word,
             folder=settings["folder"],
             interrupts=threads == 1,
+            after=self._flush_output,
         )
         self._slots = made
         ready = [READY, made.offer()]
@@ -119,11 +121,15 @@ class _Child:
         for worker in workers:
             worker.join()
 
+    def _flush_output(self) -> None:
+        """So that what is written without a newline is not put down to the next task."""
+        for stream in self._streams:
+            stream.flush()
+
     def _leave(self) -> int:
         """End in the way that was asked for, so that the host sees which it was."""
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
+        with suppress(OSError, ValueError):
+            self._flush_output()
         if self._terminated:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -142,6 +148,7 @@ class _Child:
     def _part(self) -> None:
         """In a copy of this process that a task made with fork: it is no slot."""
         self._forked = True
+        self._slots.part()
         self._control.close()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -208,11 +215,12 @@ class _Child:
         os.write(self._nudge_in, b"\0")
 
     def _emit(self, progress: list[Any], results: list[Any], returned: list[Any]) -> None:
-        self._send([NEWS, progress, results, returned])
+        if not self._forked:
+            self._send([NEWS, progress, results, returned])
+        elif results or returned:
+            os._exit(0)  # a copy came out of the task that made it
 
     def _send(self, frame: list[Any]) -> None:
-        if self._forked:
-            os._exit(0)  # it came out of the task that made it
         body: bytes = self._pack(frame)
         with suppress(OSError):  # the host has gone; the reader sees to it
             self._control.sendall(HEADER.pack(len(body)) + body)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from .demo_run import Attempt, Line, Run, color_of, text
+from .demo_run import LOST, Attempt, Line, Run, color_of, text
 from .demo_style import STYLE
 from .demo_timeline import draw_timeline
 
@@ -139,12 +139,16 @@ def _facts(facts: Mapping[str, Any], loudness: Mapping[str, Any] | None) -> str:
 
 
 def _picture(value: Mapping[str, Any] | None, kind: str, said: str) -> str:
-    if not value or not isinstance(value.get("image"), bytes):
+    """A picture that a worker stored, embedded; nothing where there is none."""
+    try:
+        content = Path(value["out"]).read_bytes() if value else b""
+    except OSError:
         return ""
-    data = base64.b64encode(value["image"]).decode()
+    if not value or not content:
+        return ""
     width, height = int(value["width"]), int(value["height"])
     size = f"width={width} height={height}{' class=wide' if 1.3 < width / height < 2.4 else ''}"
-    source = f"data:image/{text(value['format'])};base64,{data}"
+    source = f"data:image/{text(value['format'])};base64,{base64.b64encode(content).decode()}"
     return f'<div class={kind}><img {size} alt="{text(said)}" src="{source}"></div>'
 
 
@@ -168,7 +172,7 @@ def _table(run: Run) -> str:
 
 
 def _start(attempt: Attempt) -> str:
-    gone, why = (" class=gone", ", host lost") if attempt.outcome == "lost" else ("", "")
+    gone, why = (" class=gone", ", host lost") if attempt.outcome == LOST else ("", "")
     return f"<li{gone}>{text(attempt.host)} <small>slot {attempt.slot}, {_span(attempt)}{why}</small></li>"
 
 

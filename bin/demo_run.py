@@ -8,6 +8,9 @@ from datetime import datetime
 from html import escape
 from typing import Any, Final
 
+LOST: Final = "host lost"
+"""The outcome of an attempt whose host died."""
+
 OPERATIONS: Final = {
     "probe": "facts",
     "thumbnail": "thumbnail",
@@ -27,7 +30,7 @@ class Attempt:
         slot: The slot on that host.
         started: When it started.
         ended: When it ended, or None where nobody saw that.
-        outcome: `completed`, `failed`, or why it did not come to an end (`lost`, ...).
+        outcome: `completed`, `failed`, or why it did not come to an end (`LOST`, ...).
     """
 
     host: str
@@ -62,7 +65,7 @@ class Line:
     @property
     def rescued(self) -> bool:
         """Whether a host was lost under it."""
-        return any(attempt.outcome == "lost" for attempt in self.attempts)
+        return any(attempt.outcome == LOST for attempt in self.attempts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from .demo_run import OPERATIONS, Attempt, Line, Run, color_of, operation_of, text
+from .demo_run import LOST, OPERATIONS, Attempt, Line, Run, color_of, operation_of, text
 
 WIDTH: Final = 1000
 LEFT: Final = 92
@@ -112,7 +112,7 @@ def _death(run: Run, lanes: dict[tuple[str, int], int], scale: _Scale) -> Iterat
 
 def _bar(run: Run, line: Line, attempt: Attempt, y: int, scale: _Scale) -> str:
     x = scale.x(attempt.started)
-    lost = attempt.outcome == "lost"
+    lost = attempt.outcome == LOST
     end = run.killed.at if lost and run.killed else attempt.ended
     width = max(BAR_WIDTH_MIN, scale.x(attempt.started if end is None else end) - x)
     look = "lost" if lost else "bad" if attempt.outcome != "completed" else "again" if line.rescued else ""
@@ -127,7 +127,7 @@ def _rescues(run: Run, lanes: dict[tuple[str, int], int], scale: _Scale) -> Iter
     """A curve from each attempt that was cut short to the one that took its place."""
     for line in run.lines:
         for before, after in zip(line.attempts, line.attempts[1:], strict=False):
-            if before.outcome == "lost" and (before.host, before.slot) in lanes and (after.host, after.slot) in lanes:
+            if before.outcome == LOST and (before.host, before.slot) in lanes and (after.host, after.slot) in lanes:
                 x1, y1 = (
                     scale.x(run.killed.at if run.killed else before.started),
                     lanes[before.host, before.slot] + BAR / 2,

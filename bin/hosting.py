@@ -29,3 +29,13 @@ class Wishes:
     refuse: list[str] | None
     isolation: str | None
     parent: int | None
+
+
+def run(wishes: Wishes, settings: Settings) -> None:
+    """Run a host until it has left.
+
+    Raises:
+        ConfigError: The host cannot be as it is wanted.
+        PoolRefused: The supervisor does not take it.
+    """
+    raise NotImplementedError

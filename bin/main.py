@@ -18,9 +18,9 @@ from .options import Address
 
 
 class Grouped(TyperGroup):
-    """Lists the commands by group. (rich's panels would cost `--help` a third of a second.)"""
+    """Lists the commands by group, in plain text: rich's panels would cost `--help` a third of a second."""
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 -- the base class's signature
         """Write a section for each group, in the order in which they were added."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for name, command in self.commands.items():

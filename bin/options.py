@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..config.schema import Settings
     from ..transport.client import Client
 
-PATIENCE_SECONDS = 2.5
+PATIENCE_SECONDS = 2.0
 """How long a command waits for an absent pool: the user sees an answer within three seconds."""
 
 Address = Annotated[
@@ -51,8 +51,8 @@ def chosen(context: typer.Context, address: str | None) -> str | None:
     return address or before
 
 
-def settings_of(config: Path | None) -> Settings:
-    """The configuration, and a line on stderr that says which file it is.
+def settings_of(config: Path | None, *, quiet: bool = False) -> Settings:
+    """The configuration, and (unless `quiet`) a line on stderr that says which file it is.
 
     Raises:
         ConfigError: It is wrong.
@@ -63,6 +63,6 @@ def settings_of(config: Path | None) -> Settings:
     from .exits import say
 
     settings = load(config, os.environ)
-    if settings.source is not None:
+    if settings.source is not None and not quiet:
         say(f"configuration: {settings.source}")
     return settings

@@ -58,7 +58,7 @@ def supervisor(
     from .parent import end_with
     from .signals import Events, Signalled
 
-    settings = options.settings_of(config)
+    settings = options.settings_of(config, quiet=parent is not None)
     logs.set_up(settings.logging.level, settings.logging.format, process="supervisor")
     events = Events()
     if parent is not None:
@@ -82,6 +82,7 @@ def supervisor(
     event = events.get()
     if not isinstance(event, Signalled):
         raise typer.Exit(INTERNAL)  # the actor has logged why
+    events.next_ends()
     running.stop()
 
 
@@ -120,7 +121,7 @@ def host(
             isolation=isolation,
             parent=parent,
         ),
-        options.settings_of(config),
+        options.settings_of(config, quiet=parent is not None),
     )
 
 

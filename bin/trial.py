@@ -66,9 +66,9 @@ def _worker(code: str, type: str | None) -> Any:
 
 
 def _show(error: BaseException) -> None:
-    """The traceback from the worker's first line on: the frames of this package before it say nothing."""
+    """The traceback from the worker's first line on; none if it was raised before that line."""
     ours = str(Path(__file__).parents[1]) + os.sep
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
         trace = trace.tb_next
     traceback.print_exception(type(error), error, trace, file=sys.stderr)

@@ -85,7 +85,7 @@ def for_tasks(client: Client, ids: Sequence[int], until: float, *, as_json: bool
     handles = [client.task(id) for id in dict.fromkeys(ids)]
     left = {handle.id: handle for handle in handles}
     codes = [OK]
-    with _going_on(lambda: list(left)) as interrupted, progress.bar("tasks", len(handles)) as bar:
+    with _going_on(lambda: list(left)) as interrupted, progress.bar("waiting", len(handles)) as bar:
         patience = Patience()
         while left and time.monotonic() < until:
             bar.update(len(handles) - len(left))

@@ -193,6 +193,10 @@ class Register:
         self._firsts.insert(at, block.first)
         self._spans.insert(at, reference)
 
+    def drop(self, id: int) -> None:
+        """Forget a task that was registered alone: there is none of this number, or it turned out to be our own."""
+        self._singles.pop(id, None)
+
     def find(self, id: int) -> Block | None:
         """The block with this id."""
         reference = self._singles.get(id)

@@ -6,7 +6,7 @@ Owns what the public calls look like. The protocol is in `conversation.py`, thre
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Literal, Self, Unpack
@@ -193,7 +193,7 @@ class Client:
         buffersize: int = 1000,
         return_exceptions: bool = False,
         **sending: Unpack[Sending],
-    ) -> Iterator[Any]:
+    ) -> Generator[Any]:
         """Send a task for each of the params and give back the values in their order, as they come.
 
         At most `buffersize` tasks are out at a time, so an endless iterator will do. As with `Executor.map`, the first
@@ -338,7 +338,7 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self._connections.close(failing=error is not None)
 
     def __repr__(self) -> str:
         return f"<Client of {self.address}>"

@@ -1,7 +1,7 @@
-"""A client's connection: the actor that carries its conversation, and the waiting of the threads that use it.
+"""A client's connection: the waiting of the threads that use it.
 
-The actor decides nothing. Threads hand commands over without waiting and then sleep until what they asked for is there,
-until their time is over, or until the pool has been away for too long.
+Threads hand commands over to the actor without waiting, and then sleep until what they asked for is there, until their
+time is over, or until the pool has been away for too long.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any, Final
 
-import pykka
-
 from ..workers.errors import PoolRefused
-from . import codec, link, mailbox
+from . import codec
 from .block import Block, Waiter
+from .client_actor import ClientActor
 from .clock import now
 from .commands import Command, Finish, Lookup, Request, Withdraw
-from .conversation import Alarm, Connect, Conversation, Disconnect, Effect, Leave, Say
+from .conversation import Conversation
+from .mailbox import Mailbox
 from .messages import Admin, Cancel, Query
 from .outcome import denial
 from .reachability import probe, unreachable
@@ -37,86 +36,7 @@ PROBE_SECONDS_MAX: Final = 0.25
 EXIT_SECONDS: Final = 2.0
 """How long an exiting interpreter waits for the acknowledgement of what `send_soon` has handed over."""
 
-FAREWELL_SECONDS: Final = 0.2
-"""How long the last message may take to leave."""
-
 MAYBE_STORED: Final = "; the task was sent but not acknowledged, so it may have been stored"
-
-
-class ClientActor(pykka.ThreadingActor):
-    """Carries commands and messages to the conversation and its effects back out. Decides nothing."""
-
-    use_daemon_thread = True
-    _create_actor_inbox = staticmethod(mailbox.Mailbox)  # pyright: ignore[reportAssignmentType]  # Pykka's private hook
-    actor_inbox: mailbox.Mailbox  # pyright: ignore[reportIncompatibleVariableOverride]
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__()
-        self._connection, self._conversation = connection, connection.conversation
-        self._link: link.PeerLink | None = None
-
-    def on_start(self) -> None:
-        """Open the first connection."""
-        self._perform(self._conversation.start(now()))
-
-    def on_receive(self, message: Any) -> None:
-        """One batch of what arrived: messages, a call to look at the commands, or nothing but time."""
-        moment = now()
-        conversation = self._conversation
-        for item in message.items:
-            if isinstance(item, link.Received) and item.link is self._link:
-                try:
-                    number, said = codec.decode(item.body)
-                except codec.Malformed as error:
-                    log.warning("message_malformed: %s", error)
-                    effects = conversation.on_broken(moment)
-                else:
-                    effects = conversation.on_message(number, said, moment)
-                self._perform(effects)
-        commands = self._connection.taken()
-        if commands:
-            self._perform(conversation.take(commands, moment))
-        if conversation.wake_at is not None and moment >= conversation.wake_at:
-            self._perform(conversation.tick(moment))
-        self.actor_inbox.wake_at(conversation.wake_at)
-
-    def _perform(self, effects: Iterable[Effect]) -> None:
-        todo = deque(effects)
-        while todo:
-            effect = todo.popleft()
-            if isinstance(effect, Say):
-                if self._link is None or not self._link.send(codec.encode(effect.message, effect.number)):
-                    # What follows was meant for this link, except the end.
-                    kept = [later for later in todo if isinstance(later, Alarm | Leave)]
-                    todo = deque([*kept, *self._conversation.on_broken(now())])
-            elif isinstance(effect, Connect):
-                self._link = link.connect(self._connection.address, self.actor_inbox)
-            elif isinstance(effect, Disconnect):
-                self._hang_up()
-            elif isinstance(effect, Alarm):
-                self._connection.wake_all()
-            else:
-                self.stop()
-        self.actor_inbox.wake_at(self._conversation.wake_at)
-
-    def _hang_up(self) -> None:
-        if self._link is not None:
-            self._link.close(flush=FAREWELL_SECONDS if self._conversation.left else 0.0)
-            self._link = None
-
-    def on_stop(self) -> None:
-        """The conversation is over."""
-        self._hang_up()
-        self._connection.ended()
-
-    def on_failure(
-        self,
-        exception_type: type[BaseException] | None,  # noqa: ARG002  # Pykka has logged it
-        exception_value: BaseException | None,  # noqa: ARG002
-        traceback: TracebackType | None,  # noqa: ARG002
-    ) -> None:
-        """A bug: whoever waits must not wait for ever."""
-        self.on_stop()
 
 
 class Connection:
@@ -140,7 +60,7 @@ class Connection:
         _open.add(self)
         actor = ClientActor.start(self)
         self._ended = actor.actor_stopped
-        self._mailbox: mailbox.Mailbox = actor.actor_inbox  # pyright: ignore[reportAttributeAccessIssue]
+        self._mailbox: Mailbox = actor.actor_inbox  # pyright: ignore[reportAttributeAccessIssue]  # made by its factory
 
     # The actor's side.
 
@@ -383,16 +303,24 @@ class Connections:
                 made.let_go()
         return connection
 
-    def close(self) -> None:
+    def close(self, *, failing: bool = False) -> None:
         """End this process's session.
+
+        Args:
+            failing: Something else went wrong before: wait less, and only log what is not acknowledged.
 
         Raises:
             PoolUnreachable: Tasks of `send_soon` were not acknowledged within the timeout.
         """
         self.closed = True
         connection = self._by_process.get(os.getpid())
-        if connection is not None and not connection.close(self.timeout):
-            raise unreachable(self.address, self.timeout, f"{connection.outstanding} tasks are not acknowledged")
+        patience = min(self.timeout, EXIT_SECONDS) if failing else self.timeout
+        if connection is None or connection.close(patience):
+            return
+        error = unreachable(self.address, patience, f"{connection.outstanding} tasks are not acknowledged")
+        if not failing:
+            raise error
+        log.error("close_unacknowledged: %s", error)
 
 
 def _let_go(by_process: dict[int, Connection]) -> None:

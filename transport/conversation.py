@@ -9,10 +9,11 @@ attributes may be read by others.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from .block import UNKNOWN, Block, End, Register
+from .block import UNKNOWN, Block, Register
+from .client_effects import Alarm, Connect, Disconnect, Effect, Leave, Say
 from .commands import Command, Lookup, Request, Withdraw
 from .events import take_events
 from .messages import (
@@ -55,37 +56,6 @@ REST_REFUSED: Final = 5.0
 """Seconds after which a supervisor that refused us is asked again; it may be another one by then."""
 
 _CANCELLED: Final = STATES.index(TaskState.CANCELLED)
-
-
-@dataclass(frozen=True, slots=True)
-class Connect:
-    """Open a new link."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnect:
-    """Close the link."""
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Send a message with its number."""
-
-    number: int
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """Wake every thread that waits for anything: the supervisor refused this client."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """The conversation is over."""
-
-
-Effect = Connect | Disconnect | Say | Alarm | Leave
 
 
 class Conversation:
@@ -164,6 +134,8 @@ class Conversation:
 
     def tick(self, now: float) -> list[Effect]:
         """Time has passed."""
+        if self.left:
+            return []
         if self._leave_at is not None and now >= self._leave_at:
             self._leave()
         elif self._joined:
@@ -223,6 +195,7 @@ class Conversation:
             self._on_events(message)
         elif isinstance(message, Accepted):
             for block in self.outbox.accepted(message.submission, message.first, message.count):
+                self._claim_looked_up(block)
                 self.register.add(block)
             self._owed.discard(message.submission)
         elif isinstance(message, Rejected):
@@ -277,6 +250,7 @@ class Conversation:
             for offset in offsets:
                 block.end(offset, (UNKNOWN, b"", None))
             block.tell(offsets)
+        self.register = Register()  # their numbers will be given again
         self._foreign.clear()
 
     # What callers want.
@@ -290,7 +264,7 @@ class Conversation:
                 self._watch(sorted(self._foreign))
             while (letter := self.outbox.next_letter()) is not None:
                 self._submit(letter)
-        if self._leave_at is not None and not self.outbox.unanswered:
+        if self._leave_at is not None and not self.outbox.unanswered and not self.left:
             self._leave()
 
     def _submit(self, letter: Letter) -> None:
@@ -305,8 +279,6 @@ class Conversation:
 
     def _look_up(self, lookup: Lookup) -> None:
         block = self.register.find(lookup.id)
-        if block is not None and _is_unknown(block.ends[lookup.id - block.first]):
-            block = None  # it may have been sent since
         if block is not None and (block.known or not block.foreign):
             lookup.block, lookup.offset = block, lookup.id - block.first
             self._found(lookup)
@@ -318,6 +290,17 @@ class Conversation:
         lookup.block = block
         self._lookups.setdefault(lookup.id, []).append(lookup)
         self._follow([lookup.id])
+
+    def _claim_looked_up(self, block: Block) -> None:
+        """Somebody asked for numbers that have become our own since."""
+        if not self._foreign:
+            return
+        for id in [id for id in self._foreign if block.first <= id < block.first + block.count]:
+            self._foreign.discard(id)
+            self.register.drop(id)
+            for lookup in self._lookups.pop(id, ()):
+                lookup.block, lookup.offset = block, id - block.first
+                self._found(lookup)
 
     def _follow(self, ids: list[int]) -> None:
         """Hear of these tasks although this session did not send them."""
@@ -395,12 +378,11 @@ class Conversation:
 
     def _done(self) -> list[Effect]:
         effects, self._effects = self._effects, []
+        if self.left:
+            self.wake_at = None
+            return effects
         times = (self._next_at, self._leave_at, self.outbox.wake_at)
         self.wake_at = min(time for time in times if time is not None)
         if self._joined:
             self.wake_at = min(self.wake_at, self._heard + self._lost_after)
         return effects
-
-
-def _is_unknown(end: End | None) -> bool:
-    return isinstance(end, tuple) and end[0] == UNKNOWN

@@ -112,6 +112,8 @@ def _take_state(register: Register, id: int, code: int) -> None:
     if code == UNKNOWN:
         block.end(offset, (UNKNOWN, b"", None))
         block.tell((offset,))
+        if block.foreign:
+            register.drop(id)  # a task of this number may yet be sent
         return
     if block.ends[offset] is not None and code < _COMPLETED:
         block.reopen(offset)  # somebody had it tried again

@@ -111,10 +111,6 @@ class Outbox:
         tasks = size = 0
         while self._waiting:
             parcel = self._waiting[0]
-            if parcel.block.withdrawn:
-                self._waiting.popleft()
-                self._answered(parcel.block.count)
-                continue
             if parcel.terms.patient and parcel.block.count > self._room:
                 self._waiting.insert(1, parcel.split(self._room))
             tasks += parcel.block.count
@@ -180,9 +176,11 @@ class Outbox:
             if all(parcel.block.withdrawn for parcel in letter.parcels):
                 del self.flying[number]
                 self._answered(letter.count)
-        kept = [(time, parcel) for time, parcel in self._held if not parcel.block.withdrawn]
-        self._answered(sum(parcel.block.count for _, parcel in self._held if parcel.block.withdrawn))
-        self._held = deque(kept)
+        dropped = [p.block.count for p in (*self._waiting, *(p for _, p in self._held)) if p.block.withdrawn]
+        if dropped:
+            self._waiting = deque(parcel for parcel in self._waiting if not parcel.block.withdrawn)
+            self._held = deque((time, parcel) for time, parcel in self._held if not parcel.block.withdrawn)
+            self._answered(sum(dropped))
 
     def _answered(self, count: int) -> None:
         if count:

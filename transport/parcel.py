@@ -74,20 +74,18 @@ def parcels(terms: Terms, params: Iterable[Any], chunk: int, linger: float | Non
         TooLarge: Params above the limit.
     """
     if isinstance(params, str | bytes | dict):
-        kind = type(params).__name__
-        raise InvalidTask(f"params: {kind}; give a list or an iterator with the params of each task", "params")
+        raise InvalidTask("params: give a list or an iterator with the params of each task, not one task's", "params")
     pack = values.pack
     chunk = min(chunk, TASKS_MAX)
     packed: list[bytes] = []
-    size = position = 0
+    size = 0
     began = now()  # to wait for the first of the packed
-    for value in params:
+    for position, value in enumerate(params):
         try:
             body = pack(value, limit=PARAMS_BYTES_MAX)
         except TaskRefused as error:
             error.add_note(f"these were number {position} (counted from 0) of the params given")
             raise
-        position += 1
         packed.append(body)
         size += len(body) + ITEM_BYTES
         if len(packed) >= chunk or size >= BYTES_MAX or (linger is not None and now() - began > linger):

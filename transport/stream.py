@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -66,7 +66,7 @@ class Mapping:
             if now() - began > LINGER and not self._blocks[0].left:
                 return
 
-    def values(self) -> Iterator[Any]:
+    def values(self) -> Generator[Any]:
         """The values. What has not ended when this is left early is cancelled, as with `Executor.map`."""
         block: Block | None = None
         try:

@@ -70,7 +70,7 @@ class BaseWorker:
         """Say how far the task is, 0 to 1. Call it freely: at most 10 a second travel, the latest always.
 
         Raises:
-            TypeError: `fraction` is no number.
+            TypeError, ValueError: `fraction` is no number.
         """
         fraction = float(fraction)
         fraction = 0.0 if fraction != fraction else min(1.0, max(0.0, fraction))  # NaN: 0

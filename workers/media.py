@@ -179,6 +179,10 @@ class MediaFile:
         """How much of the file's bytes has been read, 0 to 1."""
         return min(1.0, self._read_to / self.size)
 
+    def has(self, kind: str) -> bool:
+        """Whether there is a stream of `kind` ("video" or "audio")."""
+        return bool(self._streams(kind))
+
     def facts(self, main: Stream) -> dict[str, Any]:
         """What the file states about itself: its duration (that of `main` where it says none), its streams."""
         duration = self.measure(main)
@@ -191,7 +195,7 @@ class MediaFile:
             "video": None,
             "audio": None,
         }
-        if self._streams("video"):
+        if self.has("video"):
             stream = self.video()
             rate = stream.average_rate or stream.guessed_rate
             facts["video"] = {
@@ -201,7 +205,7 @@ class MediaFile:
                 "frame_rate": round(float(rate), 3) if rate else None,
                 "frames": stream.frames or None,
             }
-        if self._streams("audio"):
+        if self.has("audio"):
             context = self.audio().codec_context
             facts["audio"] = {
                 "codec": context.name,
@@ -268,9 +272,10 @@ class MediaFile:
         from av import error as ffmpeg
 
         try:
-            self._container.seek(max(0, round((seconds + self._start) * 1e6)))
+            # To the beginning means before it: some formats land behind what they are told.
+            self._container.seek(round((seconds + self._start if seconds > 0 else min(0.0, self._start)) * 1e6))
         except ffmpeg.FFmpegError as error:
-            raise self._explain(error) from error
+            raise self.fail("it cannot be searched: a bare stream; put it into a container, such as MP4") from error
 
     def measure(self, stream: Stream) -> float:
         """The duration in seconds; read from the packets, without decoding, where the file does not say it."""
@@ -282,9 +287,9 @@ class MediaFile:
                 for packet in self._container.demux(stream):
                     if packet.pts is not None and packet.time_base:
                         ended = max(ended, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-                self._container.seek(0)
             except ffmpeg.FFmpegError as error:
                 raise self._explain(error) from error
+            self.seek(0)
             self.duration = ended - self._start
         if self.duration <= 0:
             raise self.fail("nothing in it says how long it is")

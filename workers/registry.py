@@ -170,9 +170,13 @@ class Offer:
         return found
 
     def plain(self) -> dict[str, Any]:
-        """The same as strings only: `types` [type], `any` [name], `failed`, `fingerprints`."""
+        """The same as strings only: `types` [type], `any` [name], `failed`, `fingerprints`.
+
+        A worker that looks at the task itself is asked about what lies below its type too: it is named as `type.*` beside `type`.
+        """
+        below = [f"{type}.*" for type, worker in self.types.items() if says_itself(worker)]
         return {
-            "types": sorted(self.types),
+            "types": sorted([*self.types, *below]),
             "any": [name_of(worker) for worker in self.any],
             "failed": dict(self.failed),
             "fingerprints": dict(self.fingerprints),

@@ -50,6 +50,7 @@ class Slots:
         word: Any = None,
         folder: str = "",
         interrupts: bool = False,
+        after: Callable[[], None] | None = None,
     ) -> None:
         """Set them up; nothing runs yet.
 
@@ -61,6 +62,7 @@ class Slots:
             count: How many tasks run at a time.
             word: A writable buffer of `WORD.size` bytes for each slot, or None.
             folder: Where the attempts' own folders are made, or "".
+            after: Called in the task's thread when it has ended, before it is reported.
             interrupts: Whether `Stopped` is raised in the task's thread when it has to end.
         """
         self._offer = offer
@@ -80,7 +82,7 @@ class Slots:
         self._progress: dict[tuple[int, int], list[Any]] = {}
         self._progress_due = 0.0
         self._stopping = False
-        self._interrupts = interrupts
+        self._interrupts, self._after = interrupts, after
         self.in_task = False
         """True while a worker's code runs: with one slot, `Stopped` may be raised in its thread then, and only then."""
 
@@ -126,6 +128,10 @@ class Slots:
             if slot is not None:
                 slot[1].cancel()
 
+    def part(self) -> None:
+        """In a copy of this process, made by fork: nobody is left who would give the lock back."""
+        self._lock = threading.Lock()
+
     @property
     def several(self) -> bool:
         """Whether several tasks run at a time."""
@@ -159,6 +165,8 @@ class Slots:
                 self.in_task = True
                 end = runner.attempt(attempt)
                 self.in_task = False
+                if self._after is not None:
+                    self._after()
                 item = self._ended(index, item[0], end, perf_counter() - began)
         finally:
             self.in_task = False

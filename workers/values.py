@@ -22,8 +22,8 @@ DEPTH_MAX: Final = 100
 """Levels of lists and dicts inside each other; far below what makes a decoder refuse or a stack run out."""
 
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
-_FLAT = frozenset({type(None), bool, int, float, str, bytes})
-_TEXT = {str}
+_EXACT = frozenset({type(None), bool, int, str, bytes})
+_TEXT = frozenset({str})
 _CURES = {
     "PurePath": "use str()",
     "set": "use sorted() or list()",
@@ -107,15 +107,16 @@ def unpack(body: bytes) -> Any:
 def _packed_flat(value: Any) -> bytes | None:
     """The common case, a dict of plain values, without a loop over them; None: look closer."""
     flat: Any = value
-    if flat.__class__ is not dict:
+    if flat.__class__ is not dict or not _TEXT.issuperset(map(type, flat)):
         return None
-    kinds = set(map(type, flat.values()))
-    if not kinds <= _FLAT or (flat and set(map(type, flat)) != _TEXT):
+    if not _EXACT.issuperset(map(type, flat.values())) and not all(
+        item.__class__ in _EXACT or (item.__class__ is float and item == item)  # only NaN differs from itself
+        for item in flat.values()
+    ):
         return None
-    if float in kinds and any(item != item for item in flat.values()):  # only NaN differs from itself
-        return None
+    keys = sorted(flat)
     try:
-        return _packers.pack(dict(sorted(flat.items())) if len(flat) > 1 else flat)
+        return _packers.pack(flat if keys == list(flat) else {key: flat[key] for key in keys})
     except (OverflowError, UnicodeEncodeError):
         return None
 
@@ -134,16 +135,25 @@ def _plain(value: Any, depth: int) -> Any:
         if value != value:  # only NaN differs from itself
             raise _Refused("NaN is not equal to itself and cannot travel; use None")
         return float(value)
-    if isinstance(value, (list, tuple, dict)):
+    inside = _inside(value)
+    if inside is not None:
         if depth >= DEPTH_MAX:
             raise _Refused(f"nested deeper than {DEPTH_MAX} levels, or inside itself")
-        plain_items: Any = _plain_dict if isinstance(value, dict) else _plain_list
-        return plain_items(value, depth)
+        return inside(value, depth)
     if type(value) is datetime:
         return _plain_datetime(value)
     kind: Any = value.__class__
     cure = next((_CURES[base.__name__] for base in kind.__mro__ if base.__name__ in _CURES), _LEGAL)
     raise _Refused(f"{kind.__name__}; {cure}")
+
+
+def _inside(value: Any) -> Any:
+    """How to look into a value that has others inside, or None."""
+    if isinstance(value, dict):
+        return _plain_dict
+    if isinstance(value, (list, tuple)) and not isinstance(value, msgpack.ExtType):  # which is a tuple, too
+        return _plain_list
+    return None
 
 
 def _plain_text(value: str) -> str:

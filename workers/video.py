@@ -10,6 +10,7 @@ with `out` it is stored there, on the machine of the host, and the result says `
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -117,14 +118,29 @@ def frames_at(media: MediaFile, stream: VideoStream, places: Sequence[float]) ->
     current: tuple[float, VideoFrame] | None = None
     for place in places:
         if frames is None or current is None or place - current[0] > SEEK_GAP:
-            media.seek(place)
-            frames = media.video_frames(stream)
-        if current is None or current[0] < place:
+            frames = frames_before(media, stream, place)
+            current = next(frames, current)
+        if current is not None and current[0] < place:
             for current in frames:
                 if current[0] >= place:
                     break
         if current is not None:
             yield current
+
+
+def frames_before(media: MediaFile, stream: VideoStream, place: float) -> Iterator[tuple[float, VideoFrame]]:
+    """Frames from a point at or before the time `place` on.
+
+    Formats without an index (transport streams) seek by guessing and land behind the wanted point: then further back.
+    """
+    back = 0.0
+    while True:
+        media.seek(place - back)
+        frames = media.video_frames(stream)
+        first = next(frames, None)
+        if first is None or first[0] <= place or back > place:
+            return frames if first is None else itertools.chain([first], frames)
+        back = back * 2 or 1.0
 
 
 def picture_of(frame: VideoFrame, stream: VideoStream, width: int) -> Image:

@@ -166,7 +166,7 @@ class Joining:
     def tick(self, now: float) -> None:
         """Silence, patience at an end, and the time to connect."""
         if self.phase is Phase.JOINED:
-            if now - self.heard > self.lost_after:
+            if now >= self.heard + self.lost_after:
                 self.lose(f"nothing heard for {self.lost_after:g} s", now)
         elif self.phase is Phase.GREETING and now >= self._next:
             self.unreachable("no answer", now, 0.0)

@@ -224,7 +224,8 @@ class Roster:
         capacity = dict.fromkeys(self._pools, 0)
         for slot in self.slots.values():
             if slot.lives():
-                capacity[slot.pool] += len(slot.tasks) + (slot.next is not None) if slot.reserved else slot.width
+                full = len(slot.tasks) + (slot.next is not None)
+                capacity[slot.pool] += min(full, slot.width) if slot.reserved else slot.width
         return capacity
 
     def in_hand(self) -> Iterable[SlotTask]:

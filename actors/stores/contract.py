@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ..core.effects import Need, Persist
-from ..core.opening import Opening as Opening
+from ..core.opening import Opening
 
 
 class StoreLocked(Exception):

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from ...transport.messages import STATES
 from ..core.effects import Agenda, Fetch, Need, Persist, Refill, Replay, Resume
+from ..core.opening import Opening
 from ..core.rows import COLUMNS, FINAL, QUEUED, RUNNING, SCHEDULED
 from .blobs import LARGE_PARAMS_BYTES, pack, unpack
-from .contract import Opening, StoreDisagrees
+from .contract import StoreDisagrees
 from .order import Entry, Order
 from .views import end_row, full_view, list_item
 
@@ -128,16 +129,11 @@ class MemoryStore:
     def _claim(self, persist: Persist) -> None:
         for fence, attempt, owner, started_at, id in persist.claims:
             old = self._tasks.get(id)
-            if old is None or not (old[STATE] == QUEUED or (old[STATE] == RUNNING and old[FENCE] == fence)):
+            if old is None or old[STATE] != QUEUED:
                 raise _disagrees("claim", id)
             new = old.copy()
-            new[STATE], new[FENCE], new[ATTEMPT], new[OWNER], new[STARTED_AT] = (
-                RUNNING,
-                fence,
-                attempt,
-                owner,
-                started_at,
-            )
+            new[STATE], new[FENCE], new[ATTEMPT] = RUNNING, fence, attempt
+            new[OWNER], new[STARTED_AT] = owner, started_at
             self._replace(old, new)
 
     def _adopt(self, persist: Persist) -> None:
@@ -161,13 +157,8 @@ class MemoryStore:
         for state, finish, ended_at, started_at, slot, body, detail, failures, crashes, id, fence in persist.finishes:
             old = self._leased("finish", id, fence)
             new = old.copy()
-            new[STATE], new[FINISH], new[ENDED_AT], new[STARTED_AT], new[SLOT] = (
-                state,
-                finish,
-                ended_at,
-                started_at,
-                slot,
-            )
+            new[STATE], new[FINISH], new[SLOT] = state, finish, slot
+            new[STARTED_AT], new[ENDED_AT] = started_at, ended_at
             new[RESULT], new[DETAIL], new[FAILURES], new[CRASHES] = body or None, pack(detail), failures, crashes
             self._replace(old, new)
 

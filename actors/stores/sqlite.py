@@ -10,19 +10,19 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from importlib import resources
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
 from ..core.effects import Agenda, Fetch, Need, Persist, Refill, Replay, Resume
-from ..core.rows import COLUMNS, COMPLETED, QUEUED
+from ..core.opening import Opening
 from . import statements
-from .blobs import pack, unpack
-from .contract import Opening, StoreBroken, StoreDisagrees, StoreLocked
+from .binding import ends_of, for_attempts, for_finishes, for_tasks, rows_of
+from .blobs import unpack
+from .contract import StoreBroken, StoreDisagrees, StoreLocked
 from .file_system import network_file_system
-from .views import end_row, full_view, list_item
+from .views import full_view, list_item
 
 APPLICATION_ID: Final = 0x574B4853
 """Stands in the file's header and tells that the database is ours ("WKHS")."""
@@ -61,20 +61,6 @@ _CURES: Final = {
     sqlite3.SQLITE_FULL: "free some space on its disk, then start again; nothing that was acknowledged is lost",
     sqlite3.SQLITE_IOERR: "see the system's log for what ails its disk, then start again",
 }
-_OPTIONS, _FINISH_DETAIL, _ATTEMPT_DETAIL = COLUMNS.index("options"), 6, 8
-
-# Nearly every task is sent to run at once, and nearly every one completes at its first attempt. Binding a value costs
-# SQLite's Python module as much as the rest of the row (None and bool most of all), so these have statements of their
-# own that bind only what differs.
-_FRESH_VARIES: Final = ("id", "lane", "priority", "place", "session", "sent_at", "params")
-_FRESH_VALUES: Final = {"state": QUEUED, "relative": False, "due": None, "started_at": None, "options": None}
-_FRESH_SAME: Final = tuple(name for name in COLUMNS if name not in _FRESH_VARIES)
-_fresh_varies: Final = itemgetter(*(COLUMNS.index(name) for name in _FRESH_VARIES))
-_fresh_same: Final = itemgetter(*(COLUMNS.index(name) for name in _FRESH_SAME))
-_FRESH: Final = tuple(_FRESH_VALUES.get(name, 0) for name in _FRESH_SAME)
-_plain_varies: Final = itemgetter(1, 2, 3, 4, 5, 9, 10)  # finish, ended_at, started_at, slot, body, id, fence
-_plain_same: Final = itemgetter(0, 6, 7, 8)  # state, detail, failures, crashes
-_PLAIN: Final = (COMPLETED, None, 0, 0)
 
 
 class SqliteStore:
@@ -224,7 +210,7 @@ class SqliteStore:
             meta=meta,
             lanes=execute(statements.LANES).fetchall(),
             tallies=execute(statements.TALLIES).fetchall(),
-            running=_rows(execute(statements.RUNNING_ROWS)),
+            running=rows_of(execute(statements.RUNNING_ROWS)),
             hosts=execute(statements.HOSTS, (HOSTS_MAX,)).fetchall(),
             pauses=[type for (type,) in execute(statements.PAUSES)],
         )
@@ -248,25 +234,19 @@ class SqliteStore:
         self._many(statements.INSERT_LANE, persist.lanes)
         self._many(statements.PUT_SESSION, persist.sessions)
         self._many(statements.PUT_HOST, persist.hosts)
-        if _all(persist.tasks, _fresh_same, _FRESH):
-            self._many(statements.INSERT_FRESH_TASK, list(map(_fresh_varies, persist.tasks)))
-        else:
-            self._many(statements.INSERT_TASK, _packed(persist.tasks, _OPTIONS))
+        self._many(*for_tasks(persist.tasks))
         self._many(statements.INSERT_TAG, persist.tags)
 
     def _update(self, persist: Persist) -> None:
         self._exactly("adoptions", statements.ADOPT, persist.adoptions)
         self._exactly("returns", statements.RETURN, persist.returns)
-        if _all(persist.finishes, _plain_same, _PLAIN):
-            self._exactly("finishes", statements.COMPLETE, list(map(_plain_varies, persist.finishes)))
-        else:
-            self._exactly("finishes", statements.FINISH, _packed(persist.finishes, _FINISH_DETAIL))
+        self._exactly("finishes", *for_finishes(persist.finishes))
         self._many(statements.KEEP_LAST_ATTEMPT, persist.retries)
         self._exactly("retries", statements.RETRY, persist.retries)
         self._exactly("claims", statements.CLAIM, persist.claims)
 
     def _keep(self, persist: Persist) -> None:
-        self._many(statements.PUT_ATTEMPT, _packed(persist.attempts, _ATTEMPT_DETAIL))
+        self._many(*for_attempts(persist.attempts))
         self._many(statements.INSERT_SUBMISSION, persist.submissions)
         self._many(statements.FORGET_SUBMISSIONS, persist.forgotten)
         self._many(statements.SHIFT, [(seconds,) for seconds in persist.shifts])
@@ -293,25 +273,25 @@ class SqliteStore:
             return self._refill(need)
         if isinstance(need, Agenda):
             due, id = need.after or (float("-inf"), 0)
-            return _rows(execute(statements.AGENDA, (need.relative, due, id, need.count)))
+            return rows_of(execute(statements.AGENDA, (need.relative, due, id, need.count)))
         if isinstance(need, Fetch):
-            return [row for id in need.ids for row in _rows(execute(statements.ROW_OF, (id,)))]
+            return [row for id in need.ids for row in rows_of(execute(statements.ROW_OF, (id,)))]
         if isinstance(need, Resume):
             known = execute(statements.SESSION_OF, (need.token,)).fetchall()
             return [(session, execute(statements.SUBMISSIONS_OF, (session,)).fetchall()) for (session,) in known]
         if isinstance(need, Replay):
-            return _ends(execute(statements.ENDS_AFTER, (need.session, need.after, need.count)))
-        ends = [end for id in need.ids for end in _ends(execute(statements.END_OF, (id,)))]
+            return ends_of(execute(statements.ENDS_AFTER, (need.session, need.after, need.count)))
+        ends = [end for id in need.ids for end in ends_of(execute(statements.END_OF, (id,)))]
         return sorted(ends, key=lambda end: end[1])
 
     def _refill(self, need: Refill) -> list[tuple[Any, ...]]:
         execute = self._database.execute
         if need.after is None:
-            return _rows(execute(statements.READY_FIRST, (need.lane, need.count)))
+            return rows_of(execute(statements.READY_FIRST, (need.lane, need.count)))
         priority, place = need.after
-        rows = _rows(execute(statements.READY_SAME, (need.lane, priority, place, need.count)))
+        rows = rows_of(execute(statements.READY_SAME, (need.lane, priority, place, need.count)))
         if len(rows) < need.count:
-            rows += _rows(execute(statements.READY_LOWER, (need.lane, priority, need.count - len(rows))))
+            rows += rows_of(execute(statements.READY_LOWER, (need.lane, priority, need.count - len(rows))))
         return rows
 
     def _task(self, id: int) -> dict[str, Any] | None:
@@ -385,27 +365,3 @@ class SqliteStore:
             f"{self.path}: is damaged, or no database ({found}); keep a copy of it and of {self.path.name}-wal, then "
             f"salvage what can be read with `sqlite3 {self.path.name} .recover`, or move both away to start empty"
         )
-
-
-def _all(rows: list[tuple[Any, ...]], part: Callable[[tuple[Any, ...]], Any], value: tuple[Any, ...]) -> bool:
-    """Whether that part of every row has that value (a loop in C: it runs over every task)."""
-    return list(map(part, rows)).count(value) == len(rows)
-
-
-def _packed(rows: list[tuple[Any, ...]], column: int) -> list[tuple[Any, ...]]:
-    """The rows with the dict in `column` as a blob. Most have none: those stay the tuples they are."""
-    return [row if row[column] is None else (*row[:column], pack(row[column]), *row[column + 1 :]) for row in rows]
-
-
-def _rows(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Rows as `COLUMNS` has them, options unpacked."""
-    return [
-        row if row[_OPTIONS] is None else (*row[:_OPTIONS], unpack(row[_OPTIONS]), *row[_OPTIONS + 1 :]) for row in rows
-    ]
-
-
-def _ends(rows: Iterable[tuple[Any, ...]]) -> list[Any]:
-    return [
-        end_row(id, finish, state, body, unpack(detail), attempt, host)
-        for id, finish, state, body, detail, attempt, host in rows
-    ]

@@ -20,8 +20,8 @@ INSERT_FRESH_TASK: Final = """insert into task(id, lane, priority, place, sessio
     state, fence, attempt, failures, crashes, losses, releases, relative, owner)
     values (?, ?, ?, ?, ?, ?, ?, 2, 0, 0, 0, 0, 0, 0, 0, 0)"""
 INSERT_TAG: Final = "insert into tag values (?, ?)"
-CLAIM: Final = """update task set state = 3, fence = ?1, attempt = ?2, owner = ?3, started_at = ?4
-    where id = ?5 and (state = 2 or state = 3 and fence = ?1)"""
+CLAIM: Final = """update task set state = 3, fence = ?, attempt = ?, owner = ?, started_at = ?
+    where id = ? and state = 2"""
 ADOPT: Final = "update task set state = 3, owner = ? where id = ? and fence = ? and state = 2"
 RETURN: Final = """update task set state = ?, place = ?, due = ?, relative = ?, attempt = ?, failures = ?, crashes = ?,
     losses = ?, releases = ? where id = ? and fence = ? and state < 4"""

@@ -2,98 +2,15 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from store_rows import HOSTS, LANES, claim, ended, fetch, ids, returned, row, write
 
 from workerhost.actors.core.effects import Agenda, Ends, Fetch, Persist, Refill, Replay, Resume
-from workerhost.actors.core.rows import CANCELLED, COLUMNS, COMPLETED, FAILED, QUEUED, RUNNING, SCHEDULED, Row
+from workerhost.actors.core.rows import CANCELLED, COLUMNS, COMPLETED, FAILED, QUEUED, RUNNING, SCHEDULED
 from workerhost.actors.stores.contract import Store, StoreDisagrees
-from workerhost.actors.stores.memory import MemoryStore
-from workerhost.actors.stores.sqlite import SqliteStore
-
-LANES = [(1, "video.thumbnail", "", ""), (2, "audio.probe", "", "")]
-HOSTS = [
-    (1, b"token-1", "alpha", "machine-a", 50.0, None, "joined"),
-    (2, b"token-2", "beta", "machine-b", 51.0, 60.0, "lost"),
-]
-SESSIONS = [(1, b"client-1", "one", 40.0), (2, b"client-2", "two", 41.0)]
-
-
-def row(id: int, **changes: Any) -> tuple[Any, ...]:
-    """A new queued task of lane 1 and session 1, in the order of COLUMNS."""
-    values: dict[str, Any] = dict.fromkeys(COLUMNS, 0) | {
-        "id": id, "lane": 1, "priority": 5, "place": id, "state": QUEUED, "session": 1, "sent_at": 100.0 + id,
-        "due": None, "relative": False, "started_at": None, "options": None, "params": b"\x80",
-    }  # fmt: skip
-    return tuple((values | changes).values())
-
-
-def claim(id: int, fence: int, attempt: int = 1, owner: int = 1, at: float = 200.0) -> tuple[int, int, int, float, int]:
-    return (fence, attempt, owner, at, id)
-
-
-def ended(id: int, fence: int, finish: int, state: int = COMPLETED, **changes: Any) -> tuple[Any, ...]:
-    """An end of a task that ran, in the order of Persist.finishes."""
-    values: dict[str, Any] = {
-        "state": state, "finish": finish, "ended_at": 300.0, "started_at": 200.0, "slot": 3, "body": b"\xa2ok",
-        "detail": None, "failures": 0, "crashes": 0, "id": id, "fence": fence,
-    }  # fmt: skip
-    return tuple((values | changes).values())
-
-
-def returned(id: int, fence: int, **changes: Any) -> tuple[Any, ...]:
-    """Back to the queue, in the order of Persist.returns."""
-    values: dict[str, Any] = {
-        "state": QUEUED, "place": id, "due": None, "relative": False, "attempt": 1, "failures": 0, "crashes": 0, "losses": 0,
-        "releases": 0, "id": id, "fence": fence,
-    }  # fmt: skip
-    return tuple((values | changes).values())
-
-
-def write(store: Store, **lists: Any) -> None:
-    """One turn with one step."""
-    store.begin()
-    store.apply(Persist(**lists))
-    store.commit()
-
-
-def fetch(store: Store, *ids: int) -> list[Row]:
-    return [Row(*columns) for columns in store.read(Fetch(ids, "test"))]
-
-
-def ids(rows: list[tuple[Any, ...]]) -> list[int]:
-    return [columns[0] for columns in rows]
-
-
-@pytest.fixture(params=["sqlite", "memory"])
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
-    """Gives the store as after a restart of its supervisor (not yet open)."""
-    memory = MemoryStore()
-    made: list[Store] = []
-
-    def again() -> Store:
-        for store in made:
-            store.close()
-        made.append(SqliteStore(tmp_path / "tasks.db") if request.param == "sqlite" else memory)
-        return made[-1]
-
-    yield again
-    for store in made:
-        store.close()
-
-
-@pytest.fixture
-def store(reopen: Callable[[], Store]) -> Store:
-    """An open store with lanes, hosts and sessions."""
-    store = reopen()
-    store.open()
-    write(store, lanes=LANES, hosts=HOSTS, sessions=SESSIONS)
-    return store
-
 
 # --- opening
 
@@ -351,13 +268,12 @@ def test_a_claim_sets_the_lease_and_nothing_else(store: Store) -> None:
     ]
 
 
-def test_a_running_task_can_only_be_claimed_again_with_its_own_fence(store: Store) -> None:
+@pytest.mark.parametrize("fence", [7, 8])
+def test_a_running_task_is_not_claimed_again(store: Store, fence: int) -> None:
     write(store, tasks=[row(1)])
-    write(store, claims=[claim(1, 7, owner=1)])
-    write(store, claims=[claim(1, 7, owner=2)])  # its host came back as a new session
-    assert fetch(store, 1)[0].owner == 2
+    write(store, claims=[claim(1, 7)])
 
-    refused(store, claims=[claim(1, 8)])
+    refused(store, claims=[claim(1, fence)])
 
 
 def refused(store: Store, **lists: Any) -> None:
@@ -453,6 +369,7 @@ def test_ends_are_replayed_in_order_for_their_session(store: Store) -> None:
     assert store.read(Replay(1, 1, 1)) == ends[1:2]
     assert store.read(Replay(1, 4, 100)) == []
     assert ids(store.read(Replay(2, 0, 100))) == [6]
+    assert [(store.show(id) or {})["result"] for id in (3, 4)] == [b"\x01", None]
     assert store.read(Ends(b"peer", (1, 2, 6, 99, 3))) == [ends[0], (6, 2, COMPLETED, b"\xa2ok", None), ends[2]]
 
 
@@ -484,6 +401,8 @@ def test_a_completion_after_failures_keeps_their_count(store: Store) -> None:
 
 def test_a_retry_starts_a_new_run_through_and_keeps_the_history(store: Store) -> None:
     write(store, tasks=[row(1, place=3), row(2)])
+    write(store, claims=[claim(1, 6)])
+    write(store, returns=[returned(1, 6, place=3, attempt=0, losses=2, releases=4)])  # handed back unstarted
     write(store, claims=[claim(1, 7, owner=2)])
     failed = {"message": "no", "cause": "exception"}
     write(store, finishes=[ended(1, 7, finish=1, state=FAILED, body=b"", detail=failed, failures=3, crashes=1)])
@@ -531,216 +450,7 @@ def test_a_session_is_resumed_with_the_submissions_it_may_repeat(store: Store) -
     assert store.read(Resume(b"peer", b"nobody")) == []
 
 
-# --- for people
-
-
-def test_show_tells_all_of_a_running_task(store: Store) -> None:
-    write(store, tasks=[row(1, lane=2, priority=7, options={"tags": ["red"]}, params=b"\x81\xa1a\x01")])
-    write(store, claims=[claim(1, 5, attempt=1, owner=2, at=150.0)])
-    write(
-        store,
-        returns=[returned(1, 5, failures=1)],
-        attempts=[(1, 1, 5, 2, 4, 150.0, 160.0, "timeout", {"cause": "timeout"})],
-    )
-    write(store, claims=[claim(1, 6, attempt=2, owner=1, at=170.0)])
-
-    assert store.show(1) == {
-        "id": 1, "type": "audio.probe", "state": "running", "priority": 7, "attempt": 2, "failures": 1, "crashes": 0,
-        "losses": 0, "releases": 0, "sent_at": 101.0, "due": None, "started_at": 170.0, "ended_at": None,
-        "host": "alpha", "options": {"tags": ["red"]}, "params": b"\x81\xa1a\x01", "result": None, "detail": None,
-        "attempts": [
-            {"attempt": 1, "host": "beta", "slot": 4, "started_at": 150.0, "ended_at": 160.0, "outcome": "timeout",
-             "detail": {"cause": "timeout"}},
-            {"attempt": 2, "host": "alpha", "slot": None, "started_at": 170.0, "ended_at": None, "outcome": "running",
-             "detail": None},
-        ],
-    }  # fmt: skip
-    assert store.show(2) is None
-
-
-def test_show_has_the_result_of_a_completed_task(store: Store) -> None:
-    write(store, tasks=[row(1)])
-    write(store, claims=[claim(1, 5)])
-    write(store, finishes=[ended(1, 5, finish=1, body=b"\xa5value")])
-
-    shown = store.show(1) or {}
-    assert (shown["state"], shown["result"], shown["ended_at"]) == ("completed", b"\xa5value", 300.0)
-
-
-def test_tasks_are_listed_newest_first_by_state_type_and_tag(store: Store) -> None:
-    write(
-        store,
-        tasks=[row(id, lane=2 if id % 3 == 0 else 1) for id in range(1, 11)],
-        tags=[("red", 3), ("red", 6), ("red", 8), ("blue", 8)],
-    )
-    write(store, claims=[claim(id, id) for id in range(3, 9)])
-    failed = {"error_type": "ValueError", "message": "bad clip"}
-    write(
-        store,
-        finishes=[
-            ended(3, 3, finish=1, state=FAILED, body=b"", detail=failed, failures=1),
-            ended(4, 4, finish=2, state=FAILED, body=b"", detail={"cause": "timeout"}),
-            ended(5, 5, finish=3),
-        ],
-    )
-
-    def listed(**filters: Any) -> list[int]:
-        every: dict[str, Any] = {"state": None, "type": None, "tag": None, "limit": 100, "before": None}
-        found, following = store.tasks(**(every | filters))
-        assert following is None
-        return [task["id"] for task in found]
-
-    assert listed() == list(range(10, 0, -1))
-    assert listed(before=4) == [3, 2, 1]
-    assert listed(state=FAILED) == [4, 3]
-    assert listed(state=RUNNING) == [8, 7, 6]
-    assert listed(state=QUEUED, type="audio.probe") == [9]
-    assert listed(state=COMPLETED) == [5]
-    assert listed(state=FAILED, type="audio.probe") == [3]
-    assert listed(state=FAILED, before=4) == [3]
-    assert listed(tag="red") == [8, 6, 3]
-    assert listed(tag="red", state=FAILED, type="audio.probe", before=6) == [3]
-    assert listed(tag="green") == []
-    assert listed(type="video") == []
-    [item], _ = store.tasks(state=FAILED, type="audio.probe", tag=None, limit=1, before=None)
-    assert item == {
-        "id": 3, "type": "audio.probe", "state": "failed", "priority": 5, "attempt": 1, "failures": 1, "crashes": 0,
-        "sent_at": 103.0, "started_at": 200.0, "ended_at": 300.0, "host": "alpha", "error": "ValueError: bad clip",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("filters", [{}, {"tag": "red"}, {"state": FAILED}])
-def test_a_long_list_is_read_in_pages(store: Store, filters: dict[str, Any]) -> None:
-    write(store, tasks=[row(id) for id in range(1, 8)], tags=[("red", id) for id in range(1, 8)])
-    write(store, finishes=[ended(id, 0, finish=id, state=FAILED) for id in range(1, 8)])
-
-    pages: list[list[int]] = []
-    before: int | None = None
-    while not pages or before is not None:
-        every: dict[str, Any] = {"state": None, "type": None, "tag": None}
-        found, before = store.tasks(**(every | filters), limit=3, before=before)
-        pages.append([task["id"] for task in found])
-
-    assert pages == [[7, 6, 5], [4, 3, 2], [1]]
-
-
-def test_a_list_that_finds_little_stops_and_can_be_gone_on_with(store: Store) -> None:
-    write(store, tasks=[row(1, lane=2), *(row(id) for id in range(2, 7002))])
-
-    found, before = store.tasks(state=None, type="audio.probe", tag=None, limit=10, before=None)
-    assert found == []
-    assert before is not None
-
-    found, before = store.tasks(state=None, type="audio.probe", tag=None, limit=10, before=before)
-    assert ([task["id"] for task in found], before) == ([1], None)
-
-
-# --- both at once
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_all_stores_answer_alike_whatever_happens(tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
-    stores: list[Store] = [SqliteStore(tmp_path / "tasks.db"), MemoryStore()]
-    try:
-        openings = [store.open() for store in stores]
-        for store in stores:
-            write(store, lanes=LANES, hosts=HOSTS, sessions=SESSIONS)
-        model = Model(chance)
-        for _ in range(60):
-            step = model.step()
-            keep = chance.random() < 0.9
-            for store in stores:
-                store.begin()
-                store.apply(step)
-                if keep:
-                    store.commit()
-                else:
-                    store.rollback()
-            model.settle(keep)
-            answers = [model.questions(store) for store in stores]
-            assert answers[0] == answers[1], f"seed {seed}"
-        for store in stores:
-            store.close()
-        openings = [store.open() for store in stores]
-        assert openings[0] == openings[1]
-    finally:
-        for store in stores:
-            store.close()
-
-
-class Model:
-    """Makes up steps that a core could ask for, and remembers just enough for that."""
-
-    def __init__(self, chance: random.Random) -> None:
-        self.chance = chance
-        self.tasks: dict[int, tuple[int, int, int]] = {}  # id -> state, fence, attempt
-        self.next = self.tasks
-        self.counter = 0
-
-    def _number(self) -> int:
-        self.counter += 1
-        return self.counter
-
-    def step(self) -> Persist:
-        chance, persist = self.chance, Persist()
-        self.next = dict(self.tasks)
-        for id, (state, fence, attempt) in self.tasks.items():
-            if state == QUEUED and chance.random() < 0.3:
-                grant = self._number()
-                persist.claims.append(claim(id, grant, attempt + 1, chance.choice([1, 2]), float(grant)))
-                self.next[id] = (RUNNING, grant, attempt + 1)
-            elif state in (RUNNING, SCHEDULED) and chance.random() < 0.3:
-                to = chance.choice([QUEUED, SCHEDULED])
-                due = chance.choice([10.0, 20.0, 30.5]) if to == SCHEDULED else None
-                change = returned(id, fence, state=to, due=due, relative=chance.random() < 0.5, failures=attempt)
-                persist.returns.append(change)
-                if state == RUNNING:
-                    end = (id, attempt, fence, 1, 0, 1.0, 2.0, "lost", chance.choice([None, {"cause": "crash"}]))
-                    persist.attempts.append(end)
-                self.next[id] = (to, fence, attempt)
-            elif state in (RUNNING, QUEUED) and chance.random() < 0.3:
-                to, detail = chance.choice([(COMPLETED, None), (FAILED, {"message": "no"}), (CANCELLED, None)])
-                started_at = chance.choice([5.0, None])
-                finish = ended(id, fence, self._number(), state=to, detail=detail, started_at=started_at)
-                persist.finishes.append(finish)
-                self.next[id] = (to, fence, attempt)
-            elif state in (FAILED, CANCELLED) and chance.random() < 0.3:
-                persist.retries.append((id,))
-                self.next[id] = (QUEUED, fence, attempt)
-        for id in range(len(self.tasks) + 1, len(self.tasks) + 1 + chance.randrange(6)):
-            scheduled = {"state": SCHEDULED, "due": 15.0, "relative": True} if chance.random() < 0.3 else {}
-            changes: dict[str, Any] = {"priority": chance.randrange(3), "lane": chance.choice([1, 2])}
-            options = chance.choice([None, {"timeout": 3.0}])
-            persist.tasks.append(row(id, **changes, session=chance.choice([1, 2]), options=options, **scheduled))
-            if chance.random() < 0.5:
-                persist.tags.append((chance.choice(["red", "blue"]), id))
-            self.next[id] = (SCHEDULED if scheduled else QUEUED, 0, 0)
-        if chance.random() < 0.1:
-            persist.shifts.append(chance.choice([-3.0, 4.0]))
-        return persist
-
-    def settle(self, kept: bool) -> None:
-        self.tasks = self.next if kept else self.tasks
-
-    def questions(self, store: Store) -> list[Any]:
-        every = range(1, len(self.tasks) + 2)
-        after = (1, len(self.tasks) // 2)
-        return [
-            *(store.read(Refill(lane, start, 7)) for lane in (1, 2) for start in (None, after)),
-            *(store.read(Agenda(relative, start, 5)) for relative in (True, False) for start in (None, (15.0, 4))),
-            *(store.read(Replay(session, after[1], 9)) for session in (1, 2)),
-            store.read(Fetch(tuple(every), "test")),
-            store.read(Ends(b"peer", tuple(every))),
-            *(store.show(id) for id in every),
-            *(
-                store.tasks(state=state, type=type, tag=tag, limit=4, before=before)
-                for state in (None, QUEUED, RUNNING, FAILED)
-                for type in (None, "audio.probe")
-                for tag in (None, "red")
-                for before in (None, after[1])
-            ),
-        ]
+# --- one step
 
 
 def test_one_step_may_give_a_task_back_and_grant_it_anew(store: Store) -> None:

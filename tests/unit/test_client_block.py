@@ -153,8 +153,10 @@ def test_a_later_version_may_say_more_about_an_end() -> None:
     ],
 )
 def test_nonsense_inside_events_is_noticed(events: Events) -> None:
+    block = Block(2, QUEUED, 1)
+    register = registered(block)
     with pytest.raises((TypeError, ValueError, IndexError)):
-        take_events(events, registered(Block(2, QUEUED, 1)), set(), 0)
+        take_events(events, register, set(), 0)
 
 
 def test_who_collects_is_told_which_tasks_ended() -> None:

@@ -237,7 +237,9 @@ def test_an_address_is_taken_as_it_is(address: str) -> None:
     assert checked(address) == address
 
 
-@pytest.mark.parametrize("address", ["localhost:7470", "tcp://host", "tcp://host:0", "tcp://host:70000", "ipc://", "http://x"])
+@pytest.mark.parametrize(
+    "address", ["localhost:7470", "tcp://host", "tcp://host:0", "tcp://host:70000", "ipc://", "http://x"]
+)
 def test_what_is_no_address_is_refused_with_the_cure(address: str) -> None:
     with pytest.raises(ConfigError, match="tcp://HOST:PORT"):
         checked(address)

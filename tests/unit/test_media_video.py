@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("av", reason="the extra `media` is not installed")
 
+import av
 from PIL import Image
 from PIL.ImageDraw import ImageDraw
 
@@ -143,6 +144,20 @@ def test_a_contact_sheet_of_a_long_film_seeks(tmp_path: Path) -> None:
     for number, time in enumerate(result["times"]):
         left, top = 2 + number % 3 * 34, 2 + number // 3 * 34
         assert is_like(sheet.getpixel((left + 26, top + 14)), COLORS[int(time) % 6]), number
+
+
+def test_a_film_in_a_format_without_index_is_searched_all_the_same(film: Path, tmp_path: Path) -> None:
+    path = tmp_path / "stream.ts"
+    with av.open(str(film)) as source, av.open(str(path), "w") as opened:
+        target: Any = opened  # PyAV's types leave open what a packet belongs to
+        streams: dict[Any, Any] = {stream: target.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream]
+                target.mux(packet)
+    result, _ = run("video.contact_sheet", path, columns=3, rows=2, width=80)
+    assert result["times"] == pytest.approx([0.5, 1.5, 2.5, 3.5, 4.5, 5.5], abs=0.1)
+    assert run("video.thumbnail", path, at=0.5)[0]["at"] == pytest.approx(0.5, abs=0.1)
 
 
 def test_more_pictures_than_frames_repeat_frames(tmp_path: Path) -> None:

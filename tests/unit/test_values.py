@@ -68,7 +68,7 @@ def test_keys_are_sorted_at_every_level_and_tuples_become_lists() -> None:
 
 
 def test_subclasses_travel_as_what_they_are_built_on() -> None:
-    value = OrderedDict(colour=Colour.RED, level=Level.HIGH)
+    value = OrderedDict[str, Any](colour=Colour.RED, level=Level.HIGH)
     assert values.unpack(values.pack([value])) == [{"colour": "red", "level": 9}]
     assert type(values.unpack(values.pack(value))["colour"]) is str
 
@@ -113,8 +113,6 @@ def circle() -> list[Any]:
 def test_what_cannot_travel_is_refused_with_path_and_cure(value: Any, path: str, cure: str) -> None:
     with pytest.raises(InvalidTask) as caught:
         values.pack(value)
-    if isinstance(value, tuple) or "ExtType" in cure:
-        return
     assert caught.value.path == path
     assert str(caught.value).startswith(path + ": ")
     assert cure in str(caught.value)

@@ -1,0 +1,77 @@
+"""How rows are bound to the statements of the SQLite store and read back. Pure; the per-task cost of a store is here.
+
+Binding a value costs SQLite's Python module as much as much of the row's writing, None and bool most of all. Nearly
+every task is sent to run at once, and nearly every one completes at its first attempt; steps that hold nothing else
+have statements of their own, which bind only what differs from task to task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from operator import itemgetter
+from typing import Any, Final
+
+from ..core.rows import COLUMNS, COMPLETED, QUEUED
+from . import statements
+from .blobs import pack, unpack
+from .views import End, end_row
+
+Values = tuple[Any, ...]
+
+_OPTIONS, _FINISH_DETAIL, _ATTEMPT_DETAIL = COLUMNS.index("options"), 6, 8
+
+_FRESH_VARIES: Final = ("id", "lane", "priority", "place", "session", "sent_at", "params")
+_FRESH_SAME: Final = tuple(name for name in COLUMNS if name not in _FRESH_VARIES)
+_FRESH_NOT_ZERO: Final = {"state": QUEUED, "due": None, "started_at": None, "options": None}
+_FRESH: Final = tuple(_FRESH_NOT_ZERO.get(name, 0) for name in _FRESH_SAME)
+_fresh_varies: Final = itemgetter(*map(COLUMNS.index, _FRESH_VARIES))
+_fresh_same: Final = itemgetter(*map(COLUMNS.index, _FRESH_SAME))
+
+_PLAIN: Final = (COMPLETED, None, 0, 0)
+_plain_same: Final = itemgetter(0, 6, 7, 8)  # state, detail, failures, crashes
+_plain_varies: Final = itemgetter(1, 2, 3, 4, 5, 9, 10)  # finish, ended_at, started_at, slot, body, id, fence
+
+
+def for_tasks(rows: list[Values]) -> tuple[str, list[Values]]:
+    """The statement for new tasks, and what to bind to it."""
+    if _all(rows, _fresh_same, _FRESH):
+        return statements.INSERT_FRESH_TASK, list(map(_fresh_varies, rows))
+    return statements.INSERT_TASK, _packed(rows, _OPTIONS)
+
+
+def for_finishes(rows: list[Values]) -> tuple[str, list[Values]]:
+    """The statement for ends, and what to bind to it."""
+    if _all(rows, _plain_same, _PLAIN):
+        return statements.COMPLETE, list(map(_plain_varies, rows))
+    return statements.FINISH, _packed(rows, _FINISH_DETAIL)
+
+
+def for_attempts(rows: list[Values]) -> tuple[str, list[Values]]:
+    """The statement for ended attempts, and what to bind to it."""
+    return statements.PUT_ATTEMPT, _packed(rows, _ATTEMPT_DETAIL)
+
+
+def rows_of(found: Iterable[Values]) -> list[Values]:
+    """Tasks as `COLUMNS` has them."""
+    return [
+        row if row[_OPTIONS] is None else (*row[:_OPTIONS], unpack(row[_OPTIONS]), *row[_OPTIONS + 1 :])
+        for row in found
+    ]
+
+
+def ends_of(found: Iterable[Values]) -> list[End]:
+    """Ends as `Replay` and `Ends` feed them back."""
+    return [
+        end_row(id, finish, state, body, unpack(detail), attempt, host)
+        for id, finish, state, body, detail, attempt, host in found
+    ]
+
+
+def _all(rows: list[Values], part: Callable[[Values], Any], value: Values) -> bool:
+    """Whether that part of every row has that value (a loop in C, for it runs over every task)."""
+    return list(map(part, rows)).count(value) == len(rows)
+
+
+def _packed(rows: list[Values], column: int) -> list[Values]:
+    """The rows with the dict in `column` as a blob. Those that have none stay the tuples they are."""
+    return [row if row[column] is None else (*row[:column], pack(row[column]), *row[column + 1 :]) for row in rows]

@@ -1,0 +1,112 @@
+"""What a store shows to people, on every store there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from store_rows import claim, ended, returned, row, write
+
+from workerhost.actors.core.rows import COMPLETED, FAILED, QUEUED, RUNNING
+from workerhost.actors.stores.contract import Store
+
+
+def test_show_tells_all_of_a_running_task(store: Store) -> None:
+    write(store, tasks=[row(1, lane=2, priority=7, options={"tags": ["red"]}, params=b"\x81\xa1a\x01")])
+    write(store, claims=[claim(1, 5, attempt=1, owner=2, at=150.0)])
+    write(
+        store,
+        returns=[returned(1, 5, failures=1)],
+        attempts=[(1, 1, 5, 2, 4, 150.0, 160.0, "timeout", {"cause": "timeout"})],
+    )
+    write(store, claims=[claim(1, 6, attempt=2, owner=1, at=170.0)])
+
+    assert store.show(1) == {
+        "id": 1, "type": "audio.probe", "state": "running", "priority": 7, "attempt": 2, "failures": 1, "crashes": 0,
+        "losses": 0, "releases": 0, "sent_at": 101.0, "due": None, "started_at": 170.0, "ended_at": None,
+        "host": "alpha", "options": {"tags": ["red"]}, "params": b"\x81\xa1a\x01", "result": None, "detail": None,
+        "attempts": [
+            {"attempt": 1, "host": "beta", "slot": 4, "started_at": 150.0, "ended_at": 160.0, "outcome": "timeout",
+             "detail": {"cause": "timeout"}},
+            {"attempt": 2, "host": "alpha", "slot": None, "started_at": 170.0, "ended_at": None, "outcome": "running",
+             "detail": None},
+        ],
+    }  # fmt: skip
+    assert store.show(2) is None
+
+
+def test_show_has_the_result_of_a_completed_task(store: Store) -> None:
+    write(store, tasks=[row(1)])
+    write(store, claims=[claim(1, 5)])
+    write(store, finishes=[ended(1, 5, finish=1, body=b"\xa5value")])
+
+    shown = store.show(1) or {}
+    assert (shown["state"], shown["result"], shown["ended_at"]) == ("completed", b"\xa5value", 300.0)
+
+
+def test_tasks_are_listed_newest_first_by_state_type_and_tag(store: Store) -> None:
+    write(
+        store,
+        tasks=[row(id, lane=2 if id % 3 == 0 else 1) for id in range(1, 11)],
+        tags=[("red", 3), ("red", 6), ("red", 8), ("blue", 8)],
+    )
+    write(store, claims=[claim(id, id) for id in range(3, 9)])
+    failed = {"error_type": "ValueError", "message": "bad clip"}
+    write(
+        store,
+        finishes=[
+            ended(3, 3, finish=1, state=FAILED, body=b"", detail=failed, failures=1),
+            ended(4, 4, finish=2, state=FAILED, body=b"", detail={"cause": "timeout"}),
+            ended(5, 5, finish=3),
+        ],
+    )
+
+    def listed(**filters: Any) -> list[int]:
+        every: dict[str, Any] = {"state": None, "type": None, "tag": None, "limit": 100, "before": None}
+        found, following = store.tasks(**(every | filters))
+        assert following is None
+        return [task["id"] for task in found]
+
+    assert listed() == list(range(10, 0, -1))
+    assert listed(before=4) == [3, 2, 1]
+    assert listed(state=FAILED) == [4, 3]
+    assert listed(state=RUNNING) == [8, 7, 6]
+    assert listed(state=QUEUED, type="audio.probe") == [9]
+    assert listed(state=COMPLETED) == [5]
+    assert listed(state=FAILED, type="audio.probe") == [3]
+    assert listed(state=FAILED, before=4) == [3]
+    assert listed(tag="red") == [8, 6, 3]
+    assert listed(tag="red", state=FAILED, type="audio.probe", before=6) == [3]
+    assert listed(tag="green") == []
+    assert listed(type="video") == []
+    [item], _ = store.tasks(state=FAILED, type="audio.probe", tag=None, limit=1, before=None)
+    assert item == {
+        "id": 3, "type": "audio.probe", "state": "failed", "priority": 5, "attempt": 1, "failures": 1, "crashes": 0,
+        "sent_at": 103.0, "started_at": 200.0, "ended_at": 300.0, "host": "alpha", "error": "ValueError: bad clip",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("filters", [{}, {"tag": "red"}, {"state": FAILED}])
+def test_a_long_list_is_read_in_pages(store: Store, filters: dict[str, Any]) -> None:
+    write(store, tasks=[row(id) for id in range(1, 8)], tags=[("red", id) for id in range(1, 8)])
+    write(store, finishes=[ended(id, 0, finish=id, state=FAILED) for id in range(1, 8)])
+
+    pages: list[list[int]] = []
+    before: int | None = None
+    while not pages or before is not None:
+        every: dict[str, Any] = {"state": None, "type": None, "tag": None}
+        found, before = store.tasks(**(every | filters), limit=3, before=before)
+        pages.append([task["id"] for task in found])
+
+    assert pages == [[7, 6, 5], [4, 3, 2], [1]]
+
+
+def test_a_list_that_finds_little_stops_and_can_be_gone_on_with(store: Store) -> None:
+    write(store, tasks=[row(1, lane=2), *(row(id) for id in range(2, 7002))])
+
+    found, before = store.tasks(state=None, type="audio.probe", tag=None, limit=10, before=None)
+    assert found == []
+    assert before is not None
+
+    found, before = store.tasks(state=None, type="audio.probe", tag=None, limit=10, before=before)
+    assert ([task["id"] for task in found], before) == ([1], None)

@@ -1,0 +1,135 @@
+"""The client when nobody is there to run anything: no pool, a silent one, one that goes away, and its own exit."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from workerhost import Client, ConfigError, PoolUnreachable, TaskState
+from workerhost.actors.supervisor import Supervisor, SupervisorSettings
+
+SECONDS = 20.0
+"""Longer than anything here takes; a test that waits so long has failed."""
+
+
+class Supervisors:
+    """Starts supervisors, one after the other; called with an address and settings, it says the real address."""
+
+    def __init__(self) -> None:
+        self.started: list[Supervisor] = []
+
+    def __call__(self, address: str = "tcp://127.0.0.1:0", **settings: Any) -> str:
+        settings = {"heartbeat": 0.2, "lost_after": 2.0, **settings}
+        self.started.append(Supervisor.start(SupervisorSettings(address=address, **settings)))
+        return self.started[-1].address
+
+    def stop(self) -> None:
+        self.started.pop().stop()
+
+
+@pytest.fixture
+def start() -> Iterator[Supervisors]:
+    """Those that are left are stopped in the end."""
+    supervisors = Supervisors()
+    yield supervisors
+    while supervisors.started:
+        supervisors.stop()
+
+
+def test_an_absent_pool_is_one_error_within_the_timeout() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{unused.getsockname()[1]}"
+    calls: list[Callable[[Client], Any]] = [
+        lambda client: client.send("a"),
+        lambda client: client.status(),
+        lambda client: client.send_soon("a").id,
+        lambda client: client.task(1),
+    ]
+    for call in calls:
+        client = Client(address, timeout=0.6)
+        began = time.monotonic()
+        with pytest.raises(PoolUnreachable, match=r"refused.*workerhost up") as caught:
+            call(client)
+        assert 0.5 < time.monotonic() - began < 2.0
+        assert address in str(caught.value)
+
+
+def test_something_silent_is_told_from_nothing() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with Client(address, timeout=0.5) as client, pytest.raises(PoolUnreachable, match="did not answer as a"):
+            client.send("a")
+
+
+def test_a_wait_ends_when_the_pool_stays_away(start: Supervisors) -> None:
+    with Client(start(), timeout=0.5) as client:
+        handle = client.send("nobody")
+        start.stop()
+        with pytest.raises(TimeoutError):
+            handle.result(timeout=0.1)
+        with pytest.raises(PoolUnreachable, match="refused"):
+            handle.result(timeout=SECONDS)
+
+
+def test_a_closed_client_says_so(start: Supervisors) -> None:
+    client = Client(start(), timeout=SECONDS)
+    handle = client.send("nobody")
+    client.close()
+    client.close()
+    assert handle.state is TaskState.QUEUED
+    for call in (client.status, handle.result, lambda: client.send("a")):
+        with pytest.raises(RuntimeError, match="closed"):
+            call()
+
+
+def test_a_wrong_address_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKERHOST_ADDRESS", "localhost:7470")
+    with pytest.raises(ConfigError, match="tcp://HOST:PORT"):
+        Client()
+    monkeypatch.setenv("WORKERHOST_ADDRESS", "tcp://localhost:7999")
+    assert Client().address == "tcp://localhost:7999"
+    assert Client("tcp://a:1").address == "tcp://a:1"
+
+
+# Leaving.
+
+LEAVING = """
+import sys
+from workerhost import Client
+client = Client(sys.argv[1], timeout=30)
+handles = [client.send_soon("nobody", i) for i in range(500)]
+if len(sys.argv) > 2:
+    raise SystemExit(3)
+"""
+
+
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning", "-c", program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+
+def test_an_interpreter_that_exits_leaves_its_tasks_and_does_not_hang(start: Supervisors) -> None:
+    address = start()
+    began = time.monotonic()
+    assert run(LEAVING, address).returncode == 0
+    assert run(LEAVING, address, "by exit").returncode == 3
+    assert time.monotonic() - began < 8
+    with Client(address, timeout=SECONDS) as client:
+        assert client.status()["tasks"]["queued"] == 1000
+
+
+def test_an_interpreter_exits_soon_when_the_pool_is_absent() -> None:
+    began = time.monotonic()
+    done = run(LEAVING, "tcp://127.0.0.1:1")
+    assert done.returncode == 0
+    assert "not acknowledged" in done.stderr
+    assert time.monotonic() - began < 8

@@ -1,0 +1,119 @@
+"""The actor of a client: its mailbox, its link, and the conversation between them. Decides nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Final, Protocol
+
+import pykka
+
+from . import codec, link
+from .client_effects import Alarm, Connect, Disconnect, Effect, Leave, Say
+from .clock import now
+from .commands import Command
+from .conversation import Conversation
+from .mailbox import Mailbox
+
+log: Final = logging.getLogger("workerhost.client")
+
+FAREWELL_SECONDS: Final = 0.2
+"""How long the last message may take to leave."""
+
+
+class Callers(Protocol):
+    """The threads that use a connection, as their actor sees them."""
+
+    address: str
+    conversation: Conversation
+
+    def taken(self) -> list[Command]:
+        """The commands that were handed over since the last call."""
+        ...
+
+    def wake_all(self) -> None:
+        """Let every waiting thread look again."""
+        ...
+
+    def ended(self) -> None:
+        """The actor is gone."""
+        ...
+
+
+class ClientActor(pykka.ThreadingActor):
+    """Carries commands and messages to the conversation and its effects back out."""
+
+    # An interpreter must be able to exit without its clients being closed; `connection` says goodbye for them then.
+    use_daemon_thread = True
+    _create_actor_inbox = staticmethod(Mailbox)
+
+    def __init__(self, callers: Callers) -> None:
+        super().__init__()
+        self._callers, self._conversation = callers, callers.conversation
+        self._inbox: Mailbox = self.actor_inbox  # pyright: ignore[reportAttributeAccessIssue]  # made by the factory
+        self._link: link.PeerLink | None = None
+
+    def on_start(self) -> None:
+        """Open the first connection."""
+        self._perform(self._conversation.start(now()))
+
+    def on_receive(self, message: Any) -> None:
+        """One batch of what arrived: messages, a call to look at the commands, or nothing but time."""
+        moment = now()
+        conversation = self._conversation
+        for item in message.items:
+            if isinstance(item, link.Received) and item.link is self._link:
+                self._perform(self._heard(item.body, moment))
+        commands = self._callers.taken()
+        if commands:
+            self._perform(conversation.take(commands, moment))
+        if conversation.wake_at is not None and moment >= conversation.wake_at:
+            self._perform(conversation.tick(moment))
+
+    def _heard(self, body: bytes, moment: float) -> list[Effect]:
+        try:
+            number, message = codec.decode(body)
+        except codec.Malformed as error:
+            log.warning("message_malformed: %s", error)
+            return self._conversation.on_broken(moment)
+        return self._conversation.on_message(number, message, moment)
+
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        todo = deque(effects)
+        while todo:
+            effect = todo.popleft()
+            if isinstance(effect, Say):
+                if self._link is None or not self._link.send(codec.encode(effect.message, effect.number)):
+                    # What follows was meant for this link, except what is not for a link at all.
+                    kept = [later for later in todo if isinstance(later, Alarm | Leave)]
+                    todo = deque([*kept, *self._conversation.on_broken(now())])
+            elif isinstance(effect, Connect):
+                self._link = link.connect(self._callers.address, self._inbox)
+            elif isinstance(effect, Disconnect):
+                self._hang_up()
+            elif isinstance(effect, Alarm):
+                self._callers.wake_all()
+            else:
+                self.stop()
+        self._inbox.wake_at(self._conversation.wake_at)
+
+    def _hang_up(self) -> None:
+        if self._link is not None:
+            self._link.close(flush=FAREWELL_SECONDS if self._conversation.left else 0.0)
+            self._link = None
+
+    def on_stop(self) -> None:
+        """The conversation is over."""
+        self._hang_up()
+        self._callers.ended()
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,  # noqa: ARG002  # Pykka has logged it
+        exception_value: BaseException | None,  # noqa: ARG002
+        traceback: TracebackType | None,  # noqa: ARG002
+    ) -> None:
+        """A bug: whoever waits must not wait for ever."""
+        self.on_stop()

@@ -231,12 +231,12 @@ class Client:
             PoolUnreachable: No supervisor answered in time.
         """
         if not 0 < id <= ID_MAX:
-            raise error_of(id, (UNKNOWN, b"", None)) or TaskUnknown(str(id))
+            raise _no_task(id)
         connection = self._connections.current()
         block, offset = connection.look_up(id)
         end = block.ends[offset]
         if isinstance(end, tuple) and end[0] == UNKNOWN:
-            raise error_of(id, end) or TaskUnknown(str(id))
+            raise _no_task(id)
         return Handle(self._connections, connection, block, offset)
 
     def tasks(
@@ -271,8 +271,9 @@ class Client:
         Raises:
             TaskUnknown: The pool has no task of this number.
         """
-        self.task(id)
-        shown: dict[str, Any] = self._query("show", {"id": id})["task"]
+        if not 0 < id <= ID_MAX:
+            raise _no_task(id)
+        shown: dict[str, Any] = self._connections.current().request(Query(0, "show", {"id": id}), TaskUnknown)["task"]
         for key in ("params", "result"):
             if isinstance(shown.get(key), bytes):
                 shown[key] = values.unpack(shown[key]) if shown[key] else None
@@ -361,5 +362,9 @@ def _ids(tasks: Tasks) -> list[int]:
     ids = [task.id if isinstance(task, Handle) else task for task in tasks]
     for id in ids:
         if not 0 < id <= ID_MAX:
-            raise error_of(id, (UNKNOWN, b"", None)) or TaskUnknown(str(id))
+            raise _no_task(id)
     return ids
+
+
+def _no_task(id: int) -> WorkerHostError:
+    return error_of(id, (UNKNOWN, b"", None)) or TaskUnknown(str(id))

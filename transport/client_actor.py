@@ -92,16 +92,16 @@ class ClientActor(pykka.ThreadingActor):
             elif isinstance(effect, Connect):
                 self._link = link.connect(self._callers.address, self._inbox)
             elif isinstance(effect, Disconnect):
-                self._hang_up()
+                self._hang_up(FAREWELL_SECONDS if effect.farewell else 0.0)
             elif isinstance(effect, Alarm):
                 self._callers.wake_all()
             else:
                 self.stop()
         self._inbox.wake_at(self._conversation.wake_at)
 
-    def _hang_up(self) -> None:
+    def _hang_up(self, flush: float = 0.0) -> None:
         if self._link is not None:
-            self._link.close(flush=FAREWELL_SECONDS if self._conversation.left else 0.0)
+            self._link.close(flush)
             self._link = None
 
     def on_stop(self) -> None:

@@ -14,7 +14,9 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Close the link."""
+    """Close the link; `farewell`: when what was said last has left."""
+
+    farewell: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from ..workers.errors import PoolRefused
+from ..workers.errors import PoolRefused, WorkerHostError
 from . import codec
 from .block import Block, Waiter
 from .client_actor import ClientActor
@@ -96,8 +96,7 @@ class Connection:
         Raises:
             RuntimeError: The client was closed.
         """
-        if self._over:
-            raise RuntimeError("this client is closed")
+        self._check_over()
         self._commands.append(command)
         if not self._told:
             self._told = True
@@ -125,8 +124,14 @@ class Connection:
                 self.put(Withdraw(tuple(blocks)))
             raise
 
-    def request(self, message: Query | Admin | Cancel) -> dict[str, Any]:
+    def request(
+        self, message: Query | Admin | Cancel, unknown: type[WorkerHostError] = WorkerHostError
+    ) -> dict[str, Any]:
         """Ask something and wait for the reply.
+
+        Args:
+            message: What to ask.
+            unknown: The error for what the pool does not know.
 
         Raises:
             PoolUnreachable: No supervisor answered in time.
@@ -145,7 +150,7 @@ class Connection:
             raise
         ok, value = request.reply or (False, {})
         if not ok:
-            raise denial(value)
+            raise denial(value, unknown)
         return value
 
     def look_up(self, id: int) -> tuple[Block, int]:
@@ -204,7 +209,9 @@ class Connection:
             place.append(waiter)
         try:
             while not done():
-                self._check_over(refusals)
+                self._check_over()
+                if conversation.refusals != refusals:
+                    raise PoolRefused(f"the supervisor at {self.address} refused this client: {conversation.refusal}")
                 moment = now()
                 if timeout is not None and moment >= began + timeout:
                     return False
@@ -225,11 +232,10 @@ class Connection:
             for place in places:
                 place.remove(waiter)
 
-    def _check_over(self, refusals: int) -> None:
+    def _check_over(self) -> None:
         if self._over:
-            raise RuntimeError("this client is closed")
-        if self.conversation.refusals != refusals:
-            raise PoolRefused(f"the supervisor at {self.address} refused this client: {self.conversation.refusal}")
+            closed = "this client is closed" if self.conversation.left else "this client failed; see the log of pykka"
+            raise RuntimeError(closed)
 
     def _patience(self, began: float, *, strict: bool) -> float:
         """When a wait that began then must end because the pool is silent; while it is there, when to look again."""

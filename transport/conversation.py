@@ -372,9 +372,9 @@ class Conversation:
     def _leave(self) -> None:
         if self._joined:
             self._say(Bye("the client was closed"))
+        self._effects += (Disconnect(farewell=self._joined), Leave())
         self._linked = self._joined = False
         self.left, self._leave_at = True, None
-        self._effects += (Disconnect(), Leave())
 
     def _done(self) -> list[Effect]:
         effects, self._effects = self._effects, []

@@ -77,9 +77,11 @@ def refusal(code: str, reason: str, path: str = "", retry_after: float = 0.0) ->
     return _REFUSALS.get(code, TaskRefused)(reason)
 
 
-def denial(value: dict[str, Any]) -> WorkerHostError:
-    """The error for a request that was answered with `code` and `reason`."""
+def denial(value: dict[str, Any], unknown: type[WorkerHostError] = WorkerHostError) -> WorkerHostError:
+    """The error for a request that was answered with `code` and `reason`; `unknown` is for what is not there."""
     code, reason = _text(value, "code"), _text(value, "reason")
+    if code == "unknown":
+        return unknown(reason)
     if code == "forbidden":
         return PoolRefused(reason)
     if code in _BUSY:

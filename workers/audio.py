@@ -23,6 +23,7 @@ from .task import Task
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
+    from av.audio.resampler import AudioResampler
     from av.audio.stream import AudioStream
     from PIL.Image import Image
 
@@ -68,15 +69,19 @@ class AudioWorker(BaseWorker):
     def _loudness(self, options: Options) -> dict[str, Any]:
         with MediaFile(options.path()) as media:
             stream = media.audio()
-            meter = LoudnessMeter(stream, self.workdir)
-            seconds = 0.0
+            meter: LoudnessMeter | None = None
+            seconds, first = 0.0, ""
             for frame in media.audio_frames(stream):
+                if meter is None:
+                    meter, first = LoudnessMeter(stream, self.workdir), kind_of(frame)
+                elif kind_of(frame) != first:
+                    raise media.fail(f"its sound changes from {first} to {kind_of(frame)} after {clock_text(seconds)}")
                 meter.add(frame)
                 seconds += frame.samples / frame.sample_rate
                 self._report(media, seconds)
                 if self.cancelled:
                     return {}
-            if not seconds:
+            if meter is None:
                 raise media.fail("it is damaged: no sound can be decoded")
             return {**meter.result(), "duration": round(seconds, 3)}
 
@@ -102,6 +107,11 @@ class AudioWorker(BaseWorker):
     def _report(self, media: MediaFile, seconds: float) -> None:
         total = f" of {clock_text(media.duration)}" if media.duration else ""
         self.report_progress(media.fraction, clock_text(seconds) + total)
+
+
+def kind_of(frame: AudioFrame) -> str:
+    """What a recording may change in the middle, in words."""
+    return f"{frame.sample_rate} Hz {frame.layout.name}"
 
 
 class LoudnessMeter:
@@ -170,9 +180,8 @@ class Wave:
     """
 
     def __init__(self) -> None:
-        from av import AudioResampler
-
-        self._resampler = AudioResampler(format="s16", layout="mono", rate=WAVE_RATE)
+        self._resampler: AudioResampler | None = None
+        self._kind = ""
         self._rest = array("h")
         self.peaks = array("f")
         self._powers = array("f")
@@ -180,16 +189,27 @@ class Wave:
 
     def add(self, frame: AudioFrame | None) -> None:
         """Measure one more frame; None: that was all."""
+        import av
+
+        if self._resampler is not None and (frame is None or kind_of(frame) != self._kind):
+            self._take(self._resampler.resample(None))
+            self._resampler = None
         if frame is not None:
             self.seconds += frame.samples / frame.sample_rate
-        for part in self._resampler.resample(frame):
-            self._rest.frombytes(bytes(part.planes[0])[: part.samples * 2])
+            if self._resampler is None:
+                self._resampler = av.AudioResampler(format="s16", layout="mono", rate=WAVE_RATE)
+                self._kind = kind_of(frame)
+            self._take(self._resampler.resample(frame))
         samples, whole = self._rest, len(self._rest) - len(self._rest) % WAVE_BLOCK
         for start in range(0, whole, WAVE_BLOCK):
             self._measure(samples[start : start + WAVE_BLOCK])
         self._rest = samples[whole:]
         if frame is None and self._rest:
             self._measure(self._rest)
+
+    def _take(self, parts: list[AudioFrame]) -> None:
+        for part in parts:
+            self._rest.frombytes(bytes(part.planes[0])[: part.samples * 2])
 
     def _measure(self, block: array[int]) -> None:
         highest, lowest = max(block), min(block)

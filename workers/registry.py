@@ -172,7 +172,8 @@ class Offer:
     def plain(self) -> dict[str, Any]:
         """The same as strings only: `types` [type], `any` [name], `failed`, `fingerprints`.
 
-        A worker that looks at the task itself is asked about what lies below its type too: it is named as `type.*` beside `type`.
+        A worker that looks at the task itself is asked about what lies below its type too: it is named as `type.*`
+        beside `type`.
         """
         below = [f"{type}.*" for type, worker in self.types.items() if says_itself(worker)]
         return {

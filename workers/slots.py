@@ -90,7 +90,7 @@ class Slots:
         """What can be run (`Offer.plain`), less what a `health_check` took off. Call it in the first slot's thread."""
         sick = self._runners[0].health()
         plain = self._offer.plain()
-        plain["types"] = [type for type in plain["types"] if type not in sick]
+        plain["types"] = [type for type in plain["types"] if type.removesuffix(".*") not in sick]
         plain["any"] = [name for name in plain["any"] if name not in sick]
         plain["failed"].update(sick)
         return plain

@@ -6,7 +6,6 @@ leases are only as old as what did.
 
 from __future__ import annotations
 
-from math import inf
 from typing import Final
 
 from .guidance import Guidance
@@ -29,8 +28,6 @@ class CutOff:
     def due(self) -> float:
         """When the next tasks have gone on alone for too long; `inf` if that cannot be."""
         confirmed = self._joining.confirmed
-        if not confirmed:
-            return inf
         done = self._done[1] if self._done[0] == confirmed else 0.0
         return confirmed + self._guidance.next_cut_off(done, _ASK * self._joining.lost_after)
 

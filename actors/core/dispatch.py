@@ -50,6 +50,8 @@ def _grant(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, list[list
     """Give a slot pool the next tasks of the best lane; how many rows left the lane."""
     choice, lanes = pool.choice, queue.lanes
     while choice is not None and (lane := choice.best()) is not None:
+        if lane.window.head() is None:
+            return 0  # its next task is on its way from the store
         margin = lane.margin(pool.capacity)
         room = pool.capacity + margin - pool.held
         if room <= 0:

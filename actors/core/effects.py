@@ -30,7 +30,7 @@ class Persist:
         returns: Back to queued or scheduled (state, place, due, relative, attempt, failures, crashes, losses, releases,
             id, fence).
         finishes: Ends (state, finish, ended_at, started_at, slot, body, detail, failures, crashes, id, fence).
-        retries: Final tasks queued again by hand (id,): state queued, counters zero, finish and result cleared.
+        retries: Final tasks queued again by hand (new fence, id): state queued, counters zero, finish and result cleared.
         claims: Grants (fence, attempt, owner, started_at, id): running. Last, because what a step gives back it may grant.
         attempts: Ended attempts that were not the task's last word (id, attempt, fence, owner, slot, started_at,
             ended_at, outcome text, detail).
@@ -50,7 +50,7 @@ class Persist:
     adoptions: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
     returns: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     finishes: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    retries: list[tuple[int]] = field(default_factory=list[tuple[int]])
+    retries: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     claims: list[tuple[int, int, int, float, int]] = field(default_factory=list[tuple[int, int, int, float, int]])
     attempts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     submissions: list[tuple[int, int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int, int]])

@@ -23,7 +23,9 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Close the link, if there is one."""
+    """Close the link, if there is one. `flush`: what was said last must still leave."""
+
+    flush: bool = False
 
 
 @dataclass(frozen=True, slots=True)

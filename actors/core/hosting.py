@@ -70,7 +70,8 @@ class HostCore:
         self.guidance = Guidance(self.effects)
         self.cut_off = CutOff(self.joining, self.guidance, self.slots)
         self.draining = self._final = False  # `_final`: told to go by its own process, which cannot be undone
-        self._leaving = self._left = False
+        self._leaving = self._stopped = self._left = False
+        self._error: str | None = None
         self._claimed: dict[str, int] | None = None
         self._told_levels: dict[str, Verdict] = {}
         self._join_by = self._drain_by = self._abandon_at = self._expected = inf
@@ -90,7 +91,7 @@ class HostCore:
                 self._welcomed(message, now)
         elif isinstance(message, Refused):
             if joining.phase in (Phase.GREETING, Phase.JOINED) and (error := joining.refused(message, now)):
-                self._leave_now(error)
+                self.stop(now, error)
         elif joining.phase is not Phase.JOINED:
             return
         elif not joining.accepts(number, now):
@@ -265,9 +266,17 @@ class HostCore:
         self._drain_by = now + (self.options.drain_timeout if timeout is None else timeout)
         self._start_drain()
 
-    def stop(self) -> None:
+    def stop(self, now: float, error: str | None = None) -> None:
         """Leave now: kill what runs and give it back."""
-        self._leave_now(None)
+        if self._stopped:
+            return
+        self._leaving = self._stopped = self.draining = True
+        self._error = error
+        self._join_by = self._drain_by = inf
+        self._abandon_at = now + _LEAVE_SECONDS  # for the dead to be buried
+        self.slots.abandon()
+        self._speak()
+        self.joining.leave()
 
     def _start_drain(self) -> None:
         if not self.draining:
@@ -288,18 +297,10 @@ class HostCore:
             self._drain_by, self._abandon_at = inf, now + _LEAVE_SECONDS
             self.joining.leave()
             self.slots.close()
-        if self._leaving and not self.slots.slots:
-            self._leave_now(None)
-
-    def _leave_now(self, error: str | None) -> None:
-        if self._left:
-            return
-        self._leaving = self._left = True
-        self.slots.abandon()
-        self._speak()
-        self.joining.leave()
-        self._join_by = self._drain_by = self._abandon_at = inf
-        self.effects.append(Leave(error))
+        if self._leaving and not self._left and (not self.slots.slots or now >= self._abandon_at):
+            self._left = True
+            self._abandon_at = inf
+            self.effects.append(Leave(self._error))
 
     # Time.
 
@@ -317,8 +318,8 @@ class HostCore:
         self.slots.tick(now)
         if self.joining.beat_due(now):
             self._beat(now)
-        if now >= self._abandon_at:
-            self._leave_now(None)
+        if now >= self._abandon_at and not self._left:
+            self.stop(now)
 
     def _beat(self, now: float) -> None:
         changed = {type: verdict for type, verdict in self.verdicts.items() if self._told_levels.get(type) != verdict}

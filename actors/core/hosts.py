@@ -141,7 +141,9 @@ class Hosts:
             host
             for host in self.by_owner.values()
             if host.alive()
-            and (now - host.heard > self.lost_after or (host.gone_at is not None and now - host.gone_at > self.grace()))
+            and (
+                now - host.heard >= self.lost_after or (host.gone_at is not None and now - host.gone_at >= self.grace())
+            )
         ]
 
     def stalled(self, seconds: float) -> None:

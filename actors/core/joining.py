@@ -41,8 +41,8 @@ class Joining:
         heartbeat: Seconds between heartbeats, as WELCOME said.
         lost_after: Seconds of silence until either side gives the other up.
         heard: When the supervisor was last heard.
-        confirmed: When we sent the latest word that was answered; our lease lasts until `lost_after` later at least.
-            0.0: never.
+        confirmed: When we sent the latest word that was answered; our leases last until `lost_after` later at least.
+            `inf`: never.
     """
 
     def __init__(self, effects: list[HostEffect], greeting: Callable[[], Hello], address: str, spread: float) -> None:
@@ -59,7 +59,7 @@ class Joining:
         self.phase = Phase.APART
         self.seen = self._sent = 0
         self.heartbeat, self.lost_after = 1.0, 5.0
-        self.heard = self.confirmed = 0.0
+        self.heard, self.confirmed = 0.0, inf
         self._failures = 0  # since a session last proved good
         self._said_unreachable = False
         self._refusal = ""
@@ -121,7 +121,7 @@ class Joining:
         if refused.code == "unknown_session":
             self.lose(refused.reason, now)
             return None
-        if refused.reason != self._refusal:
+        if refused.reason != self._refusal and refused.code != "leaving":
             self._refusal = refused.reason
             self._note("warning", "host_refused", code=refused.code, reason=refused.reason)
         wait = _NAME_TAKEN_SECONDS if refused.code == "name_taken" else max(_BACKOFF_MIN, self._backoff())
@@ -154,7 +154,8 @@ class Joining:
         """Say goodbye, if anybody listens, and stop trying."""
         if self.phase is Phase.JOINED:
             self.say(Bye("the host leaves"))
-        if self.phase in (Phase.GREETING, Phase.JOINED):
+            self._effects.append(Disconnect(flush=True))
+        elif self.phase is Phase.GREETING:
             self._effects.append(Disconnect())
         self.phase = Phase.OVER
         self._next = inf

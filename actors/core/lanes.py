@@ -80,6 +80,13 @@ class Lane:
         """Queued tasks that are only in the store."""
         return self.counts[QUEUED] - self.window.size
 
+    def front(self) -> Key | None:
+        """Where its first task stands, or, while that is only in the store, what it stands behind; None: no task."""
+        head = self.window.head()
+        if head is not None:
+            return key_of(head)
+        return self.window.horizon if self.beyond() > 0 else None
+
     def margin(self, slots: int) -> int:
         """See `Pace.margin`; none under a limit."""
         return 0 if self.bounds else self.pace.margin(slots)
@@ -105,28 +112,30 @@ class Choice:
 
     def offer(self, lane: Lane) -> None:
         """A lane has a new or better head, or is no longer blocked."""
-        if (head := lane.window.head()) is None or not self.serves(lane.type):
+        if (key := lane.front()) is None or not self.serves(lane.type):
             return
-        key = key_of(head)
         known = self._entries.get(lane.number)
         if known is None or key < known:
             self._entries[lane.number] = key
             heappush(self._heap, (key, lane.number, lane))
 
     def best(self) -> Lane | None:
-        """The lane whose head is first, among those that are not parked."""
+        """The lane whose front is first, among those that are not parked.
+
+        Its window may be empty: then its next task must be read before anybody knows who is first.
+        """
         heap, entries = self._heap, self._entries
         while heap:
             key, number, lane = heap[0]
             if entries.get(number) != key:
                 heappop(heap)
                 continue
-            head = None if lane.parked else lane.window.head()
-            if head is not None and key_of(head) == key:
+            front = None if lane.parked else lane.front()
+            if front == key:
                 return lane
             heappop(heap)
             del entries[number]
-            if head is not None:
+            if front is not None:
                 self.offer(lane)
         return None
 
@@ -141,7 +150,7 @@ class Choice:
 class Lanes:
     """All lanes, the nodes above them and the one budget of rows that their windows share."""
 
-    def __init__(self, policies: PolicyTree, rows_max: int = ROWS_MAX) -> None:
+    def __init__(self, policies: PolicyTree, rows_max: int) -> None:
         self.policies = policies
         self.rows_max = rows_max
         self.by_number: dict[int, Lane] = {}
@@ -255,15 +264,13 @@ class Lanes:
         lane.filling = False
         window = lane.window
         window.horizon = None
-        empty = window.head() is None
         for row in rows:
             window.add(row)
         self.in_memory += len(rows)
         if len(rows) == need.count and lane.beyond() > 0:
             window.horizon = key_of(rows[-1])
-        if empty:
-            for choice in self.choices.values():
-                choice.offer(lane)
+        for choice in self.choices.values():
+            choice.offer(lane)
         self.touched.add(lane)
         return rows
 

@@ -38,6 +38,7 @@ from .clients import Clients, ClientSession
 from .dispatch import dispatch
 from .effects import Agenda, Effect, Fetch, Need, Refill, Replay, Resume
 from .hosts import Hosts, HostSession, SlotPool
+from .lanes import ROWS_MAX
 from .membership import Membership
 from .offers import offer_of
 from .opening import Opening
@@ -68,6 +69,7 @@ class PoolSettings:
         policies: The tree.
         hosts: Settings by host name or pattern, sent with WELCOME.
         queue_depth_high: Queued tasks above which a warning is due, or None.
+        rows_max: Queued tasks that memory holds at most.
         about: Facts that `status` shows as they are.
     """
 
@@ -78,6 +80,7 @@ class PoolSettings:
     policies: PolicyTree = field(default_factory=PolicyTree)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     queue_depth_high: int | None = None
+    rows_max: int = ROWS_MAX
     about: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -91,7 +94,11 @@ class Pool:
         self.started_at = wall
         self.anchor = wall - now  # what relative due times are kept by; see guarantee 10
         self.queue = Queue(
-            settings.policies, opening.epoch, opening.meta.get("last_id", 0), opening.meta.get("last_finish", 0)
+            settings.policies,
+            opening.epoch,
+            opening.meta.get("last_id", 0),
+            opening.meta.get("last_finish", 0),
+            settings.rows_max,
         )
         self.sessions = Sessions(opening.epoch, settings.heartbeat, settings.lost_after)
         self.hosts = Hosts(settings.lost_after)

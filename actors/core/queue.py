@@ -59,8 +59,8 @@ class Queue:
         leases: Granted tasks, by id.
     """
 
-    def __init__(self, policies: PolicyTree, epoch: int, last_id: int, last_finish: int) -> None:
-        self.lanes = Lanes(policies)
+    def __init__(self, policies: PolicyTree, epoch: int, last_id: int, last_finish: int, rows_max: int) -> None:
+        self.lanes = Lanes(policies, rows_max)
         self.rows: dict[int, Row] = {}
         self.leases: dict[int, Lease] = {}
         self.schedules = {True: Schedule(relative=True), False: Schedule(relative=False)}
@@ -463,7 +463,9 @@ class Queue:
         self.lanes.touched.add(lane)
         row.failures = row.crashes = row.losses = row.releases = 0
         row.due = row.started_at = None
-        step.persist.retries.append((row.id,))
+        self.fence += 1
+        row.fence = self.fence  # whatever its last host may still report is of the run-through before
+        step.persist.retries.append((row.fence, row.id))
         self._hold_in_memory(lane, [row])
         step.changes.setdefault(row.session, []).append([row.id, QUEUED])
         return True

@@ -312,14 +312,18 @@ class SlotTable(Roster):
 
     def abandon(self) -> None:
         """The host leaves now: kill every slot and give back what is in hand."""
+        self._feeds = {}
         for slot in self.slots.values():
             for key, task in slot.tasks.items():
                 self._give_back(task, Returned.DRAIN, "the host leaves", started=key in slot.starts)
             if slot.next is not None:
                 self._give_back(slot.next, Returned.DRAIN, "the host leaves")
-            if slot.state is not SlotState.DOWN:
+            down = slot.state is SlotState.DOWN
+            slot.clear(slot.state)
+            slot.killed = True
+            if not down:
                 self._effects.append(Kill(slot.number))
-        self.slots, self._pools, self._feeds = {}, {}, {}
+        self.close()
 
     def check_invariants(self) -> None:
         """What must hold between any two calls.

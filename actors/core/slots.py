@@ -215,7 +215,7 @@ class Roster:
 
     def close(self) -> None:
         """Retire every slot."""
-        for slot in [slot for slot in self.slots.values() if not slot.retiring]:
+        for slot in [slot for slot in self.slots.values() if not slot.retiring or slot.killed]:
             self._retire(slot)
         self._group()
 

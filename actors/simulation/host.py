@@ -122,8 +122,9 @@ class SimulatedHost:
         if self.paused:
             self.paused = False
             late, self._late = self._late, []
+            life = self._life
             for event, arguments in late:
-                event(*arguments)
+                self._happen(life, event, arguments)
 
     def drain(self) -> None:
         """SIGTERM."""

@@ -86,8 +86,10 @@ class Oracle:
                 _must(body == b"%d" % fence, f"task {id} completed with the result of another attempt")
             known.state = state
             known.ends += 1
-        for (id,) in persist.retries:
+        for fence, id in persist.retries:
             known = tasks[id]
+            _must(fence > known.fence, f"task {id} was run again under its old fence")
+            known.fence = fence
             _must(known.state in FINAL, f"task {id} was run again before its end")
             known.state, known.failures, known.crashes = QUEUED, 0, 0
             known.runs += 1

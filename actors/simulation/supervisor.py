@@ -109,6 +109,12 @@ class SimulatedSupervisor:
         """The process stands still; what arrives waits."""
         self._stalled_until = self._timeline.now + seconds
 
+    def jump(self, seconds: float) -> None:
+        """The wall clock is set while the process runs. (What happens while it is down, nobody can know.)"""
+        if self.pool is not None and self._timeline.now >= self._stalled_until:
+            self.clock.jump += seconds
+            self._run(self.pool.handle([], self.clock.now(), self.clock.wall()))
+
     def _receive(self, address: bytes, body: bytes | None) -> None:
         if body is None:
             self._inbox.append((address, 0, None))

@@ -58,5 +58,5 @@ class Clock:
         return WALL_START + self._timeline.now + self.jump
 
     def until(self, now: float) -> float:
-        """How long, in the world's seconds, until this clock reads `now`."""
-        return max(0.0, (now - self.now()) / self.rate)
+        """How long, in the world's seconds, until this clock has passed `now`."""
+        return max(0.0, (now - self.now()) / self.rate) + 1e-6

@@ -72,7 +72,6 @@ class World:
         self.timeline = Timeline()
         self.oracle = Oracle()
         self.steps = 0
-        self._window = window
         self._stack = ExitStack()
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="workerhost-simulation-"))
         weather = Weather(**{name: self.faults.get(name, 0.0) for name in _PER_MESSAGE})
@@ -83,7 +82,7 @@ class World:
             self.network,
             self._clock(),
             self.random,
-            PoolSettings(policies=policies, max_size=500),
+            PoolSettings(policies=policies, max_size=500, rows_max=window),
             SqliteStore(Path(folder, "tasks.db"), durability="relaxed"),
             self._committed,
         )
@@ -134,8 +133,6 @@ class World:
 
     def _start_supervisor(self) -> None:
         self.supervisor.start()
-        if self.supervisor.pool is not None:
-            self.supervisor.pool.queue.lanes.rows_max = self._window
 
     def _committed(self, turn: list[Any]) -> None:
         self.oracle.committed(turn, self.supervisor.pool)
@@ -208,7 +205,7 @@ class World:
         self.supervisor.store.fail_commits = 1
 
     def _wall_jump(self) -> None:
-        self.supervisor.clock.jump += self.random.choice((-3600.0, 3600.0, -86400.0, 1.5))
+        self.supervisor.jump(self.random.choice((-3600.0, 3600.0, -86400.0, 1.5)))
 
     # Running and resting.
 

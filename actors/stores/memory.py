@@ -163,7 +163,7 @@ class MemoryStore:
             self._replace(old, new)
 
     def _retry(self, persist: Persist) -> None:
-        for (id,) in persist.retries:
+        for fence, id in persist.retries:
             old = self._tasks.get(id)
             if old is None or old[STATE] not in FINAL:
                 raise _disagrees("retry", id)
@@ -178,7 +178,7 @@ class MemoryStore:
                 )
                 self._put_attempt(id, old[ATTEMPT], old[FENCE], last)
             new = old.copy()
-            new[STATE] = QUEUED
+            new[STATE], new[FENCE] = QUEUED, fence
             new[FAILURES] = new[CRASHES] = new[LOSSES] = new[RELEASES] = 0
             new[STARTED_AT] = new[FINISH] = new[ENDED_AT] = new[SLOT] = new[RESULT] = new[DETAIL] = None
             self._replace(old, new)

@@ -241,7 +241,7 @@ class SqliteStore:
         self._exactly("adoptions", statements.ADOPT, persist.adoptions)
         self._exactly("returns", statements.RETURN, persist.returns)
         self._exactly("finishes", *for_finishes(persist.finishes))
-        self._many(statements.KEEP_LAST_ATTEMPT, persist.retries)
+        self._many(statements.KEEP_LAST_ATTEMPT, [(id,) for _, id in persist.retries])
         self._exactly("retries", statements.RETRY, persist.retries)
         self._exactly("claims", statements.CLAIM, persist.claims)
 

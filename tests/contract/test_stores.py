@@ -87,7 +87,7 @@ def test_a_turn_reads_its_own_writes_and_a_rollback_undoes_all_of_them(
             claims=[claim(1, 9)],
             returns=[returned(2, 7, losses=1)],
             finishes=[ended(5, 0, finish=2, state=CANCELLED, started_at=None, slot=None, body=b"")],
-            retries=[(4,)],
+            retries=[(94, 4)],
             attempts=[(2, 1, 7, 1, 0, 200.0, 210.0, "lost", None)],
             submissions=[(1, 2, 6, 1, 78)],
             forgotten=[(1, 2)],
@@ -299,8 +299,8 @@ def refused(store: Store, **lists: Any) -> None:
         {"finishes": [ended(3, 8, finish=5)]},
         {"finishes": [ended(2, 7, finish=5), ended(2, 7, finish=6)]},
         {"finishes": [ended(99, 7, finish=5)]},
-        {"retries": [(1,)]},
-        {"retries": [(3,), (2,)]},
+        {"retries": [(91, 1)]},
+        {"retries": [(93, 3), (92, 2)]},
     ],
     ids=str,
 )
@@ -407,9 +407,9 @@ def test_a_retry_starts_a_new_run_through_and_keeps_the_history(store: Store) ->
     failed = {"message": "no", "cause": "exception"}
     write(store, finishes=[ended(1, 7, finish=1, state=FAILED, body=b"", detail=failed, failures=3, crashes=1)])
 
-    write(store, retries=[(1,)])
+    write(store, retries=[(91, 1)])
 
-    assert store.read(Fetch((1,), "test")) == [row(1, place=3, fence=7, attempt=1, owner=2)]
+    assert store.read(Fetch((1,), "test")) == [row(1, place=3, fence=91, attempt=1, owner=2)]
     assert ids(store.read(Refill(1, None, 9))) == [2, 1]
     assert store.read(Replay(1, 0, 9)) == []
     first = {
@@ -419,8 +419,8 @@ def test_a_retry_starts_a_new_run_through_and_keeps_the_history(store: Store) ->
     shown = store.show(1) or {}
     assert (shown["result"], shown["detail"], shown["ended_at"], shown["attempts"]) == (None, None, None, [first])
 
-    write(store, claims=[claim(1, 8, attempt=2, at=400.0)])
-    write(store, finishes=[ended(1, 8, finish=2, started_at=400.0, ended_at=401.0)])
+    write(store, claims=[claim(1, 92, attempt=2, at=400.0)])
+    write(store, finishes=[ended(1, 92, finish=2, started_at=400.0, ended_at=401.0)])
 
     second = {
         "attempt": 2, "host": "alpha", "slot": 3, "started_at": 400.0, "ended_at": 401.0, "outcome": "completed",
@@ -433,7 +433,7 @@ def test_a_retry_starts_a_new_run_through_and_keeps_the_history(store: Store) ->
 def test_a_retry_of_a_task_that_never_ran_adds_no_attempt(store: Store) -> None:
     write(store, tasks=[row(1)])
     write(store, finishes=[ended(1, 0, 1, state=CANCELLED, started_at=None, slot=None, body=b"")])
-    write(store, retries=[(1,)])
+    write(store, retries=[(91, 1)])
 
     assert (store.show(1) or {})["attempts"] == []
 

@@ -87,8 +87,8 @@ class Model:
                 persist.finishes.append(finish)
                 self.next[id] = (to, fence, attempt)
             elif state in (FAILED, CANCELLED) and chance.random() < 0.3:
-                persist.retries.append((id,))
-                self.next[id] = (QUEUED, fence, attempt)
+                persist.retries.append((fence + 1, id))
+                self.next[id] = (QUEUED, fence + 1, attempt)
         for id in range(len(self.tasks) + 1, len(self.tasks) + 1 + chance.randrange(6)):
             scheduled = {"state": SCHEDULED, "due": 15.0, "relative": True} if chance.random() < 0.3 else {}
             changes: dict[str, Any] = {"priority": chance.randrange(3), "lane": chance.choice([1, 2])}

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import queue
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from workerhost import Client, ConfigError, PoolUnreachable, TaskState
+from workerhost import Client, ConfigError, PoolRefused, PoolUnreachable, TaskState
 from workerhost.actors.supervisor import Supervisor, SupervisorSettings
+from workerhost.transport import codec, link
+from workerhost.transport.mailbox import Mailbox
+from workerhost.transport.messages import Refused
 
 SECONDS = 20.0
 """Longer than anything here takes; a test that waits so long has failed."""
@@ -68,6 +73,50 @@ def test_something_silent_is_told_from_nothing() -> None:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         with Client(address, timeout=0.5) as client, pytest.raises(PoolUnreachable, match="did not answer as a"):
             client.send("a")
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[bytes], str]]:
+    """Listens and answers everything with the same bytes; no supervisor at all."""
+    mailboxes: list[tuple[Mailbox, threading.Thread]] = []
+
+    def listen(answer: bytes) -> str:
+        mailbox, addresses = Mailbox(), queue.SimpleQueue[str]()
+
+        def serve() -> None:
+            server = link.listen("tcp://127.0.0.1:0", mailbox)
+            addresses.put(server.address)
+            while True:
+                for item in mailbox.get().message.items:
+                    if item == "stop":
+                        server.close()
+                        return
+                    if isinstance(item, link.Received):
+                        server.send(item.peer, answer)
+
+        mailboxes.append((mailbox, threading.Thread(target=serve, daemon=True)))
+        mailboxes[-1][1].start()
+        return addresses.get(timeout=SECONDS)
+
+    yield listen
+    for mailbox, thread in mailboxes:
+        mailbox.post("stop")
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+
+
+def test_a_client_that_is_refused_hears_why_at_once(answering: Callable[[bytes], str]) -> None:
+    refused = codec.encode(Refused("version", "this supervisor speaks protocol 9, the peer 1 to 1"), 0)
+    with Client(answering(refused), timeout=SECONDS) as client:
+        began = time.monotonic()
+        with pytest.raises(PoolRefused, match="speaks protocol 9"):
+            client.send("a")
+        assert time.monotonic() - began < SECONDS / 2
+
+
+def test_garbage_is_no_answer(answering: Callable[[bytes], str]) -> None:
+    with Client(answering(b"garbage"), timeout=0.5) as client, pytest.raises(PoolUnreachable, match="did not answer"):
+        client.status()
 
 
 def test_a_wait_ends_when_the_pool_stays_away(start: Supervisors) -> None:

@@ -392,7 +392,11 @@ def test_a_retried_task_has_not_ended_and_a_foreign_one_is_followed_again(joined
 def test_it_leaves_when_everything_is_acknowledged(joined: Talk) -> None:
     joined.ask(parcel(b"1"))
     assert joined.ask(Finish(10.0)) == []
-    assert joined.hear(Accepted(1, 1, 1)) == [Say(3, Bye("the client was closed")), Disconnect(), Leave()]
+    assert joined.hear(Accepted(1, 1, 1)) == [
+        Say(3, Bye("the client was closed")),
+        Disconnect(farewell=True),
+        Leave(),
+    ]
     assert joined.core.left
 
 

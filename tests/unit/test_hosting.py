@@ -40,26 +40,27 @@ from workerhost.transport.messages import (
     Refused,
     Results,
     Returned,
-    Stop,
     Tasks,
     Tree,
     Welcome,
 )
 
-READY = {"types": ["text.length"], "any": [], "failed": {}, "fingerprints": {}}
+READY: dict[str, Any] = {"types": ["text.length"], "any": [], "failed": {}, "fingerprints": {}}
 OFFER = Offer(("text.length",), False, {}, {})
 WELCOME = Welcome(1, "h1", 7, 1.0, 5.0)
 SESSION = b"\x80" + bytes(15)  # exactly the middle of the spread: no jitter
 
 
 def options(**changed: Any) -> HostOptions:
-    return HostOptions(**{"address": "tcp://s", "name": "h1", "session": SESSION, "slots": {"": 2}} | changed)
+    settings: dict[str, Any] = {"address": "tcp://s", "name": "h1", "session": SESSION, "slots": {"": 2}}
+    return HostOptions(**settings | changed)
 
 
 def hello(**changed: Any) -> Say:
     offer: dict[str, Any] = {
         "slots": {"": 2}, "types": ["text.length"], "any": False, "serve": [], "not": [], "named": False,
-        "running": [], "finished": [], "pid": 0, "machine": "", "isolation": "process", "fingerprints": {}, "failed": {},
+        "running": [], "finished": [], "pid": 0, "machine": "", "isolation": "process", "fingerprints": {},
+        "failed": {},
     }  # fmt: skip
     return Say(0, Hello("host", [1, 1], SESSION, "h1", offer | changed))
 
@@ -171,7 +172,8 @@ class TestJoining:
 
         assert host.hears(WELCOME) == [
             Note("info", "host_joined", {
-                "name": "h1", "address": "tcp://s", "slots": {"": 2}, "types": ["text.length"], "any": False, "running": 0,
+                "name": "h1", "address": "tcp://s", "slots": {"": 2}, "types": ["text.length"], "any": False,
+                "running": 0,
             }),
             Say(1, Claim({"": 1})),
         ]  # fmt: skip
@@ -188,7 +190,7 @@ class TestJoining:
     def test_code_that_cannot_be_loaded_is_said_here_and_in_hello(self):
         host = Host()
         host.start()
-        broken = {"types": [], "any": [], "failed": {"tasks.py": "line 3: no"}, "fingerprints": {}}
+        broken = READY | {"types": [], "failed": {"tasks.py": "line 3: no"}}
 
         effects = host.slot(1, ready=broken)
 
@@ -198,34 +200,6 @@ class TestJoining:
             Connect(),
             hello(types=[], failed={"tasks.py": "line 3: no"}),
         ]
-
-    def test_no_answer_is_said_once_and_tried_again_for_ever(self):
-        host = Host()
-        host.start()
-        host.slot(1, ready=READY)
-
-        assert host.at(1.0) == [
-            Note("warning", "supervisor_unreachable", {
-                "address": "tcp://s", "reason": "no answer", "hint": "is it running? trying on",
-            }),
-            Disconnect(), Connect(), hello(),
-        ]  # fmt: skip
-        again = [Disconnect(), Connect(), hello()]
-        assert [host.at(t) for t in (2.9, 3.0, 7.0, 12.0, 17.0)] == [[], again, again, again, again]
-
-    def test_a_link_that_takes_nothing_is_tried_with_growing_waits(self):
-        host = Host()
-        host.start()
-        host.slot(1, ready=READY)
-        waits: list[float] = []
-        for _ in range(8):
-            before = host.now
-            host.core.on_unsent(host.now)
-            host.at(host.now)
-            host.at(host.core.due())
-            waits.append(round(host.now - before, 3))
-
-        assert waits == [0.2, 0.2, 0.4, 0.8, 1.6, 3.2, 3.2, 3.2]
 
     def test_an_unnamed_host_takes_the_name_it_is_given(self):
         host = Host()
@@ -239,23 +213,6 @@ class TestJoining:
         named.slot(1, ready=READY)
         named.hears(Welcome(1, "other", 7, 1.0, 5.0))
         assert named.core.name == "h1"
-
-    def test_a_taken_name_is_said_once_and_tried_each_second(self):
-        host = Host(named=True)
-        host.start()
-        host.slot(1, ready=READY)
-        taken = Refused("name_taken", "another host is called h1")
-
-        assert host.hears(taken) == [
-            Note("warning", "host_refused", {
-                "address": "tcp://s", "code": "name_taken", "reason": "another host is called h1",
-            }),
-            Disconnect(),
-        ]  # fmt: skip
-        assert host.at(0.9) == []
-        assert host.at(1.0) == [Connect(), hello(named=True)]
-        assert host.hears(taken) == [Disconnect()]
-        assert host.at(2.0) == [Connect(), hello(named=True)]
 
     @pytest.mark.parametrize("code", ["version", "forbidden"])
     def test_a_host_that_will_never_be_admitted_leaves_with_the_reason(self, code: str):
@@ -296,13 +253,15 @@ class TestJoining:
 
 
 class TestTasks:
-    def test_tasks_go_to_free_slots_first_and_then_evenly(self):
+    def test_tasks_reach_the_slots_with_all_that_belongs_to_them(self):
         host = joined()
 
+        extra = {"failures": 2, "key": "k", "tags": ["a"], "timeout": 9.0}
+
         assert granted(host, task(1, 11)) == [Feed(1, [fed(1, 11)])]
-        assert granted(host, *[task(n, 10 + n) for n in range(2, 7)]) == [
-            Feed(2, [fed(2, 12), fed(4, 14), fed(6, 16)]),
-            Feed(1, [fed(3, 13), fed(5, 15)]),
+        assert granted(host, task(2, 12, extra), task(3, 13)) == [
+            Feed(2, [(2, 12, "text.length", 1, 2, 5, 1000.0, 9.0, "k", ("a",), b"p")]),
+            Feed(1, [fed(3, 13)]),
         ]
 
     def test_one_frame_per_slot_and_batch(self):
@@ -313,21 +272,7 @@ class TestTasks:
         )
 
         assert effects == [Feed(1, [fed(1, 11), fed(3, 13)]), Feed(2, [fed(2, 12)])]
-
-    def test_nothing_waits_behind_a_long_task_while_another_slot_moves(self):
-        host = joined()
-        granted(host, task(1, 11), task(2, 12))
-        host.slot(2, 0.010, results=[result(2, 12, 2)])
-
-        assert granted(host, task(3, 13), task(4, 14)) == [Feed(2, [fed(3, 13), fed(4, 14)])]
-
-    def test_what_only_some_tasks_have_reaches_the_slot(self):
-        host = joined()
-        extra = {"failures": 2, "key": "k", "tags": ["a"], "timeout": 9.0}
-
-        assert granted(host, task(1, 11, extra)) == [
-            Feed(1, [(1, 11, "text.length", 1, 2, 5, 1000.0, 9.0, "k", ("a",), b"p")])
-        ]
+        assert host.slot(1, lines=[(1, "hi")]) == [Note("info", "task_output", {"task": 1, "slot": 1, "text": "hi"})]
 
     def test_a_type_uses_the_slots_of_the_nearest_node_that_has_its_own(self):
         host = joined(slots={"": 1, "video": 1})
@@ -352,7 +297,7 @@ class TestTasks:
         ]  # fmt: skip
 
     @pytest.mark.parametrize(
-        "groups", [[["text.length", [[1, 2]]]], [5], [["text.length", [task(1, 2)[:5] + ["p", None]]]]]
+        "groups", [[["text.length", [[1, 2]]]], [5], [["text.length", [[*task(1, 2)[:5], "p", None]]]]]
     )
     def test_tasks_that_cannot_be_understood_end_the_session_and_nothing_else(self, groups: list[Any]):
         host = joined()
@@ -362,41 +307,12 @@ class TestTasks:
         assert [type(effect) for effect in effects] == [Note, Note, Disconnect, Connect, Say]
         assert effects[-1] == hello()
 
-    def test_what_a_blocked_slot_hands_back_goes_to_one_that_moves(self):
-        host = joined()
-        granted(host, task(1, 11), task(2, 12), task(3, 13))
-        host.slot(2, 0.006, results=[result(2, 12, 2)])
-
-        effects = host.slot(1, 0.007, returned=[[3, 13, Returned.UNSTARTED, 0.0, "", False]])
-
-        assert effects == [Feed(2, [fed(3, 13)])]
-
-    def test_it_goes_back_to_the_supervisor_when_no_slot_moves(self):
-        host = joined()
-        granted(host, task(1, 11), task(2, 12), task(3, 13))
-
-        effects = host.slot(1, 0.007, returned=[[3, 13, Returned.UNSTARTED, 0.0, "", False]])
-
-        assert effects == [Say(2, GiveBack([[3, 13, Returned.UNSTARTED, 0.0, "its slot was blocked", False]]))]
-
     def test_a_release_is_passed_on_as_it_is(self):
         host = joined()
         granted(host, task(1, 11))
 
         item = [1, 11, Returned.RELEASED, 30.0, "later", True]
         assert host.slot(1, returned=[item]) == [Say(2, GiveBack([item]))]
-
-    def test_a_task_that_must_be_alone_waits_for_an_empty_slot_and_keeps_it(self):
-        host = joined(ready=(1,), slots={"": 1})
-        granted(host, task(1, 11))
-
-        assert granted(host, task(2, 12, {"alone": True})) == []
-        assert host.slot(1, results=[result(1, 11)]) == [Say(2, Results([result(1, 11)])), Feed(1, [fed(2, 12)])]
-        assert granted(host, task(3, 13)) == [
-            Say(3, GiveBack([[3, 13, Returned.NEIGHBOUR, 0.0, "its slot was replaced", False]]))
-        ]
-        host.slot(1, results=[result(2, 12)])
-        assert granted(host, task(4, 14)) == [Feed(1, [fed(4, 14)])]
 
     def test_progress_travels_latest_first_and_again_after_a_reconnect(self):
         host = joined()
@@ -408,10 +324,6 @@ class TestTasks:
         host.hears(Refused("unknown_session", "who?"))
         assert host.hears(WELCOME)[-1] == Say(2, Progress([[1, 11, 0.2, "half"]]))
 
-    def test_lines_are_logged(self):
-        host = joined()
-        assert host.slot(1, lines=[(5, "hi")]) == [Note("info", "task_output", {"task": 5, "slot": 1, "text": "hi"})]
-
 
 class TestResults:
     def test_results_of_a_batch_travel_together_and_are_kept_until_recorded(self):
@@ -422,30 +334,8 @@ class TestResults:
         assert host.slot(2, results=[result(2, 12, 2)]) == [Say(2, Results([result(1, 11), result(2, 12, 2)]))]
         assert host.core.outbox.unrecorded == {2: [result(1, 11), result(2, 12, 2)]}
 
-        assert host.hears(Recorded(2)) == []
-        assert host.core.outbox.empty()
-
-    def test_stale_ones_are_dropped_too_and_said(self):
-        host = joined()
-        granted(host, task(1, 11))
-        host.slot(1, results=[result(1, 11)])
-
         assert host.hears(Recorded(2, [[1, 11]])) == [Note("info", "results_stale", {"tasks": [1]})]
         assert host.core.outbox.empty()
-
-    def test_a_result_of_no_task_in_hand_is_ignored(self):
-        host = joined()
-        assert host.slot(1, results=[result(1, 11)]) == []
-
-    def test_messages_stay_below_a_frame(self):
-        host = joined()
-        granted(host, *[task(n, n) for n in (1, 2, 3)])
-        large = [result(n, n, body=bytes(3_000_000)) for n in (1, 2, 3)]
-        host.core.on_slot(SlotNews(1, results=[large[0], large[2]]), 0.0)
-
-        effects = host.slot(2, results=[large[1]])
-
-        assert effects == [Say(2, Results([large[0]])), Say(3, Results([large[2]])), Say(4, Results([large[1]]))]
 
     def test_unrecorded_results_are_named_and_said_again_in_the_next_session(self):
         host = joined()
@@ -473,7 +363,7 @@ class TestResults:
         released = [1, 11, Returned.RELEASED, 60.0, "later", True]
         assert host.slot(1, returned=[released]) == []
 
-        assert host.alone(6.2)[-1] == hello(running=[[1, 11]])
+        assert host.alone(7.0)[-1] == hello(running=[[1, 11]])
         assert host.hears(WELCOME)[1:] == [Say(1, Claim({"": 2})), Say(2, GiveBack([released]))]
 
 
@@ -508,14 +398,6 @@ class TestTheSession:
             hello(running=[[1, 11]]),
         ]
 
-    def test_any_message_is_a_sign_of_life(self):
-        host = joined()
-        host.alone(4.4)
-        host.hears(Alive(1), now=4.5)
-        lost = Note("warning", "supervisor_lost", {"address": "tcp://s", "reason": "nothing heard for 5 s"})
-        assert lost not in host.alone(9.4)
-        assert lost in host.alone(9.5)
-
     def test_a_host_that_stood_still_itself_blames_nobody(self):
         host = joined()
         host.at(1.0)
@@ -535,258 +417,10 @@ class TestTheSession:
             hello(),
         ]
 
-    def test_the_second_loss_in_a_row_waits(self):
-        host = joined()
-        lost = Refused("unknown_session", "who?")
-        host.hears(lost)
-        host.hears(WELCOME)
-
-        assert host.hears(lost)[1:] == [Disconnect()]
-        assert host.at(0.2) == [Connect(), hello()]
-
-    def test_a_session_that_answered_starts_the_backoff_afresh(self):
-        host = joined()
-        lost = Refused("unknown_session", "who?")
-        host.hears(lost)
-        host.hears(WELCOME)
-        host.at(1.0)
-        host.hears(Alive(2))
-
-        assert host.hears(lost)[1:] == [Disconnect(), Connect(), hello()]
-
-    def test_messages_of_a_session_that_is_over_change_nothing(self):
-        host = joined()
-        host.hears(Refused("leaving", "the supervisor leaves"))
-
-        assert granted(host, task(1, 11)) == []
-        assert host.at(0.2) == [Connect(), hello()]
-
-    def test_goodbye_of_the_supervisor(self):
-        host = joined()
-        assert host.hears(Bye())[1:] == [Disconnect()]
-        assert host.at(0.2) == [Connect(), hello()]
-
     def test_a_full_link_ends_the_session(self):
         host = joined()
         host.core.on_unsent(0.5)
         assert host.at(0.5)[1:] == [Disconnect(), Connect(), hello()]
-
-
-class TestStopping:
-    def test_a_cancelled_task_is_asked_then_terminated_then_killed(self):
-        host = joined()
-        granted(host, task(1, 11))
-
-        assert host.hears(Stop([[1, 11], [9, 99]]), now=10.0)[0] == CancelSlot(1, 1, 11)
-        host.quiet(11.9)
-        assert Terminate(1) in host.at(12.0)
-        host.quiet(14.9)
-        effects = host.at(15.0)
-        assert [effect for effect in effects if not isinstance(effect, Say)] == [
-            Kill(1),
-            Note("info", "slot_killed", {"slot": 1, "task": 1, "why": "cancelled"}),
-        ]
-        spawn, report = host.slot(1, 15.1, exited=exited(signal=9))
-        assert spawn == Spawn(1, 1)
-        assert isinstance(report, Say)
-        assert report.message == Results([[1, 11, Outcome.CANCELLED, b"", 15.1, 1, None]])
-
-    def test_an_older_fence_is_not_meant(self):
-        host = joined()
-        granted(host, task(1, 11))
-        assert host.hears(Stop([[1, 10]])) == []
-
-    def test_a_task_that_stops_when_asked_is_confirmed_and_its_slot_lives(self):
-        host = joined()
-        granted(host, task(1, 11))
-        host.hears(Stop([[1, 11]]))
-
-        effects = host.slot(1, 1.0, results=[result(1, 11)])
-
-        assert effects[-1] == Say(3, Results([[1, 11, Outcome.CANCELLED, b"", 0.001, 1, None]]))
-        assert host.core.slots.due() == float("inf")
-
-    def test_a_task_that_waits_is_asked_and_its_times_begin_when_it_runs(self):
-        host = joined(ready=(1,))
-        granted(host, task(1, 11), task(2, 12))
-        assert host.hears(Stop([[2, 12]])) == [CancelSlot(1, 2, 12)]
-
-        assert host.core.slots.due() == float("inf")
-        host.slot(1, 0.5, results=[result(1, 11)])
-        assert host.core.slots.due() == 2.5
-
-    def test_a_task_just_placed_is_fed_before_it_is_cancelled(self):
-        host = joined()
-        effects = host.hears(Tasks([["text.length", [task(1, 11)]]]), Stop([[1, 11]]))
-        assert effects == [Feed(1, [fed(1, 11)]), CancelSlot(1, 1, 11)]
-
-    def test_a_timeout_stops_the_task_and_is_reported_as_such(self):
-        host = joined(tree={"text": {"timeout": 3}})
-        assert granted(host, task(1, 11), task(2, 12, {"timeout": 0.5})) == [
-            Feed(1, [fed(1, 11, 3)]),
-            Feed(2, [fed(2, 12, 0.5)]),
-        ]
-
-        assert host.at(0.5) == [CancelSlot(2, 2, 12)]
-        assert host.at(2.5)[:1] == [Terminate(2)]
-        effects = host.slot(2, 2.6, exited=exited([2, 12]))
-        detail = {"cause": "timeout", "message": "ran longer than 0.5 s"}
-        assert effects[:2] == [Spawn(2, 1), Say(4, Results([[2, 12, Outcome.TIMEOUT, b"", 2.6, 2, detail]]))]
-        assert host.at(3.0)[0] == CancelSlot(1, 1, 11)
-
-    def test_a_result_that_comes_after_the_timeout_is_a_timeout(self):
-        host = joined(tree={"text": {"timeout": 3}})
-        granted(host, task(1, 11))
-        host.at(3.0)
-
-        effects = host.slot(1, results=[[1, 11, Outcome.COMPLETED, b"half", 3.001, 1, None]])
-
-        detail = {"cause": "timeout", "message": "ran longer than 3 s"}
-        assert effects == [Say(3, Results([[1, 11, Outcome.TIMEOUT, b"", 3.001, 1, detail]]))]
-
-    def test_a_slot_that_got_sigterm_is_not_used_again_even_if_its_task_ended(self):
-        host = joined()
-        granted(host, task(1, 11))
-        host.hears(Stop([[1, 11]]))
-        assert host.at(2.0)[:1] == [Terminate(1)]
-
-        effects = host.slot(1, results=[result(1, 11)])
-        assert effects == [Kill(1), Say(4, Results([[1, 11, Outcome.CANCELLED, b"", 0.001, 1, None]]))]
-        assert granted(host, task(2, 12), task(3, 13)) == [Feed(2, [fed(2, 12), fed(3, 13)])]
-
-    def test_the_capacity_shrinks_before_anything_is_given_back(self):
-        host = joined()
-        granted(host, task(1, 11), task(2, 12), task(3, 13))
-        host.hears(Stop([[1, 11]]))
-        assert host.at(2.0) == [
-            Terminate(1),
-            Say(2, Heartbeat(2)),
-            Guide(Brief(offer=OFFER, running={"text.length": 3})),
-            Say(3, Claim({"": 1})),
-        ]
-
-        effects = host.slot(1, 2.1, exited=exited([1, 11]))
-
-        assert effects == [
-            Spawn(1, 1),
-            Say(4, Results([[1, 11, Outcome.CANCELLED, b"", 2.1, 1, None]])),
-            Say(5, GiveBack([[3, 13, Returned.NEIGHBOUR, 0.0, "its slot's process ended", False]])),
-        ]
-
-
-class TestDeaths:
-    def test_the_task_that_ran_is_blamed_and_those_behind_it_come_back(self):
-        host = joined()
-        granted(host, *[task(n, 10 + n) for n in (1, 2, 3)])
-
-        effects = host.slot(1, 0.5, exited=exited([1, 11]))
-
-        assert effects == [
-            Note("warning", "slot_died", {"slot": 1, **CRASH, "restart_in": 0.0, "task": 1}),
-            Spawn(1, 1),
-            Say(2, Claim({"": 1})),
-            Say(3, Results([[1, 11, Outcome.CRASHED, b"", 0.5, 1, CRASH]])),
-            Say(4, GiveBack([[3, 13, Returned.NEIGHBOUR, 0.0, "its slot's process ended", False]])),
-        ]
-        assert host.slot(1, ready=READY) == [Say(5, Claim({"": 2}))]
-
-    def test_one_that_was_alone_in_hand_is_blamed_even_if_nobody_saw_it_run(self):
-        host = joined()
-        granted(host, task(1, 11))
-        effects = host.slot(1, exited=exited())
-        assert effects[-1] == Say(3, Results([[1, 11, Outcome.CRASHED, b"", 0.0, 1, CRASH]]))
-
-    def test_results_that_came_before_the_death_count(self):
-        host = joined()
-        granted(host, task(1, 11), task(2, 12), task(3, 13))
-        effects = host.slot(1, results=[result(1, 11)], exited=exited([3, 13]))
-        assert effects[-1] == Say(3, Results([result(1, 11), [3, 13, Outcome.CRASHED, b"", 0.0, 1, CRASH]]))
-
-    def test_without_a_culprit_all_come_back_and_run_alone_the_next_time(self):
-        host = joined(isolation="thread", slots={"": 4}, ready=(1,))
-        granted(host, task(1, 11), task(2, 12))
-
-        effects = host.slot(1, exited=exited())
-        assert effects[-1] == Say(3, GiveBack([
-            [1, 11, Returned.NEIGHBOUR, 0.0, "its slot's process ended", True],
-            [2, 12, Returned.NEIGHBOUR, 0.0, "its slot's process ended", True],
-        ]))  # fmt: skip
-
-        host.slot(1, ready=READY)
-        assert granted(host, task(1, 21), task(2, 22)) == [
-            Say(5, Claim({"": 1})),
-            Say(6, GiveBack([[2, 22, Returned.NEIGHBOUR, 1.0, "no slot is free of neighbours", False]])),
-            Feed(1, [fed(1, 21)]),
-        ]
-        effects = host.slot(1, exited=exited())
-        assert effects[-1] == Say(8, Results([[1, 21, Outcome.CRASHED, b"", 0.0, 1, CRASH]]))
-
-    def test_a_slot_that_cannot_start_is_tried_again_later_and_later(self):
-        host = joined()
-        waits: list[float] = []
-        failed = exited(signal=None, exit_code=3, cause="start_failed", message="exit code 3")
-        host.slot(1, exited=exited())
-        for _ in range(5):
-            before = host.now
-            effects = host.slot(1, exited=failed)
-            assert effects[0].event == "slot_failed_to_start"
-            due = host.core.slots.due()
-            effects = host.at(due)
-            assert Spawn(1, 1) in effects
-            waits.append(round(due - before, 3))
-
-        assert waits == [0.2, 0.4, 0.8, 1.6, 3.2]
-
-    def test_a_host_that_can_start_no_slot_is_seen(self):
-        host = Host()
-        host.start()
-        effects = host.slot(1, exited=exited(cause="start_failed"))
-        assert effects[-2:] == [Connect(), hello(types=[])]
-
-    def test_news_of_a_slot_that_is_down_change_nothing(self):
-        host = joined()
-        host.slot(1, exited=exited())
-        host.slot(1, exited=exited())  # now it waits for its restart
-        assert host.slot(1, results=[result(1, 11)]) == []
-
-
-class TestThreadsAndInline:
-    def test_a_thread_that_does_not_stop_leaves_its_process_to_its_neighbours(self):
-        host = joined(isolation="thread", slots={"": 2}, ready=(1,), tree={"text": {"timeout": 1}})
-        granted(host, task(1, 11), task(2, 12, {"timeout": None}))
-        host.at(1.0)
-
-        effects = host.at(3.0)
-
-        assert effects[:2] == [
-            Note("warning", "task_does_not_stop", {"slot": 1, "task": 1, "why": "timeout", "isolation": "thread"}),
-            Spawn(2, 2),
-        ]
-        assert host.slot(2, ready=READY) == [Say(5, Claim({"": 2}))]
-        assert granted(host, task(3, 13)) == [Feed(2, [fed(3, 13, 1)])]
-        effects = host.slot(1, 3.5, results=[result(2, 12)])
-        assert effects == [Kill(1), Say(6, Results([result(2, 12)]))]
-        effects = host.slot(1, 3.6, exited=exited())
-        detail = {"cause": "timeout", "message": "ran longer than 1 s"}
-        assert effects == [Say(7, Results([[1, 11, Outcome.TIMEOUT, b"", 3.6, 1, detail]]))]
-        assert list(host.core.slots.slots) == [2]
-
-    def test_an_inline_task_can_only_be_asked(self):
-        host = joined(isolation="inline", tree={"text": {"timeout": 1}})
-        granted(host, task(1, 11))
-        assert host.at(1.0)[0] == CancelSlot(1, 1, 11)
-        assert host.at(3.0)[0] == Note(
-            "warning", "task_does_not_stop", {"slot": 1, "task": 1, "why": "timeout", "isolation": "inline"}
-        )
-        assert host.core.slots.due() == float("inf")
-
-    def test_threads_run_side_by_side_each_with_its_own_time(self):
-        host = joined(isolation="thread", slots={"": 2}, ready=(1,), tree={"text": {"timeout": 10}})
-        granted(host, task(1, 11))
-        host.hears(Tasks([["text.length", [task(2, 12), task(3, 13)]]]), now=1.0)
-        assert host.core.slots.slots[1].starts == {(1, 11): 0.0, (2, 12): 1.0}
-        host.slot(1, 2.0, results=[result(2, 12)])
-        assert host.core.slots.slots[1].starts == {(1, 11): 0.0, (3, 13): 2.0}
 
 
 class TestAlone:
@@ -804,18 +438,10 @@ class TestAlone:
             (Terminate, 13.625),
             (Kill, 14.25),
         ]
-        host.slot(1, 14.3, exited=exited([1, 11]))
-        host.hears(Refused("unknown_session", "who?"))
         why = "stopped by its host, which was cut off from the supervisor"
-        assert host.hears(WELCOME)[-1] == Say(2, GiveBack([[1, 11, Returned.NEIGHBOUR, 0.0, why, True]]))
-
-    def test_others_go_on_for_as_long_as_their_node_allows(self):
-        host = joined(tree={"text": {"cut_off": 60, "timeout": None}})
-        granted(host, task(1, 11))
-        host.quiet(10.0)
-
-        assert not [effect for effect in host.alone(69.9) if isinstance(effect, CancelSlot | Kill | Terminate)]
-        assert CancelSlot(1, 1, 11) in host.alone(70.0)
+        effects = host.slot(1, 14.3, exited=exited([1, 11]))
+        assert effects[-1] == Say(17, GiveBack([[1, 11, Returned.NEIGHBOUR, 0.0, why, True]]))
+        assert hello() in host.hears(Refused("unknown_session", "who?"))
 
     def test_a_result_that_comes_in_time_counts(self):
         host = joined(tree={"text": {"cut_off": "stop"}})
@@ -920,25 +546,3 @@ class TestLeaving:
         host.core.drain(0.0)
         host.at(0.0)
         assert host.hears(Drain(undo=True)) == []
-
-
-class TestGuidance:
-    def test_the_first_tree_of_a_session_replaces_and_later_ones_add(self):
-        host = joined(tree={"text": {"timeout": 1}})
-        assert host.hears(Tree({"video": {"timeout": 2}})) == [
-            Guide(Brief({"text": {"timeout": 1}, "video": {"timeout": 2}}, OFFER))
-        ]
-        host.hears(Refused("unknown_session", "who?"))
-        host.hears(WELCOME)
-        assert host.hears(Tree({"audio": {"timeout": 3}}))[-1] == Guide(Brief({"audio": {"timeout": 3}}, OFFER))
-
-    def test_a_policy_is_that_of_the_nearest_node(self):
-        host = joined(tree={"a": {"timeout": 1}, "a.b": {"timeout": 2}})
-        policy = host.core.guidance.policy
-        assert [policy(type).timeout for type in ("a", "a.b", "a.b.c", "a.x", "z")] == [1, 2, 2, 1, None]
-
-    @pytest.mark.parametrize("nodes", [{"a": {"timeout": "soon"}}, {"a": 5}])
-    def test_a_tree_that_cannot_be_understood_ends_the_session(self, nodes: Any):
-        host = joined(tree={"a": {"timeout": 1}})
-        assert Disconnect() in host.hears(Tree(nodes))
-        assert host.core.guidance.policy("a").timeout == 1

@@ -15,6 +15,7 @@ pytest.importorskip("av", reason="the extra `media` is not installed")
 
 import itertools
 
+import av
 from PIL import Image
 
 from workerhost.bin.demo_clips import Clip, Source, encode
@@ -103,6 +104,30 @@ def test_a_film_can_be_heard_too(tmp_path: Path) -> None:
     assert facts["audio"] == {"codec": "aac", "sample_rate": 48_000, "channels": 2, "layout": "stereo"}
     assert facts["video"]["width"] == 64
     assert run("audio.loudness", path)[0]["integrated_lufs"] == pytest.approx(-23.0, abs=0.3)
+
+
+def test_a_sound_that_changes_its_kind_is_drawn_and_its_loudness_refused_for_good(tmp_path: Path) -> None:
+    both = tmp_path / "both.aac"
+    for number, (rate, layout) in enumerate(((48_000, "stereo"), (44_100, "mono"))):
+        path = tmp_path / f"{number}.aac"
+        with av.open(str(path), "w") as opened:
+            target: Any = opened  # PyAV's types leave open what a packet belongs to
+            stream = target.add_stream("aac", rate=rate, layout=layout)
+            for part in range(60):
+                frame = av.AudioFrame("fltp", layout, 1024)
+                for plane in frame.planes:
+                    plane.update(array("f", [0.3 * math.sin(n / 20) for n in range(1024)]).tobytes())
+                frame.sample_rate, frame.pts = rate, part * 1024
+                target.mux(stream.encode(frame))
+            target.mux(stream.encode(None))
+        with both.open("ab") as file:
+            file.write(path.read_bytes())
+    result, _ = run("audio.waveform", both)
+    assert result["duration"] == pytest.approx(61 * 1024 / 48_000 + 61 * 1024 / 44_100, abs=0.03)
+    end = runner.run(AudioWorker, Task(1, "audio.loudness", {"path": str(both)}))
+    assert end.detail is not None
+    assert end.detail["message"] == f"{both}: its sound changes from 48000 Hz stereo to 44100 Hz mono after 0:01"
+    assert end.detail["retry"] is False
 
 
 def test_a_wave_is_drawn_as_high_as_it_is_loud(tmp_path: Path) -> None:

@@ -243,3 +243,23 @@ def test_a_task_of_a_type_that_nobody_takes_is_declined(bench: Callable[..., Ben
     here.feed((1, "unknown.type", None))
     here.until(lambda b: len(b.returned) == 1)
     assert here.returned == [[1, 7, ends.DECLINED, 0.0, "no worker here takes unknown.type", False]]
+
+
+def test_the_offer_names_what_is_asked_below_its_type_and_leaves_out_what_is_not_healthy() -> None:
+    class Chain(BaseWorker):
+        type = "chain"
+
+        def can_handle(self, task: Task) -> bool:
+            return True
+
+        def execute(self, task: Task) -> None: ...
+
+    class Sick(Chain):
+        type = "sick"
+
+        def health_check(self) -> bool:
+            return False
+
+    offer = Slots(offer_of([Chain, Sick]), 0, lambda *_: None, lambda: None).offer()  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    assert offer["types"] == ["chain", "chain.*"]
+    assert list(offer["failed"]) == ["sick"]

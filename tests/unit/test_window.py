@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workerhost.actors.core.pace import Pace
+from workerhost.actors.core.pool import PoolSettings
 from workerhost.actors.core.rows import CANCELLED, QUEUED, Row
 from workerhost.actors.core.window import Window, key_of
 from workerhost.transport.messages import Cancel, GiveBack, Results, Returned, Tasks
@@ -83,8 +84,7 @@ STEPS = st.lists(
 def test_order_is_exact_however_small_the_memory(steps: list[tuple[str, int, Any]], memory: int) -> None:
     from unit.conftest import PoolAtHand  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
 
-    pool: Any = PoolAtHand()
-    pool.pool.queue.lanes.rows_max = memory
+    pool: Any = PoolAtHand(PoolSettings(rows_max=memory))
     pool.client()
     waiting: dict[int, int] = {}  # id -> priority: the whole queue, as anybody would write it down
     running: dict[int, int] = {}
@@ -118,7 +118,6 @@ def test_order_is_exact_however_small_the_memory(steps: list[tuple[str, int, Any
             took(pool.say(b"c", Cancel(1, [number])))
         elif kind == "restart":
             pool.start()
-            pool.pool.queue.lanes.rows_max = memory
             pool.client()
             took(pool.host(slots=2, running=[[id, fence] for id, fence in running.items()]))
     while running:

@@ -1,0 +1,115 @@
+"""What a host makes of TREE and of its slots' offer: policies, verdicts, and who is told what."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+import pytest
+
+from workerhost.actors.core.guidance import Guidance, NodePolicy
+from workerhost.actors.core.host_effects import Guide, HostEffect
+from workerhost.actors.core.restarts import Restarts
+from workerhost.actors.core.verdicts import Brief, Offer, verdict
+
+NODES: dict[str, dict[str, Any]] = {"a": {"timeout": 1}, "a.b": {"timeout": None, "cut_off": "stop"}}
+
+
+def guidance(nodes: dict[str, dict[str, Any]]) -> tuple[Guidance, list[HostEffect]]:
+    effects: list[HostEffect] = []
+    made = Guidance(effects)
+    made.on_tree(nodes)
+    return made, effects
+
+
+class TestTree:
+    def test_the_first_of_a_session_replaces_and_later_ones_add(self):
+        made, effects = guidance({"text": {"timeout": 1}})
+        made.on_tree({"video": {"timeout": 2}})
+        made.on_welcome()
+        made.on_tree({"audio": {"timeout": 3}})
+        assert effects == [
+            Guide(Brief({"text": {"timeout": 1}})),
+            Guide(Brief({"text": {"timeout": 1}, "video": {"timeout": 2}})),
+            Guide(Brief({"audio": {"timeout": 3}})),
+        ]
+        assert [made.policy(type).timeout for type in ("text", "video", "audio")] == [None, None, 3]
+
+    def test_a_policy_is_that_of_the_nearest_node(self):
+        made, _ = guidance(NODES)
+        assert [made.policy(type) for type in ("a", "a.x", "a.b", "a.b.c", "z")] == [
+            NodePolicy(1.0, 3600.0),
+            NodePolicy(1.0, 3600.0),
+            NodePolicy(None, None),
+            NodePolicy(None, None),
+            NodePolicy(None, 3600.0),
+        ]
+
+    @pytest.mark.parametrize("nodes", [{"a": {"timeout": "soon"}}, {"a": 5}, {"a": {"cut_off": []}}])
+    def test_one_that_cannot_be_understood_changes_nothing(self, nodes: Any):
+        made, effects = guidance({"a": {"timeout": 1}})
+        with pytest.raises((TypeError, ValueError, AttributeError)):
+            made.on_tree(nodes)
+        assert made.policy("a").timeout == 1
+        assert len(effects) == 1
+
+    def test_times_alone_that_matter(self):
+        made, _ = guidance({"a": {"cut_off": 60}, "b": {"cut_off": "stop"}, "c": {"cut_off": 600}})
+        assert [made.next_cut_off(alone, 3.0) for alone in (0.0, 3.0, 60.0, 600.0)] == [3.0, 60.0, 600.0, inf]
+
+
+class TestBrief:
+    def test_nobody_is_told_what_has_not_changed(self):
+        made, effects = guidance(NODES)
+        effects.clear()
+        made.on_offer(Offer(("a",)))
+        made.on_offer(Offer(("a",)))
+        made.on_drain(True)
+        made.on_activity([])
+        assert effects == [Guide(Brief(NODES, Offer(("a",)))), Guide(Brief(NODES, Offer(("a",)), {}, True))]
+
+    def test_a_part_is_a_node_and_what_lies_below_it(self):
+        brief = Brief({"a": {}, "a.b": {}, "ab": {}, "c": {}}, None, {"a.b.c": 2, "ab": 1}, False)
+        assert brief.part("a") == Brief({"a": {}, "a.b": {}}, None, {"a.b.c": 2}, False)
+        assert brief.part("a").part("a.b") == Brief({"a.b": {}}, None, {"a.b.c": 2}, False)
+
+
+class TestVerdict:
+    @pytest.mark.parametrize(
+        ("type", "offer", "running", "expected"),
+        [
+            ("a", None, {}, ("starting", "its workers are being loaded")),
+            ("a", Offer(("a",)), {}, ("idle", "")),
+            ("a", Offer(("a",)), {"a.b": 1}, ("busy", "")),
+            ("a", Offer(("a",)), {"ab": 1}, ("idle", "")),
+            ("a", Offer(("a.b.c",)), {}, ("idle", "")),
+            ("a.b", Offer(("a",)), {}, ("failed", "no worker here runs it")),
+            ("a.b", Offer(("a", "a.*")), {}, ("idle", "")),
+            ("a.b", Offer((), any=True), {}, ("idle", "")),
+            ("a.b", Offer(("a", "a.*"), failed={"a.b": "line 3"}), {}, ("failed", "line 3")),
+            ("a", Offer((), failed={"tasks.py": "line 3"}), {}, ("failed", "line 3")),
+        ],
+    )
+    def test_of_a_node(self, type: str, offer: Offer | None, running: dict[str, int], expected: tuple[str, str]):
+        assert verdict(type, Brief({type: {}}, offer, running)) == expected
+
+    def test_a_host_that_drains_drains_everywhere(self):
+        assert verdict("a", Brief({"a": {}}, None, {"a": 1}, True)) == ("draining", "")
+
+
+class TestRestarts:
+    def test_the_first_is_at_once_and_then_it_waits_longer_and_longer(self):
+        restarts = Restarts()
+        assert [restarts.died(0.0) for _ in range(11)] == [0, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30]
+
+    def test_a_minute_in_health_starts_afresh(self):
+        restarts = Restarts()
+        assert [restarts.died(now) for now in (0.0, 1.0, 61.0, 121.1)] == [0, 0.2, 0.4, 0]
+
+    def test_five_restarts_are_enough(self):
+        restarts = Restarts()
+        counts: list[bool] = []
+        for _ in range(6):
+            restarts.died(0.0)
+            counts.append(restarts.too_many())
+        assert counts == [False, False, False, False, False, True]

@@ -1,0 +1,83 @@
+"""What a host owes its supervisor is said in messages of a good size, and again until it is recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workerhost.actors.core.host_effects import HostEffect, Say
+from workerhost.actors.core.joining import Joining
+from workerhost.actors.core.outbox import Outbox
+from workerhost.transport.messages import GiveBack, Hello, Outcome, Progress, Results, Returned
+
+
+def result(id: int, body: bytes = b"r") -> list[Any]:
+    return [id, 10 + id, Outcome.COMPLETED, body, 0.001, 1, None]
+
+
+def said(outbox: Outbox) -> list[HostEffect]:
+    effects: list[HostEffect] = []
+    outbox.speak(Joining(effects, lambda: Hello("host", [1, 1], bytes(16)), "tcp://s", 0.5))
+    return effects
+
+
+def test_large_results_travel_in_several_messages():
+    outbox = Outbox()
+    items = [result(id, bytes(size)) for id, size in enumerate((3_000_000, 1_000_000, 3_000_000, 4_194_304, 1))]
+    outbox.results += items
+    assert said(outbox) == [
+        Say(1, Results(items[:2])),
+        Say(2, Results(items[2:3])),
+        Say(3, Results(items[3:4])),
+        Say(4, Results(items[4:])),
+    ]
+    assert outbox.unrecorded == {1: items[:2], 2: items[2:3], 3: items[3:4], 4: items[4:]}
+
+
+def test_no_message_has_too_many_items():
+    outbox = Outbox()
+    outbox.results += [result(id) for id in range(5000)]
+    outbox.returned += [[id, id, Returned.DRAIN, 0.0, "", False] for id in range(5000, 8000)]
+    for id in range(8000, 10500):
+        outbox.report([id, id, 0.5, ""])
+
+    messages = [effect.message for effect in said(outbox) if isinstance(effect, Say)]
+
+    sizes = [(type(m), len(m.items)) for m in messages if isinstance(m, Results | GiveBack | Progress)]
+    assert sizes == [
+        *[(Results, 2000), (Results, 2000), (Results, 1000)],
+        *[(GiveBack, 2000), (GiveBack, 1000), (Progress, 2000), (Progress, 500)],
+    ]
+    assert said(outbox) == []
+
+
+def test_what_was_not_recorded_is_said_again_before_anything_newer():
+    outbox = Outbox()
+    outbox.results.append(result(1))
+    said(outbox)
+    outbox.results.append(result(2))
+    outbox.session_over()
+    outbox.results.append(result(3))
+    assert said(outbox) == [Say(1, Results([result(1), result(2), result(3)]))]
+
+
+def test_only_the_last_word_of_a_task_travels_and_none_after_its_end():
+    outbox = Outbox()
+    for item in ([1, 11, 0.1, "a"], [2, 12, 0.2, ""], [1, 11, 0.3, "b"]):
+        outbox.report(item)
+    outbox.ended((2, 12))
+    assert said(outbox) == [Say(1, Progress([[1, 11, 0.3, "b"]]))]
+    outbox.session_over()
+    assert said(outbox) == [Say(1, Progress([[1, 11, 0.3, "b"]]))]
+    outbox.ended((1, 11))
+    outbox.session_over()
+    assert said(outbox) == []
+
+
+def test_it_is_empty_when_everything_is_recorded():
+    outbox = Outbox()
+    outbox.results.append(result(1))
+    assert not outbox.empty()
+    said(outbox)
+    assert not outbox.empty()
+    outbox.recorded(1)
+    assert outbox.empty()

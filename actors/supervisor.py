@@ -92,7 +92,7 @@ class SupervisorActor(pykka.ThreadingActor):
         try:
             opening = self.store.open()
             now, wall = clock.now(), clock.wall()
-            self.pool = Pool(self._pool_settings(self.settings.address), opening, now, wall)
+            self.pool = Pool(self._pool_settings(self.settings.address), opening, now, wall, clock.boot())
             self._speak(perform(self.pool, self.store, self.pool.start(now, wall), now, wall))
             self.link = listen(self.settings.address, self.inbox)
             self.pool.settings.about["address"] = self.link.address

@@ -15,7 +15,7 @@ _VALUES: Final = {"str": "=hello", "int": ":=1", "float": ":=1.5", "bool": ":=tr
 def best(types: Sequence[str], codes: Sequence[str]) -> str:
     """`TYPE key=value ...` for the type whose params are known best, as a shell reads it."""
     found = [line for code in codes for line in _lines(code) if line[0] in types]
-    found.sort(key=len)
+    found.sort(key=lambda words: len(words) == 1)  # one with params shows more; else the first in the file
     return " ".join(shlex.quote(word) for word in (found[0] if found else [types[0]]))
 
 

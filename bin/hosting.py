@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
+from ..actors.host import Host, HostSettings
+from ..config.kinds import host_name
 from ..workers.errors import ConfigError, PoolRefused
 from ..workers.registry import search_paths
 from . import logs
-from .exits import OK, say
+from .exits import INTERNAL, OK, UsageError, report, say
 from .parent import end_with
 from .signals import Events, Signalled
 
 if TYPE_CHECKING:
     from ..config.schema import Settings
+
+KINDS: Final = ("process", "thread")
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,75 @@ class Wishes:
     parent: int | None
 
 
-def run(wishes: Wishes, settings: Settings) -> None:
-    """Run a host until it has left.
+class _Left:
+    """The host has left."""
+
+
+def run(wishes: Wishes, settings: Settings) -> int:
+    """Run a host until it has left. Returns the exit code.
 
     Raises:
-        ConfigError: The host cannot be as it is wanted.
-        PoolRefused: The supervisor does not take it.
+        UsageError, ConfigError: The host cannot be as it is wanted.
     """
-    raise NotImplementedError
+    wanted = combined(wishes, settings)
+    logs.set_up(settings.logging.level, settings.logging.format, process="host")
+    events = Events()
+    if wishes.parent is not None:
+        end_with(wishes.parent)
+    elif not wanted.code and not wanted.classes:
+        say("no CODE and no `class:` in the configuration: this host runs nothing; workerhost host tasks.py")
+    host = Host.start(wanted)
+    threading.Thread(target=lambda: host.join() and events.put(_Left()), name="left", daemon=True).start()
+    signals = 0
+    while isinstance(events.get(), Signalled):
+        signals += 1
+        if signals == 1:
+            host.drain()
+        else:
+            events.next_ends()
+            host.stop()
+    if host.error is None:
+        return OK
+    return report(host.error) if isinstance(host.error, (PoolRefused, ConfigError)) else INTERNAL
+
+
+def combined(wishes: Wishes, settings: Settings) -> HostSettings:
+    """The command line first, then the configuration.
+
+    Raises:
+        UsageError, ConfigError: One of them says what cannot be.
+    """
+    file = settings.host
+    isolation = wishes.isolation or file.isolation or "process"
+    if isolation not in KINDS:
+        message = f"isolation {isolation!r} is not for a host of its own; use {' or '.join(KINDS)}"
+        raise UsageError(f"--{message}") if wishes.isolation else ConfigError(f"host.{message}")
+    if wishes.name is not None:
+        try:
+            host_name(wishes.name)
+        except ValueError as error:
+            message = f"--name {wishes.name!r} {error}"
+            raise UsageError(message) from None
+    said = {"slots": wishes.slots, "serve": wishes.serve, "not": wishes.refuse}
+    return HostSettings(
+        address=wishes.address or _address(settings),
+        name=wishes.name or file.name,
+        slots=wishes.slots or file.slots or None,
+        serve=tuple(file.serve if wishes.serve is None else wishes.serve),
+        not_=tuple(file.not_ if wishes.refuse is None else wishes.refuse),
+        fixed=frozenset(name for name, value in said.items() if value is not None),
+        isolation=isolation,
+        code=wishes.codes,
+        classes=settings.classes(),
+        paths=search_paths(wishes.codes, os.environ, os.curdir),
+        drain_timeout=file.drain_timeout,
+    )
+
+
+def _address(settings: Settings) -> str:
+    """Where the configuration, the environment or nobody says that the supervisor is."""
+    if settings.host.join is not None:
+        return settings.host.join
+    if "bind" in settings.pool.model_fields_set:
+        return settings.pool.bind
+    return os.environ.get("WORKERHOST_ADDRESS") or settings.pool.bind

@@ -110,7 +110,7 @@ def host(
     """Run a host: it joins a supervisor and runs tasks in its slots."""
     from . import hosting
 
-    hosting.run(
+    code = hosting.run(
         hosting.Wishes(
             address=join or options.chosen(context, address),
             codes=tuple(codes or ()),
@@ -123,6 +123,7 @@ def host(
         ),
         options.settings_of(config, quiet=parent is not None),
     )
+    raise typer.Exit(code)
 
 
 def try_(

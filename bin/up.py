@@ -93,10 +93,10 @@ class Up:
         self._code = OK
         self._over = threading.Event()
 
-    def _command(self, *arguments: str) -> list[str]:
+    def _command(self, verb: str, *arguments: str) -> list[str]:
         """A child: the same interpreter; `-P`, so that a file in the current folder cannot pose as a module of ours."""
         config = ("-c", str(self._plan.config.absolute())) if self._plan.config else ()
-        return [sys.executable, "-P", "-m", _PACKAGE, *arguments, *config, "--parent", str(os.getpid())]
+        return [sys.executable, "-P", "-m", _PACKAGE, verb, "--parent", str(os.getpid()), *config, *arguments]
 
     def _host(self, number: int) -> Sequence[str]:
         plan = self._plan
@@ -214,7 +214,7 @@ class Up:
     def _announce(self, hosts: list[dict[str, Any]]) -> None:
         served = sorted({type for host in hosts for type in host.get("types", [])})
         slots = sum(host["slots"] for host in hosts)
-        say(f"the pool is up at {self._plan.address}: {len(hosts)} hosts, {slots} slots")
+        say(f"the pool is up at {self._plan.address}: {_count(len(hosts), 'host')}, {_count(slots, 'slot')}")
         for code, why in sorted({item for host in hosts for item in host.get("failed", {}).items()}):
             say(f"cannot run {code}: {why}")
         if not served:
@@ -226,6 +226,10 @@ class Up:
 
 
 _PACKAGE = __name__.split(".")[0]
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "s")
 
 
 def program() -> str:

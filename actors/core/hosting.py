@@ -332,6 +332,10 @@ class HostCore:
         waits = (self._join_by, self._drain_by, self._abandon_at)
         return min(self.joining.due(), self.slots.due(), self.cut_off.due(), *waits)
 
+    def joined(self) -> bool:
+        """Whether the supervisor has welcomed it as it is."""
+        return self.joining.phase is Phase.JOINED
+
     # What follows.
 
     def take(self, now: float) -> list[HostEffect]:

@@ -87,12 +87,25 @@ class PoolSettings:
 class Pool:
     """The state of the whole pool and every decision about it."""
 
-    def __init__(self, settings: PoolSettings, opening: Opening, now: float, wall: float) -> None:
+    def __init__(self, settings: PoolSettings, opening: Opening, now: float, wall: float, boot: int = 0) -> None:
+        """Go on from the store.
+
+        Args:
+            settings: See there.
+            opening: What the store holds.
+            now: Seconds on a clock that runs since the machine started and never jumps.
+            wall: Seconds since the epoch.
+            boot: A number of this run of the machine, 0 if unknown: within one run, how wall and now differ tells whether
+                the wall clock was set while no supervisor ran.
+        """
         self.settings = settings
         self.epoch = opening.epoch
         self.started = now
         self.started_at = wall
         self.anchor = wall - now  # what relative due times are kept by; see guarantee 10
+        self.boot = boot
+        known = boot != 0 and opening.meta.get("boot") == boot
+        self._slept = self.anchor - opening.meta["anchor_ms"] / 1000 if known else 0.0
         self.queue = Queue(
             settings.policies,
             opening.epoch,
@@ -146,6 +159,7 @@ class Pool:
     def start(self, now: float, wall: float) -> list[Effect]:
         """The first needs: the heads of all lanes and what falls due first."""
         step = Step(now, wall)
+        self._anchored(step, self._slept)
         for lane in self.queue.lanes.by_number.values():
             if lane.beyond() > 0:
                 lane.filling = True
@@ -222,9 +236,7 @@ class Pool:
         jump = step.wall - step.now - self.anchor
         if abs(jump) > _JUMP_SECONDS:
             self.anchor += jump
-            self.queue.schedules[True].shift(jump)
-            step.persist.shifts.append(jump)
-            step.note("warning", "clock_jumped", seconds=round(jump, 3))
+            self._anchored(step, jump)
         self.queue.due(step, self.anchor)
         for host in self.hosts.overdue(step.now):
             self.membership.lose(step, host)
@@ -238,6 +250,15 @@ class Pool:
         if step.now - self._announced >= ANNOUNCE_SECONDS:
             self._announced = step.now
             self._announce(step)
+
+    def _anchored(self, step: Step, jump: float) -> None:
+        """Delays are counted from a new anchor: after a jump of the wall clock, what they are stored by moves with it."""
+        step.persist.meta["boot"] = self.boot
+        step.persist.meta["anchor_ms"] = round(self.anchor * 1000)
+        if abs(jump) > _JUMP_SECONDS:
+            self.queue.schedules[True].shift(jump)
+            step.persist.shifts.append(jump)
+            step.note("warning", "clock_jumped", seconds=round(jump, 3))
 
     def _announce(self, step: Step) -> None:
         """Tell clients which of their tasks run for long enough to be worth a word."""

@@ -99,12 +99,12 @@ class SlotTable(Roster):
             return
         if news.ready is not None:
             self.ready(news.slot)
-        if news.results:
+        if news.results and slot.tasks:
             self._ended(slot, news.results, now)
         for item in news.progress:
             if key_of(item) in slot.tasks:
                 self._outbox.report(item)
-        if news.returned:
+        if news.returned and slot.tasks:
             self._came_back(slot, news.returned, now)
         if news.exited is not None:
             self._exited(slot, news.exited, now)

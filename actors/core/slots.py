@@ -155,11 +155,13 @@ class Roster:
         self.slots: dict[int, Slot] = {}
         self.changed = True
         self._effects = effects
+        self._names: tuple[str, ...] = ()
         self._pools: dict[str, list[Slot]] = {}
         self._last_number = 0
 
     def shape(self, pools: Mapping[str, int]) -> None:
         """Have so many slots in each pool: start those that are missing, retire those that are too many."""
+        self._names = tuple(pools)
         if self.isolation == "thread":
             missing = [(pool, count) for pool, count in pools.items() if count]
         else:
@@ -221,7 +223,7 @@ class Roster:
 
     def capacity(self) -> dict[str, int]:
         """How many tasks can run at a time now, by pool."""
-        capacity = dict.fromkeys(self._pools, 0)
+        capacity = dict.fromkeys(self._names, 0)
         for slot in self.slots.values():
             if slot.lives():
                 full = len(slot.tasks) + (slot.next is not None)

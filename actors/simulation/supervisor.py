@@ -90,7 +90,7 @@ class SimulatedSupervisor:
             return
         self.starts += 1
         opening = self.store.open()
-        self.pool = Pool(self._settings, opening, self.clock.now(), self.clock.wall())
+        self.pool = Pool(self._settings, opening, self.clock.now(), self.clock.wall(), boot=1)
         self._inbox, self._turn_set = [], False
         self._network.serve = self._receive
         self._run(self.pool.start(self.clock.now(), self.clock.wall()))

@@ -38,7 +38,7 @@ class PoolAtHand:
     def start(self) -> None:
         """A supervisor starts on the store as it is."""
         self.numbers.clear()
-        self.pool = Pool(self.settings, self.store.open(), self.now, self.wall)
+        self.pool = Pool(self.settings, self.store.open(), self.now, self.wall, boot=1)
         self._turn(self.pool.start(self.now, self.wall))
 
     def _turn(self, effects: Any) -> dict[bytes, list[Message]]:

@@ -190,7 +190,7 @@ class TestJoining:
     def test_code_that_cannot_be_loaded_is_said_here_and_in_hello(self):
         host = Host()
         host.start()
-        broken = READY | {"types": [], "failed": {"tasks.py": "line 3: no"}}
+        broken: dict[str, Any] = READY | {"types": [], "failed": {"tasks.py": "line 3: no"}}
 
         effects = host.slot(1, ready=broken)
 
@@ -219,12 +219,12 @@ class TestJoining:
         host = joined()
 
         assert host.hears(Refused(code, "because")) == [
-            Kill(1),
-            Kill(2),
-            Say(2, Bye("the host leaves")),
-            Disconnect(),
-            Leave(f"tcp://s refused this host ({code}): because"),
+            *[Kill(1), Kill(2), CloseSlot(1), CloseSlot(2)],
+            *[Say(2, Claim({"": 0})), Say(3, Bye("the host leaves")), Disconnect(flush=True)],
         ]
+        assert host.slot(1, exited=exited(signal=9)) == []
+        reason = f"tcp://s refused this host ({code}): because"
+        assert host.slot(2, exited=exited(signal=9)) == [Leave(reason)]
         assert host.core.due() == float("inf")
 
     def test_settings_of_the_supervisor_are_taken_over_unless_the_command_line_set_them(self):
@@ -386,18 +386,6 @@ class TestTheSession:
         host = joined()
         assert [host.core.due(), host.at(1.0), host.core.due()] == [1.0, [Say(2, Heartbeat(0))], 2.0]
 
-    def test_silence_of_lost_after_ends_the_session_and_nothing_else(self):
-        host = joined()
-        granted(host, task(1, 11))
-        host.alone(4.9)
-
-        assert host.at(5.0) == [
-            Note("warning", "supervisor_lost", {"address": "tcp://s", "reason": "nothing heard for 5 s"}),
-            Disconnect(),
-            Connect(),
-            hello(running=[[1, 11]]),
-        ]
-
     def test_a_host_that_stood_still_itself_blames_nobody(self):
         host = joined()
         host.at(1.0)
@@ -426,29 +414,6 @@ class TestTheSession:
 class TestAlone:
     """The supervisor is away (guarantee 6)."""
 
-    def test_tasks_that_must_not_outlive_their_lease_are_dead_before_it_ends(self):
-        host = joined(tree={"text": {"cut_off": "stop"}})
-        granted(host, task(1, 11))
-        host.quiet(10.0)  # the last heartbeat that was answered was sent at 10, so the lease ends at 15
-
-        said = [(type(e), host.now) for t in (12.9, 13.0, 13.6, 13.625, 14.2, 14.25) for e in host.alone(t)]
-
-        assert [each for each in said if each[0] in (CancelSlot, Terminate, Kill)] == [
-            (CancelSlot, 13.0),
-            (Terminate, 13.625),
-            (Kill, 14.25),
-        ]
-        why = "stopped by its host, which was cut off from the supervisor"
-        effects = host.slot(1, 14.3, exited=exited([1, 11]))
-        assert effects[-1] == Say(17, GiveBack([[1, 11, Returned.NEIGHBOUR, 0.0, why, True]]))
-        assert hello() in host.hears(Refused("unknown_session", "who?"))
-
-    def test_a_result_that_comes_in_time_counts(self):
-        host = joined(tree={"text": {"cut_off": "stop"}})
-        granted(host, task(1, 11))
-        assert CancelSlot(1, 1, 11) in host.alone(3.0)
-        assert host.slot(1, 3.1, results=[result(1, 11)])[-1] == Say(5, Results([result(1, 11)]))
-
     def test_a_supervisor_that_comes_back_finds_everything(self):
         host = joined()
         granted(host, task(1, 11), task(2, 12))
@@ -475,15 +440,19 @@ class TestLeaving:
             Say(3, GiveBack([[2, 12, Returned.DRAIN, 0.0, "the host drains", False]]))
         ]
         assert host.slot(1, results=[result(1, 11)]) == [Say(4, Results([result(1, 11)]))]
-        assert host.hears(Recorded(4)) == [Say(5, Bye("the host leaves")), Disconnect(), CloseSlot(1), CloseSlot(2)]
+        assert host.hears(Recorded(4)) == [
+            *[Say(5, Bye("the host leaves")), Disconnect(flush=True)],
+            *[CloseSlot(1), CloseSlot(2)],
+        ]
         assert host.slot(1, exited=exited(signal=None, exit_code=0)) == []
         assert host.slot(2, exited=exited(signal=None, exit_code=0)) == [Leave()]
 
     def test_slots_that_do_not_end_by_themselves_are_killed(self):
         host = joined()
         host.core.drain(0.0)
-        assert host.at(0.0)[-3:] == [Disconnect(), CloseSlot(1), CloseSlot(2)]
-        assert host.at(1.0) == [Kill(1), Kill(2), Leave()]
+        assert host.at(0.0)[-3:] == [Disconnect(flush=True), CloseSlot(1), CloseSlot(2)]
+        assert host.at(1.0) == [Kill(1), Kill(2), CloseSlot(1), CloseSlot(2)]
+        assert host.at(2.0) == [Leave()]
 
     def test_what_does_not_finish_in_time_is_terminated_killed_and_given_back(self):
         host = joined()
@@ -505,27 +474,27 @@ class TestLeaving:
         host.slot(1, results=[result(1, 11)])
         host.alone(5.1)
         host.core.drain(5.1, 1.0)
-        assert Leave() in host.alone(9.0)
+        assert Leave() in host.alone(10.2)
 
     def test_stop_kills_and_gives_back_at_once(self):
         host = joined()
         granted(host, task(1, 11), task(2, 12), task(3, 13))
-        host.core.stop()
+        host.core.stop(0.1)
 
         assert host.at(0.1) == [
-            Kill(1),
-            Kill(2),
-            Say(2, GiveBack([
+            *[Kill(1), Kill(2), CloseSlot(1), CloseSlot(2)],
+            Say(2, Claim({"": 0})),
+            Say(3, GiveBack([
                 [1, 11, Returned.DRAIN, 0.0, "the host leaves", True],
                 [3, 13, Returned.DRAIN, 0.0, "the host leaves", False],
                 [2, 12, Returned.DRAIN, 0.0, "the host leaves", True],
             ])),
-            Say(3, Bye("the host leaves")),
-            Disconnect(),
-            Leave(),
+            Say(4, Bye("the host leaves")),
+            Disconnect(flush=True),
         ]  # fmt: skip
-        host.core.stop()
-        assert host.at(0.2) == []
+        host.core.stop(0.2)
+        assert host.slot(1, results=[result(1, 11)], exited=exited(signal=9)) == []
+        assert host.slot(2, exited=exited(signal=9)) == [Leave()]
 
     def test_a_drain_asked_for_by_the_supervisor_can_be_undone(self):
         host = joined()

@@ -214,7 +214,7 @@ def test_what_hello_says_has_changed():
 def test_leaving_says_goodbye_where_somebody_listens_and_ends_the_trying():
     side = joined()
     side.joining.leave()
-    assert side.take() == [Say(1, Bye("the host leaves")), Disconnect()]
+    assert side.take() == [Say(1, Bye("the host leaves")), Disconnect(flush=True)]
     side.joining.lose("too late", 0.0)
     side.joining.renew(0.0)
     assert side.take() == []

@@ -548,6 +548,17 @@ def test_a_jump_of_the_wall_clock_moves_no_delay_and_no_lease(pool: Any) -> None
     assert (pool.state(1), pool.state(2)) == ("running", "queued")
 
 
+def test_a_jump_while_no_supervisor_ran_moves_no_delay_either(pool: Any) -> None:
+    pool.send(delay=10)
+    pool.wait(5)
+    pool.jump = -86400.0
+    pool.start()
+    pool.wait(4)
+    assert pool.state(1) == "scheduled"
+    pool.wait(1.5)
+    assert pool.state(1) == "queued"
+
+
 def test_an_instant_goes_by_the_wall_clock(pool: Any) -> None:
     pool.send(at=pool.wall + 3600)
     pool.wait(5)

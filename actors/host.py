@@ -1,0 +1,328 @@
+"""The host: one actor that is the mailbox of its link and of its slots, carries news to the core and effects back out.
+
+It never runs task code (but for `inline` slots, which exist for that), waits for nothing but news and time, and decides
+nothing. An unexpected error ends it and its slots; its tasks are rescued, as after a kill.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any, Final
+
+import pykka
+import structlog
+
+from ..transport import clock
+from ..transport.codec import Malformed, decode, encode
+from ..transport.link import PeerLink, Received, connect
+from ..transport.mailbox import Batch, Mailbox
+from ..transport.messages import DEFAULT_ADDRESS
+from ..workers.errors import ConfigError, PoolRefused, WorkerHostError
+from ..workers.registry import Worker
+from .core.effects import Note
+from .core.host_effects import (
+    CancelSlot,
+    CloseSlot,
+    Connect,
+    Disconnect,
+    Feed,
+    Guide,
+    HostEffect,
+    Kill,
+    Leave,
+    Say,
+    Spawn,
+    Terminate,
+)
+from .core.host_options import HostOptions
+from .core.hosting import HostCore
+from .levels import Down, Hopeless, MediaActor, Revive, Subtree, VerdictTable
+from .slot import InlineSlot, ProcessSlot, Slot, SlotNews, SlotSpec, ThreadSlots
+
+_FLUSH_SECONDS: Final = 0.5
+_STOP_SECONDS_MAX: Final = 5.0
+
+log: Any = structlog.get_logger("host")
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """What a host is started with.
+
+    Attributes:
+        address: Its supervisor's.
+        name: Chosen by a person; None: the machine's name, made unique by the supervisor.
+        slots: Slot pools {node or "": count}; None: one for each processor.
+        serve: Subtrees it takes; empty: all.
+        not_: Subtrees it does not take.
+        fixed: Which of `slots`, `serve` and `not` the supervisor's settings for this host do not change.
+        isolation: `process`, `thread` or `inline`.
+        code: CODEs as of the command line.
+        classes: Type -> `module:Class`, from the configuration.
+        paths: Folders for the slots' `sys.path`.
+        workers: Classes and functions to be served as they are (isolation `inline` only).
+        drain_timeout: Seconds that tasks have to finish when the host is told to go.
+    """
+
+    address: str = DEFAULT_ADDRESS
+    name: str | None = None
+    slots: Mapping[str, int] | None = None
+    serve: tuple[str, ...] = ()
+    not_: tuple[str, ...] = ()
+    fixed: frozenset[str] = frozenset()
+    isolation: str = "process"
+    code: tuple[str, ...] = ()
+    classes: Mapping[str, str] = field(default_factory=dict[str, str])
+    paths: tuple[str, ...] = ()
+    workers: Sequence[Worker] = ()
+    drain_timeout: float = 30.0
+
+    def options(self) -> HostOptions:
+        """What of it the core must know, and a session of its own."""
+        return HostOptions(
+            address=self.address,
+            name=self.name or socket.gethostname() or "host",
+            session=os.urandom(16),
+            named=self.name is not None,
+            slots=self.slots or {"": _processors()},
+            serve=self.serve,
+            refuse=self.not_,
+            fixed=self.fixed,
+            isolation=self.isolation,
+            drain_timeout=self.drain_timeout,
+            machine=socket.gethostname(),
+            pid=os.getpid(),
+        )
+
+
+class _Signals:
+    """What others wait for."""
+
+    def __init__(self) -> None:
+        self.joined = threading.Event()
+        self.left = threading.Event()
+        self.error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Drain:
+    """Told by `Host.drain`."""
+
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """Told by `Host.stop`."""
+
+
+class HostActor(pykka.ThreadingActor):
+    """Carries news to the core and its effects back out. Decides nothing."""
+
+    use_daemon_thread = True
+    _create_actor_inbox = staticmethod(Mailbox)
+
+    def __init__(self, settings: HostSettings, signals: _Signals) -> None:
+        super().__init__()
+        self.settings, self.signals = settings, signals
+        self.inbox: Mailbox = self.actor_inbox  # pyright: ignore[reportAttributeAccessIssue]  # made by the factory above
+        self.core = HostCore(settings.options())
+        self.link: PeerLink | None = None
+        self.slots: dict[int, Slot] = {}
+        self.verdicts = VerdictTable()
+        self.verdicts_seen = 0
+        self.levels = Subtree(MediaActor, self.verdicts, self._tell_self)
+        self.garbage = 0
+        self.garbage_said = 0.0
+        self.perform: dict[type[HostEffect], Callable[[Any], None]] = {
+            Connect: self._connect,
+            Disconnect: self._disconnect,
+            Spawn: self._spawn,
+            Feed: lambda effect: self.slots[effect.slot].feed(effect.tasks),
+            CancelSlot: lambda effect: self.slots[effect.slot].cancel(effect.id, effect.fence),
+            Terminate: lambda effect: self.slots[effect.slot].terminate(),
+            Kill: lambda effect: self.slots[effect.slot].kill(),
+            CloseSlot: lambda effect: self.slots[effect.slot].close(),
+            Guide: lambda effect: self.levels.tell(effect.brief),
+            Note: lambda effect: getattr(log, effect.level)(effect.event, **effect.fields),
+            Leave: self._leave,
+        }
+
+    def _tell_self(self, message: Any) -> None:
+        with suppress(pykka.ActorDeadError):
+            self.actor_ref.tell(message)
+
+    # Life.
+
+    def on_start(self) -> None:
+        """Start the slots."""
+        self._guarded(self.core.start)
+
+    def on_receive(self, message: Any) -> None:
+        """A batch of news, or a word from within this process."""
+        if self.signals.left.is_set():
+            return
+        if isinstance(message, Batch):
+            self._guarded(lambda now: self._news(message.items, now))
+        elif isinstance(message, _Drain):
+            self._guarded(lambda now: self.core.drain(now, message.timeout))
+        elif isinstance(message, _Stop):
+            self._guarded(self.core.stop)
+        elif isinstance(message, Down):
+            with suppress(Hopeless):  # its verdict says failed, and stays so until the host is started again
+                self.levels.down(message)
+        elif isinstance(message, Revive):
+            self.levels.revive(message)
+
+    def on_stop(self) -> None:
+        """Whatever still runs ends with the host."""
+        self._end()
+
+    def _guarded(self, change: Callable[[float], None]) -> None:
+        """One turn: something changes, time has passed, what follows is done."""
+        try:
+            now = clock.now()
+            if self.verdicts.version != self.verdicts_seen:
+                self.verdicts_seen = self.verdicts.version
+                self.core.verdicts = self.verdicts.copy()
+            change(now)
+            self.core.tick(now)
+            while not self._perform(self.core.take(now)):
+                self.core.on_unsent(now)
+            if self.core.joined():
+                self.signals.joined.set()
+            due = self.core.due()
+            self.inbox.wake_at(None if due == inf else due)
+        except BaseException as error:  # a SystemExit would stop every actor of this process
+            log.critical("host_failed", error=repr(error), exc_info=error)
+            self.signals.error = WorkerHostError(f"the host failed: {error!r}")
+            self._end()
+            self.stop()
+
+    def _end(self) -> None:
+        for slot in self.slots.values():
+            slot.kill()
+        self._disconnect(Disconnect())
+        self.levels.stop()
+        self.signals.left.set()
+
+    # News.
+
+    def _news(self, items: Iterable[Any], now: float) -> None:
+        for item in items:
+            if isinstance(item, SlotNews):
+                self.core.on_slot(item, now)
+            elif isinstance(item, Received) and item.link is self.link:
+                try:
+                    number, message = decode(item.body)
+                except Malformed as error:
+                    self._count_garbage(error, now)
+                else:
+                    self.core.on_message(number, message, now)
+
+    def _count_garbage(self, error: Malformed, now: float) -> None:
+        self.garbage += 1
+        if now - self.garbage_said >= 1.0:
+            self.garbage_said = now
+            log.warning("frame_dropped", reason=str(error), dropped=self.garbage)
+
+    # Effects.
+
+    def _perform(self, effects: list[HostEffect]) -> bool:
+        """Do what the core asks for; False if the link did not take something, and then no more is said over it."""
+        sent = True
+        for effect in effects:
+            if isinstance(effect, Say):
+                if sent and self.link is not None:
+                    sent = self.link.send(encode(effect.message, effect.number))
+            else:
+                sent = sent or isinstance(effect, Connect)
+                self.perform[type(effect)](effect)
+        return sent
+
+    def _connect(self, effect: Connect) -> None:  # noqa: ARG002
+        try:
+            self.link = connect(self.settings.address, self.inbox)
+        except ConfigError as error:
+            self.signals.error = error
+            self.core.stop(clock.now())
+
+    def _disconnect(self, effect: Disconnect) -> None:
+        if self.link is not None:
+            self.link.close(_FLUSH_SECONDS if effect.flush else 0.0)
+            self.link = None
+
+    def _spawn(self, effect: Spawn) -> None:
+        settings = self.settings
+        spec = SlotSpec(settings.code, dict(settings.classes), settings.paths, settings.isolation, effect.width)
+        slot: Slot
+        if settings.isolation == "inline":
+            slot = InlineSlot(effect.slot, spec, self.inbox, settings.workers)
+        elif settings.isolation == "thread":
+            slot = ThreadSlots(effect.slot, spec, self.inbox)
+        else:
+            slot = ProcessSlot(effect.slot, spec, self.inbox)
+        self.slots[effect.slot] = slot
+        slot.start()
+
+    def _leave(self, effect: Leave) -> None:
+        if effect.error is not None:
+            self.signals.error = PoolRefused(effect.error)
+            log.error("host_refused", reason=effect.error)
+        else:
+            log.info("host_left", name=self.core.name)
+        self.stop()
+
+
+class Host:
+    """A running host, held by whoever started it."""
+
+    def __init__(self, ref: pykka.ActorRef[HostActor], signals: _Signals) -> None:
+        self._ref, self._signals = ref, signals
+
+    @classmethod
+    def start(cls, settings: HostSettings) -> Host:
+        """Start a host. It looks for its supervisor for as long as it lives."""
+        signals = _Signals()
+        return cls(HostActor.start(settings, signals), signals)
+
+    @property
+    def error(self) -> Exception | None:
+        """Why it left by itself: `PoolRefused`, `ConfigError` (the address), or what failed; None if it was told to."""
+        return self._signals.error
+
+    def wait_joined(self, timeout: float | None = None) -> bool:
+        """Wait until the supervisor has welcomed it; False after `timeout` seconds, or if it has left."""
+        self._signals.joined.wait(timeout)
+        return self._signals.joined.is_set() and not self._signals.left.is_set()
+
+    def drain(self, timeout: float | None = None) -> None:
+        """Tell it to finish what is in hand within `timeout` seconds (None: its `drain_timeout`) and leave."""
+        self._tell(_Drain(timeout))
+
+    def stop(self) -> None:
+        """Tell it to leave now: what runs is killed and given back."""
+        self._tell(_Stop())
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until it has left; False after `timeout` seconds."""
+        return self._signals.left.wait(timeout)
+
+    def is_alive(self) -> bool:
+        """Whether it has not left."""
+        return not self._signals.left.is_set()
+
+    def _tell(self, message: Any) -> None:
+        with suppress(pykka.ActorDeadError):
+            self._ref.tell(message)
+
+
+def _processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

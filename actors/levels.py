@@ -1,0 +1,242 @@
+"""The hierarchy on one host: a media actor for each first part of a type, its platform actors, their endpoint actors.
+
+The supervisor's TREE spawns them, by way of the host. A level actor prepares and watches over its node here: whether
+its workers were loaded, whether it is at work, whether it may take tasks. It is told by message only, never asked, and
+no task passes through it: it writes its verdict into a table, which the host reads when it routes and when it beats.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pykka
+import structlog
+
+from ..config.policy import parents
+from ..transport import clock
+from .core.restarts import Restarts
+from .core.verdicts import FAILED, Brief, Verdict, verdict
+from .slot_spawner import spawner
+
+log: Any = structlog.get_logger("levels")
+
+
+class VerdictTable:
+    """What the level actors of one host think of their nodes. Written by them, read by the host.
+
+    Attributes:
+        version: Grows with every change.
+    """
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._verdicts: dict[str, Verdict] = {}
+        self._lock = threading.Lock()
+
+    def put(self, type: str, verdict: Verdict | None) -> bool:
+        """Write one node's verdict, or None to remove it; returns whether that changed anything."""
+        with self._lock:
+            if self._verdicts.get(type) == verdict:
+                return False
+            if verdict is None:
+                del self._verdicts[type]
+            else:
+                self._verdicts[type] = verdict
+            self.version += 1
+            return True
+
+    def copy(self) -> dict[str, Verdict]:
+        """All verdicts as they are now."""
+        with self._lock:
+            return dict(self._verdicts)
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """Child -> the actor that started it: I die. `incarnation` tells which start of it this was."""
+
+    type: str
+    incarnation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revive:
+    """An actor to itself: the wait before a child's restart is over."""
+
+    type: str
+    incarnation: int
+
+
+class Hopeless(Exception):
+    """A child died so often that restarting it does not help: the failure is now that of the node above."""
+
+
+@dataclass(slots=True)
+class _Child:
+    ref: pykka.ActorRef[LevelActor] | None = None
+    incarnation: int = 0
+    told: Brief | None = None
+    restarts: Restarts = field(default_factory=Restarts)
+
+
+class Subtree:
+    """The child actors of one node, or of the host: each started, told its part, and restarted alone when it dies."""
+
+    def __init__(self, child: type[LevelActor], verdicts: VerdictTable, tell: Callable[[Any], None]) -> None:
+        """See the class.
+
+        Args:
+            child: What to start.
+            verdicts: Where they all write.
+            tell: Puts a message into the inbox of the actor that owns this subtree.
+        """
+        self._child, self._verdicts, self._tell = child, verdicts, tell
+        self._children: dict[str, _Child] = {}
+        self._brief = Brief()
+
+    def tell(self, brief: Brief) -> None:
+        """Start the actors of nodes that are new, stop those of nodes that are gone, tell each what is new to it."""
+        self._brief = brief
+        depth = self._child.depth
+        wanted = {path[depth - 1]: None for type in brief.nodes if len(path := parents(type)) >= depth}
+        for type in [type for type in self._children if type not in wanted]:
+            self._drop(type)
+        for type in wanted:
+            if type not in self._children:
+                self._children[type] = _Child()
+                self._start(type)
+            else:
+                self._brief_child(type)
+
+    def down(self, down: Down) -> None:
+        """A child died: start it again, the first time at once.
+
+        Raises:
+            Hopeless: It has died too often.
+        """
+        child = self._children.get(down.type)
+        if child is None or child.incarnation != down.incarnation:
+            return
+        child.ref = None
+        delay = child.restarts.died(clock.now())
+        log.error("level_died", type=down.type, reason=down.reason, deaths=child.restarts.deaths, restart_in=delay)
+        self._verdicts.put(down.type, (FAILED, f"its level actor died: {down.reason}"))
+        if child.restarts.too_many():
+            raise Hopeless(f"{down.type} died {child.restarts.deaths} times: {down.reason}")
+        if delay:
+            revive = Revive(down.type, child.incarnation)
+            spawner().later(delay, lambda: self._tell(revive))
+        else:
+            self._start(down.type)
+
+    def revive(self, revive: Revive) -> None:
+        """The wait before a restart is over."""
+        child = self._children.get(revive.type)
+        if child is not None and child.ref is None and child.incarnation == revive.incarnation:
+            self._start(revive.type)
+
+    def stop(self) -> None:
+        """Stop all of them; does not wait."""
+        for type in list(self._children):
+            self._drop(type)
+
+    def _start(self, type: str) -> None:
+        child = self._children[type]
+        child.incarnation += 1
+        child.told = None
+        child.ref = self._child.start(type, child.incarnation, self._verdicts, self._tell)
+        self._brief_child(type)
+
+    def _brief_child(self, type: str) -> None:
+        child = self._children[type]
+        part = self._brief.part(type)
+        if child.ref is not None and part != child.told:
+            child.told = part
+            with suppress(pykka.ActorDeadError):  # its Down is on the way
+                child.ref.tell(part)
+
+    def _drop(self, type: str) -> None:
+        child = self._children.pop(type)
+        if child.ref is not None:
+            with suppress(pykka.ActorDeadError):
+                child.ref.stop(block=False)
+        self._verdicts.put(type, None)
+
+
+class LevelActor(pykka.ThreadingActor):
+    """Watches over one node of the tree on this host.
+
+    Attributes:
+        depth: How many parts the types of this level have.
+        child: The level below.
+    """
+
+    use_daemon_thread = True
+    depth: ClassVar[int]
+    child: ClassVar[type[LevelActor] | None] = None
+
+    def __init__(self, type: str, incarnation: int, verdicts: VerdictTable, tell_owner: Callable[[Any], None]) -> None:
+        super().__init__()
+        self.type = type
+        self._incarnation, self._verdicts, self._tell_owner = incarnation, verdicts, tell_owner
+        self._below = Subtree(self.child, verdicts, self._tell_self) if self.child is not None else None
+
+    def _tell_self(self, message: Any) -> None:
+        with suppress(pykka.ActorDeadError):  # what comes after the end is for nobody
+            self.actor_ref.tell(message)
+
+    def on_receive(self, message: Any) -> None:
+        """A new brief, or news of a child."""
+        if isinstance(message, Brief):
+            self._heed(message)
+        elif isinstance(message, Down) and self._below is not None:
+            self._below.down(message)
+        elif isinstance(message, Revive) and self._below is not None:
+            self._below.revive(message)
+        else:
+            raise TypeError(f"a level actor is not told {message!r}")
+
+    def _heed(self, brief: Brief) -> None:
+        found = verdict(self.type, brief)
+        if self._verdicts.put(self.type, found):
+            state, note = found
+            (log.warning if state == FAILED else log.debug)("level_changed", type=self.type, state=state, note=note)
+        if self._below is not None:
+            self._below.tell(brief)
+
+    def on_stop(self) -> None:
+        """What lies below goes along."""
+        if self._below is not None:
+            self._below.stop()
+        self._verdicts.put(self.type, None)
+
+    def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:  # noqa: ARG002
+        """Tell whoever started this actor, which decides what follows."""
+        if self._below is not None:
+            self._below.stop()
+        self._tell_owner(Down(self.type, self._incarnation, repr(exception_value)))
+
+
+class EndpointActor(LevelActor):
+    """An endpoint, such as `video.youtube.channel`."""
+
+    depth = 3
+
+
+class PlatformActor(LevelActor):
+    """A platform, such as `video.youtube`."""
+
+    depth = 2
+    child = EndpointActor
+
+
+class MediaActor(LevelActor):
+    """A kind of media, such as `video`."""
+
+    depth = 1
+    child = PlatformActor

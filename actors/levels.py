@@ -28,6 +28,9 @@ log: Any = structlog.get_logger("levels")
 class VerdictTable:
     """What the level actors of one host think of their nodes. Written by them, read by the host.
 
+    Each start of an actor writes under a number of its own, and only the latest one of a node counts: what an actor
+    that was replaced still writes changes nothing.
+
     Attributes:
         version: Grows with every change.
     """
@@ -35,19 +38,33 @@ class VerdictTable:
     def __init__(self) -> None:
         self.version = 0
         self._verdicts: dict[str, Verdict] = {}
+        self._writers: dict[str, int] = {}
+        self._last_writer = 0
         self._lock = threading.Lock()
 
-    def put(self, type: str, verdict: Verdict | None) -> bool:
-        """Write one node's verdict, or None to remove it; returns whether that changed anything."""
+    def open(self, type: str) -> int:
+        """A new actor watches over a node: the number under which it writes."""
         with self._lock:
-            if self._verdicts.get(type) == verdict:
+            self._last_writer += 1
+            self._writers[type] = self._last_writer
+            return self._last_writer
+
+    def put(self, type: str, writer: int, verdict: Verdict) -> bool:
+        """Write a node's verdict; returns whether that changed anything."""
+        with self._lock:
+            if self._writers.get(type) != writer or self._verdicts.get(type) == verdict:
                 return False
-            if verdict is None:
-                del self._verdicts[type]
-            else:
-                self._verdicts[type] = verdict
+            self._verdicts[type] = verdict
             self.version += 1
             return True
+
+    def close(self, type: str, writer: int) -> None:
+        """Nobody watches over a node any more."""
+        with self._lock:
+            if self._writers.get(type) == writer:
+                del self._writers[type]
+                self._verdicts.pop(type, None)
+                self.version += 1
 
     def copy(self) -> dict[str, Verdict]:
         """All verdicts as they are now."""
@@ -57,10 +74,10 @@ class VerdictTable:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """Child -> the actor that started it: I die. `incarnation` tells which start of it this was."""
+    """Child -> the actor that started it: I die. `writer` tells which start of it this was, see `VerdictTable`."""
 
     type: str
-    incarnation: int
+    writer: int
     reason: str
 
 
@@ -69,7 +86,7 @@ class Revive:
     """An actor to itself: the wait before a child's restart is over."""
 
     type: str
-    incarnation: int
+    writer: int
 
 
 class Hopeless(Exception):
@@ -79,7 +96,7 @@ class Hopeless(Exception):
 @dataclass(slots=True)
 class _Child:
     ref: pykka.ActorRef[LevelActor] | None = None
-    incarnation: int = 0
+    writer: int = 0
     told: Brief | None = None
     restarts: Restarts = field(default_factory=Restarts)
 
@@ -120,16 +137,16 @@ class Subtree:
             Hopeless: It has died too often.
         """
         child = self._children.get(down.type)
-        if child is None or child.incarnation != down.incarnation:
+        if child is None or child.writer != down.writer:
             return
         child.ref = None
         delay = child.restarts.died(clock.now())
         log.error("level_died", type=down.type, reason=down.reason, deaths=child.restarts.deaths, restart_in=delay)
-        self._verdicts.put(down.type, (FAILED, f"its level actor died: {down.reason}"))
+        self._verdicts.put(down.type, child.writer, (FAILED, f"its level actor died: {down.reason}"))
         if child.restarts.too_many():
             raise Hopeless(f"{down.type} died {child.restarts.deaths} times: {down.reason}")
         if delay:
-            revive = Revive(down.type, child.incarnation)
+            revive = Revive(down.type, child.writer)
             spawner().later(delay, lambda: self._tell(revive))
         else:
             self._start(down.type)
@@ -137,7 +154,7 @@ class Subtree:
     def revive(self, revive: Revive) -> None:
         """The wait before a restart is over."""
         child = self._children.get(revive.type)
-        if child is not None and child.ref is None and child.incarnation == revive.incarnation:
+        if child is not None and child.ref is None and child.writer == revive.writer:
             self._start(revive.type)
 
     def stop(self) -> None:
@@ -147,9 +164,9 @@ class Subtree:
 
     def _start(self, type: str) -> None:
         child = self._children[type]
-        child.incarnation += 1
+        child.writer = self._verdicts.open(type)
         child.told = None
-        child.ref = self._child.start(type, child.incarnation, self._verdicts, self._tell)
+        child.ref = self._child.start(type, child.writer, self._verdicts, self._tell)
         self._brief_child(type)
 
     def _brief_child(self, type: str) -> None:
@@ -165,7 +182,7 @@ class Subtree:
         if child.ref is not None:
             with suppress(pykka.ActorDeadError):
                 child.ref.stop(block=False)
-        self._verdicts.put(type, None)
+        self._verdicts.close(type, child.writer)
 
 
 class LevelActor(pykka.ThreadingActor):
@@ -180,10 +197,10 @@ class LevelActor(pykka.ThreadingActor):
     depth: ClassVar[int]
     child: ClassVar[type[LevelActor] | None] = None
 
-    def __init__(self, type: str, incarnation: int, verdicts: VerdictTable, tell_owner: Callable[[Any], None]) -> None:
+    def __init__(self, type: str, writer: int, verdicts: VerdictTable, tell_owner: Callable[[Any], None]) -> None:
         super().__init__()
         self.type = type
-        self._incarnation, self._verdicts, self._tell_owner = incarnation, verdicts, tell_owner
+        self._writer, self._verdicts, self._tell_owner = writer, verdicts, tell_owner
         self._below = Subtree(self.child, verdicts, self._tell_self) if self.child is not None else None
 
     def _tell_self(self, message: Any) -> None:
@@ -203,7 +220,7 @@ class LevelActor(pykka.ThreadingActor):
 
     def _heed(self, brief: Brief) -> None:
         found = verdict(self.type, brief)
-        if self._verdicts.put(self.type, found):
+        if self._verdicts.put(self.type, self._writer, found):
             state, note = found
             (log.warning if state == FAILED else log.debug)("level_changed", type=self.type, state=state, note=note)
         if self._below is not None:
@@ -213,13 +230,12 @@ class LevelActor(pykka.ThreadingActor):
         """What lies below goes along."""
         if self._below is not None:
             self._below.stop()
-        self._verdicts.put(self.type, None)
 
     def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:  # noqa: ARG002
         """Tell whoever started this actor, which decides what follows."""
         if self._below is not None:
             self._below.stop()
-        self._tell_owner(Down(self.type, self._incarnation, repr(exception_value)))
+        self._tell_owner(Down(self.type, self._writer, repr(exception_value)))
 
 
 class EndpointActor(LevelActor):

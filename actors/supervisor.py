@@ -26,7 +26,8 @@ from ..transport.mailbox import Batch, Mailbox
 from ..transport.messages import DEFAULT_ADDRESS, Message, Refused, Reply
 from ..workers.errors import ConfigError
 from .core.effects import Answer, Note, Send
-from .core.pool import Pool, PoolSettings
+from .core.pool import Pool
+from .core.settings import PoolSettings
 from .stores.contract import Store, StoreBroken, StoreLocked
 from .turn import Speech, perform
 
@@ -46,7 +47,7 @@ class SupervisorSettings:
         address: Where it listens; port 0 takes a free one.
         database: The queue's file; None keeps the queue in memory.
         durability: `full` or `relaxed` (see the store).
-        name, heartbeat, lost_after, max_size, policies, hosts, queue_depth_high: See `PoolSettings`.
+        name, heartbeat, lost_after, max_size, fifo, policies, hosts, queue_depth_high: See `PoolSettings`.
         on_failure: Called, in the actor's thread, with the error that ended it.
     """
 
@@ -57,6 +58,7 @@ class SupervisorSettings:
     heartbeat: float = 1.0
     lost_after: float = 5.0
     max_size: int = 1_000_000
+    fifo: bool = False
     policies: PolicyTree = field(default_factory=PolicyTree)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     queue_depth_high: int | None = None
@@ -151,6 +153,7 @@ class SupervisorActor(pykka.ThreadingActor):
             heartbeat=settings.heartbeat,
             lost_after=settings.lost_after,
             max_size=settings.max_size,
+            fifo=settings.fifo,
             policies=settings.policies,
             hosts=settings.hosts,
             queue_depth_high=settings.queue_depth_high,

@@ -75,6 +75,11 @@ class Child:
         self.due = now + wait
         return wait
 
+    @property
+    def pid(self) -> int | None:
+        """The id of its process, dead or alive; None before the first."""
+        return None if self._process is None else self._process.pid
+
     def end(self, *, now: bool = False) -> None:
         """Ask the process to end; with `now` kill it and what it started in its session's group."""
         self.due = None

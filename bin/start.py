@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +54,8 @@ def supervisor(
     address: Address = None,
 ) -> None:
     """Run the supervisor: the one process that owns the queue."""
-    from ..actors.supervisor import Supervisor, SupervisorSettings
+    from ..actors.embedded import supervisor_settings
+    from ..actors.supervisor import Supervisor
     from . import logs
     from .parent import end_with
     from .signals import Events, Signalled
@@ -64,16 +66,12 @@ def supervisor(
     if parent is not None:
         end_with(parent)
     running = Supervisor.start(
-        SupervisorSettings(
-            address=bind or options.chosen(context, address) or settings.pool.bind,
-            database=database or settings.database(),
-            durability=settings.queue.durability,
-            heartbeat=settings.pool.heartbeat,
-            lost_after=settings.pool.lost_after,
-            max_size=settings.queue.max_size,
-            policies=settings.policies(),
-            hosts=settings.host_entries(),
-            queue_depth_high=settings.queue_depth_high(),
+        replace(
+            supervisor_settings(
+                settings,
+                bind or options.chosen(context, address) or settings.pool.bind,
+                database or settings.database(),
+            ),
             on_failure=events.put,
         )
     )

@@ -28,6 +28,9 @@ SUPERVISOR_SECONDS: Final = 10.0
 NOW_SECONDS: Final = 3.0
 """What everything may take after the second signal."""
 
+GLANCE_SECONDS: Final = 0.05
+"""Between two looks whether the pool is there."""
+
 SLOW_SECONDS: Final = 20.0
 """After that a start is said to be slow."""
 
@@ -59,9 +62,13 @@ class Plan:
     local: bool
 
 
+class _Answers:
+    """Our supervisor answers, not another pool at the same address: hosts may join."""
+
+
 @dataclass(frozen=True)
 class _Ready:
-    """The pool answers and all hosts have joined."""
+    """All hosts have joined."""
 
     hosts: list[dict[str, Any]]
 
@@ -106,8 +113,6 @@ class Up:
     def run(self) -> int:
         """Start everything, keep it, end it. Returns the exit code."""
         self._start(self._supervisor)
-        for host in self._hosts:
-            self._start(host)
         threading.Thread(target=self._await_ready, name="ready", daemon=True).start()
         try:
             while self._supervisor.alive or self._supervisor.due or self._draining():
@@ -137,6 +142,9 @@ class Up:
             self._signalled()
         elif isinstance(event, Exited):
             self._exited(event.child, event.code)
+        elif isinstance(event, _Answers):
+            for host in self._hosts if self._stop_at is None else ():
+                self._start(host)
         elif isinstance(event, _Ready):
             self._ready = True
             self._announce(event.hosts)
@@ -192,24 +200,29 @@ class Up:
     # Readiness.
 
     def _await_ready(self) -> None:
-        """Ask the pool until all hosts have joined (a thread of its own; tells the main thread)."""
+        """Ask the pool until all is there (a thread of its own; tells the main thread)."""
         from ..transport.client import Client
 
         began = clock.now()
-        told = False
+        answers = told = False
         with Client(self._plan.address, timeout=SLOW_SECONDS) as client:
-            while not self._over.is_set():
+            while not self._over.wait(GLANCE_SECONDS):
                 try:
-                    hosts: list[dict[str, Any]] = client.hosts()
+                    status: dict[str, Any] = client.status()
+                    hosts: list[dict[str, Any]] = client.hosts() if answers else []
                 except WorkerHostError:
-                    hosts = []
-                if len([host for host in hosts if host["state"] == "joined"]) >= self._plan.hosts:
-                    self._events.put(_Ready(hosts))
+                    status, hosts = {}, []
+                if not answers and status and status["supervisor"]["pid"] == self._supervisor.pid:
+                    answers = True
+                    self._events.put(_Answers())
+                ours = {host.pid for host in self._hosts}
+                joined = [host for host in hosts if host["state"] == "joined" and host["pid"] in ours]
+                if len(joined) == len(self._hosts):
+                    self._events.put(_Ready(joined))
                     return
                 if not told and clock.now() - began > SLOW_SECONDS:
                     told = True
-                    say(f"this takes long: {len(hosts)} of {self._plan.hosts} hosts have joined {self._plan.address}")
-                self._over.wait(0.05)
+                    say(f"this takes long: {len(joined)} of {len(ours)} hosts have joined {self._plan.address}")
 
     def _announce(self, hosts: list[dict[str, Any]]) -> None:
         served = sorted({type for host in hosts for type in host.get("types", [])})

@@ -11,8 +11,9 @@ from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
 from ...transport.messages import Tasks
+from .endings import LOSSES_ALONE
 from .hosts import HostSession, Lease, SlotPool
-from .queue import LOSSES_ALONE, Queue
+from .queue import Queue
 from .rows import QUEUED, RUNNING, Row
 from .step import Step
 

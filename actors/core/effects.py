@@ -30,8 +30,8 @@ class Persist:
         returns: Back to queued or scheduled (state, place, due, relative, attempt, failures, crashes, losses, releases,
             id, fence).
         finishes: Ends (state, finish, ended_at, started_at, slot, body, detail, failures, crashes, id, fence).
-        retries: Final tasks queued again by hand (new fence, id): state queued, counters zero, finish and result cleared.
-        claims: Grants (fence, attempt, owner, started_at, id): running. Last, because what a step gives back it may grant.
+        retries: Final tasks queued again by hand (new fence, id): counters zero, finish and result cleared.
+        claims: Grants (fence, attempt, owner, started_at, id). Last: what a step gives back it may grant.
         attempts: Ended attempts that were not the task's last word (id, attempt, fence, owner, slot, started_at,
             ended_at, outcome text, detail).
         submissions: (session, submission, first id, count, checksum).

@@ -27,10 +27,11 @@ from ...transport.messages import (
 )
 from .clients import Clients
 from .effects import Fetch
+from .endings import Endings, Late
 from .hosts import DECLINES_MAX, Hosts, HostSession, SlotPool
 from .lanes import Choice
 from .offers import Offer, leases_of
-from .queue import Late, Queue
+from .queue import Queue
 from .rows import RUNNING
 from .sessions import ID_MAX, Sessions
 from .step import Peer, Step
@@ -47,13 +48,15 @@ class Membership:
     def __init__(
         self,
         queue: Queue,
+        endings: Endings,
         hosts: Hosts,
         clients: Clients,
         sessions: Sessions,
         policies: PolicyTree,
         entries: Mapping[str, dict[str, Any]],
     ) -> None:
-        self.queue, self.hosts, self.clients, self.sessions = queue, hosts, clients, sessions
+        self.queue, self.endings = queue, endings
+        self.hosts, self.clients, self.sessions = hosts, clients, sessions
         self.policies, self.entries = policies, entries
 
     def hello(self, step: Step, address: bytes, hello: Hello, offer: Offer) -> None:
@@ -125,7 +128,7 @@ class Membership:
         self, step: Step, host: HostSession, running: list[tuple[int, int]], finished: list[tuple[int, int]]
     ) -> None:
         """Current fences are adopted, others stopped; what HELLO does not name is queued again."""
-        self.queue.rescue(step, host, lost=False, keep=frozenset([*running, *finished]))
+        self.endings.rescue(step, host, lost=False, keep=frozenset([*running, *finished]))
         unknown: list[tuple[int, int]] = []
         stop: list[list[int]] = []
         for id, fence in running:
@@ -172,7 +175,7 @@ class Membership:
         """Ended attempts; RECORDED follows, after a look into the store for those of no live lease."""
         late = Late(peer.session, number)
         peer.session.declines.clear()
-        self.queue.results(step, late, message.items)
+        self.endings.results(step, late, message.items)
         ids = tuple({item[0] for item in late.items if isinstance(item[0], int) and 0 < item[0] <= ID_MAX})
         if ids:
             step.needs.append(Fetch(ids, "late", late))
@@ -199,7 +202,7 @@ class Membership:
     def lose(self, step: Step, host: HostSession) -> None:
         """A host is given up: its tasks are rescued."""
         host.state = "lost"
-        rescued = self.queue.rescue(step, host, lost=True)
+        rescued = self.endings.rescue(step, host, lost=True)
         self._host_gone(step, host)
         step.note("warning", "host_lost", host=host.name, rescued=rescued)
 
@@ -207,7 +210,7 @@ class Membership:
         """A host leaves on purpose; what it still holds is queued again at once."""
         host: HostSession = peer.session
         host.state = "left"
-        released = self.queue.rescue(step, host, lost=False)
+        released = self.endings.rescue(step, host, lost=False)
         self._host_gone(step, host)
         step.note("info", "host_left", host=host.name, reason=message.reason, released=released)
 

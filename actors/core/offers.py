@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 from ...config.policy import parents
 
@@ -56,9 +56,8 @@ def offer_of(hello: dict[str, Any]) -> Offer:
     Raises:
         ValueError: Something is of the wrong form; the message names it.
     """
-    given: Any = hello.get("slots") or {"": 0}
-    slots: dict[Any, Any] = dict(given) if isinstance(given, dict) else {None: None}
-    if not all(isinstance(name, str) and isinstance(count, int) for name, count in slots.items()):
+    slots: Any = hello.get("slots") or {"": 0}
+    if not _is_counts(slots):
         message = "offer['slots'] must map slot pools to counts"
         raise ValueError(message)
     return Offer(
@@ -85,9 +84,17 @@ def leases_of(hello: dict[str, Any], key: str) -> list[tuple[int, int]]:
 
 
 def _texts(hello: dict[str, Any], key: str) -> frozenset[str]:
-    given: Any = hello.get(key) or []
-    values: list[Any] = list(given) if isinstance(given, list) else [None]
-    if not all(isinstance(value, str) for value in values):
+    values: Any = hello.get(key) or []
+    if not _is_texts(values):
         message = f"offer[{key!r}] must be a list of types"
         raise ValueError(message)
     return frozenset(values)
+
+
+def _is_counts(value: Any) -> TypeGuard[dict[str, int]]:
+    counts = cast("dict[Any, Any]", value) if isinstance(value, dict) else {None: None}
+    return all(isinstance(name, str) and isinstance(count, int) for name, count in counts.items())
+
+
+def _is_texts(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(text, str) for text in cast("list[Any]", value))

@@ -7,12 +7,10 @@ both return the effects of one step in the order in which they must be done. Wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterable
 from typing import Any, Final
 
-from ...config.policy import TYPE_PATTERN, PolicyTree
+from ...config.policy import TYPE_PATTERN
 from ...transport.messages import (
     PROTOCOL_VERSION,
     Admin,
@@ -37,16 +35,17 @@ from ...transport.messages import (
 from .clients import Clients, ClientSession
 from .dispatch import dispatch
 from .effects import Agenda, Effect, Fetch, Need, Refill, Replay, Resume
+from .endings import Endings, Late
 from .hosts import Hosts, HostSession, SlotPool
-from .lanes import ROWS_MAX
 from .membership import Membership
 from .offers import offer_of
 from .opening import Opening
-from .queue import Late, Queue
-from .report import hosts_report, status_report, types_report
+from .queue import Queue
+from .report import Report
 from .requests import Requests
 from .rows import QUEUED, RUNNING, Row
 from .sessions import Sessions
+from .settings import PoolSettings
 from .step import Peer, Step
 
 ANNOUNCE_SECONDS: Final = 0.25
@@ -55,33 +54,6 @@ _JUMP_SECONDS: Final = 1.0
 _GONE_KEPT_SECONDS: Final = 24 * 3600.0
 _FROM_HOSTS: Final = (Claim, Results, Progress, GiveBack)
 _FROM_CLIENTS: Final = (Submit, Watch, Cancel, Query, Admin)
-
-
-@dataclass(frozen=True, slots=True)
-class PoolSettings:
-    """What the core must know of the configuration.
-
-    Attributes:
-        name: The pool's name.
-        heartbeat: Seconds between heartbeats of a peer.
-        lost_after: Seconds of silence after which a host is lost.
-        max_size: Unfinished tasks the queue takes.
-        policies: The tree.
-        hosts: Settings by host name or pattern, sent with WELCOME.
-        queue_depth_high: Queued tasks above which a warning is due, or None.
-        rows_max: Queued tasks that memory holds at most.
-        about: Facts that `status` shows as they are.
-    """
-
-    name: str = "workerhost"
-    heartbeat: float = 1.0
-    lost_after: float = 5.0
-    max_size: int = 1_000_000
-    policies: PolicyTree = field(default_factory=PolicyTree)
-    hosts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
-    queue_depth_high: int | None = None
-    rows_max: int = ROWS_MAX
-    about: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Pool:
@@ -95,37 +67,33 @@ class Pool:
             opening: What the store holds.
             now: Seconds on a clock that runs since the machine started and never jumps.
             wall: Seconds since the epoch.
-            boot: A number of this run of the machine, 0 if unknown: within one run, how wall and now differ tells whether
-                the wall clock was set while no supervisor ran.
+            boot: A number of this run of the machine, 0 if unknown: within one run, how wall and now differ tells
+                whether the wall clock was set while no supervisor ran.
         """
         self.settings = settings
-        self.epoch = opening.epoch
-        self.started = now
-        self.started_at = wall
         self.anchor = wall - now  # what relative due times are kept by; see guarantee 10
         self.boot = boot
         known = boot != 0 and opening.meta.get("boot") == boot
         self._slept = self.anchor - opening.meta["anchor_ms"] / 1000 if known else 0.0
-        self.queue = Queue(
-            settings.policies,
-            opening.epoch,
-            opening.meta.get("last_id", 0),
-            opening.meta.get("last_finish", 0),
-            settings.rows_max,
-        )
+        meta = opening.meta
+        self.queue = Queue(settings, opening.epoch, meta.get("last_id", 0), meta.get("last_finish", 0))
+        self.endings = Endings(self.queue)
         self.sessions = Sessions(opening.epoch, settings.heartbeat, settings.lost_after)
         self.hosts = Hosts(settings.lost_after)
         self.clients = Clients()
         self.membership = Membership(
-            self.queue, self.hosts, self.clients, self.sessions, settings.policies, settings.hosts
+            self.queue, self.endings, self.hosts, self.clients, self.sessions, settings.policies, settings.hosts
         )
-        reports: dict[str, Callable[[Step], dict[str, Any]]] = {
-            "status": partial(status_report, self),
-            "hosts": partial(hosts_report, self),
-            "types": partial(types_report, self),
-        }
-        self.requests = Requests(self.queue, self.clients, self.membership, self.sessions, settings.max_size, reports)
-        self.depth_warned = False
+        self.report = Report(settings, self.queue, self.hosts, opening.epoch, now, wall)
+        self.requests = Requests(
+            self.queue,
+            self.endings,
+            self.clients,
+            self.membership,
+            self.sessions,
+            settings.max_size,
+            self.report.answers,
+        )
         self._expected = now
         self._announced = now
         self._restore(opening, now)
@@ -252,7 +220,7 @@ class Pool:
             self._announce(step)
 
     def _anchored(self, step: Step, jump: float) -> None:
-        """Delays are counted from a new anchor: after a jump of the wall clock, what they are stored by moves with it."""
+        """Delays are counted from a new anchor; after a jump of the wall clock their stored times move with it."""
         step.persist.meta["boot"] = self.boot
         step.persist.meta["anchor_ms"] = round(self.anchor * 1000)
         if abs(jump) > _JUMP_SECONDS:
@@ -324,7 +292,7 @@ class Pool:
         elif isinstance(message, Claim):
             self.membership.claim(peer.session, message)
         elif isinstance(message, GiveBack):
-            self.queue.give_back(step, peer.session, message.items)
+            self.endings.give_back(step, peer.session, message.items)
             self.membership.heed_declines(peer.session)
 
     def _from_client(self, step: Step, peer: Peer, message: Message) -> None:
@@ -428,7 +396,7 @@ class Pool:
     def _fetched(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         if need.purpose == "late":
             late: Late = need.context
-            self.queue.late_results(step, late, rows)
+            self.endings.late_results(step, late, rows)
             if late.host.peer is not None:
                 step.say(late.host.peer, Recorded(late.number, late.stale))
         elif need.purpose == "adopt":
@@ -436,7 +404,7 @@ class Pool:
             stop = [
                 [id, fence]
                 for id, fence in unknown
-                if id not in rows or not self.queue.adopt(step, host, rows[id], fence)
+                if id not in rows or not self.endings.adopt(step, host, rows[id], fence)
             ]
             if stop and host.peer is not None:
                 step.say(host.peer, Stop(stop))
@@ -457,9 +425,9 @@ class Pool:
         if high is None or not self.queue.lanes.touched:
             return
         depth = self.queue.lanes.total(QUEUED)
-        if depth > high and not self.depth_warned:
-            self.depth_warned = True
+        if depth > high and not self.report.depth_warned:
+            self.report.depth_warned = True
             step.note("warning", "queue_depth_high", queued=depth, threshold=high)
-        elif self.depth_warned and depth <= high * 0.8:
-            self.depth_warned = False
+        elif self.report.depth_warned and depth <= high * 0.8:
+            self.report.depth_warned = False
             step.note("info", "queue_depth_normal", queued=depth, threshold=high)

@@ -2,81 +2,127 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from ...transport.messages import STATES
-from .hosts import HostSession, Lease
+from .hosts import Hosts, HostSession, Lease
+from .queue import Queue
 from .rows import COMPLETED, FAILED, QUEUED, RUNNING
+from .settings import PoolSettings
 from .step import Step
-
-if TYPE_CHECKING:
-    from .pool import Pool
 
 _SHOWN_STATES = {"away": "suspect"}
 
 
-def status_report(pool: Pool, step: Step) -> dict[str, Any]:
-    """The answer to `status`."""
-    lanes = pool.queue.lanes
-    settings = pool.settings
-    unserved = sorted(
-        lane.type for lane in lanes.by_number.values() if lane.counts[QUEUED] and not any(pool.hosts.serving(lane.type))
-    )
-    return {
-        "supervisor": {
-            "name": settings.name,
-            "epoch": pool.epoch,
-            "started_at": pool.started_at,
-            "uptime": step.now - pool.started,
-            **settings.about,
-        },
-        "hosts": [_host(pool, host, step) for host in pool.hosts.by_owner.values()],
-        "tasks": {state.value: lanes.total(code) for code, state in enumerate(STATES)},
-        "queue": {
-            "unfinished": pool.queue.unfinished(),
-            "max_size": settings.max_size,
-            "depth_warning": pool.depth_warned,
-            "in_memory": lanes.in_memory,
-        },
-        "unserved": unserved,
-        "notes": [f"no host serves {type}" for type in unserved]
-        + [f"{path} is paused" for path, node in sorted(lanes.nodes.items()) if node.paused],
-    }
+class Report:
+    """Looks at everything and changes nothing.
 
+    Attributes:
+        answers: By the name of the query.
+        depth_warned: Whether the queue is deeper than it should be.
+    """
 
-def _host(pool: Pool, host: HostSession, step: Step) -> dict[str, Any]:
-    return {
-        "name": host.name,
-        "state": _SHOWN_STATES.get(host.state, host.state),
-        "slots": sum(count for _, count in host.offer.slots),
-        "running": sum(1 for lease in pool.queue.leases.values() if lease.pool.host is host),
-        "serve": sorted(host.offer.serve),
-        "machine": host.machine,
-        "pid": host.facts.get("pid"),
-        "since": host.joined_at,
-        "silent": max(0.0, step.now - host.heard),
-    }
+    def __init__(
+        self, settings: PoolSettings, queue: Queue, hosts: Hosts, epoch: int, started: float, started_at: float
+    ) -> None:
+        self._settings, self._queue, self._hosts = settings, queue, hosts
+        self._epoch, self._started, self._started_at = epoch, started, started_at
+        self.depth_warned = False
+        self.answers: dict[str, Callable[[Step], dict[str, Any]]] = {
+            "status": self.status,
+            "hosts": self.hosts,
+            "types": self.types,
+        }
 
+    def status(self, step: Step) -> dict[str, Any]:
+        """The pool at a glance."""
+        lanes, settings = self._queue.lanes, self._settings
+        unserved = sorted(
+            lane.type
+            for lane in lanes.by_number.values()
+            if lane.counts[QUEUED] and not any(self._hosts.serving(lane.type))
+        )
+        return {
+            "supervisor": {
+                "name": settings.name,
+                "epoch": self._epoch,
+                "started_at": self._started_at,
+                "uptime": step.now - self._started,
+                **settings.about,
+            },
+            "hosts": [self._host(host, step) for host in self._hosts.by_owner.values()],
+            "tasks": {state.value: lanes.total(code) for code, state in enumerate(STATES)},
+            "queue": {
+                "unfinished": self._queue.unfinished(),
+                "max_size": settings.max_size,
+                "depth_warning": self.depth_warned,
+                "in_memory": lanes.in_memory,
+            },
+            "unserved": unserved,
+            "notes": [f"no host serves {type}" for type in unserved]
+            + [f"{path} is paused" for path, node in sorted(lanes.nodes.items()) if node.paused],
+        }
 
-def hosts_report(pool: Pool, step: Step) -> dict[str, Any]:
-    """The answer to `hosts`: each with what it offers and runs."""
-    running: dict[int, list[Lease]] = {}
-    for lease in pool.queue.leases.values():
-        running.setdefault(lease.pool.host.owner, []).append(lease)
-    return {
-        "hosts": [
-            {
-                **_host(pool, host, step),
-                "levels": host.levels,
-                "types": sorted(host.offer.types),
-                "any": host.offer.any,
-                "isolation": host.facts.get("isolation"),
-                "failed": host.facts.get("failed", {}),
-                "tasks": [_lease(lease) for lease in running.get(host.owner, [])],
-            }
-            for host in pool.hosts.by_owner.values()
-        ]
-    }
+    def hosts(self, step: Step) -> dict[str, Any]:
+        """Each host with what it offers and runs."""
+        running: dict[int, list[Lease]] = {}
+        for lease in self._queue.leases.values():
+            running.setdefault(lease.pool.host.owner, []).append(lease)
+        return {
+            "hosts": [
+                {
+                    **self._host(host, step),
+                    "levels": host.levels,
+                    "types": sorted(host.offer.types),
+                    "any": host.offer.any,
+                    "isolation": host.facts.get("isolation"),
+                    "failed": host.facts.get("failed", {}),
+                    "tasks": [_lease(lease) for lease in running.get(host.owner, [])],
+                }
+                for host in self._hosts.by_owner.values()
+            ]
+        }
+
+    def types(self, _step: Step) -> dict[str, Any]:
+        """Every type that is configured, offered or has tasks."""
+        lanes, policies = self._queue.lanes, self._settings.policies
+        types = set(lanes.by_type) | set(policies.nodes)
+        for host in self._hosts.by_owner.values():
+            if host.alive():
+                types |= {name.removesuffix(".*") for name in host.offer.types}
+        listed: list[dict[str, Any]] = []
+        for type in sorted(types):
+            lane = lanes.by_type.get(type)
+            counts = lane.counts if lane else [0] * len(STATES)
+            node = lanes.nodes.get(type)
+            listed.append(
+                {
+                    "type": type,
+                    "queued": counts[QUEUED],
+                    "running": counts[RUNNING],
+                    "completed": counts[COMPLETED],
+                    "failed": counts[FAILED],
+                    "hosts": sorted(host.name for host in self._hosts.serving(type)),
+                    "paused": bool(node and node.paused),
+                    "max_concurrent": policies.max_concurrent(type),
+                }
+            )
+        return {"types": listed}
+
+    def _host(self, host: HostSession, step: Step) -> dict[str, Any]:
+        return {
+            "name": host.name,
+            "state": _SHOWN_STATES.get(host.state, host.state),
+            "slots": sum(count for _, count in host.offer.slots),
+            "running": sum(1 for lease in self._queue.leases.values() if lease.pool.host is host),
+            "serve": sorted(host.offer.serve),
+            "types": sorted(host.offer.types),
+            "machine": host.machine,
+            "pid": host.facts.get("pid"),
+            "since": host.joined_at,
+            "silent": max(0.0, step.now - host.heard),
+        }
 
 
 def _lease(lease: Lease) -> dict[str, Any]:
@@ -89,30 +135,3 @@ def _lease(lease: Lease) -> dict[str, Any]:
         "since": lease.row.started_at,
         "stopping": lease.stopping,
     }
-
-
-def types_report(pool: Pool, _step: Step) -> dict[str, Any]:
-    """The answer to `types`: every type that is configured, offered or has tasks."""
-    lanes = pool.queue.lanes
-    types = set(lanes.by_type) | set(pool.settings.policies.nodes)
-    for host in pool.hosts.by_owner.values():
-        if host.alive():
-            types |= {name.removesuffix(".*") for name in host.offer.types}
-    listed: list[dict[str, Any]] = []
-    for type in sorted(types):
-        lane = lanes.by_type.get(type)
-        counts = lane.counts if lane else [0] * len(STATES)
-        node = lanes.nodes.get(type)
-        listed.append(
-            {
-                "type": type,
-                "queued": counts[QUEUED],
-                "running": counts[RUNNING],
-                "completed": counts[COMPLETED],
-                "failed": counts[FAILED],
-                "hosts": sorted(host.name for host in pool.hosts.serving(type)),
-                "paused": bool(node and node.paused),
-                "max_concurrent": pool.settings.policies.max_concurrent(type),
-            }
-        )
-    return {"types": listed}

@@ -8,6 +8,7 @@ from typing import Any
 from ...transport.messages import Accepted, Admin, Cancel, Events, Query, Rejected, Reply, Stop, Submit, Watch
 from .clients import Clients, ClientSession
 from .effects import Ends, Fetch
+from .endings import Endings
 from .hosts import HostSession
 from .membership import Membership
 from .queue import Queue
@@ -28,13 +29,15 @@ class Requests:
     def __init__(
         self,
         queue: Queue,
+        endings: Endings,
         clients: Clients,
         membership: Membership,
         sessions: Sessions,
         max_size: int,
         reports: dict[str, Callable[[Step], dict[str, Any]]],
     ) -> None:
-        self.queue, self.clients, self.membership, self.sessions = queue, clients, membership, sessions
+        self.queue, self.endings = queue, endings
+        self.clients, self.membership, self.sessions = clients, membership, sessions
         self.max_size, self.reports = max_size, reports
 
     def submit(self, step: Step, peer: Peer, message: Submit) -> None:
@@ -132,7 +135,7 @@ class Requests:
         for row in rows.values():
             if row.state in FINAL:
                 continue
-            lease = self.queue.cancel(step, row)
+            lease = self.endings.cancel(step, row)
             cancelled.append(row.id)
             if lease is not None:
                 stop.setdefault(lease.pool.host, []).append([row.id, lease.row.fence])

@@ -212,7 +212,7 @@ class SimulatedHost:
 
     def _ready(self, slot: _Slot) -> None:
         slot.ready = True
-        offer = {"types": self._options["types"], "any": [], "failed": {}, "fingerprints": {}}
+        offer: dict[str, Any] = {"types": self._options["types"], "any": [], "failed": {}, "fingerprints": {}}
         self._news(SlotNews(slot.number, ready=offer))
         self._next(slot)
 

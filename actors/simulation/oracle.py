@@ -1,4 +1,4 @@
-"""What must be true of every history: a model of the store, fed with each commit, that knows the guarantees by heart."""
+"""What must be true of every history: a model of the store, fed with each commit, that knows the guarantees."""
 
 from __future__ import annotations
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
 from ...transport.codec import Malformed, decode, encode
 from ...transport.messages import Message, Reply
-from ..core.effects import Answer, Note, Persist, Send
-from ..core.pool import Pool, PoolSettings
+from ..core.effects import Answer, Need, Note, Persist, Send
+from ..core.opening import Opening
+from ..core.pool import Pool
+from ..core.settings import PoolSettings
 from ..stores.contract import Store
 from ..turn import perform
 from .network import Network
@@ -35,18 +37,57 @@ class WatchedStore:
         self._turn: list[Persist] = []
         self.fail_commits = 0
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
+    @property
+    def durable(self) -> bool:
+        """See `Store`."""
+        return self._store.durable
+
+    def open(self) -> Opening:
+        """See `Store`."""
+        return self._store.open()
+
+    def read(self, need: Need) -> list[Any]:
+        """See `Store`."""
+        return self._store.read(need)
+
+    def params(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """See `Store`."""
+        return self._store.params(ids)
+
+    def rollback(self) -> None:
+        """See `Store`."""
+        self._store.rollback()
+
+    def show(self, id: int) -> dict[str, Any] | None:
+        """See `Store`."""
+        return self._store.show(id)
+
+    def tasks(
+        self, *, state: int | None, type: str | None, tag: str | None, limit: int, before: int | None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """See `Store`."""
+        return self._store.tasks(state=state, type=type, tag=tag, limit=limit, before=before)
+
+    def close(self) -> None:
+        """See `Store`."""
+        self._store.close()
 
     def begin(self) -> None:
+        """See `Store`."""
         self._turn = []
         self._store.begin()
 
     def apply(self, persist: Persist) -> None:
+        """See `Store`."""
         self._store.apply(persist)
         self._turn.append(persist)
 
     def commit(self) -> None:
+        """See `Store`.
+
+        Raises:
+            DiskError: It was told to fail.
+        """
         if self.fail_commits:
             self.fail_commits -= 1
             raise DiskError("no space left on device")
@@ -110,10 +151,8 @@ class SimulatedSupervisor:
         self._stalled_until = self._timeline.now + seconds
 
     def jump(self, seconds: float) -> None:
-        """The wall clock is set while the process runs. (What happens while it is down, nobody can know.)"""
-        if self.pool is not None and self._timeline.now >= self._stalled_until:
-            self.clock.jump += seconds
-            self._run(self.pool.handle([], self.clock.now(), self.clock.wall()))
+        """The wall clock is set."""
+        self.clock.jump += seconds
 
     def _receive(self, address: bytes, body: bytes | None) -> None:
         if body is None:

@@ -15,8 +15,8 @@ from typing import Any, Final, Self
 from ...config.policy import PolicyTree
 from ...transport.messages import STATES
 from ..core.invariants import check_at_rest, check_invariants
-from ..core.pool import PoolSettings
 from ..core.rows import COMPLETED
+from ..core.settings import PoolSettings
 from ..stores.sqlite import SqliteStore
 from .client import SimulatedClient
 from .host import Behaviour, SimulatedHost
@@ -40,9 +40,8 @@ FAULTS: Final = {
     "wall_jump": 0.02,
     "clock_skew": 0.02,
 }
-"""Every fault by name and its usual rate: per message for the first three, the largest deviation for `clock_skew`, else per second."""
+"""Each fault's usual rate: per message for the first three, `clock_skew` its largest deviation, else per second."""
 
-_PER_MESSAGE: Final = ("drop", "duplicate", "reorder")
 _CHECK_STEPS: Final = 100
 _REST_SECONDS: Final = 900.0
 _TYPES: Final = ["a", "b.one", "b.two", "c"]
@@ -74,7 +73,8 @@ class World:
         self.steps = 0
         self._stack = ExitStack()
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="workerhost-simulation-"))
-        weather = Weather(**{name: self.faults.get(name, 0.0) for name in _PER_MESSAGE})
+        rates = self.faults.get
+        weather = Weather(rates("drop", 0.0), rates("duplicate", 0.0), rates("reorder", 0.0))
         self.network = Network(self.timeline, self.random, weather)
         policies = PolicyTree(_NODES, {"retry": {"max_attempts": 4, "base": 0.2, "jitter": 0.1}, "timeout": 30.0})
         self.supervisor = SimulatedSupervisor(

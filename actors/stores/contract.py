@@ -30,7 +30,10 @@ class StoreDisagrees(Exception):
 class Store(Protocol):
     """The supervisor's memory on disk. Used from one thread."""
 
-    durable: bool
+    @property
+    def durable(self) -> bool:
+        """Whether what is committed survives the process."""
+        ...
 
     def open(self) -> Opening:
         """Open, check, migrate, and start a new epoch.

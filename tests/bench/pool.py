@@ -90,22 +90,30 @@ class Pool:
 
     def _wait_for_supervisor(self) -> None:
         deadline = time.monotonic() + PATIENCE
-        while True:
-            self._check_alive(deadline)
-            try:
-                self.client.status()
-            except PoolUnreachable:
-                continue
-            return
+        with Client(self.address, timeout=1.0) as probe:
+            while True:
+                self._check_alive(deadline)
+                try:
+                    probe.status()
+                except PoolUnreachable:
+                    continue
+                return
 
-    def _join(self) -> float:
-        """Start the host; seconds until the supervisor lists it as joined."""
-        started = time.monotonic()
+    def _join(self) -> tuple[float, float]:
+        """Start the host. Seconds until the supervisor took it in, from its start and from when it was up.
+
+        It is up when it has loaded its code and starts its slots.
+        """
+        started = time.time()
         self._start("host", "--join", self.address, str(CODE), *self._host_arguments)
-        while not any(host["state"] == "joined" for host in self.client.status()["hosts"]):
-            self._check_alive(started + PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while not (hosts := self.client.status()["hosts"]):
+            self._check_alive(deadline)
             time.sleep(POLL_SECONDS)  # sleeps: asking without a pause would take the processor that is measured
-        return time.monotonic() - started
+        host = psutil.Process(self._processes[-1].pid)
+        up = min(slot.create_time() for slot in host.children()) - host.create_time()
+        joined = hosts[0]["since"] - started
+        return joined, joined - up
 
     def _check_alive(self, deadline: float) -> None:
         if all(process.poll() is None for process in self._processes) and time.monotonic() < deadline:

@@ -10,7 +10,8 @@ import pytest
 
 from workerhost.actors.core.effects import Answer, Note, Send
 from workerhost.actors.core.invariants import check_invariants
-from workerhost.actors.core.pool import Pool, PoolSettings
+from workerhost.actors.core.pool import Pool
+from workerhost.actors.core.settings import PoolSettings
 from workerhost.actors.stores.memory import MemoryStore
 from workerhost.actors.turn import perform
 from workerhost.config.policy import PolicyTree

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from workerhost.actors.core.effects import Answer, Send
-from workerhost.actors.core.pool import Pool, PoolSettings
+from workerhost.actors.core.pool import Pool
+from workerhost.actors.core.settings import PoolSettings
 from workerhost.actors.stores.memory import MemoryStore
 from workerhost.actors.turn import perform
 from workerhost.transport.client_effects import Connect, Disconnect, Effect, Say

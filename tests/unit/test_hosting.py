@@ -307,13 +307,6 @@ class TestTasks:
         assert [type(effect) for effect in effects] == [Note, Note, Disconnect, Connect, Say]
         assert effects[-1] == hello()
 
-    def test_a_release_is_passed_on_as_it_is(self):
-        host = joined()
-        granted(host, task(1, 11))
-
-        item = [1, 11, Returned.RELEASED, 30.0, "later", True]
-        assert host.slot(1, returned=[item]) == [Say(2, GiveBack([item]))]
-
     def test_progress_travels_latest_first_and_again_after_a_reconnect(self):
         host = joined()
         granted(host, task(1, 11))
@@ -381,10 +374,6 @@ class TestTheSession:
         host.core.verdicts = {"text": (BUSY, ""), "text.length": (BUSY, "")}
         assert host.at(2.0) == [Say(3, Heartbeat(1, {"text.length": [BUSY, ""]}))]
         assert host.at(3.0) == [Say(4, Heartbeat(1))]
-
-    def test_an_idle_host_wakes_for_heartbeats_only(self):
-        host = joined()
-        assert [host.core.due(), host.at(1.0), host.core.due()] == [1.0, [Say(2, Heartbeat(0))], 2.0]
 
     def test_a_host_that_stood_still_itself_blames_nobody(self):
         host = joined()
@@ -508,10 +497,3 @@ class TestLeaving:
         ]
         host.slot(1, results=[result(1, 11)])
         assert host.hears(Recorded(4)) == []
-
-    def test_a_drain_of_its_own_process_cannot(self):
-        host = joined()
-        granted(host, task(1, 11))
-        host.core.drain(0.0)
-        host.at(0.0)
-        assert host.hears(Drain(undo=True)) == []

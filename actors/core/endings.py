@@ -1,0 +1,278 @@
+"""How attempts end: by report, by being handed back, by the loss of their host, by a person.
+
+Reports are believed only with the fence of the live lease; what bears another is looked up in the store before it is
+refused. What follows for the task is decided here and carried out by the queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ...transport.messages import Outcome, Returned
+from .backoff import delay
+from .hosts import HostSession, Lease
+from .lanes import Lane
+from .life import moved
+from .pace import SLOW_SECONDS
+from .queue import Queue
+from .rows import CANCELLED, COMPLETED, FINAL, QUEUED, RUNNING, SCHEDULED, Row
+from .step import Step
+
+LOSSES_ALONE: Final = 3
+"""A task whose hosts were lost so often runs with no neighbour; once more and it is quarantined."""
+_DECLINE_WAIT_MAX: Final = 60.0
+_CAUSES: Final = {Outcome.FAILED: "exception", Outcome.TIMEOUT: "timeout", Outcome.CRASHED: "crash"}
+_CAUSES_FINAL: Final = {**_CAUSES, Outcome.TOO_LARGE: "result_too_large"}
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Durations of one lane within one batch of results."""
+
+    count: int = 0
+    seconds: float = 0.0
+    slow: int = 0
+
+
+@dataclass(slots=True)
+class Late:
+    """Reports that match no live lease, waiting for what the store knows of their tasks."""
+
+    host: HostSession
+    number: int
+    items: list[Any] = field(default_factory=list[Any])
+    stale: list[Any] = field(default_factory=list[Any])
+
+
+class Endings:
+    """Everything that ends an attempt."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+
+    def results(self, step: Step, late: Late, items: Iterable[Any]) -> None:
+        """Ended attempts. Those of no live lease are added to `late`."""
+        leases, wall, finishes, ends = self.queue.leases, step.wall, step.persist.finishes, step.ends
+        host = late.host
+        tallies: dict[Lane, _Tally] = {}
+        try:
+            for item in items:
+                id, fence, outcome, body, duration, slot, detail = item
+                lease = leases.get(id)
+                if lease is None or lease.row.fence != fence or lease.pool.host is not host:
+                    late.items.append(item)
+                    continue
+                started_at = wall - duration
+                if type(body) is not bytes or type(slot) is not int:
+                    raise TypeError("a result is bytes and its slot a number")
+                row, lane = lease.row, lease.lane
+                if outcome or lease.stopping:
+                    self._ended_badly(step, lease, Outcome(outcome), started_at, slot, detail)
+                    continue
+                moved(row, "complete")
+                self.queue.last_finish = finish = self.queue.last_finish + 1
+                finishes.append(
+                    (COMPLETED, finish, wall, started_at, slot, body, None, row.failures, row.crashes, id, fence)
+                )
+                if (told := ends.get(row.session)) is None:
+                    told = ends[row.session] = []
+                told.append([id, finish, COMPLETED, body, None])
+                del leases[id]
+                lease.pool.held -= 1
+                if (tally := tallies.get(lane)) is None:
+                    tally = tallies[lane] = _Tally()
+                tally.count += 1
+                tally.seconds += duration
+                tally.slow += duration > SLOW_SECONDS
+        finally:  # a malformed item ends the message, not the counts of those before it
+            for lane, tally in tallies.items():
+                lane.counts[RUNNING] -= tally.count
+                lane.counts[COMPLETED] += tally.count
+                lane.pace.measured(tally.count, tally.seconds, tally.slow)
+                self.queue.lanes.touched.add(lane)
+                self.queue.lanes.hold(lane, -tally.count)
+        if tallies:
+            step.persist.meta["last_finish"] = self.queue.last_finish
+
+    def _ended_badly(
+        self, step: Step, lease: Lease, outcome: Outcome, started_at: float, slot: int, detail: dict[str, Any] | None
+    ) -> None:
+        """An attempt ended in another way than by completing, or its lease was stopping."""
+        row = lease.row
+        self.queue.let_go(lease)
+        if lease.stopping:
+            return  # its end is recorded since it was cancelled
+        if outcome == Outcome.CANCELLED:
+            moved(row, "release")
+            self._attempt_ended(step, row, lease.pool.host, slot, started_at, "stopped", detail)
+            self.queue.back(step, row, RUNNING)
+            return
+        self.judge(step, row, lease.pool.host, outcome, started_at, slot, detail or {})
+
+    def judge(
+        self,
+        step: Step,
+        row: Row,
+        host: HostSession,
+        outcome: Outcome,
+        started_at: float,
+        slot: int,
+        detail: dict[str, Any],
+    ) -> None:
+        """Decide what follows from a failure, a timeout, a crash or a result that is too large."""
+        was = row.state
+        policy = self.queue.lanes.by_number[row.lane].policy
+        limit = (row.options or {}).get("max_attempts") or policy.retry.max_attempts
+        cause = detail.get("cause") or _CAUSES_FINAL[outcome]
+        if outcome == Outcome.CRASHED:
+            row.crashes += 1
+            if row.crashes >= policy.crash_limit:
+                detail = {**detail, "cause": cause, "reason": f"killed its worker {row.crashes} times"}
+                self.queue.finish(step, row, "quarantine", detail, started_at=started_at, slot=slot, host=host)
+                return
+            moved(row, "crash")
+        else:
+            row.failures += 1
+            if not detail.get("retry", outcome == Outcome.TIMEOUT) or row.failures >= limit:
+                detail = {**detail, "cause": cause}
+                self.queue.finish(step, row, "fail", detail, started_at=started_at, slot=slot, host=host)
+                return
+            moved(row, "retry")
+            wait = detail.get("after")
+            if not isinstance(wait, int | float):
+                wait = delay(policy.retry, row.failures, row.id * 1000003 + row.attempt)
+            row.due, row.relative = step.wall + wait, True
+        self._attempt_ended(step, row, host, slot, started_at, cause, detail)
+        self.queue.back(step, row, was)
+
+    def give_back(self, step: Step, host: HostSession, items: Iterable[Any]) -> None:
+        """A host hands tasks back; nothing is counted against them."""
+        for id, fence, code, after, note, started in items:
+            lease = self.queue.leases.get(id)
+            if lease is None or lease.row.fence != fence or lease.pool.host is not host:
+                continue
+            reason, after = Returned(code), float(after)
+            row, lane = lease.row, lease.lane
+            self.queue.let_go(lease)
+            if lease.stopping:
+                continue
+            if reason == Returned.UNSTARTED:
+                lane.pace.blocked()
+            elif reason == Returned.DECLINED:
+                host.declines[lane.type] = host.declines.get(lane.type, 0) + 1
+                row.releases += 1
+                after = min(_DECLINE_WAIT_MAX, 0.1 * 2 ** min(row.releases, 16))
+            elif reason == Returned.RELEASED:
+                row.releases += 1
+            if started:
+                self._attempt_ended(
+                    step, row, host, slot=0, started_at=row.started_at, outcome="released", detail={"reason": str(note)}
+                )
+            else:
+                row.attempt -= 1  # it never began; the fence has grown, which is what tells grants apart
+            if after > 0:
+                moved(row, "postpone")
+                row.due, row.relative = step.wall + after, True
+            else:
+                moved(row, "release")
+            self.queue.back(step, row, RUNNING)
+
+    def rescue(
+        self, step: Step, host: HostSession, *, lost: bool, keep: frozenset[tuple[int, int]] = frozenset()
+    ) -> int:
+        """Take back what a host holds, except the (id, fence) in `keep`; how many. `lost`: it died, counted apart."""
+        rescued = 0
+        for lease in [lease for lease in self.queue.leases.values() if lease.pool.host is host]:
+            row = lease.row
+            if (row.id, row.fence) in keep:
+                continue
+            self.queue.let_go(lease)
+            if lease.stopping:
+                continue
+            rescued += 1
+            if not lost:
+                moved(row, "release")
+                self.queue.back(step, row, RUNNING)
+                continue
+            row.losses += 1
+            if row.losses > LOSSES_ALONE:
+                reason = f"{row.losses} hosts were lost while it ran, the last time with no neighbour"
+                self.queue.finish(
+                    step, row, "quarantine", {"cause": "crash", "reason": reason}, started_at=row.started_at, host=host
+                )
+                continue
+            self._attempt_ended(step, row, host, 0, row.started_at, "host lost", None)
+            moved(row, "rescue")
+            self.queue.back(step, row, RUNNING)
+        return rescued
+
+    def late_results(self, step: Step, late: Late, known: dict[int, Row]) -> None:
+        """Reports without a live lease, now that the rows are known: a rescued task nobody claimed keeps its fence."""
+        for item in late.items:
+            id, fence, outcome, body, duration, slot, detail = item
+            row = known.get(id)
+            if row is None or row.fence != fence or row.state in (RUNNING, SCHEDULED):
+                late.stale.append([id, fence])
+            elif row.state == QUEUED:
+                row = self.queue.rows.get(id, row)
+                started_at = step.wall - duration
+                if outcome == Outcome.COMPLETED:
+                    self.queue.finish(
+                        step, row, "complete", None, started_at=started_at, slot=slot, body=body, host=late.host
+                    )
+                elif outcome != Outcome.CANCELLED:
+                    row = self.queue.take_out(row)
+                    self.judge(step, row, late.host, Outcome(outcome), started_at, slot, detail or {})
+            elif row.state == CANCELLED:
+                late.stale.append([id, fence])
+
+    def adopt(self, step: Step, host: HostSession, row: Row, fence: int) -> bool:
+        """Its first host is back and still runs a rescued task that nobody has claimed since: the lease lives on."""
+        row = self.queue.rows.get(row.id, row)
+        pool = host.pool_of(self.queue.lanes.by_number[row.lane].type)
+        if row.state != QUEUED or row.fence != fence:
+            return False
+        lane = self.queue.lanes.by_number[row.lane]
+        row = self.queue.take_out(row)
+        moved(row, "adopt")
+        row.owner = host.owner
+        lane.counts[QUEUED] -= 1
+        lane.counts[RUNNING] += 1
+        self.queue.lanes.touched.add(lane)
+        self.queue.lease_again(row, pool, step.now)
+        step.persist.adoptions.append((host.owner, row.id, fence))
+        return True
+
+    def cancel(self, step: Step, row: Row) -> Lease | None:
+        """End a task that is not final; the lease that its host must now stop, if it runs."""
+        lease = self.queue.leases.get(row.id)
+        row = lease.row if lease else self.queue.rows.get(row.id, row)
+        if row.state in FINAL:
+            return None
+        self.queue.finish(
+            step,
+            row,
+            "cancel",
+            {"reason": "cancelled by a client"},
+            started_at=row.started_at if lease else None,
+            host=lease.pool.host if lease else None,
+        )
+        if lease:
+            lease.stopping = True
+        return lease
+
+    def _attempt_ended(
+        self,
+        step: Step,
+        row: Row,
+        host: HostSession,
+        slot: int,
+        started_at: float | None,
+        outcome: str,
+        detail: dict[str, Any] | None,
+    ) -> None:
+        step.persist.attempts.append(
+            (row.id, row.attempt, row.fence, host.owner, slot, started_at, step.wall, outcome, detail)
+        )

@@ -1,0 +1,169 @@
+"""A whole pool inside a program: a supervisor, one host and a client over memory, in a `with` block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from ..config.loading import load
+from ..config.schema import Settings
+from ..transport import clock
+from ..transport.client import Client
+from ..workers.errors import ConfigError, WorkerHostError
+from ..workers.registry import Worker, locate, search_paths
+from .host import Host, HostSettings
+from .supervisor import Supervisor, SupervisorSettings
+
+_JOIN_SECONDS_MAX: Final = 30.0
+_LEAVE_SECONDS_MAX: Final = 10.0
+_FOREVER: Final = 10 * 365 * 86400.0
+
+_numbers = count(1)
+
+
+class WorkerHost:
+    """A pool embedded in this process: supervisor, one host, one client. Use it in a `with` block.
+
+    There is no port unless the configuration says `pool: bind`, and without a database the queue is in memory. Slots
+    are threads of this process (`inline`) unless the configuration says `host: isolation`. Leaving the block waits
+    for everything (in memory) or for what runs (with a database: the rest waits there); leaving it by an exception
+    cancels.
+
+    Args:
+        config: A file, the same as a dict, or None: nothing but defaults.
+        workers: Classes and functions to serve. With process slots they must be importable there; those of the script
+            that runs are, those typed at a prompt are not.
+        database: The queue's file, instead of the configuration's.
+        slots: How many tasks run at a time, instead of the configuration's.
+
+    Attributes:
+        client: Sends tasks to this pool, while the block is entered.
+
+    Raises:
+        ConfigError: The configuration is wrong, or a worker cannot be loaded.
+    """
+
+    client: Client
+
+    def __init__(
+        self,
+        config: str | Path | Mapping[str, Any] | None = None,
+        *,
+        workers: Sequence[Worker] = (),
+        database: str | Path | None = None,
+        slots: int | None = None,
+    ) -> None:
+        self._settings = load(config if config is not None else {}, os.environ)
+        self._workers = tuple(workers)
+        self._database = Path(database) if database is not None else self._settings.database(embedded=True)
+        self._slots = slots
+        self._supervisor: Supervisor | None = None
+        self._host: Host | None = None
+
+    @property
+    def address(self) -> str:
+        """Where other clients and hosts find this pool: `memory://...` within the process, or what `pool: bind` says."""
+        return self._running().address
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until no task is queued, scheduled or running; False after `timeout` seconds."""
+        deadline = clock.now() + (_FOREVER if timeout is None else timeout)
+        while (left := deadline - clock.now()) > 0:
+            if not (waiting := self._unfinished()):
+                return True
+            for id in waiting:
+                if not self.client.task(id).wait(max(0.0, min(left, deadline - clock.now()))):
+                    return False
+        return not self._unfinished()
+
+    def _unfinished(self) -> list[int]:
+        counts = self.client.status()["tasks"]
+        states = [state for state in ("running", "queued", "scheduled") if counts[state]]
+        return [task["id"] for state in states for task in self.client.tasks(state=state, limit=100)]
+
+    def __enter__(self) -> Self:
+        settings = self._settings
+        address = settings.pool.bind if "bind" in settings.pool.model_fields_set else f"memory://{next(_numbers)}"
+        self._supervisor = Supervisor.start(supervisor_settings(settings, address, self._database))
+        try:
+            self.client = Client(self._supervisor.address)
+            self._host = Host.start(self._host_settings())
+            if not self._host.wait_joined(_JOIN_SECONDS_MAX):
+                raise self._host.error or WorkerHostError("the pool's host did not start in time")
+            (host,) = self.client.hosts()
+            if host["failed"]:
+                code, reason = next(iter(host["failed"].items()))
+                raise ConfigError(f"{code}: {reason}")
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is not None:
+                while waiting := self._unfinished():
+                    self.client.cancel(waiting)
+            elif self._database is None:
+                self.join()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if self._host is not None:
+            self._host.drain(_FOREVER)
+            self._host.join(_LEAVE_SECONDS_MAX if self._database is None else None)
+            self._host.stop()
+            self._host.join(_LEAVE_SECONDS_MAX)
+        if hasattr(self, "client"):
+            self.client.close()
+        if self._supervisor is not None:
+            self._supervisor.stop()
+        self._host = self._supervisor = None
+
+    def _running(self) -> Supervisor:
+        if self._supervisor is None:
+            raise WorkerHostError("this pool is not running; use it as `with WorkerHost(...) as pool:`")
+        return self._supervisor
+
+    def _host_settings(self) -> HostSettings:
+        settings = self._settings
+        isolation = settings.host.isolation or "inline"
+        code = () if isolation == "inline" else tuple(locate(worker) for worker in self._workers)
+        slots = {"": self._slots} if self._slots is not None else dict(settings.host.slots) or None
+        return HostSettings(
+            address=self._running().address,
+            name="embedded",
+            slots=slots,
+            serve=tuple(settings.host.serve),
+            not_=tuple(settings.host.not_),
+            fixed=frozenset(("slots", "serve", "not")),
+            isolation=isolation,
+            code=code,
+            workers=self._workers if isolation == "inline" else (),
+            classes=settings.classes(),
+            paths=search_paths(code, os.environ, os.curdir),
+            drain_timeout=settings.host.drain_timeout,
+        )
+
+
+def supervisor_settings(settings: Settings, address: str, database: Path | None) -> SupervisorSettings:
+    """What a configuration says to a supervisor."""
+    return SupervisorSettings(
+        address=address,
+        database=database,
+        durability=settings.queue.durability,
+        fifo=settings.queue.type == "fifo",
+        heartbeat=settings.pool.heartbeat,
+        lost_after=settings.pool.lost_after,
+        max_size=settings.queue.max_size,
+        policies=settings.policies(),
+        hosts=settings.host_entries(),
+        queue_depth_high=settings.queue_depth_high(),
+    )

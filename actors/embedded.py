@@ -66,7 +66,7 @@ class WorkerHost:
 
     @property
     def address(self) -> str:
-        """Where other clients and hosts find this pool: `memory://...` within the process, or what `pool: bind` says."""
+        """Where others find this pool: `memory://...` within the process, or what `pool: bind` says."""
         return self._running().address
 
     def join(self, timeout: float | None = None) -> bool:

@@ -16,7 +16,6 @@ from math import inf
 from typing import Any, Final
 
 import pykka
-import structlog
 
 from ..transport import clock
 from ..transport.codec import Malformed, decode, encode
@@ -43,12 +42,13 @@ from .core.host_effects import (
 from .core.host_options import HostOptions
 from .core.hosting import HostCore
 from .levels import Down, Hopeless, MediaActor, Revive, Subtree, VerdictTable
+from .log import Log
 from .slot import InlineSlot, ProcessSlot, Slot, SlotNews, SlotSpec, ThreadSlots
 
 _FLUSH_SECONDS: Final = 0.5
 _STOP_SECONDS_MAX: Final = 5.0
 
-log: Any = structlog.get_logger("host")
+log = Log("host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class HostActor(pykka.ThreadingActor):
             Kill: lambda effect: self.slots[effect.slot].kill(),
             CloseSlot: lambda effect: self.slots[effect.slot].close(),
             Guide: lambda effect: self.levels.tell(effect.brief),
-            Note: lambda effect: getattr(log, effect.level)(effect.event, **effect.fields),
+            Note: lambda effect: log.say(effect.level, effect.event, **effect.fields),
             Leave: self._leave,
         }
 

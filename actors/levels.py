@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import pykka
-import structlog
 
 from ..config.policy import parents
 from ..transport import clock
 from .core.restarts import Restarts
 from .core.verdicts import FAILED, Brief, Verdict, verdict
+from .log import Log
 from .slot_spawner import spawner
 
-log: Any = structlog.get_logger("levels")
+log = Log("levels")
 
 
 class VerdictTable:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pykka
-import structlog
 
 from ..config.policy import PolicyTree
 from ..transport import clock
@@ -28,6 +27,7 @@ from ..workers.errors import ConfigError
 from .core.effects import Answer, Note, Send
 from .core.pool import Pool
 from .core.settings import PoolSettings
+from .log import Log
 from .stores.contract import Store, StoreBroken, StoreLocked
 from .turn import Speech, perform
 
@@ -36,7 +36,7 @@ _STOP_SECONDS_MAX: Final = 10.0
 _FLUSH_SECONDS: Final = 0.5
 _LISTED_MAX: Final = 1000
 
-log: Any = structlog.get_logger("supervisor")
+log = Log("supervisor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ class SupervisorActor(pykka.ThreadingActor):
         link = self.link
         for effect in speech:
             if isinstance(effect, Note):
-                getattr(log, effect.level)(effect.event, **effect.fields)
+                log.say(effect.level, effect.event, **effect.fields)
                 continue
             if link is None:
                 continue

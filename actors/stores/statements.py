@@ -34,7 +34,8 @@ KEEP_LAST_ATTEMPT: Final = f"""insert or replace into attempt
         case state {" ".join(f"when {code} then '{state}'" for code, state in enumerate(STATES))} end, detail
     from task where id = ? and state >= 4 and started_at is not null"""  # noqa: S608 - constants only
 RETRY: Final = """update task set state = 2, fence = ?, failures = 0, crashes = 0, losses = 0, releases = 0,
-    started_at = null, finish = null, ended_at = null, slot = null, result = null, detail = null where id = ? and state >= 4"""
+    started_at = null, finish = null, ended_at = null, slot = null, result = null, detail = null
+    where id = ? and state >= 4"""
 PUT_ATTEMPT: Final = "insert or replace into attempt values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_SUBMISSION: Final = "insert into submission values (?, ?, ?, ?, ?)"
 FORGET_SUBMISSIONS: Final = "delete from submission where session = ? and submission < ?"

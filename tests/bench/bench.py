@@ -40,9 +40,12 @@ class Figure:
     ceiling: float | None = None
     higher_is_better: bool = False
     samples: list[float] = field(default_factory=list[float])
+    ceilings: list[float] = field(default_factory=list[float])
 
     @property
     def ratio(self) -> float | None:
+        if self.ceilings:  # measured in pairs, each in the same second or two
+            return statistics.median(a / b for a, b in zip(self.samples, self.ceilings, strict=True))
         return self.value / self.ceiling if self.ceiling else None
 
     @property
@@ -79,6 +82,7 @@ def measure_rate(pool: Pool, ceiling: Ceiling, name: str, rounds: int, tasks: in
         goal=goal,
         higher_is_better=True,
         samples=rates,
+        ceilings=ceilings,
     )
 
 
@@ -101,13 +105,33 @@ def measure_trips(pool: Pool, ceiling: Ceiling, rounds: int) -> list[Figure]:
 
 
 def measure_help(rounds: int) -> Figure:
-    seconds: list[float] = []
+    milliseconds: list[float] = []
     for _ in range(rounds + 1):
         started = time.perf_counter()
         subprocess.run([ROOT / "bin" / "workerhost", "--help"], check=True, stdout=subprocess.DEVNULL)
-        seconds.append(time.perf_counter() - started)
-    warm = seconds[1:]
-    return Figure(name="workerhost --help", unit="s", value=statistics.median(warm), goal=0.3, samples=warm)
+        milliseconds.append(1e3 * (time.perf_counter() - started))
+    warm = milliseconds[1:]
+    return Figure(name="workerhost --help", unit="ms", value=statistics.median(warm), goal=300, samples=warm)
+
+
+def measure_starts(rounds: int) -> list[Figure]:
+    """How soon a host has joined, and what it and its supervisor weigh when nothing has happened yet."""
+    names = {
+        "a host has joined, from its start": ("ms", None),
+        "a host has joined, from when it is up": ("ms", 100),
+        "idle supervisor": ("MiB", 80),
+        "idle host": ("MiB", 60),
+    }
+    samples: list[tuple[float, ...]] = []
+    for _ in range(rounds):
+        with Pool(slots=SLOTS) as pool:
+            supervisor, host = pool.memory()
+            joined = (1e3 * pool.seconds_from_start, 1e3 * pool.seconds_from_up)
+            samples.append((*joined, supervisor / MEBIBYTE, host / MEBIBYTE))
+    return [
+        Figure(name=name, unit=unit, value=statistics.median(column), goal=goal, samples=list(column))
+        for (name, (unit, goal)), column in zip(names.items(), zip(*samples, strict=True), strict=True)
+    ]
 
 
 def measure(rounds: int, tasks: int) -> list[Figure]:
@@ -115,19 +139,19 @@ def measure(rounds: int, tasks: int) -> list[Figure]:
     with Ceiling() as ceiling:
         say("a pool with process slots")
         with Pool(slots=SLOTS) as pool:
-            supervisor, host = pool.memory()
-            joined = pool.seconds_to_join
             figures.append(measure_rate(pool, ceiling, "tasks, process slots", rounds, tasks, goal=0.30))
             figures += measure_trips(pool, ceiling, rounds)
+            after = [weight / MEBIBYTE for weight in pool.memory()]
         say("a pool with thread slots")
         with Pool(slots=SLOTS, isolation="thread") as pool:
             figures.append(measure_rate(pool, ceiling, "tasks, thread slots", rounds, tasks, goal=None))
     say("starts")
-    figures.append(Figure(name="a host has joined after its start", unit="s", value=joined))
-    figures.append(measure_help(rounds))
-    figures.append(Figure(name="memory of an idle supervisor", unit="MiB", value=supervisor / MEBIBYTE, goal=80))
-    figures.append(Figure(name="memory of an idle host", unit="MiB", value=host / MEBIBYTE, goal=60))
-    return figures
+    figures += measure_starts(rounds)
+    figures += [
+        Figure(name=f"{name} after the tasks", unit="MiB", value=weight)
+        for name, weight in zip(("supervisor", "host"), after, strict=True)
+    ]
+    return [*figures, measure_help(rounds)]
 
 
 def commit() -> str:
@@ -165,11 +189,11 @@ def keep(document: dict[str, Any]) -> Path:
 
 
 def show(figures: list[Figure]) -> None:
-    table = Table("figure", "unit", *("pool", "ceiling", "ratio", "goal"))
+    table = Table("figure", "unit", "pool", "ceiling", "ratio", "goal")
     for column in table.columns[2:]:
         column.justify = "right"
     for figure in figures:
-        digits = 0 if figure.value >= 1000 else 2
+        digits = 0 if figure.value >= 100 else 2
         sign = "≥" if figure.higher_is_better else "≤"
         verdict = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}[figure.met]
         table.add_row(

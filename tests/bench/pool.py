@@ -37,7 +37,8 @@ class Pool:
             self._start("supervisor", "--bind", self.address, "--database", "queue.db")
             self.client = Client(self.address, timeout=PATIENCE)
             self._wait_for_supervisor()
-            self.seconds_to_join = self._join()
+            self.seconds_from_start, self.seconds_from_up = self._join()
+            assert self.client.status()["supervisor"]["durability"] == "full"
         except BaseException:
             self.__exit__()
             raise

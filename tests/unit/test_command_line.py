@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from workerhost import __version__
-from workerhost.bin import arguments, documents, examples, exits, tables, views
+from workerhost.bin import arguments, documents, examples, exits, hosting, tables, views
 from workerhost.bin.main import run
 from workerhost.bin.up import free_address
+from workerhost.config.loading import load
 from workerhost.workers import errors
 
 COMMANDS = (
@@ -219,6 +221,49 @@ def test_slots() -> None:
     assert arguments.slots(None) is None
     assert arguments.slots("4") == {"": 4}
     assert arguments.slots("video=2, audio.x=1") == {"video": 2, "audio.x": 1}
+
+
+# host -----------------------------------------------------------------------------------------------------------------
+
+
+WISHES = hosting.Wishes(
+    address=None, codes=("tasks.py",), name=None, slots=None, serve=None, refuse=None, isolation=None, parent=None
+)
+
+
+def test_a_host_is_what_the_command_line_says_then_the_file_then_the_default(tmp_path: Path) -> None:
+    nothing = hosting.combined(WISHES, load({}))
+    assert (nothing.address, nothing.slots, nothing.isolation, nothing.fixed) == (
+        "tcp://127.0.0.1:7470", None, "process", frozenset(),
+    )  # fmt: skip
+    assert (nothing.code, nothing.paths[0]) == (("tasks.py",), str(tmp_path))
+
+    file = load({
+        "pool": {"bind": "tcp://127.0.0.1:7000"},
+        "host": {"slots": 3, "serve": ["video"], "not": ["audio"], "name": "builder", "isolation": "thread"},
+        "workers": {"video": {"class": "my.video:Video"}},
+    })  # fmt: skip
+    said = hosting.combined(WISHES, file)
+    assert (said.address, said.name, said.slots) == ("tcp://127.0.0.1:7000", "builder", {"": 3})
+    assert (said.serve, said.not_, said.isolation) == (("video",), ("audio",), "thread")
+    assert said.classes == {"video": "my.video:Video"}
+    assert said.fixed == frozenset(), "what `hosts:` says of this host may change what only a file said"
+
+    wishes = replace(WISHES, address="tcp://127.0.0.1:1", name="me", slots={"a": 1}, serve=[], refuse=["b"])
+    wins = hosting.combined(wishes, file)
+    assert (wins.address, wins.name, wins.slots) == ("tcp://127.0.0.1:1", "me", {"a": 1})
+    assert (wins.serve, wins.not_) == ((), ("b",))
+    assert wins.fixed == {"slots", "serve", "not"}
+
+
+def test_a_host_of_its_own_runs_no_task_code_itself(capsys: Captured, tmp_path: Path) -> None:
+    assert refusal(capsys, exits.USAGE, "host", "--isolation", "inline") == (
+        "--isolation 'inline' is not for a host of its own; use process or thread"
+    )
+    assert refusal(capsys, exits.USAGE, "host", "--name", "a b").startswith("--name 'a b' is not a host name")
+    (tmp_path / "pool.yaml").write_text("host: {isolation: inline}")
+    _, _, err = answer(capsys, "host", "-c", "pool.yaml")
+    assert err.endswith("workerhost: host.isolation 'inline' is not for a host of its own; use process or thread\n")
 
 
 # try ----------------------------------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def test_the_wheel_holds_exactly_the_package(names_in_the_wheel: list[str]):
 
 
 def test_the_wheel_holds_what_is_read_at_run_time(names_in_the_wheel: list[str]):
-    needed = {"py.typed", "actors/slot_child.py", "actors/stores/schema.sql", "config/defaults.yaml"}
+    needed = {"py.typed", "actors/slot_child.py", "actors/stores/schema.sql", "config/workerhost_config.yaml"}
     assert {f"workerhost/{name}" for name in needed} <= set(names_in_the_wheel)
 
 

@@ -28,6 +28,10 @@ class Log:
             logging.getLevelNamesMapping()[level.upper()], text, exc_info=error
         )
 
+    def debug(self, event: str, **fields: Any) -> None:
+        """What only somebody who looks for a fault wants to know."""
+        self.say("debug", event, **fields)
+
     def info(self, event: str, **fields: Any) -> None:
         """What normally happens and a person may want to know."""
         self.say("info", event, **fields)

@@ -215,14 +215,17 @@ def _print(done: Run, report: Path, as_json: bool) -> None:
     """The table, what it adds up to, and with `--json` that as the last line, alone on stdout."""
     numbers = done.summary()
     out = sys.stderr if as_json else sys.stdout
-    for row in tables.table(["FILE", "LENGTH", "LOUDNESS", "DONE", "RAN ON", "REMARK"], _rows(done)):
-        print(row, file=out)
-    print(
-        f"\n{numbers['tasks']} tasks, {numbers['completed']} completed, {numbers['failed']} failed, "
-        f"{numbers['rescued']} rescued, {numbers['executions']} executions, {done.seconds:.1f} s\nreport: {report}",
-        file=out,
-        flush=True,
-    )
+    lines = tables.table(["FILE", "LENGTH", "LOUDNESS", "DONE", "RAN ON"], _rows(done))
+    lines += ["", *(f"failed: task {line.id} ({line.type}): {plain(line.error)}" for line in done.lines if line.error)]
+    lines += [
+        f"rescued: task {line.id} ({line.type} of {plain(line.file)}), started on "
+        + ", again on ".join(attempt.host for attempt in line.attempts)
+        for line in done.lines
+        if line.rescued
+    ]
+    counted = ", ".join(f"{value} {name}" for name, value in numbers.items() if name != "seconds")
+    lines += [f"{counted}, {done.seconds:.1f} s", f"report: {report}"]
+    print("\n".join(lines), file=out, flush=True)
     if as_json:
         documents.show({**numbers, "report": str(report)})
 
@@ -237,8 +240,6 @@ def _rows(done: Run) -> list[list[Any]]:
         values = {line.type.partition(".")[2]: line.value for line in lines if line.value}
         loudness = values.get("loudness", {}).get("integrated_lufs")
         hosts = sorted({attempt.host for line in lines for attempt in line.attempts if attempt.outcome != LOST})
-        remarks = sorted({line.error for line in lines if line.error})
-        remarks += [f"{line.type} rescued from {line.attempts[0].host}" for line in lines if line.rescued]
         complete = sum(line.state == "completed" for line in lines)
         rows.append([
             name,
@@ -246,6 +247,5 @@ def _rows(done: Run) -> list[list[Any]]:
             f"{loudness:.1f} LUFS" if loudness is not None else "",
             f"{complete} of {len(lines)}",
             ", ".join(hosts),
-            "; ".join(remarks),
         ])  # fmt: skip
     return rows

@@ -55,7 +55,7 @@ def _head(run: Run) -> str:
             ("failed", numbers["failed"], "failed for good"),
             ("rescued", numbers["rescued"], "rescued"),
             ("executions", numbers["executions"], "executions"),
-            ("seconds", f"{run.seconds:.1f} s", "from send to last result"),
+            ("seconds", f"{run.seconds:.1f} s", "send to last result"),
         )
     )
     when = run.began.strftime("%Y-%m-%d %H:%M:%S %Z").strip()
@@ -172,8 +172,9 @@ def _table(run: Run) -> str:
 
 
 def _start(attempt: Attempt) -> str:
-    gone, why = (" class=gone", ", host lost") if attempt.outcome == LOST else ("", "")
-    return f"<li{gone}>{text(attempt.host)} <small>slot {attempt.slot}, {_span(attempt)}{why}</small></li>"
+    if attempt.outcome == LOST:
+        return f"<li class=gone>{text(attempt.host)} <small>from {attempt.started:.2f} s, host lost</small></li>"
+    return f"<li>{text(attempt.host)} <small>slot {attempt.slot}, {_span(attempt)}</small></li>"
 
 
 def _span(attempt: Attempt) -> str:

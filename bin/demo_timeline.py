@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -18,24 +20,21 @@ BARS_MAX: Final = 3000
 """Bars drawn; more than this nobody can tell apart."""
 
 
+Lane = tuple[str, int]
+"""A host and one of its slots."""
+
+
 def draw_timeline(run: Run) -> str:
     """The picture with its legend; a sentence instead where nothing ran."""
-    attempts = [(line, attempt) for line in run.lines for attempt in line.attempts][:BARS_MAX]
+    attempts = _placed(run)[:BARS_MAX]
     if not attempts:
         return "<p>Nothing ran.</p>"
-    lanes = _lanes(run, [attempt for _, attempt in attempts])
-    height = max(y for y in lanes.values()) + LANE + 20
+    lanes = _lanes(run, [lane for _, _, lane in attempts])
+    height = max(lanes.values()) + LANE + 20
     scale = _Scale(run)
-    bars: list[str] = []
-    for line, attempt in attempts:
-        bars.append(_bar(run, line, attempt, lanes[attempt.host, attempt.slot], scale))
-    drawn = [
-        *_names(run, lanes),
-        *_ticks(scale, height),
-        *_death(run, lanes, scale),
-        *bars,
-        *_rescues(run, lanes, scale),
-    ]
+    drawn = [*_names(run, lanes), *_ticks(scale, height), *_death(run, lanes, scale)]
+    drawn += [_bar(run, line, attempt, lanes[lane], scale) for line, attempt, lane in attempts]
+    drawn += _rescues(run, attempts, lanes, scale)
     legend = "".join(
         f'<li><i class="dot op-{number}"></i>{text(name)}</li>' for number, name in enumerate(OPERATIONS.values())
     )
@@ -44,6 +43,22 @@ def draw_timeline(run: Run) -> str:
         f'aria-label="attempts by host and time">{"".join(drawn)}</svg></div>'
         f'<ul class=legend>{legend}<li><i class="dot lost"></i>cut short by the kill</li></ul>'
     )
+
+
+def _placed(run: Run) -> list[tuple[Line, Attempt, Lane]]:
+    """Every attempt with its lane. A lost one never said its slot: it was one that did nothing else by then."""
+    placed = [(line, attempt, (attempt.host, attempt.slot)) for line in run.lines for attempt in line.attempts]
+    last: dict[Lane, float] = {}
+    for _, attempt, lane in placed:
+        if attempt.outcome != LOST:
+            last[lane] = max(last.get(lane, 0.0), attempt.started)
+    for number, (line, attempt, lane) in enumerate(placed):
+        if attempt.outcome == LOST:
+            free = [slot for slot in sorted(last) if slot[0] == attempt.host and last[slot] <= attempt.started]
+            lane = free[0] if free else lane
+            last[lane] = math.inf
+            placed[number] = line, attempt, lane
+    return placed
 
 
 class _Scale:
@@ -59,21 +74,20 @@ class _Scale:
         return round(LEFT + (min(max(seconds, self.first), self.last) - self.first) * self._factor, 1)
 
 
-def _lanes(run: Run, attempts: list[Attempt]) -> dict[tuple[str, int], int]:
-    """(host, slot) -> y. The slots of a host stand together."""
-    found = {(attempt.host, attempt.slot) for attempt in attempts}
+def _lanes(run: Run, found: list[Lane]) -> dict[Lane, int]:
+    """Lane -> y. The slots of a host stand together."""
     order = {name: number for number, name in enumerate(run.hosts)}
-    lanes: dict[tuple[str, int], int] = {}
+    lanes: dict[Lane, int] = {}
     y, before = TOP, None
-    for host, slot in sorted(found, key=lambda lane: (order.get(lane[0], len(order)), lane)):
-        if before is not None and host != before:
+    for lane in sorted(set(found), key=lambda lane: (order.get(lane[0], len(order)), lane)):
+        if before is not None and lane[0] != before:
             y += GROUP_GAP
-        lanes[host, slot] = y
-        y, before = y + LANE, host
+        lanes[lane] = y
+        y, before = y + LANE, lane[0]
     return lanes
 
 
-def _names(run: Run, lanes: dict[tuple[str, int], int]) -> Iterator[str]:
+def _names(run: Run, lanes: dict[Lane, int]) -> Iterator[str]:
     for y in lanes.values():
         yield f"<rect class=lane x={LEFT} y={y} width={WIDTH - LEFT - 12} height={BAR} rx=4 />"
     for host in dict.fromkeys(host for host, _ in lanes):
@@ -95,7 +109,7 @@ def _ticks(scale: _Scale, height: int) -> Iterator[str]:
         number += 1
 
 
-def _death(run: Run, lanes: dict[tuple[str, int], int], scale: _Scale) -> Iterator[str]:
+def _death(run: Run, lanes: dict[Lane, int], scale: _Scale) -> Iterator[str]:
     """The instant of the kill, and the time from then on without that host."""
     rows = [y for (host, _), y in lanes.items() if run.killed and host == run.killed.host]
     if run.killed is None or not rows:
@@ -123,16 +137,14 @@ def _bar(run: Run, line: Line, attempt: Attempt, y: int, scale: _Scale) -> str:
     )
 
 
-def _rescues(run: Run, lanes: dict[tuple[str, int], int], scale: _Scale) -> Iterator[str]:
+def _rescues(
+    run: Run, attempts: list[tuple[Line, Attempt, Lane]], lanes: dict[Lane, int], scale: _Scale
+) -> Iterator[str]:
     """A curve from each attempt that was cut short to the one that took its place."""
-    for line in run.lines:
-        for before, after in zip(line.attempts, line.attempts[1:], strict=False):
-            if before.outcome == LOST and (before.host, before.slot) in lanes and (after.host, after.slot) in lanes:
-                x1, y1 = (
-                    scale.x(run.killed.at if run.killed else before.started),
-                    lanes[before.host, before.slot] + BAR / 2,
-                )
-                x2, y2 = scale.x(after.started), lanes[after.host, after.slot] + BAR / 2
-                bend = max(24.0, (x2 - x1) / 2)
-                yield f'<path class=rescue d="M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}" />'
-                yield f"<circle class=rescue cx={x2} cy={y2} r=4 />"
+    for (line, before, there), (same, after, here) in itertools.pairwise(attempts):
+        if line is same and before.outcome == LOST:
+            x1, y1 = scale.x(run.killed.at if run.killed else before.started), lanes[there] + BAR / 2
+            x2, y2 = scale.x(after.started), lanes[here] + BAR / 2
+            bend = max(24.0, (x2 - x1) / 2)
+            yield f'<path class=rescue d="M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}" />'
+            yield f"<circle class=rescue cx={x2} cy={y2} r=4 />"

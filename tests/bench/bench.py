@@ -11,6 +11,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -18,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from ceiling import PARAMS, Ceiling
-from pool import Pool
+from nothing import nothing
+from pool import Pool, round_trips, tasks_per_second
 from rich.console import Console
 from rich.table import Table
+
+from workerhost import Client, WorkerHost
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench-results"
@@ -67,13 +71,13 @@ def percentile(samples: list[float], share: float) -> float:
     return sorted(samples)[min(len(samples) - 1, int(len(samples) * share))]
 
 
-def measure_rate(pool: Pool, ceiling: Ceiling, name: str, rounds: int, tasks: int, goal: float | None) -> Figure:
-    pool.tasks_per_second(tasks // 10, PARAMS)  # the slots' processes have run the worker once
+def measure_rate(client: Client, ceiling: Ceiling, name: str, rounds: int, tasks: int, goal: float | None) -> Figure:
+    tasks_per_second(client, tasks // 10, PARAMS)  # the slots' processes have run the worker once
     rates: list[float] = []
     ceilings: list[float] = []
     for _ in range(rounds):
         ceilings.append(ceiling.tasks_per_second(tasks))
-        rates.append(pool.tasks_per_second(tasks, PARAMS))
+        rates.append(tasks_per_second(client, tasks, PARAMS))
     return Figure(
         name=name,
         unit="tasks/s",
@@ -86,12 +90,12 @@ def measure_rate(pool: Pool, ceiling: Ceiling, name: str, rounds: int, tasks: in
     )
 
 
-def measure_trips(pool: Pool, ceiling: Ceiling, rounds: int) -> list[Figure]:
+def measure_trips(client: Client, ceiling: Ceiling, rounds: int) -> list[Figure]:
     trips: list[float] = []
     ceilings: list[float] = []
     for _ in range(rounds):
         ceilings += ceiling.round_trips(TRIPS_PER_ROUND)
-        trips += pool.round_trips(TRIPS_PER_ROUND, PARAMS)
+        trips += round_trips(client, TRIPS_PER_ROUND, PARAMS)
     return [
         Figure(
             name=f"one task, idle pool, {label}",
@@ -139,12 +143,18 @@ def measure(rounds: int, tasks: int) -> list[Figure]:
     with Ceiling() as ceiling:
         say("a pool with process slots")
         with Pool(slots=SLOTS) as pool:
-            figures.append(measure_rate(pool, ceiling, "tasks, process slots", rounds, tasks, goal=0.30))
-            figures += measure_trips(pool, ceiling, rounds)
+            figures.append(measure_rate(pool.client, ceiling, "tasks, process slots", rounds, tasks, goal=0.30))
+            figures += measure_trips(pool.client, ceiling, rounds)
             after = [weight / MEBIBYTE for weight in pool.memory()]
         say("a pool with thread slots")
         with Pool(slots=SLOTS, isolation="thread") as pool:
-            figures.append(measure_rate(pool, ceiling, "tasks, thread slots", rounds, tasks, goal=None))
+            figures.append(measure_rate(pool.client, ceiling, "tasks, thread slots", rounds, tasks, goal=None))
+        say("an embedded pool with inline slots")
+        with (
+            tempfile.TemporaryDirectory(prefix="workerhost-bench-") as folder,
+            WorkerHost(workers=[nothing], database=Path(folder, "queue.db"), slots=SLOTS) as pool,
+        ):
+            figures.append(measure_rate(pool.client, ceiling, "tasks, inline slots", rounds, tasks, goal=None))
     say("starts")
     figures += measure_starts(rounds)
     figures += [

@@ -58,24 +58,6 @@ class Pool:
         self._log.close()
         self._folder.cleanup()
 
-    def tasks_per_second(self, count: int, params: dict[str, Any]) -> float:
-        """Send `count` tasks and take all their results."""
-        sent: Iterable[dict[str, Any]] = ({**params, "frame": i} for i in range(count))
-        started = time.perf_counter()
-        results = self.client.send_many(NOTHING, sent).results(timeout=PATIENCE)
-        seconds = time.perf_counter() - started
-        assert [result["frame"] for result in results] == list(range(count))
-        return count / seconds
-
-    def round_trips(self, count: int, params: dict[str, Any]) -> list[float]:
-        """Seconds from sending one task to its result, `count` times, nothing else going on."""
-        trips: list[float] = []
-        for _ in range(count):
-            started = time.perf_counter()
-            self.client.send(NOTHING, params).result(timeout=PATIENCE)
-            trips.append(time.perf_counter() - started)
-        return trips
-
     def memory(self) -> tuple[int, int]:
         """Resident bytes of the supervisor and of the host, without the host's slots."""
         supervisor, host = (psutil.Process(process.pid).memory_info().rss for process in self._processes)
@@ -127,3 +109,23 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def tasks_per_second(client: Client, count: int, params: dict[str, Any]) -> float:
+    """Send `count` tasks and take all their results."""
+    sent: Iterable[dict[str, Any]] = ({**params, "frame": i} for i in range(count))
+    started = time.perf_counter()
+    results = client.send_many(NOTHING, sent).results(timeout=PATIENCE)
+    seconds = time.perf_counter() - started
+    assert [result["frame"] for result in results] == list(range(count))
+    return count / seconds
+
+
+def round_trips(client: Client, count: int, params: dict[str, Any]) -> list[float]:
+    """Seconds from sending one task to its result, `count` times, nothing else going on."""
+    trips: list[float] = []
+    for _ in range(count):
+        started = time.perf_counter()
+        client.send(NOTHING, params).result(timeout=PATIENCE)
+        trips.append(time.perf_counter() - started)
+    return trips

@@ -193,8 +193,7 @@ class HostActor(pykka.ThreadingActor):
                 self.core.verdicts = self.verdicts.copy()
             change(now)
             self.core.tick(now)
-            while not self._perform(self.core.take(now)):
-                self.core.on_unsent(now)
+            self._follow(now)
             if self.core.joined():
                 self.signals.joined.set()
             due = self.core.due()
@@ -233,6 +232,14 @@ class HostActor(pykka.ThreadingActor):
             log.warning("frame_dropped", reason=str(error), dropped=self.garbage)
 
     # Effects.
+
+    def _follow(self, now: float) -> None:
+        """Do what follows, and what follows from that."""
+        while True:
+            if not self._perform(self.core.take(now)):
+                self.core.on_unsent(now)
+            elif not self.core.effects:
+                return
 
     def _perform(self, effects: list[HostEffect]) -> bool:
         """Do what the core asks for; False if the link did not take something, and then no more is said over it."""

@@ -59,6 +59,8 @@ def run(arguments: list[str]) -> int:
         sys.stdout.flush()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else OK
+    except typer.Abort:  # what typer makes of Ctrl-C
+        return report(KeyboardInterrupt())
     except BaseException as error:  # a bug too must end as a line and a code
         shown: Any = getattr(error, "show", None)  # a usage error shows itself
         if shown is None:

@@ -65,16 +65,9 @@ def supervisor(
     events = Events()
     if parent is not None:
         end_with(parent)
-    running = Supervisor.start(
-        replace(
-            supervisor_settings(
-                settings,
-                bind or options.chosen(context, address) or settings.pool.bind,
-                database or settings.database(),
-            ),
-            on_failure=events.put,
-        )
-    )
+    where = bind or options.chosen(context, address) or settings.pool.bind
+    wanted = supervisor_settings(settings, where, database or settings.database())
+    running = Supervisor.start(replace(wanted, on_failure=events.put))
     if parent is None:
         say(f"the supervisor listens at {running.address}; Ctrl-C ends it, hosts work on")
     event = events.get()

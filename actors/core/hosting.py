@@ -72,6 +72,9 @@ class HostCore:
         self.draining = self._final = False  # `_final`: told to go by its own process, which cannot be undone
         self._leaving = self._stopped = self._left = False
         self._error: str | None = None
+        self._named: frozenset[Key] = (
+            frozenset()
+        )  # what HELLO named as running; a Stop at once after it means: not yours
         self._claimed: dict[str, int] | None = None
         self._told_levels: dict[str, Verdict] = {}
         self._join_by = self._drain_by = self._abandon_at = self._expected = inf
@@ -113,8 +116,11 @@ class HostCore:
                 self._note("info", "results_stale", tasks=[id for id, _ in _pairs(message.stale)])
         elif isinstance(message, Alive):
             self.joining.answered(message.seen)
+            self._named = frozenset()
         elif isinstance(message, Stop):
             unwanted = set(_pairs(message.items))
+            stale = unwanted & self._named
+            self.slots.stop(lambda task: (task[0], task[1]) in stale, Why.STALE, now)
             self.slots.stop(lambda task: (task[0], task[1]) in unwanted, Why.CANCELLED, now)
         elif isinstance(message, Tree):
             try:
@@ -212,7 +218,7 @@ class HostCore:
         self._claimed = None
         self._told_levels = {}
         options, offer = self.options, self.guidance.brief.offer or Offer()
-        running = [list(key_of(task)) for task in self.slots.in_hand()]
+        self._named = frozenset(map(key_of, self.slots.in_hand()))
         facts = {
             "slots": dict(self.shape),
             "types": list(offer.types),
@@ -220,7 +226,7 @@ class HostCore:
             "serve": list(self.serve),
             "not": list(self.refuse),
             "named": options.named,
-            "running": running + [list(key_of(item)) for item in self.outbox.returned],
+            "running": [*map(list, self._named), *(list(key_of(item)) for item in self.outbox.returned)],
             "finished": [list(key_of(item)) for item in self.outbox.results],
             "pid": options.pid,
             "machine": options.machine,

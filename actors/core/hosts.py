@@ -126,7 +126,7 @@ class Hosts:
 
     def free_name(self, name: str) -> str:
         """The name, or with a number behind it if it is taken."""
-        taken = {host.name for host in self.by_owner.values() if host.alive()}
+        taken = {host.name for host in self.by_owner.values() if host.alive() and host.state != "away"}
         if name not in taken:
             return name
         return next(f"{name}-{n}" for n in range(2, len(taken) + 3) if f"{name}-{n}" not in taken)

@@ -32,8 +32,7 @@ MOVES: Final[dict[tuple[int, str], int]] = {
     (RUNNING, "postpone"): SCHEDULED,  # a release that asked for a delay
     (RUNNING, "rescue"): QUEUED,  # its host is lost
     (RUNNING, "cancel"): CANCELLED,  # at once; the lease goes on stopping
-    (COMPLETED, "again"): QUEUED,  # by hand
-    (FAILED, "again"): QUEUED,
+    (FAILED, "again"): QUEUED,  # by hand
     (CANCELLED, "again"): QUEUED,
     (QUARANTINED, "again"): QUEUED,
 }

@@ -76,6 +76,8 @@ class Membership:
                 return
         elif host.peer is not None and host.peer.address != address:
             self.sessions.peers.pop(host.peer.address, None)
+        if host.state == "away":  # another may have taken its name while no supervisor ran
+            host.name = self.hosts.free_name(host.name)
         host.peer = self.sessions.peers[address] = Peer(address, "host", host, step.now)
         host.state = "draining" if host.state == "draining" else "joined"
         host.heard, host.gone_at, host.facts = step.now, None, hello.offer

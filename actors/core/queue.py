@@ -13,7 +13,7 @@ from typing import Any, Final
 from ...transport.messages import STATES
 from .hosts import HostSession, Lease
 from .lanes import Lane, Lanes
-from .life import moved
+from .life import MOVES, moved
 from .rows import COMPLETED, FINAL, QUEUED, RUNNING, SCHEDULED, Row
 from .schedule import Schedule
 from .settings import PoolSettings
@@ -199,8 +199,8 @@ class Queue:
         self.lanes.hold(lane, 1)
 
     def again(self, step: Step, row: Row) -> bool:
-        """By hand: run a final task once more, with all its counts at zero."""
-        if row.state not in FINAL or row.id in self.leases:  # one that is still being stopped holds its lease
+        """By hand: run a task that ended badly once more, with all its counts at zero. Not while it is still stopping."""
+        if (row.state, "again") not in MOVES or row.id in self.leases:
             return False
         lane = self.lanes.by_number[row.lane]
         lane.counts[row.state] -= 1

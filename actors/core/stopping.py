@@ -25,6 +25,7 @@ class Why(Enum):
 
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
+    STALE = "stale"
     DRAIN = "drain"
     CUT_OFF = "cut_off"
 
@@ -32,6 +33,7 @@ class Why(Enum):
 _GRACE: Final = {  # seconds from asking to SIGTERM, and to SIGKILL
     Why.TIMEOUT: (2.0, 5.0),
     Why.CANCELLED: (2.0, 5.0),
+    Why.STALE: (0.0, 2.0),  # it runs elsewhere by now
     Why.DRAIN: (0.0, 1.0),  # it had all of `drain_timeout`
     Why.CUT_OFF: (2.0, 5.0),
 }
@@ -82,7 +84,7 @@ class Stopping:
 
     def at_once(self) -> bool:
         """Whether the times begin even while the task still waits behind others."""
-        return self.why in (Why.DRAIN, Why.CUT_OFF)
+        return self.why in (Why.STALE, Why.DRAIN, Why.CUT_OFF)
 
     def accepts_result(self) -> bool:
         """Whether a result that comes all the same counts. After a timeout or a cancel it may be half a result."""
@@ -90,7 +92,7 @@ class Stopping:
 
     def counts(self) -> bool:
         """Whether the end is reported as an attempt that ended (RESULTS), not as a task given back."""
-        return self.why in (Why.TIMEOUT, Why.CANCELLED)
+        return self.why in (Why.TIMEOUT, Why.CANCELLED, Why.STALE)
 
     def report(self, task: SlotTask, duration: float, slot: int, *, started: bool) -> list[Any]:
         """The item of RESULTS or of RELEASE (see `counts`) that says how it ended."""
@@ -98,7 +100,7 @@ class Stopping:
         if self.why is Why.TIMEOUT:
             detail = {"cause": "timeout", "message": f"ran longer than {task[7]:g} s"}
             return [id, fence, Outcome.TIMEOUT, b"", duration, slot, detail]
-        if self.why is Why.CANCELLED:
+        if self.why in (Why.CANCELLED, Why.STALE):
             return [id, fence, Outcome.CANCELLED, b"", duration, slot, None]
         if self.why is Why.DRAIN:
             return [id, fence, Returned.DRAIN, 0.0, "the host leaves", started]

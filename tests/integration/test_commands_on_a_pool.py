@@ -379,6 +379,10 @@ def test_a_killed_up_leaves_nothing_behind(own: Pool) -> None:
 
 
 def test_a_drained_host_leaves_and_is_not_started_again(own: Pool) -> None:
+    own.send("text.length", "text=abc")
+    assert own.ask("wait", "--idle", "--timeout", "20s").returncode == 0
+    assert own.answer("status")["tasks"]["completed"] == 1
+
     name = own.answer("hosts")["hosts"][0]["name"]
     assert own.ask("drain", name).returncode == 0
     _until_text(own.up.log, "host 1 has left")

@@ -47,6 +47,8 @@ class Boom(BaseWorker):
             raise Release("later", after=5)
         if how == "result":
             return Result(success=False, error="did not work")
+        if how == "interrupt":
+            raise KeyboardInterrupt
         raise ValueError("nope")
 """
 
@@ -278,7 +280,7 @@ def test_try_shows_the_workers_own_traceback(capsys: Captured, tasks: str) -> No
     code, out, err = answer(capsys, "try", "tasks.py:Boom", "how=raise")
 
     assert (code, out) == (1, "")
-    assert 'tasks.py", line 25, in execute' in err
+    assert 'tasks.py", line 27, in execute' in err
     assert err.endswith("ValueError: nope\n")
     assert "runner.py" not in err
 
@@ -289,6 +291,12 @@ def test_try_shows_the_workers_own_traceback(capsys: Captured, tasks: str) -> No
 )
 def test_try_says_how_it_ended(capsys: Captured, tasks: str, how: str, expected: str) -> None:
     assert answer(capsys, "try", "tasks.py:Boom", f"how={how}") == (1, "", expected)
+
+
+def test_ctrl_c_ends_with_130_and_no_traceback(capsys: Captured, tasks: str) -> None:
+    code, out, err = answer(capsys, "try", "tasks.py:Boom", "how=interrupt")
+    assert (code, out) == (exits.INTERRUPTED, "")
+    assert err in ("", "workerhost: interrupted\n")  # typer may take it for itself
 
 
 def test_try_with_wrong_params_names_them(capsys: Captured, tasks: str) -> None:

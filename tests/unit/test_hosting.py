@@ -40,6 +40,7 @@ from workerhost.transport.messages import (
     Refused,
     Results,
     Returned,
+    Stop,
     Tasks,
     Tree,
     Welcome,
@@ -412,6 +413,15 @@ class TestAlone:
 
         assert host.hears(WELCOME)[1:] == [Say(1, Claim({"": 2})), Say(2, Results([result(1, 11)]))]
         assert [task[:2] for task in host.core.slots.in_hand()] == [(2, 12)]
+
+    def test_a_stop_right_after_hello_means_that_it_runs_elsewhere(self):
+        host = joined()
+        granted(host, task(1, 11), task(2, 12))
+        host.hears(Refused("unknown_session", "who?"))
+        host.hears(WELCOME)
+
+        assert host.hears(Stop([[1, 11]])) == [CancelSlot(1, 1, 11), Terminate(1), Say(2, Claim({"": 1}))]
+        assert host.hears(Alive(1), Stop([[2, 12]])) == [CancelSlot(2, 2, 12)]
 
 
 class TestLeaving:

@@ -1,4 +1,4 @@
-"""What the programs write to stderr: JSON or console lines, bars or plain lines; and when a crashed child comes back."""
+"""What the programs write to stderr: JSON or console lines, bars or plain lines; when a crashed child comes back."""
 
 from __future__ import annotations
 

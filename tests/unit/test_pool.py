@@ -413,6 +413,24 @@ def test_retry_by_hand_runs_a_failed_task_once_more(pool: Any) -> None:
     assert ended(pool.say(HOST, Results([completed(id, fence)]))) == [(id, COMPLETED)]
 
 
+def test_a_completed_task_is_not_run_again(pool: Any) -> None:
+    pool.host()
+    ((id, fence, _),) = granted(pool.send())
+    pool.say(HOST, Results([completed(id, fence)]))
+    assert pool.say(CLIENT, Admin(1, "retry", {"ids": [id]})) == {CLIENT: [Reply(1, True, {"retried": []})]}
+
+
+def test_a_report_of_the_run_before_changes_nothing_after_a_retry_by_hand(pool: Any) -> None:
+    pool.host(slots=0)
+    pool.host(b"x")
+    ((id, fence, _),) = granted(pool.send(), b"x")
+    pool.say(b"x", Results([failed(id, fence, retry=False)]))
+    pool.say(b"x", Claim({"": 0}))
+    pool.say(CLIENT, Admin(1, "retry", {"ids": [id]}))
+    assert pool.say(b"x", Results([failed(id, fence, retry=False)])) == {b"x": [Recorded(4, [[id, fence]])]}
+    assert pool.state(id) == "queued"
+
+
 def test_a_released_task_comes_back_and_nothing_is_counted(pool: Any) -> None:
     pool.host()
     ((id, fence, _),) = granted(pool.send())

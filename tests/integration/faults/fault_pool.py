@@ -1,0 +1,290 @@
+"""A pool of real processes on loopback, and the ways to hurt it: what the tests of the fault suite share.
+
+Everything is waited for with `until`: a condition, what it means, and a bound.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgpack  # pyright: ignore[reportMissingTypeStubs]
+import psutil
+import pytest
+
+from workerhost import Client
+from workerhost.transport.messages import STATES
+
+PATIENCE_SECONDS = 20.0
+"""For what has no bound of its own. A machine that is busy with other tests is slow, not broken."""
+
+TASKS = Path(__file__).with_name("misbehaving.py")
+LOG_BYTES_SHOWN = 12_000
+FINAL = ("completed", "failed", "cancelled", "quarantined")
+
+Value = TypeVar("Value")
+
+
+def until(look: Callable[[], Value], what: str, seconds: float = PATIENCE_SECONDS) -> Value:
+    """Wait until `look` returns something true, and return it. The one way in which this suite waits."""
+    end = time.monotonic() + seconds
+    pause = threading.Event()
+    while not (found := look()):
+        if time.monotonic() >= end:
+            pytest.fail(f"not within {seconds:g} s: {what} (last: {found!r})")
+        pause.wait(0.005)
+    return found
+
+
+def clock() -> float:
+    """The clock with which tasks stamp their traces: the same in all processes."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def free_address() -> str:
+    """An address on loopback whose port was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that only waits to be buried has."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+class Program:
+    """One `python -m workerhost` process and its log."""
+
+    def __init__(self, folder: Path, name: str, arguments: Iterable[str], **environment: str) -> None:
+        self.name = name
+        self.log = folder / f"{name}-{time.monotonic_ns()}.log"
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("WORKERHOST")}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "workerhost", *arguments],
+                cwd=folder,
+                env={**environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def text(self) -> str:
+        """All it has logged."""
+        return self.log.read_text("utf-8", "replace")
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """What it has logged under a name."""
+        lines = [line for line in self.text().splitlines() if f'"event": "{name}"' in line]
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def await_event(self, name: str, count: int = 1, seconds: float = PATIENCE_SECONDS) -> list[dict[str, Any]]:
+        """Wait until it has logged something, or fail as soon as it has ended without."""
+
+        def look() -> list[dict[str, Any]]:
+            ended = self.process.poll()
+            found = self.events(name)
+            if len(found) >= count:
+                return found
+            assert ended is None, f"{self.name} ended with {ended} and without {name}: {self.text()[-2000:]}"
+            return []
+
+        return until(look, f"{name} of {self.name}", seconds)
+
+    def send(self, number: signal.Signals) -> float:
+        """Send a signal; when that was."""
+        self.process.send_signal(number)
+        return clock()
+
+    def kill(self) -> float:
+        """SIGKILL, and wait until it is gone; when the signal was sent."""
+        at = self.send(signal.SIGKILL)
+        self.process.wait(PATIENCE_SECONDS)
+        return at
+
+    def ended(self, seconds: float = PATIENCE_SECONDS) -> int:
+        """Wait for its end; its exit code."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"{self.name} did not end within {seconds:g} s")
+
+    def children(self) -> list[int]:
+        """The processes it has started, and those that they have."""
+        return [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
+
+
+class FaultPool:
+    """A supervisor, hosts and clients, each a process or connection of its own, on one database in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = free_address()
+        self.database = folder / "tasks.db"
+        self.programs: list[Program] = []
+        self.clients: list[Client] = []
+        self.closers: list[Callable[[], object]] = []
+        self.supervisor: Program
+        self.configuration: dict[str, Any] = {"pool": {"heartbeat": 1, "lost_after": 5}}
+
+    # Starting.
+
+    def configure(self, **sections: Any) -> None:
+        """Sections of the configuration file that every process of this pool is started with."""
+        self.configuration |= sections
+
+    def impatient(self) -> None:
+        """A pool that notices silence five times as soon as by default."""
+        self.configure(pool={"heartbeat": 0.2, "lost_after": 1})
+
+    def program(self, *arguments: str, called: str | None = None, **environment: str) -> Program:
+        """Start any command of the command line."""
+        program = Program(self.folder, called or arguments[0], arguments, **environment)
+        self.programs.append(program)
+        return program
+
+    def start(self, *hosts: str, slots: int = 2) -> None:
+        """Start the supervisor, then hosts by name, and wait until all have joined."""
+        self.start_supervisor()
+        started = [self.start_host(name, slots=slots, wait=False) for name in hosts]
+        for host in started:
+            host.await_event("host_joined")
+
+    def start_supervisor(self, **environment: str) -> Program:
+        """Start the supervisor (again) and wait until it serves."""
+        arguments = ("supervisor", "-c", self.configuration_file(), "--bind", self.address)
+        self.supervisor = self.program(*arguments, **environment)
+        self.supervisor.await_event("supervisor_started")
+        return self.supervisor
+
+    def start_host(
+        self, name: str, *options: str, slots: int = 2, join: str | None = None, wait: bool = True
+    ) -> Program:
+        """Start a host."""
+        where = ("--join", join or self.address, "--name", name, "--slots", str(slots))
+        arguments = ("host", "-c", self.configuration_file(), *where, *options, str(TASKS))
+        host = self.program(*arguments, called=name)
+        if wait:
+            host.await_event("host_joined")
+        return host
+
+    def configuration_file(self) -> str:
+        """Write the configuration; the file's name."""
+        file = self.folder / "pool.yaml"
+        file.write_text(json.dumps(self.configuration))  # JSON is YAML
+        return str(file)
+
+    # Looking.
+
+    def host(self, name: str) -> Program:
+        """The latest process that was started as this host."""
+        return next(program for program in reversed(self.programs) if program.name == name)
+
+    def client(self, timeout: float = 30.0, address: str | None = None) -> Client:
+        """A client with a session of its own."""
+        client = Client(address or self.address, timeout=timeout)
+        self.clients.append(client)
+        return client
+
+    def state(self, client: Client, host: str) -> str:
+        """What `hosts` says of a host: its latest session."""
+        sessions = [item for item in client.hosts() if item["name"] == host]
+        return sessions[-1]["state"] if sessions else "unknown"
+
+    def traces(self, what: str = "start", **fields: Any) -> list[dict[str, Any]]:
+        """What tasks have noted of themselves, oldest first."""
+        file = self.folder / "trace"
+        lines = file.read_text().splitlines() if file.exists() else []
+        found = [json.loads(line) for line in lines if line.endswith("}")]
+        return [item for item in found if item["what"] == what and all(item[k] == v for k, v in fields.items())]
+
+    def await_trace(self, what: str = "start", *, count: int = 1, seconds: float = PATIENCE_SECONDS, **fields: Any):
+        """Wait until tasks have noted so much; the last of it."""
+        look: Callable[[], list[dict[str, Any]]] = lambda: (  # noqa: E731
+            found if len(found := self.traces(what, **fields)) >= count else []
+        )
+        return until(look, f"{count} x {what} {fields}", seconds)[count - 1]
+
+    def open(self, gate: str) -> None:
+        """Let the tasks end that wait at a gate."""
+        (self.folder / gate).touch()
+
+    def logs(self) -> list[tuple[str, str]]:
+        """(name, the end of its log) of every process."""
+        return [(f"{p.name} ({p.pid}, ended: {p.process.poll()})", p.text()[-LOG_BYTES_SHOWN:]) for p in self.programs]
+
+    # The end.
+
+    def audit(self, acknowledged: Iterable[int], *, executions_max: int | None = None) -> Counter[str]:
+        """Stop the supervisor and read the store: each acknowledged task has ended exactly once, as its store says.
+
+        Returns:
+            How many tasks are in each state.
+        """
+        self.supervisor.send(signal.SIGTERM)
+        assert self.supervisor.ended() == 0
+        with closing(sqlite3.connect(self.database)) as connection:
+            rows = connection.execute("select id, state, fence, attempt, result, finish from task").fetchall()
+            attempts = connection.execute("select id, outcome from attempt").fetchall()
+            assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+        stored = {row[0]: row for row in rows}
+        acknowledged = list(acknowledged)
+        assert len(set(acknowledged)) == len(acknowledged), "an id was given twice"
+        assert set(acknowledged) <= set(stored), f"lost: {sorted(set(acknowledged) - set(stored))}"
+        completions = Counter(id for id, outcome in attempts if outcome == "completed")
+        executions = Counter(item["id"] for item in self.traces("start"))
+        finishes = [row[5] for row in rows]
+        assert len(set(finishes)) == len(finishes), "each end has a number of its own"
+        for id, state, fence, attempt, result, _finish in rows:
+            name = STATES[state]
+            assert name in FINAL, f"task {id} has not ended: {name}"
+            assert completions[id] == 0, f"task {id} completed more than once"
+            if name != "completed":
+                continue
+            value: Any = msgpack.unpackb(result) if result else None
+            if isinstance(value, dict) and "fence" in value:
+                assert (value["fence"], value["attempt"]) == (fence, attempt), f"task {id}: a stale result was stored"
+                assert executions[id] >= 1, f"task {id} completed and never ran"
+            if executions_max is not None:
+                assert executions[id] <= executions_max, f"task {id} ran {executions[id]} times"
+        return Counter(str(STATES[row[1]]) for row in rows)
+
+    def discard(self) -> None:
+        """End everything that is left, whatever happened."""
+        for close in reversed(self.closers):
+            close()
+        family: set[int] = set()
+        for program in self.programs:
+            if program.process.poll() is None:
+                with suppress(psutil.NoSuchProcess):
+                    family |= set(program.children())
+        for program in self.programs:
+            if program.process.poll() is None:
+                program.process.kill()
+                program.process.wait(10)
+        for pid in family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for client in self.clients:
+            client.timeout = 0.1
+            client.__exit__(RuntimeError, None, None)

@@ -147,7 +147,7 @@ class WorkerHost:
             isolation=isolation,
             code=code,
             workers=self._workers if isolation == "inline" else (),
-            classes=settings.classes(),
+            sources=settings.sources(),
             paths=search_paths(code, os.environ, os.curdir),
             drain_timeout=settings.host.drain_timeout,
         )

@@ -19,11 +19,12 @@ import pykka
 
 from ..transport import clock
 from ..transport.codec import Malformed, decode, encode
-from ..transport.link import PeerLink, Received, connect
+from ..transport.link import Closed, PeerLink, Received, connect
 from ..transport.mailbox import Batch, Mailbox
 from ..transport.messages import DEFAULT_ADDRESS
 from ..workers.errors import ConfigError, PoolRefused, WorkerHostError
 from ..workers.registry import Worker
+from ..workers.source import Source
 from .core.effects import Note
 from .core.host_effects import (
     CancelSlot,
@@ -64,7 +65,7 @@ class HostSettings:
         fixed: Which of `slots`, `serve` and `not` the supervisor's settings for this host do not change.
         isolation: `process`, `thread` or `inline`.
         code: CODEs as of the command line.
-        classes: Type -> `module:Class`, from the configuration.
+        sources: Type -> its class or command, from the host's own configuration.
         paths: Folders for the slots' `sys.path`.
         workers: Classes and functions to be served as they are (isolation `inline` only).
         drain_timeout: Seconds that tasks have to finish when the host is told to go.
@@ -78,7 +79,7 @@ class HostSettings:
     fixed: frozenset[str] = frozenset()
     isolation: str = "process"
     code: tuple[str, ...] = ()
-    classes: Mapping[str, str] = field(default_factory=dict[str, str])
+    sources: Mapping[str, Source] = field(default_factory=dict[str, Source])
     paths: tuple[str, ...] = ()
     workers: Sequence[Worker] = ()
     drain_timeout: float = 30.0
@@ -224,6 +225,8 @@ class HostActor(pykka.ThreadingActor):
                     self._count_garbage(error, now)
                 else:
                     self.core.on_message(number, message, now)
+            elif isinstance(item, Closed) and item.link is self.link:
+                self.core.on_closed(now)
 
     def _count_garbage(self, error: Malformed, now: float) -> None:
         self.garbage += 1
@@ -267,7 +270,7 @@ class HostActor(pykka.ThreadingActor):
 
     def _spawn(self, effect: Spawn) -> None:
         settings = self.settings
-        spec = SlotSpec(settings.code, dict(settings.classes), settings.paths, settings.isolation, effect.width)
+        spec = SlotSpec(settings.code, dict(settings.sources), settings.paths, settings.isolation, effect.width)
         slot: Slot
         if settings.isolation == "inline":
             slot = InlineSlot(effect.slot, spec, self.inbox, settings.workers)

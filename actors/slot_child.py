@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from ..workers.slots import Slots
 
-INIT: Final = 1  # host -> child, first: [1, {number, code, classes, paths, threads, folder}]
+INIT: Final = 1  # host -> child, first: [1, {number, code, sources, paths, threads, folder}]
 TASKS: Final = 2  # host -> child: [2, [SlotTask, ...]]
 CANCEL: Final = 3  # host -> child: [3, id, fence]
 READY: Final = 4  # child -> host, once: [4, offer]
@@ -78,6 +78,7 @@ class _Child:
         import mmap
 
         from workerhost.workers import registry, runner, slots
+        from workerhost.workers.source import Source
 
         frames: list[Any] = []
         while not frames:
@@ -86,7 +87,8 @@ class _Child:
         threads: int = settings["threads"]
         word = mmap.mmap(word_number, slots.WORD.size * threads)
         os.close(word_number)
-        offer = registry.load_all(settings["code"], settings["classes"], settings["paths"])
+        sources = {type: Source(*parts) for type, parts in settings["sources"].items()}
+        offer = registry.load_all(settings["code"], sources, settings["paths"], guarded=True)
         made: Any = slots.Slots(
             offer,
             settings["number"],

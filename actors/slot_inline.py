@@ -15,6 +15,11 @@ from ..workers.slots import BLOCKED_SECONDS, Slots
 from .slot_news import SlotNews, SlotSpec, SlotTask
 from .slot_spawner import spawner
 
+_loading = threading.Lock()
+"""Held while a slot loads its code: the slots share this process's modules, and a module that another one is still
+importing would seem to have no worker in it.
+"""
+
 
 class InlineSlot:
     """A thread of this process that runs one task at a time. `terminate` and `kill` can only ask. See `slot_news.Slot`.
@@ -79,7 +84,8 @@ class InlineSlot:
 
     def _run(self) -> None:
         offer = offer_of(self._workers)
-        offer.join(load_all(self.spec.code, self.spec.classes, self.spec.paths))
+        with _loading:
+            offer.join(load_all(self.spec.code, self.spec.sources, self.spec.paths))
         slots = Slots(offer, self.number, self._emit, lambda: self._relieve_later(0))
         self._mailbox.post(SlotNews(self.number, ready=slots.offer()))
         with self._lock:

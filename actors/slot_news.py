@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ..workers.source import Source
+
 SlotTask = tuple[int, int, str, int, int, int, float, float | None, str | None, tuple[str, ...], bytes]
 """(id, fence, type, attempt, failures, priority, sent_at, seconds until the deadline or None, key, tags, params)."""
 
@@ -15,14 +17,14 @@ class SlotSpec:
 
     Attributes:
         code: CODEs as of the command line, see `workers.registry.load`.
-        classes: Type -> `module:Class`, from the configuration.
+        sources: Type -> its class or command, from the host's own configuration.
         paths: Folders for `sys.path`, see `workers.registry.search_paths`.
         isolation: `process`, `thread` or `inline`.
         threads: How many tasks run at a time in one child (isolation `thread`).
     """
 
     code: tuple[str, ...] = ()
-    classes: dict[str, str] = field(default_factory=dict[str, str])
+    sources: dict[str, Source] = field(default_factory=dict[str, Source])
     paths: tuple[str, ...] = ()
     isolation: str = "process"
     threads: int = 1

@@ -95,7 +95,7 @@ class ProcessSlot:
         settings = {
             "number": self.number,
             "code": spec.code,
-            "classes": spec.classes,
+            "sources": spec.sources,
             "paths": spec.paths,
             "threads": self._threads,
             "folder": self._folder,

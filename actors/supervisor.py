@@ -3,10 +3,13 @@
 It carries messages to the core and the core's effects to the store and the socket, and decides nothing. A turn is one
 transaction: what a batch changed is committed before anything is said. Actor, store and socket are one thing: an
 unexpected error in a turn ends all three, and the next start goes on from the store, the same path as after a kill.
+A full disk takes that path without the end: the core is forgotten, the ballast given up, and a new core goes on from
+the store, to which every peer says HELLO again; nothing of the turn that failed was said.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterable
@@ -24,17 +27,21 @@ from ..transport.link import Closed, Received, ServerLink, listen
 from ..transport.mailbox import Batch, Mailbox
 from ..transport.messages import DEFAULT_ADDRESS, Message, Refused, Reply
 from ..workers.errors import ConfigError
-from .core.effects import Answer, Note, Send
+from .core.effects import Answer, Backup, Note, Send
 from .core.pool import Pool
 from .core.settings import PoolSettings
+from .disk import Disk
 from .log import Log
-from .stores.contract import Store, StoreBroken, StoreLocked
+from .stores.contract import BackupEnded, Store, StoreBroken, StoreDamaged, StoreFull, StoreLocked
 from .turn import Speech, perform
 
 _START_SECONDS_MAX: Final = 600.0
 _STOP_SECONDS_MAX: Final = 10.0
 _FLUSH_SECONDS: Final = 0.5
 _LISTED_MAX: Final = 1000
+_NO_ROOM_SECONDS: Final = 1.0
+_WORK_SECONDS: Final = 0.003  # of a check or a backup at a time, so that no turn waits long
+_WORK_PAUSE_SECONDS: Final = 0.007
 
 log = Log("supervisor")
 
@@ -81,32 +88,40 @@ class SupervisorActor(pykka.ThreadingActor):
         self.settings = settings
         self.inbox: Mailbox = self.actor_inbox  # pyright: ignore[reportAttributeAccessIssue]  # made by the factory above
         self.store: Store = _store(settings)
+        self.disk: Disk | None = None
         self.pool: Pool | None = None
         self.link: ServerLink | None = None
         self.failure: BaseException | None = None
         self.garbage = 0
         self.garbage_said = 0.0
+        self.work_time: float | None = None  # when to go on with what goes on between turns
+        self.try_time = 0.0  # without a pool, because there is no room: when to look again
 
     # Life.
 
     def on_start(self) -> None:
         """Open the store, go on from it, then listen: nobody is answered before the queue is known."""
         try:
-            opening = self.store.open()
-            now, wall = clock.now(), clock.wall()
-            self.pool = Pool(self._pool_settings(self.settings.address), opening, now, wall, clock.boot())
-            self._speak(perform(self.pool, self.store, self.pool.start(now, wall), now, wall))
+            if self.settings.database is not None and self.settings.database.absolute().parent.is_dir():
+                self.disk = Disk(self.settings.database)
+            try:
+                pool = self._go_on()
+            except StoreFull:
+                if self.disk is None:
+                    raise
+                self.disk.give_way(clock.now())
+                self._forget()
+                pool = self._go_on()
             self.link = listen(self.settings.address, self.inbox)
-            self.pool.settings.about["address"] = self.link.address
+            pool.settings.about["address"] = self.link.address
             log.info(
                 "supervisor_started",
                 address=self.link.address,
                 database=str(self.settings.database or "memory"),
-                epoch=opening.epoch,
-                unfinished=self.pool.queue.unfinished(),
-                running=len(opening.running),
+                epoch=pool.sessions.epoch,
+                unfinished=pool.queue.unfinished(),
+                running=len(pool.queue.leases),
             )
-            self.inbox.wake_at(self.pool.next_time(clock.now()))
         except BaseException as error:  # told to whoever starts us, by `_Ready`
             self.failure = error
             self._close()
@@ -115,13 +130,17 @@ class SupervisorActor(pykka.ThreadingActor):
         """A batch of news, or the question whether the start went well."""
         if isinstance(message, _Ready):
             return self.failure or (self.link.address if self.link else "")
-        if not isinstance(message, Batch) or self.pool is None or self.failure is not None:
+        if not isinstance(message, Batch) or self.failure is not None:
             return None
         try:
-            self._turn(self.pool, self._news(message.items))
+            self._batch(message.items)
         except BaseException as error:
             self.failure = error
-            log.critical("supervisor_failed", error=repr(error), exc_info=error)
+            # What a store says is written for people; where it was raised is of no use to them.
+            told = isinstance(error, StoreBroken)
+            log.critical(
+                "supervisor_failed", error=str(error) if told else repr(error), exc_info=None if told else error
+            )
             self._close()
             if self.settings.on_failure is not None:
                 self.settings.on_failure(error)
@@ -142,9 +161,51 @@ class SupervisorActor(pykka.ThreadingActor):
             self.link.close(_FLUSH_SECONDS)
             self.link = None
         if self.pool is not None:
-            self.store.rollback()
-            self.store.close()
+            with contextlib.suppress(StoreBroken):  # why it ends is known, or there is no room for a last word
+                self.store.close()
         self.pool = None
+
+    def _go_on(self) -> Pool:
+        """Open the store and go on from it.
+
+        Raises:
+            StoreFull: There is not even room for that.
+        """
+        opening = self.store.open()
+        now, wall = clock.now(), clock.wall()
+        address = self.link.address if self.link else self.settings.address
+        self.pool = pool = Pool(self._pool_settings(address), opening, now, wall, clock.boot())
+        self._look_at_disk(pool, now, wall)
+        self._speak(perform(pool, self.store, pool.start(now, wall), now, wall))
+        self.work_time, self.try_time = now, 0.0
+        self.inbox.wake_at(now)
+        return pool
+
+    def _make_room(self, error: StoreFull) -> None:
+        """Nothing of the turn was kept or said. Forget it, give up the ballast, and go on from the store."""
+        now = clock.now()
+        if not self.try_time:
+            log.error("disk_full", error=str(error))
+        if self.disk is not None:
+            self.disk.give_way(now)
+        self._forget()
+        try:
+            self._go_on()
+        except StoreFull:
+            # Peers hear nothing, as if the supervisor were away: hosts work on, clients send again.
+            self._forget()
+            self.try_time = now + _NO_ROOM_SECONDS
+            self.inbox.wake_at(self.try_time)
+
+    def _forget(self) -> None:
+        self.pool = None
+        with contextlib.suppress(StoreBroken):
+            self.store.close()
+
+    def _look_at_disk(self, pool: Pool, now: float, wall: float) -> None:
+        free = self.disk.look(now) if self.disk is not None else None
+        if free is not None:
+            self._speak(perform(pool, self.store, pool.disk(free, now, wall), now, wall))
 
     def _pool_settings(self, address: str) -> PoolSettings:
         settings = self.settings
@@ -165,16 +226,30 @@ class SupervisorActor(pykka.ThreadingActor):
                 "durable": self.store.durable,
                 "durability": settings.durability if self.store.durable else "none",
                 "database": str(settings.database) if settings.database else "memory",
+                "backup": None,
             },
+            disk_reserve=self.disk.reserve if self.disk is not None else 0,
         )
 
     # A turn.
+
+    def _batch(self, items: list[Any]) -> None:
+        """Take a turn. Without a pool, see whether there is room by now; what arrived is lost: nobody was here."""
+        try:
+            if self.pool is not None:
+                self._turn(self.pool, items)
+            elif clock.now() >= self.try_time:
+                self._go_on()
+        except StoreFull as error:
+            self._make_room(error)
 
     def _news(self, items: Iterable[Any]) -> list[tuple[bytes, int, Message | None]]:
         """Frames to messages. What is no message is dropped, counted and said at most once a second."""
         news: list[tuple[bytes, int, Message | None]] = []
         for item in items:
             if isinstance(item, Received):
+                if self.disk is not None:
+                    self.disk.wrote(len(item.body))
                 try:
                     number, message = decode(item.body)
                 except Malformed as error:
@@ -192,16 +267,49 @@ class SupervisorActor(pykka.ThreadingActor):
             self.garbage_said = now
             log.warning("frame_dropped", reason=str(error), dropped=self.garbage)
 
-    def _turn(self, pool: Pool, news: list[tuple[bytes, int, Message | None]]) -> None:
+    def _turn(self, pool: Pool, items: list[Any]) -> None:
         now, wall = clock.now(), clock.wall()
+        news = self._news(items)
+        self._look_at_disk(pool, now, wall)
         self._speak(perform(pool, self.store, pool.handle(news, now, wall), now, wall))
-        self.inbox.wake_at(pool.next_time(clock.now()))
+        for item in items:
+            if isinstance(item, BackupEnded):
+                pool.settings.about["backup"] = None
+                self._speak(perform(pool, self.store, pool.backed_up(item.fault, item.bytes, now, wall), now, wall))
+        self._work(pool)
+        now = clock.now()
+        wake = pool.next_time(now)
+        self.inbox.wake_at(wake if self.work_time is None else min(wake, self.work_time))
+
+    def _work(self, pool: Pool) -> None:
+        """A part of what goes on between turns: a check, a backup."""
+        if self.work_time is None or clock.now() < self.work_time:
+            return
+        more = self.store.work(_WORK_SECONDS)
+        self.work_time = clock.now() + _WORK_PAUSE_SECONDS if more else None
+        if (backup := pool.settings.about["backup"]) is not None:
+            backup["copied"] = self.store.copied() or backup["copied"]
+
+    def _back_up(self, pool: Pool, wanted: str) -> None:
+        """Begin a copy of the database; a relative path starts at the database's folder."""
+        try:
+            folder = self.settings.database.parent if self.settings.database else Path()
+            self.store.back_up(Path(folder, wanted).absolute(), self.inbox.post)
+        except (StoreBroken, OSError) as error:
+            self.inbox.post(BackupEnded(wanted, str(error), 0))
+            return
+        pool.settings.about["backup"] = {"path": wanted, "copied": 0.0}
+        self.work_time = clock.now()
 
     def _speak(self, speech: Iterable[Speech]) -> None:
         link = self.link
         for effect in speech:
             if isinstance(effect, Note):
                 log.say(effect.level, effect.event, **effect.fields)
+                continue
+            if isinstance(effect, Backup):
+                if self.pool is not None:
+                    self._back_up(self.pool, effect.path)
                 continue
             if link is None:
                 continue
@@ -253,12 +361,13 @@ class Supervisor:
 
         Raises:
             ConfigError: The database is locked, broken or cannot be written, or the address cannot be used.
+            StoreDamaged: The database is damaged, or its disk is.
         """
         ref = SupervisorActor.start(settings)
         answer: Any = ref.ask(_Ready(), timeout=_START_SECONDS_MAX)
         if isinstance(answer, BaseException):
             ref.stop(block=True, timeout=_STOP_SECONDS_MAX)
-            if isinstance(answer, StoreLocked | StoreBroken | OSError):
+            if isinstance(answer, StoreLocked | StoreBroken | OSError) and not isinstance(answer, StoreDamaged):
                 raise ConfigError(str(answer)) from answer
             raise answer
         return cls(ref, answer)

@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Iterable
 
 from ..transport.messages import Tasks
-from .core.effects import Answer, Effect, Need, Note, Params, Persist, Send
+from .core.effects import Answer, Backup, Effect, Need, Note, Params, Persist, Send
 from .core.pool import Pool
 from .stores.contract import Store
 
-Speech = Send | Answer | Note
+Speech = Send | Answer | Backup | Note
 
 
 def perform(pool: Pool, store: Store, effects: list[Effect], now: float, wall: float) -> list[Speech]:
@@ -28,7 +28,7 @@ def perform(pool: Pool, store: Store, effects: list[Effect], now: float, wall: f
     writing = False
     while True:
         for effect in effects:
-            if isinstance(effect, Send | Answer | Note):
+            if isinstance(effect, Speech):
                 speech.append(effect)
                 continue
             if not writing:

@@ -6,12 +6,12 @@ script reads. Fields are only ever added.
 
 from __future__ import annotations
 
-import base64
 import json
-import math
 import sys
 from datetime import UTC, datetime
 from typing import Any, cast
+
+from ..workers.json_value import json_value
 
 INSTANTS = frozenset({"sent_at", "due", "started_at", "ended_at", "since", "at", "joined_at", "expires"})
 """Fields that hold seconds since the epoch."""
@@ -31,7 +31,7 @@ def task(reply: dict[str, Any]) -> dict[str, Any]:
     """The answer to `show` as a document: progress and error by name, params and result as JSON can hold them."""
     document: dict[str, Any] = plain_data({k: v for k, v in reply.items() if k not in _UNPACKED})
     for name in ("params", "result"):
-        document[name] = value_data(reply.get(name))
+        document[name] = json_value(reply.get(name))
     document["progress"] = _progress(reply)
     document["error"] = plain_data(reply.get("detail")) if reply["state"] in ENDED_BADLY else None
     return document
@@ -52,7 +52,7 @@ ENDED_BADLY = ("failed", "quarantined", "cancelled")
 
 
 def plain_data(value: Any) -> Any:
-    """The pool's reply in what JSON can hold: instants as text, and all that `value_data` does."""
+    """The pool's reply in what JSON can hold: instants as text, and all that `json_value` does."""
     if isinstance(value, dict):
         return {
             str(key): moment(item) if key in INSTANTS and isinstance(item, (int, float)) else plain_data(item)
@@ -60,25 +60,7 @@ def plain_data(value: Any) -> Any:
         }
     if isinstance(value, (list, tuple)):
         return [plain_data(item) for item in cast("list[Any]", value)]
-    return value_data(value)
-
-
-def value_data(value: Any) -> Any:
-    """A task's own value (params, result) in what JSON can hold. Its keys are the user's: none is taken for a time.
-
-    Datetimes become text, bytes {base64: text}, and floats that JSON has no word for text.
-    """
-    if isinstance(value, dict):
-        return {str(key): value_data(item) for key, item in cast("dict[Any, Any]", value).items()}
-    if isinstance(value, (list, tuple)):
-        return [value_data(item) for item in cast("list[Any]", value)]
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, (bytes, bytearray)):
-        return {"base64": base64.b64encode(value).decode("ascii")}
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
+    return json_value(value)
 
 
 def line(value: Any) -> str:

@@ -65,8 +65,10 @@ def code_of(error: BaseException) -> int:
     for kind, code in _CODES.items():
         if isinstance(error, kind):
             return code
-    from ..actors.stores.contract import StoreBroken, StoreLocked
+    from ..actors.stores.contract import StoreBroken, StoreDamaged, StoreLocked
 
+    if isinstance(error, StoreDamaged):
+        return INPUT_OUTPUT
     return CONFIGURATION if isinstance(error, (StoreBroken, StoreLocked)) else INTERNAL
 
 

@@ -51,8 +51,8 @@ def run(wishes: Wishes, settings: Settings) -> int:
     events = Events()
     if wishes.parent is not None:
         end_with(wishes.parent)
-    elif not wanted.code and not wanted.classes:
-        say("no CODE and no `class:` in the configuration: this host runs nothing; workerhost host tasks.py")
+    elif not wanted.code and not wanted.sources:
+        say("no CODE, and no class or command in the configuration: this host runs nothing; workerhost host tasks.py")
     host = Host.start(wanted)
     threading.Thread(target=lambda: host.join() and events.put(_Left()), name="left", daemon=True).start()
     signals = 0
@@ -95,7 +95,7 @@ def combined(wishes: Wishes, settings: Settings) -> HostSettings:
         fixed=frozenset(name for name, value in said.items() if value is not None),
         isolation=isolation,
         code=wishes.codes,
-        classes=settings.classes(),
+        sources=settings.sources(),
         paths=search_paths(wishes.codes, os.environ, os.curdir),
         drain_timeout=file.drain_timeout,
     )

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import pool, setup, start, tasks
+from . import backup, pool, setup, start, tasks
 from .exits import OK, report
 from .options import Address
 
@@ -93,7 +93,7 @@ START, TASKS, POOL, SETUP = "Start", "Tasks", "Pool", "Set-up"
 for panel, commands in {
     START: (start.up, start.supervisor, start.host, start.try_),
     TASKS: (tasks.send, tasks.wait, tasks.ls, tasks.show, tasks.cancel, tasks.retry),
-    POOL: (pool.status, pool.hosts, pool.types, pool.pause, pool.resume, pool.drain),
+    POOL: (pool.status, pool.hosts, pool.types, pool.pause, pool.resume, pool.drain, backup.backup, backup.restore),
 }.items():
     for command in commands:
         app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)

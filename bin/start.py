@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from . import arguments, options
-from .exits import INTERNAL, say
+from .exits import INPUT_OUTPUT, INTERNAL, say
 from .options import Address, Codes, Config, Pairs, Parent, Slots
 
 
@@ -38,7 +38,7 @@ def up(
         hosts=hosts,
         name=settings.host.name,
         options=(*(("--slots", slots) if slots else ()), "--", *found),
-        codes=(*found, *settings.classes().values()),
+        codes=(*found, *(source.code for source in settings.sources().values() if source.code)),
         drain_timeout=settings.host.drain_timeout,
         local=bind == (os.environ.get("WORKERHOST_ADDRESS") or _DEFAULT_ADDRESS),
     )
@@ -55,6 +55,7 @@ def supervisor(
 ) -> None:
     """Run the supervisor: the one process that owns the queue."""
     from ..actors.embedded import supervisor_settings
+    from ..actors.stores.contract import StoreBroken
     from ..actors.supervisor import Supervisor
     from . import logs
     from .parent import end_with
@@ -71,6 +72,9 @@ def supervisor(
     if parent is None:
         say(f"the supervisor listens at {running.address}; Ctrl-C ends it, hosts work on")
     event = events.get()
+    if isinstance(event, StoreBroken):
+        say(str(event))
+        raise typer.Exit(INPUT_OUTPUT)
     if not isinstance(event, Signalled):
         raise typer.Exit(INTERNAL)  # the actor has logged why
     events.next_ends()

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..workers import registry, values
 from ..workers.errors import ConfigError, Release
+from ..workers.json_value import json_value
 from ..workers.runner import run as run_task
 from ..workers.task import Task
 from . import documents, progress
@@ -45,7 +46,7 @@ def run(code: str, params: Any, type: str | None) -> int:
         detail = end.detail or {}
         say(f"failed: {detail.get('message') or detail.get('cause') or end.note}")
         return FAILED
-    documents.show(documents.value_data(values.unpack(end.body)))
+    documents.show(json_value(values.unpack(end.body)))
     return OK
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..workers.errors import PoolUnreachable, TaskUnknown, WorkerHostError
+from ..workers.json_value import json_value
 from . import documents, progress
 from .exits import BUSY, FAILED, OK, code_of, say
 
@@ -76,7 +77,7 @@ def for_value(client: Client, handle: Handle, *, as_json: bool) -> int:
         document = documents.task(client.show(handle.id))
         documents.show(document)
         return OK if document["state"] == "completed" else FAILED
-    documents.show(documents.value_data(handle.result(0)))
+    documents.show(json_value(handle.result(0)))
     return OK
 
 

@@ -124,8 +124,23 @@ def _path(value: Any, info: ValidationInfo) -> Path:
     if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
         message = "is not a path; write it as text"
         raise ValueError(message)
+    return _folder(info) / Path(value).expanduser()
+
+
+def _folder(info: ValidationInfo) -> Path:
     context: dict[str, Path] = info.context or {}
-    return context.get("folder", Path()) / Path(value).expanduser()
+    return context.get("folder", Path())
+
+
+def _command(value: Any, info: ValidationInfo) -> list[str]:
+    """A program and its arguments; a program that is a relative path stands beside the configuration file."""
+    words = cast("list[Any]", value) if isinstance(value, (list, tuple)) else []
+    if not words or not all(isinstance(word, str) and "\0" not in word for word in words) or not words[0]:
+        message = "is not a command; write a list of texts: [./envs/old/bin/python, report.py]"
+        raise ValueError(message)
+    program = Path(words[0]).expanduser()
+    beside = program.name != words[0]  # else it is a name, to be found in PATH
+    return [str(_folder(info) / program) if beside else words[0], *words[1:]]
 
 
 _DURATION_SCHEMA: Final = WithJsonSchema(
@@ -163,5 +178,10 @@ HostName = Annotated[str, BeforeValidator(host_name)]
 HostPattern = Annotated[str, BeforeValidator(host_pattern)]
 Code = Annotated[str, BeforeValidator(_code)]
 Upper = BeforeValidator(_upper)
+Command = Annotated[
+    list[str],
+    BeforeValidator(_command),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
+]
 FilePath = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string"})]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]

@@ -44,7 +44,7 @@ class Policy:
         crash_limit: Crashes until a task is quarantined.
         cut_off: Seconds a host goes on alone without its supervisor, or None: stop before the lease ends
             (`cut_off: stop`).
-        isolation: `process` or `thread`; None: the host's own.
+        isolation: `process`, `thread` or `command`; None: the host's own.
         code: The worker's class, `module:Class`, from `class:`; None: found by the host among its CODE.
     """
 

@@ -14,9 +14,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
+from ..workers.source import Source
 from .kinds import (
     Address,
     Code,
+    Command,
     Count,
     CutOff,
     Duration,
@@ -33,6 +35,7 @@ from .kinds import (
 from .policy import Policy, PolicyTree, Retry
 
 _POLICY, _RETRY = Policy(), Retry()
+_OF_THE_HOST = ("command", "cwd")
 DEFAULT_DATABASE = "tasks.db"
 
 
@@ -133,11 +136,13 @@ class NodeDefaults(Section):
         default=_POLICY.cut_off,
         description="How long a host goes on without its supervisor; `stop`: not beyond the lease.",
     )
-    isolation: Literal["process", "thread"] | None = Field(default=None, description="The host's own if absent.")
+    isolation: Literal["process", "thread", "command"] | None = Field(
+        default=None, description="The host's own if absent; `command` goes with `command:`."
+    )
 
     def values(self) -> dict[str, Any]:
-        """What was set, in the names of `policy.Policy`."""
-        names = self.model_fields_set & set(Policy.__dataclass_fields__) | self.model_fields_set & {"max_concurrent"}
+        """What was set, in the names of `policy.Policy`, beside `max_concurrent` and what only a host must know."""
+        names = self.model_fields_set & {*Policy.__dataclass_fields__, "max_concurrent", *_OF_THE_HOST}
         found = {name: getattr(self, name) for name in names}
         if "retry" in found:
             found["retry"] = self.retry.model_dump(exclude_unset=True)
@@ -148,11 +153,27 @@ class NodeSettings(NodeDefaults):
     """A node of the tree: a type, and what is set for it and what lies below it."""
 
     code: Code | None = Field(default=None, alias="class", description="The worker's class, my.module:Class.")
+    command: Command | None = Field(
+        default=None, description="With `isolation: command`: a program, in any language, that runs one task."
+    )
+    cwd: FilePath | None = Field(default=None, description="Where the command runs; beside this file if absent.")
     max_concurrent: Count | None = Field(
         default=None, description="Tasks of this node and below it that run at a time."
     )
     platforms: dict[str, NodeSettings] = Field(default_factory=dict, description="Nodes below a media type.")
     endpoints: dict[str, NodeSettings] = Field(default_factory=dict, description="Nodes below a platform.")
+
+    @model_validator(mode="after")
+    def _one_worker(self) -> NodeSettings:
+        if self.command is None and self.isolation == "command":
+            raise _problem("isolation", "is `command`, but there is no `command:`; add command: [program, argument]")
+        if self.command is not None and self.isolation != "command":
+            raise _problem("command", "needs `isolation: command` beside it")
+        if self.command is not None and self.code is not None:
+            raise _problem("command", "and `class` exclude each other; remove one of the two")
+        if self.cwd is not None and self.command is None:
+            raise _problem("cwd", "goes with `command:`; add it, or remove this")
+        return self
 
 
 class SeedWorker(NodeSettings):
@@ -211,6 +232,8 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _flatten(self) -> Settings:
+        if self.defaults.isolation == "command":
+            raise _problem("defaults.isolation", "is `command`, which goes with the `command:` of a type; set it there")
         for path, where, node in self._written():
             known = self._nodes.setdefault(path, {})
             for name, value in node.values().items():
@@ -235,16 +258,27 @@ class Settings(Section):
 
     @property
     def nodes(self) -> dict[str, dict[str, Any]]:
-        """What is set on each node, by type, in the names of `policy.Policy`, plus `max_concurrent`."""
+        """What is set on each node, by type, as `NodeSettings.values`."""
         return self._nodes
 
     def policies(self) -> PolicyTree:
-        """The tree of policies."""
-        return PolicyTree(self._nodes, self.defaults.values())
+        """The tree of policies: what the supervisor tells its hosts. A command is not told, it is a host's own."""
+        told = {
+            path: {name: value for name, value in values.items() if name not in _OF_THE_HOST}
+            for path, values in self._nodes.items()
+        }
+        return PolicyTree(told, self.defaults.values())
 
-    def classes(self) -> dict[str, str]:
-        """Type -> `module:Class`, for the types whose node says `class:`."""
-        return {path: values["code"] for path, values in self._nodes.items() if values.get("code")}
+    def sources(self) -> dict[str, Source]:
+        """Type -> what runs it on a host with this file, for the types whose node says `class:` or `command:`."""
+        found: dict[str, Source] = {}
+        for path, values in self._nodes.items():
+            if values.get("command"):
+                folder = values.get("cwd") or self._folder
+                found[path] = Source(command=tuple(values["command"]), folder=str(folder.absolute()))
+            elif values.get("code"):
+                found[path] = Source(values["code"])
+        return found
 
     def host_entries(self) -> dict[str, dict[str, Any]]:
         """`hosts:` as plain data, only what is set: {name or pattern: {slots, serve, not}}."""
@@ -289,6 +323,8 @@ class Settings(Section):
 def _written_node(values: dict[str, Any]) -> dict[str, Any]:
     """What is set on a node in the words of the file instead of those of `policy`."""
     written = {"class" if name == "code" else name: value for name, value in values.items()}
+    if "cwd" in written:
+        written["cwd"] = str(written["cwd"])
     if "cut_off" in written and written["cut_off"] is None:
         written["cut_off"] = "stop"
     return {name: value for name, value in written.items() if value is not None or name == "timeout"}

@@ -305,6 +305,20 @@ class Client:
         """Let a host finish what it runs, take nothing new, and leave; `undo`: let it stay after all."""
         self._order("drain", {"host": host, "undo": undo})
 
+    def backup(self, path: str) -> dict[str, Any]:
+        """Copy the supervisor's database into a new file while it serves; returns when the copy is on the disk.
+
+        Args:
+            path: The file, on the supervisor's machine; a relative path starts at its database's folder.
+
+        Returns:
+            Its `path` and size in `bytes`.
+
+        Raises:
+            WorkerHostError: The copy cannot be made; the message says why.
+        """
+        return self._order("backup", {"path": path})
+
     def status(self) -> dict[str, Any]:
         """The supervisor, its hosts, and how many tasks are in each state."""
         return self._query("status", {})

@@ -66,6 +66,8 @@ class ClientActor(pykka.ThreadingActor):
         for item in message.items:
             if isinstance(item, link.Received) and item.link is self._link:
                 self._perform(self._heard(item.body, moment))
+            elif isinstance(item, link.Closed) and item.link is self._link:
+                self._perform(conversation.on_closed(moment))
         commands = self._callers.taken()
         if commands:
             self._perform(conversation.take(commands, moment))

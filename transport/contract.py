@@ -67,10 +67,10 @@ class Received(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """The connection of a peer that had spoken is gone.
+    """A connection is gone: that of a peer that had spoken, or (on a peer's link, `peer` is b"") the one to the server.
 
     A suspicion, not a proof: the same peer may be back on a new connection, and messages of it may still follow.
     """
 
-    link: ServerLink
+    link: ServerLink | PeerLink
     peer: bytes

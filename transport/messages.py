@@ -166,7 +166,7 @@ class Results:
 
     An item is [id, fence, outcome, body, duration, slot, detail]. `body`: packed result (COMPLETED) or b"". `detail` is
     None or a dict: `error_type`, `message`, `traceback`, `retry` (bool), `after` (seconds), `exit_code`, `signal`,
-    `memory` (peak bytes), `cause`.
+    `memory` (peak bytes), `cause`, `output` (the last lines that the task wrote).
     """
 
     KIND: ClassVar[int] = 12
@@ -333,7 +333,9 @@ class Query:
 class Admin:
     """Client -> supervisor: change something. Answered by REPLY.
 
-    `verb`: `retry` {ids} -> {retried: [id]} | `pause` {type} | `resume` {type} | `drain` {host, undo}.
+    `verb`: `retry` {ids} -> {retried: [id]} | `pause` {type} | `resume` {type} | `drain` {host, undo} | `backup` {path},
+    answered with {path, bytes} when the copy is on the disk; `path` is on the supervisor's machine, a relative one from
+    its database's folder.
     """
 
     KIND: ClassVar[int] = 27

@@ -55,11 +55,14 @@ def error_of(id: int, end: End) -> WorkerHostError | None:
         return TaskCancelled(id, _text(said, "reason"))
     kind = TaskQuarantined if state == TaskState.QUARANTINED else TaskFailed
     attempts = said.get("attempts")
+    message, reason = _text(said, "message"), _text(said, "reason")
+    if state == TaskState.QUARANTINED and message and reason:
+        message = f"{reason}; the last time {message}"
     return kind(
         id,
         cause=_text(said, "cause") or ("exception" if said.get("error_type") else "failed"),
         error_type=_text(said, "error_type"),
-        message=_text(said, "message") or _text(said, "reason"),
+        message=message or reason,
         traceback=_text(said, "traceback"),
         attempts=attempts if isinstance(attempts, int) else 0,
         host=_text(said, "host"),

@@ -47,7 +47,7 @@ _ROUTER_OPTIONS: Final = {
 }
 _DEALER_OPTIONS: Final = {
     zmq.RECONNECT_IVL: 100,  # ms
-    zmq.RECONNECT_IVL_MAX: 10_000,
+    zmq.RECONNECT_IVL_MAX: 500,  # a supervisor that is started again must be found within its first second
     zmq.CONNECT_TIMEOUT: 5_000,
 }
 
@@ -98,7 +98,7 @@ class ZmqServerLink:
         _set(self._socket, _OPTIONS, _ROUTER_OPTIONS)
         if target.startswith("tcp://["):
             self._socket.setsockopt(zmq.IPV6, 1)
-        self._monitor = self._open_monitor()
+        self._monitor = _open_monitor(context, self._socket)
         self._peer_by_descriptor: dict[int, bytes] = {}
         self._descriptor_by_peer: dict[bytes, int] = {}
         self._open = True
@@ -134,19 +134,6 @@ class ZmqServerLink:
         self._socket.close(linger=int(flush * 1000))
         self._context.term()
         _contexts.discard(self._context)
-
-    def _open_monitor(self) -> zmq.Socket[bytes]:
-        """A socket that tells every disconnection.
-
-        Its queue has no limit: at a limit ZeroMQ's I/O thread would wait for this actor, and all peers with it.
-        """
-        name = "inproc://disconnected"
-        self._socket.monitor(name, zmq.EVENT_DISCONNECTED)
-        monitor = self._context.socket(zmq.PAIR)
-        monitor.setsockopt(zmq.LINGER, 0)
-        monitor.setsockopt(zmq.RCVHWM, 0)
-        monitor.connect(name)
-        return monitor
 
     def _drain(self) -> list[Any]:
         items: list[Any] = []
@@ -207,8 +194,10 @@ class ZmqPeerLink:
         if address.startswith("tcp://["):
             self._socket.setsockopt(zmq.IPV6, 1)
         self._socket.setsockopt(zmq.ROUTING_ID, b"\x01" + os.urandom(16))  # a leading 0 is ZeroMQ's own
+        self._monitor = _open_monitor(context, self._socket)
         self._open = True
         self._socket.connect(address)
+        mailbox.attach(self._monitor, self._drain_monitor)
         mailbox.attach(self._socket, self._drain)
 
     def send(self, body: bytes) -> bool:
@@ -226,7 +215,10 @@ class ZmqPeerLink:
         if not self._open:
             return
         self._open = False
+        self._mailbox.detach(self._monitor)
         self._mailbox.detach(self._socket)
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
         self._socket.close(linger=int(flush * 1000))
         self._context.term()
         _contexts.discard(self._context)
@@ -243,6 +235,28 @@ class ZmqPeerLink:
         except zmq.Again:
             pass
         return items
+
+    def _drain_monitor(self) -> list[Any]:
+        items: list[Any] = []
+        with contextlib.suppress(zmq.Again):
+            while True:
+                self._monitor.recv_multipart(_NOBLOCK)
+                items = [Closed(self, b"")]  # however often: it is one suspicion
+        return items
+
+
+def _open_monitor(context: zmq.Context[zmq.Socket[bytes]], watched: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+    """A socket that tells every disconnection of another.
+
+    Its queue has no limit: at a limit ZeroMQ's I/O thread would wait for this actor, and all peers with it.
+    """
+    name = "inproc://disconnected"
+    watched.monitor(name, zmq.EVENT_DISCONNECTED)
+    monitor = context.socket(zmq.PAIR)
+    monitor.setsockopt(zmq.LINGER, 0)
+    monitor.setsockopt(zmq.RCVHWM, 0)
+    monitor.connect(name)
+    return monitor
 
 
 def _sole_body(source: zmq.Socket[bytes], frame: zmq.Frame) -> bytes:

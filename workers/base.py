@@ -6,6 +6,7 @@ Python 3.9 and the standard library suffice here, because a slot may run in anot
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -13,9 +14,15 @@ from .task import Task
 
 
 class Attempt(Protocol):
-    """What a worker may ask of the attempt that it runs."""
+    """What a worker may ask of the attempt that it runs.
+
+    Attributes:
+        cancelled: Whether it shall end.
+        stop: Called in another thread when `cancelled` becomes True; None: nothing waits for that.
+    """
 
     cancelled: bool
+    stop: Callable[[], object] | None
 
     @property
     def task(self) -> Task:
@@ -75,7 +82,7 @@ class BaseWorker:
         fraction = float(fraction)
         fraction = 0.0 if fraction != fraction else min(1.0, max(0.0, fraction))  # NaN: 0
         if self._attempt is not None:
-            self._attempt.report(fraction, str(note)[:200])
+            self._attempt.report(fraction, str(note)[:200].encode("utf-8", "replace").decode())
 
     @property
     def task(self) -> Task:

@@ -51,23 +51,25 @@ class AttemptEnd:
 
 
 def end_with(value: Any) -> AttemptEnd:
-    """The end of an attempt that returned."""
+    """The end of an attempt that returned. A worker of this package may say itself how its attempt ended."""
     if value is None:
         return AttemptEnd(COMPLETED, EMPTY)
+    if isinstance(value, AttemptEnd):
+        return value
     if isinstance(value, Result):
         if not value.success:
-            return _failed("", value.error or "success=False", cause="failed", retry=value.retry)
+            return failure("", value.error or "success=False", cause="failed", retry=value.retry)
         value = value.data
     try:
         return AttemptEnd(COMPLETED, values.pack(value, what="result", limit=values.RESULT_BYTES_MAX))
     except TooLarge as error:
-        end = _failed("TooLarge", str(error), cause="result_too_large", retry=False)
+        end = failure("TooLarge", str(error), cause="result_too_large", retry=False)
         end.outcome = TOO_LARGE
         return end
     except InvalidTask as error:
-        return _failed("InvalidResult", str(error), cause="exception", retry=False)
+        return failure("InvalidResult", str(error), cause="exception", retry=False)
     except Exception as error:  # a subclass of dict or str with tricks of its own
-        return _failed(type(error).__name__, f"result: {text_of(error)}", cause="exception", retry=False)
+        return failure(type(error).__name__, f"result: {text_of(error)}", cause="exception", retry=False)
 
 
 def end_of(error: BaseException, *, started: bool, cancelled: bool, file: str) -> AttemptEnd:
@@ -76,13 +78,13 @@ def end_of(error: BaseException, *, started: bool, cancelled: bool, file: str) -
         note = _cut(str(error.reason))
         return AttemptEnd(None, returned=RELEASED, after=_seconds(error.after) or 0.0, note=note, started=started)
     if isinstance(error, Fail):
-        end = _failed("Fail", str(error.reason), cause="failed", retry=bool(error.retry))
+        end = failure("Fail", str(error.reason), cause="failed", retry=bool(error.retry))
         if end.detail is not None and error.after is not None:
             end.detail["after"] = _seconds(error.after)
     else:
         own = _is_own_call(error.__traceback__, file)
         retry = not (isinstance(error, _MISTAKES) or (isinstance(error, TypeError) and own))
-        end = _failed(
+        end = failure(
             type(error).__name__, text_of(error), cause="exception", retry=retry, trace=traceback_of(error, file)
         )
     if cancelled:
@@ -90,7 +92,8 @@ def end_of(error: BaseException, *, started: bool, cancelled: bool, file: str) -
     return end
 
 
-def _failed(error_type: str, message: str, *, cause: str, retry: bool, trace: str = "") -> AttemptEnd:
+def failure(error_type: str, message: str, *, cause: str, retry: bool, trace: str = "") -> AttemptEnd:
+    """The end of an attempt that failed; texts are cut to what travels."""
     detail = {
         "error_type": error_type,
         "message": _cut(message),

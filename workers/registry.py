@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import threading
 import traceback
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Union
 
 from .base import BaseWorker
 from .errors import ConfigError
+from .source import Source
 from .task import Task
 
 if TYPE_CHECKING:
@@ -197,19 +199,30 @@ def load(code: str, paths: Sequence[str] = ()) -> Offer:
     return load_all((code,), paths=paths)
 
 
-def load_all(codes: Iterable[str], classes: Mapping[str, str] | None = None, paths: Sequence[str] = ()) -> Offer:
-    """Import several CODEs and the classes that the configuration names for types, into one offer.
+def load_all(
+    codes: Iterable[str],
+    sources: Mapping[str, Source] | None = None,
+    paths: Sequence[str] = (),
+    *,
+    guarded: bool = False,
+) -> Offer:
+    """Import several CODEs and what the configuration names for types, into one offer. The configuration wins.
 
-    A class of the configuration wins over CODE.
+    Args:
+        codes: As for `load`.
+        sources: Type -> the class or the command that serves it.
+        paths: As for `load`.
+        guarded: Whether this process leads a process group of its own, see `program.Program`.
     """
     add_paths(paths)
     offer = Offer()
-    for type, name in (classes or {}).items():
-        for worker in _load_into(offer, name, type):
+    for type, source in (sources or {}).items():
+        found = _command(offer, type, source, guarded) if source.command else _load_into(offer, source.code, type)
+        for worker in found:
             offer.add(worker, type, type)
     for code in codes:
         for worker in _load_into(offer, code, code):
-            if type_of(worker) not in (classes or {}):
+            if type_of(worker) not in (sources or {}):
                 offer.add(worker, code)
     return offer
 
@@ -295,9 +308,30 @@ def _load_into(offer: Offer, code: str, source: str) -> list[Worker]:
     return []
 
 
+_importing: Final = threading.RLock()
+"""Held while a file is imported: another slot of this process must not find the module half executed."""
+
+
+def _command(offer: Offer, type: str, source: Source, guarded: bool) -> list[Worker]:
+    """The worker that runs a command; what goes wrong is noted in the offer under the type."""
+    from .command import command_worker, fingerprint  # most slots run none, and start sooner without
+
+    try:
+        worker = command_worker(type, source, guarded=guarded)
+    except ConfigError as error:
+        offer.failed[type] = str(error)
+        return []
+    offer.fingerprints[type] = fingerprint(source)
+    return [worker]
+
+
 def _load(code: str) -> list[Worker]:
     place, name = split_code(code)
-    module = _import_file(place) if _is_file(place) else import_module(place)
+    if _is_file(place):
+        with _importing:
+            module = _import_file(place)
+    else:
+        module = import_module(place)
     if name:
         found: Any = module
         for part in name.split("."):

@@ -53,7 +53,7 @@ class Attempt:
         self._item, self._report, self._base, self._task = item, report, base, task
         self._folder: Path | None = None
         self.cancelled = False
-        self.stop: Callable[[], object] | None = None  # interrupts an `async def` from another thread
+        self.stop: Callable[[], object] | None = None  # interrupts an `async def` or a program from another thread
 
     @property
     def type(self) -> str:

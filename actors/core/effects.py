@@ -3,7 +3,7 @@
 A turn: `Persist` and needs (`Refill`, `Agenda`, `Fetch`, `Resume`, `Replay`) are done as they come, inside one
 transaction; the rows
 that a need reads are fed back with `Pool.feed`, whose effects follow. Then the transaction is committed, and only then
-the others (`Send`, `Answer`, `Note`) are performed: an acknowledgement means that it is on disk.
+the others (`Send`, `Answer`, `Backup`, `Note`) are performed: an acknowledgement means that it is on disk.
 """
 
 from __future__ import annotations
@@ -156,6 +156,13 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Backup:
+    """After the commit: begin to copy the database into a file; `Pool.backed_up` is told how that ended."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """After the commit: one line for the log; `event` is a constant name."""
 
@@ -164,4 +171,4 @@ class Note:
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-Effect = Persist | Refill | Agenda | Fetch | Resume | Replay | Ends | Params | Send | Answer | Note
+Effect = Persist | Refill | Agenda | Fetch | Resume | Replay | Ends | Params | Send | Answer | Backup | Note

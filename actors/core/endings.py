@@ -209,11 +209,14 @@ class Endings:
         return rescued
 
     def late_results(self, step: Step, late: Late, known: dict[int, Row]) -> None:
-        """Reports without a live lease, now that the rows are known: a rescued task nobody claimed keeps its fence."""
+        """Reports without a live lease, now that the rows are known: a rescued task nobody claimed keeps its fence.
+
+        A fence of 0 is that of a task which was never granted: nobody can have a report of it.
+        """
         for item in late.items:
             id, fence, outcome, body, duration, slot, detail = item
             row = known.get(id)
-            if row is None or row.fence != fence or row.state in (RUNNING, SCHEDULED):
+            if row is None or row.fence != fence or not fence or row.state in (RUNNING, SCHEDULED):
                 late.stale.append([id, fence])
             elif row.state == QUEUED:
                 row = self.queue.rows.get(id, row)
@@ -232,7 +235,7 @@ class Endings:
         """Its first host is back and still runs a rescued task that nobody has claimed since: the lease lives on."""
         row = self.queue.rows.get(row.id, row)
         pool = host.pool_of(self.queue.lanes.by_number[row.lane].type)
-        if row.state != QUEUED or row.fence != fence:
+        if row.state != QUEUED or row.fence != fence or not fence:
             return False
         lane = self.queue.lanes.by_number[row.lane]
         row = self.queue.take_out(row)

@@ -78,11 +78,17 @@ class Outbox:
         items, self.results = self.results, []
         start = size = 0
         for index, item in enumerate(items):
-            size += len(item[3])
+            more = len(item[3]) if item[6] is None else _weight(item)
+            size += more
             if index > start and (size > RESULT_BYTES_MAX or index - start == _ITEMS_MAX):
                 self._say_some(joining, items[start:index])
-                start, size = index, len(item[3])
+                start, size = index, more
         self._say_some(joining, items[start:] if start else items)
 
     def _say_some(self, joining: Joining, items: list[Any]) -> None:
         self.unrecorded[joining.say(Results(items))] = items
+
+
+def _weight(item: list[Any]) -> int:
+    """Bytes of a result and of its detail, at the most: a character of a traceback takes up to four."""
+    return len(item[3]) + sum(4 * len(value) for value in item[6].values() if isinstance(value, str))

@@ -32,6 +32,7 @@ from ...transport.messages import (
     Submit,
     Watch,
 )
+from .backups import Backups
 from .clients import Clients, ClientSession
 from .dispatch import dispatch
 from .effects import Agenda, Effect, Fetch, Need, Refill, Replay, Resume
@@ -43,6 +44,7 @@ from .opening import Opening
 from .queue import Queue
 from .report import Report
 from .requests import Requests
+from .room import Room
 from .rows import QUEUED, RUNNING, Row
 from .sessions import Sessions
 from .settings import PoolSettings
@@ -84,13 +86,16 @@ class Pool:
         self.membership = Membership(
             self.queue, self.endings, self.hosts, self.clients, self.sessions, settings.policies, settings.hosts
         )
-        self.report = Report(settings, self.queue, self.hosts, opening.epoch, now, wall)
+        self.room = Room(settings.disk_reserve)
+        self.backups = Backups(self.sessions)
+        self.report = Report(settings, self.queue, self.hosts, self.room, opening.epoch, now, wall)
         self.requests = Requests(
             self.queue,
             self.endings,
             self.clients,
             self.membership,
             self.sessions,
+            self.room,
             settings.max_size,
             self.report.answers,
         )
@@ -174,6 +179,18 @@ class Pool:
         else:
             self.requests.told_ends(step, need, rows)
         return self._settle(step)
+
+    def disk(self, free: int, now: float, wall: float) -> list[Effect]:
+        """How many bytes are free on the database's disk. Below the reserve no new tasks are taken."""
+        step = Step(now, wall)
+        self.room.heard(step, free)
+        return step.effects()
+
+    def backed_up(self, fault: str | None, size: int, now: float, wall: float) -> list[Effect]:
+        """The copy that `Backup` asked for is on the disk, `size` bytes long, or `fault` says why not."""
+        step = Step(now, wall)
+        self.backups.ended(step, fault, size)
+        return step.effects()
 
     def next_time(self, now: float) -> float:
         """When `handle` must be called at the latest, by `now`, if nothing comes."""
@@ -390,6 +407,8 @@ class Pool:
             step.say(peer, Reply(request, True, {"type": type, "paused": paused}))
         elif message.verb == "drain":
             self.membership.drain(step, peer, request, str(arguments["host"]), bool(arguments.get("undo")))
+        elif message.verb == "backup":
+            self.backups.ask(step, peer, message)
         else:
             step.say(peer, Reply(request, False, {"code": "invalid", "reason": f"no verb {message.verb!r}"}))
 

@@ -199,7 +199,7 @@ class Queue:
         self.lanes.hold(lane, 1)
 
     def again(self, step: Step, row: Row) -> bool:
-        """By hand: run a task that ended badly once more, with all its counts at zero. Not while it is still stopping."""
+        """By hand: run a task that ended badly once more, all counts at zero; not while it is still stopping."""
         if (row.state, "again") not in MOVES or row.id in self.leases:
             return False
         lane = self.lanes.by_number[row.lane]

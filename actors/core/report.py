@@ -8,6 +8,7 @@ from typing import Any
 from ...transport.messages import STATES
 from .hosts import Hosts, HostSession, Lease
 from .queue import Queue
+from .room import Room
 from .rows import COMPLETED, FAILED, QUEUED, RUNNING
 from .settings import PoolSettings
 from .step import Step
@@ -24,9 +25,16 @@ class Report:
     """
 
     def __init__(
-        self, settings: PoolSettings, queue: Queue, hosts: Hosts, epoch: int, started: float, started_at: float
+        self,
+        settings: PoolSettings,
+        queue: Queue,
+        hosts: Hosts,
+        room: Room,
+        epoch: int,
+        started: float,
+        started_at: float,
     ) -> None:
-        self._settings, self._queue, self._hosts = settings, queue, hosts
+        self._settings, self._queue, self._hosts, self._room = settings, queue, hosts, room
         self._epoch, self._started, self._started_at = epoch, started, started_at
         self.depth_warned = False
         self.answers: dict[str, Callable[[Step], dict[str, Any]]] = {
@@ -57,10 +65,12 @@ class Report:
                 "unfinished": self._queue.unfinished(),
                 "max_size": settings.max_size,
                 "depth_warning": self.depth_warned,
+                "disk_low": self._room.low,
                 "in_memory": lanes.in_memory,
             },
             "unserved": unserved,
-            "notes": [f"no host serves {type}" for type in unserved]
+            "notes": ([self._room.reason()] if self._room.low else [])
+            + [f"no host serves {type}" for type in unserved]
             + [f"{path} is paused" for path, node in sorted(lanes.nodes.items()) if node.paused],
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ...transport.messages import Accepted, Admin, Cancel, Events, Query, Rejected, Reply, Stop, Submit, Watch
 from .clients import Clients, ClientSession
@@ -12,16 +12,20 @@ from .endings import Endings
 from .hosts import HostSession
 from .membership import Membership
 from .queue import Queue
+from .room import RETRY_SECONDS, Room
 from .rows import FINAL, Row
 from .sessions import ID_MAX, Sessions
 from .step import Peer, Step
 from .submissions import Unfit, checked
+
+_RETRY_AFTER: Final = {"queue_full": 1.0, "disk_full": RETRY_SECONDS}
 
 
 class Requests:
     """Every message of clients about tasks.
 
     Args:
+        room: Whether there is room for new tasks on the disk.
         max_size: Unfinished tasks that the queue takes.
         reports: What the pool says of itself, by the name of the query.
     """
@@ -33,12 +37,13 @@ class Requests:
         clients: Clients,
         membership: Membership,
         sessions: Sessions,
+        room: Room,
         max_size: int,
         reports: dict[str, Callable[[Step], dict[str, Any]]],
     ) -> None:
         self.queue, self.endings = queue, endings
         self.clients, self.membership, self.sessions = clients, membership, sessions
-        self.max_size, self.reports = max_size, reports
+        self.room, self.max_size, self.reports = room, max_size, reports
 
     def submit(self, step: Step, peer: Peer, message: Submit) -> None:
         """Tasks handed in: stored once, however often the same submission comes.
@@ -62,7 +67,7 @@ class Requests:
                 raise Unfit("forgotten", f"submission {number} was acknowledged and forgotten")
             self._check_room(message, count)
         except Unfit as unfit:
-            retry_after = 1.0 if unfit.code == "queue_full" else 0.0
+            retry_after = _RETRY_AFTER.get(unfit.code, 0.0)
             step.say(peer, Rejected(number, unfit.code, unfit.reason, unfit.path, retry_after))
             return
         known_types = set(self.queue.lanes.by_type)
@@ -80,6 +85,8 @@ class Requests:
                 self.membership.send_tree(step, host, [type])
 
     def _check_room(self, message: Submit, count: int) -> None:
+        if self.room.low:
+            raise Unfit("disk_full", self.room.reason())
         if self.queue.unfinished() + count > self.max_size:
             reason = f"the queue holds {self.queue.unfinished()} unfinished tasks of at most {self.max_size}"
             raise Unfit("queue_full", reason)

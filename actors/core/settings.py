@@ -23,6 +23,7 @@ class PoolSettings:
         hosts: Settings by host name or pattern, sent with WELCOME.
         queue_depth_high: Queued tasks above which a warning is due, or None.
         rows_max: Queued tasks that memory holds at most.
+        disk_reserve: Bytes of the database's disk that are to stay free; see `Pool.disk`.
         about: Facts that `status` shows as they are.
     """
 
@@ -35,4 +36,5 @@ class PoolSettings:
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     queue_depth_high: int | None = None
     rows_max: int = ROWS_MAX
+    disk_reserve: int = 0
     about: dict[str, Any] = field(default_factory=dict[str, Any])

@@ -19,6 +19,7 @@ from .slots import Roster, Slot, SlotState
 from .stopping import Stage, Stopping, Why
 
 _SUSPECTS_MAX: Final = 1000
+_NOTE_LENGTH_MAX: Final = 1024
 
 
 class SlotNews(Protocol):
@@ -99,6 +100,8 @@ class SlotTable(Roster):
             return
         if news.ready is not None:
             self.ready(news.slot)
+        if news.lines:
+            slot.heard(news.lines)
         if news.results and slot.tasks:
             self._ended(slot, news.results, now)
         for item in news.progress:
@@ -120,6 +123,10 @@ class SlotTable(Roster):
             if watched:
                 self._outbox.ended(key)
             stop = stopping.pop(key, None) if stopping else None
+            if slot.output:
+                said = slot.said(item[0])
+                if item[2] and item[6] is not None:
+                    item[6] = {**said, **item[6]}
             if stop is None or (item[2] == Outcome.COMPLETED and stop.accepts_result()):
                 append(item)
             else:
@@ -138,10 +145,12 @@ class SlotTable(Roster):
             stop = slot.stopping.pop(key, None)
             if stop is not None:
                 self._stopped(slot, task, stop, 0.0)
-            elif item[2] == Returned.UNSTARTED:
+                continue
+            slot.said(key[0])  # nobody asks what a task wrote that was given back
+            if item[2] == Returned.UNSTARTED:
                 again.append(task)
             else:
-                self._outbox.returned.append(item)
+                self._outbox.returned.append([*item[:4], str(item[4])[:_NOTE_LENGTH_MAX], *item[5:]])
         slot.settle(now)
         self._advance(slot, now)
         if again:
@@ -166,10 +175,10 @@ class SlotTable(Roster):
             stop = slot.stopping.get(key)
             duration = now - slot.starts[key] if key in slot.starts else 0.0
             if stop is not None:
-                self._stopped(slot, task, stop, duration)
+                self._stopped(slot, task, stop, duration, exited)
             elif key == culprit:
-                crash = [*key, Outcome.CRASHED, b"", duration, slot.number, _told(exited)]
-                self._outbox.results.append(crash)
+                detail = {**_told(exited), **slot.said(key[0])}
+                self._outbox.results.append([*key, Outcome.CRASHED, b"", duration, slot.number, detail])
             else:
                 self._give_back(task, Returned.NEIGHBOUR, "its slot's process ended", started=key in slot.starts)
                 if culprit is None and not slot.killed and key in slot.starts:
@@ -300,10 +309,13 @@ class SlotTable(Roster):
             self.changed = slot.killed = True
             self._effects.append(Kill(slot.number))
 
-    def _stopped(self, slot: Slot, task: SlotTask, stopping: Stopping, duration: float) -> None:
-        """A task that had to stop has ended, one way or the other."""
+    def _stopped(
+        self, slot: Slot, task: SlotTask, stopping: Stopping, duration: float, exited: Mapping[str, Any] | None = None
+    ) -> None:
+        """A task that had to stop has ended, one way or the other; `exited` if its process has too."""
         started = duration > 0 or key_of(task) in slot.starts
-        report = stopping.report(task, duration, slot.number, started=started)
+        told = {**_told(exited or {}), **slot.said(task[0])}
+        report = stopping.report(task, duration, slot.number, started=started, told=told)
         (self._outbox.results if stopping.counts() else self._outbox.returned).append(report)
 
     def due(self) -> float:

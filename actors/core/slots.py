@@ -5,6 +5,7 @@ A slot runs `width` tasks at a time; those it was fed beyond that wait behind th
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from itertools import islice
@@ -14,6 +15,12 @@ from typing import Any, Final
 from .host_effects import CloseSlot, HostEffect, Key, SlotTask, Spawn
 from .restarts import Restarts
 from .stopping import Stopping
+
+OUTPUT_LINES: Final = 20
+"""Lines that are kept of what a task wrote, until its end is known."""
+
+OUTPUT_CHARACTERS: Final = 4000
+"""Of these at most so much is told."""
 
 BLOCKED_SECONDS: Final = 0.005
 """A slot whose task runs longer than this gets nothing to wait behind it while another slot can take it."""
@@ -39,6 +46,7 @@ class Slot:
         tasks: In hand, in the order in which they were fed; the first `width` run.
         starts: When those that run began.
         stopping: Those that must stop.
+        output: The last lines that tasks in hand wrote, by id; for what is told of one that dies.
         next: A task that waits for the slot to be empty, because it must run without neighbours.
         reserved: One such task waits or runs: nothing else is fed.
         due: When `SlotTable.tick` must look at it.
@@ -49,6 +57,7 @@ class Slot:
         "killed",
         "next",
         "number",
+        "output",
         "pool",
         "reserved",
         "restarts",
@@ -72,6 +81,7 @@ class Slot:
         self.tasks: dict[Key, SlotTask] = {}
         self.starts: dict[Key, float] = {}
         self.stopping: dict[Key, Stopping] = {}
+        self.output: dict[int, deque[str]] = {}
         self.next: SlotTask | None = None
         self.reserved = self.killed = False
         self.due = inf
@@ -129,6 +139,18 @@ class Slot:
             for key, since in self.starts.items()
             if (timeout := self.tasks[key][7]) is not None and since + timeout <= now and key not in self.stopping
         ]
+
+    def heard(self, lines: Iterable[tuple[int, str]]) -> None:
+        """Keep the last of what the tasks in hand write."""
+        ids = {id for id, _ in self.tasks}
+        for id, text in lines:
+            if id in ids:
+                self.output.setdefault(id, deque(maxlen=OUTPUT_LINES)).append(text)
+
+    def said(self, id: int) -> dict[str, Any]:
+        """`output` for the detail of an attempt that has ended: the last that its task wrote, which is forgotten."""
+        lines = self.output.pop(id, None)
+        return {"output": "\n".join(lines)[-OUTPUT_CHARACTERS:]} if lines else {}
 
     def culprit(self, exited: Mapping[str, Any]) -> Key | None:
         """The task to blame for the process's death: the only one that ran, or the only one there was."""

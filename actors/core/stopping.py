@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, IntEnum
 from math import inf
 from typing import Any, Final
@@ -94,11 +95,13 @@ class Stopping:
         """Whether the end is reported as an attempt that ended (RESULTS), not as a task given back."""
         return self.why in (Why.TIMEOUT, Why.CANCELLED, Why.STALE)
 
-    def report(self, task: SlotTask, duration: float, slot: int, *, started: bool) -> list[Any]:
-        """The item of RESULTS or of RELEASE (see `counts`) that says how it ended."""
+    def report(
+        self, task: SlotTask, duration: float, slot: int, *, started: bool, told: Mapping[str, Any] | None = None
+    ) -> list[Any]:
+        """The item of RESULTS or of RELEASE (see `counts`) that says how it ended; `told` is what else is known."""
         id, fence = task[0], task[1]
         if self.why is Why.TIMEOUT:
-            detail = {"cause": "timeout", "message": f"ran longer than {task[7]:g} s"}
+            detail = {**(told or {}), "cause": "timeout", "message": f"ran longer than {task[7]:g} s"}
             return [id, fence, Outcome.TIMEOUT, b"", duration, slot, detail]
         if self.why in (Why.CANCELLED, Why.STALE):
             return [id, fence, Outcome.CANCELLED, b"", duration, slot, None]

@@ -20,25 +20,52 @@ class SimulatedClient:
     """A client process that keeps every handle.
 
     Attributes:
-        blocks: What it has sent, acknowledged or not.
+        blocks: What it has sent since it started, acknowledged or not.
         requests: What it has asked.
+        past: The ids that were acknowledged to its processes before this one.
+        token: Its session.
+        interrupted: Sessions that ended before all was acknowledged.
     """
 
     def __init__(self, name: str, timeline: Timeline, network: Network, clock: Clock, random: Random) -> None:
         self.name = name
-        self._timeline, self._network, self.clock = timeline, network, clock
+        self._timeline, self._network, self.clock, self._random = timeline, network, clock, random
         self.blocks: list[Block] = []
         self.requests: list[Request] = []
+        self.past: list[int] = []
+        self.interrupted: set[bytes] = set()
+        self.token = b""
         self._wire: Wire | None = None
         self._wake = 0
-        self._talk = Conversation(random.randbytes(16), name, clock.now())
-        self._do(self._talk.start(clock.now()))
+        self.talk: Conversation | None = None
+        self.start()
+
+    def start(self) -> None:
+        """The process comes up, with a session of its own."""
+        if self.talk is None:
+            self.token = self._random.randbytes(16)
+            self.talk = Conversation(self.token, self.name, self.clock.now())
+            self._do(self.talk.start(self.clock.now()))
+
+    def crash(self) -> None:
+        """The process is gone, and its session with it; its tasks live on."""
+        if self.talk is None:
+            return
+        self._timeline.tell(self.name, "crashes")
+        self.past += self.accepted()
+        if any(not block.answered for block in self.blocks):
+            self.interrupted.add(self.token)
+        self.blocks, self.requests = [], []
+        self.talk = None
+        self._wake += 1
+        self._disconnect()
 
     def send(self, type: str, priority: int, count: int, options: dict[str, Any] | None) -> None:
         """Hand in some tasks."""
-        parcel = Parcel(Terms(type, priority, options), [b"\x01"] * count, 10 * count)
-        self.blocks.append(parcel.block)
-        self._do(self._talk.take([parcel], self.clock.now()))
+        if self.talk is not None:
+            parcel = Parcel(Terms(type, priority, options), [b"\x01"] * count, 10 * count)
+            self.blocks.append(parcel.block)
+            self._do(self.talk.take([parcel], self.clock.now()))
 
     def cancel(self, ids: list[int]) -> None:
         """End tasks."""
@@ -48,12 +75,17 @@ class SimulatedClient:
         """Run ended tasks once more."""
         self._ask(Request(Admin(0, "retry", {"ids": ids})))
 
+    def pause(self, type: str, *, paused: bool) -> None:
+        """Let tasks of a type wait, or go on."""
+        self._ask(Request(Admin(0, "pause" if paused else "resume", {"type": type})))
+
     def _ask(self, request: Request) -> None:
-        self.requests.append(request)
-        self._do(self._talk.take([request], self.clock.now()))
+        if self.talk is not None:
+            self.requests.append(request)
+            self._do(self.talk.take([request], self.clock.now()))
 
     def accepted(self) -> list[int]:
-        """The ids of all tasks that were acknowledged."""
+        """The ids of all tasks that were acknowledged to this process."""
         return [id for block in self.blocks if block.first for id in range(block.first, block.first + block.count)]
 
     def unanswered(self) -> bool:
@@ -61,31 +93,33 @@ class SimulatedClient:
         return any(not block.answered for block in self.blocks) or any(r.reply is None for r in self.requests)
 
     def _receive(self, wire: Wire, body: bytes) -> None:
-        if wire is self._wire:
+        if wire is self._wire and self.talk is not None:
             number, message = decode(body)
-            self._do(self._talk.on_message(number, message, self.clock.now()))
+            self._do(self.talk.on_message(number, message, self.clock.now()))
 
     def _timer(self, wake: int) -> None:
-        if wake == self._wake:
-            self._do(self._talk.tick(self.clock.now()))
+        if wake == self._wake and self.talk is not None:
+            self._do(self.talk.tick(self.clock.now()))
 
     def _do(self, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Connect):
                 self._connect()
             elif isinstance(effect, Disconnect):
-                if self._wire is not None:
-                    self._network.close(self._wire)
-                    self._wire = None
+                self._disconnect()
             elif isinstance(effect, Say) and self._wire is not None:
                 self._network.up(self._wire, encode(effect.message, effect.number))
         self._wake += 1
-        if self._talk.wake_at is not None:
-            self._timeline.after(self.clock.until(self._talk.wake_at), self._timer, self._wake)
+        if self.talk is not None and self.talk.wake_at is not None:
+            self._timeline.after(self.clock.until(self.talk.wake_at), self._timer, self._wake)
 
-    def _connect(self) -> None:
+    def _disconnect(self) -> None:
         if self._wire is not None:
             self._network.close(self._wire)
+            self._wire = None
+
+    def _connect(self) -> None:
+        self._disconnect()
 
         def receive(body: bytes) -> None:
             self._receive(wire, body)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 from ...transport.codec import decode, encode
-from ...transport.messages import Outcome, Returned
+from ...transport.messages import Outcome, Recorded, Returned
 from ..core.host_effects import (
     CancelSlot,
     CloseSlot,
@@ -26,9 +26,12 @@ from ..core.host_effects import (
 )
 from ..core.host_options import HostOptions
 from ..core.hosting import HostCore
+from ..core.stopping import Why
 from ..slot_news import SlotNews
 from .network import Network, Wire
+from .oracle import Oracle, Violation
 from .timeline import Clock, Timeline
+from .vigil import Executions
 
 _READY_SECONDS = 0.05
 _KILL_SECONDS = 0.002
@@ -40,10 +43,12 @@ class Behaviour:
 
     Attributes:
         seconds: Mean duration.
+        quick: Mean duration of those types that differ.
         fail, crash, release, deaf: How an attempt ends; a deaf one does not heed a cancel.
     """
 
     seconds: float = 0.2
+    quick: Mapping[str, float] = field(default_factory=dict[str, float])
     fail: float = 0.1
     crash: float = 0.02
     release: float = 0.02
@@ -58,6 +63,7 @@ class _Slot:
     waiting: deque[SlotTask] = field(default_factory=deque[SlotTask])
     task: SlotTask | None = None
     ready: bool = False
+    doomed: bool = False
     life: int = 0
 
 
@@ -77,12 +83,14 @@ class SimulatedHost:
         clock: Clock,
         random: Random,
         behaviour: Behaviour,
-        executed: Callable[[int, int], None],
+        oracle: Oracle,
+        executions: Executions,
         options: dict[str, Any],
     ) -> None:
         self.name = name
         self._timeline, self._network, self.clock, self._random = timeline, network, clock, random
-        self._behaviour, self._executed, self._options = behaviour, executed, options
+        self._behaviour, self._options = behaviour, options
+        self._oracle, self._executions = oracle, executions
         self.core: HostCore | None = None
         self.paused = False
         self.left = False
@@ -97,6 +105,8 @@ class SimulatedHost:
         if self.core is not None:
             return
         self._life += 1
+        self._timeline.tell(self.name, "starts")
+        self._executions.stood_still(self.name, still=False)
         self.paused, self.left = False, False
         self._slots, self._late = {}, []
         session = self._random.randbytes(16)
@@ -107,19 +117,32 @@ class SimulatedHost:
 
     def crash(self) -> None:
         """SIGKILL: the process and its slots are gone."""
+        self._timeline.tell(self.name, "is gone")
         self.core = None
         self._life += 1
+        self._executions.all_ended(self.name)
         if self._wire is not None:
             self._network.close(self._wire)
             self._wire = None
 
     def pause(self) -> None:
         """SIGSTOP: what arrives waits."""
-        self.paused = True
+        if self.core is not None:
+            self._timeline.tell(self.name, "stands still")
+            self._executions.stood_still(self.name, still=True)
+            self.paused = True
+
+    def crash_slot(self) -> None:
+        """One of its slots dies."""
+        slots = [slot for slot in self._slots.values() if slot.ready]
+        if slots and not self.paused:
+            self._die(self._random.choice(slots), 9)
 
     def resume(self) -> None:
         """SIGCONT."""
         if self.paused:
+            self._timeline.tell(self.name, "goes on")
+            self._executions.stood_still(self.name, still=False)
             self.paused = False
             late, self._late = self._late, []
             life = self._life
@@ -148,6 +171,8 @@ class SimulatedHost:
     def _receive(self, wire: Wire, body: bytes) -> None:
         if wire is self._wire and self.core is not None:
             number, message = decode(body)
+            if isinstance(message, Recorded) and (said := self.core.outbox.unrecorded.get(message.number)):
+                self._oracle.recorded(said, message.stale)
             self.core.on_message(number, message, self.clock.now())
             self._done()
 
@@ -190,14 +215,34 @@ class SimulatedHost:
         elif isinstance(effect, Feed):
             self._feed(self._slots[effect.slot], effect.tasks)
         elif isinstance(effect, CancelSlot):
+            self._check_cut_off(effect)
             self._cancel(self._slots[effect.slot], effect.id, effect.fence)
         elif isinstance(effect, Terminate | Kill):
+            if isinstance(effect, Kill):
+                slot = self._slots[effect.slot]
+                slot.doomed = True
+                if slot.task is not None:
+                    self._executions.ended(self.name, slot.task[0], slot.task[1])
             self._later(_KILL_SECONDS, self._die, self._slots[effect.slot], 15 if isinstance(effect, Terminate) else 9)
         elif isinstance(effect, CloseSlot):
             self._later(_KILL_SECONDS, self._die, self._slots[effect.slot], None)
         elif isinstance(effect, Leave):
             self.left = True
             self.crash()
+
+    def _check_cut_off(self, effect: CancelSlot) -> None:
+        """Guarantee 6: a supervisor that is away ends no attempt before its node's `cut_off`."""
+        core = self.core
+        assert core is not None
+        slot = core.slots.slots[effect.slot]
+        key = (effect.id, effect.fence)
+        stopping = slot.stopping.get(key)
+        if stopping is None or stopping.why is not Why.CUT_OFF:
+            return
+        limit = core.guidance.policy(slot.tasks[key][2]).cut_off
+        alone = self.clock.now() - core.joining.confirmed
+        if limit is not None and alone < limit:
+            raise Violation(f"{self.name} stopped task {effect.id} after {alone:.1f} s alone, it may go on for {limit}")
 
     def _connect(self) -> None:
         if self._wire is not None:
@@ -222,12 +267,13 @@ class SimulatedHost:
             self._next(slot)
 
     def _next(self, slot: _Slot) -> None:
-        if slot.task is not None or not slot.waiting or self._slots.get(slot.number) is not slot:
+        if slot.task is not None or slot.doomed or not slot.waiting or self._slots.get(slot.number) is not slot:
             return
         slot.task = task = slot.waiting.popleft()
         slot.life += 1
-        self._executed(task[0], task[1])
-        duration = self._random.expovariate(1 / self._behaviour.seconds)
+        self._executions.began(self.name, task)
+        mean = self._behaviour.quick.get(task[2], self._behaviour.seconds)
+        duration = self._random.expovariate(1 / mean)
         self._later(duration, self._end, slot, slot.life, duration)
         if self._random.random() < 0.3:
             self._later(duration / 2, self._progress, slot, slot.life)
@@ -254,6 +300,7 @@ class SimulatedHost:
             return
         chance -= behaviour.crash
         slot.task = None
+        self._executions.ended(self.name, task[0], task[1])
         if chance < behaviour.release:
             news = SlotNews(slot.number, returned=[[task[0], task[1], Returned.RELEASED, 0.0, "later", True]])
         elif chance - behaviour.release < behaviour.fail:
@@ -284,6 +331,8 @@ class SimulatedHost:
             return
         del self._slots[slot.number]
         running = [slot.task[0], slot.task[1]] if slot.task is not None else None
+        if running is not None:
+            self._executions.ended(self.name, running[0], running[1])
         exited = {
             "signal": signal,
             "exit_code": None if signal else 0,

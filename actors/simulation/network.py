@@ -15,6 +15,7 @@ class Weather:
 
     Attributes:
         drop, duplicate, reorder: Of one message.
+        old_hello: That a connection's first message comes once more, seconds later.
         delay: Mean seconds on the way.
         cut: Nodes whose messages to the supervisor (`up`) or from it (`down`) do not arrive.
     """
@@ -22,8 +23,15 @@ class Weather:
     drop: float = 0.0
     duplicate: float = 0.0
     reorder: float = 0.0
+    old_hello: float = 0.0
     delay: float = 0.002
     cut: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+
+    def calm(self) -> None:
+        """Nothing is lost any more, everything is quick."""
+        self.drop = self.duplicate = self.reorder = self.old_hello = 0.0
+        self.delay = 0.002
+        self.cut.clear()
 
 
 class Wire:
@@ -32,17 +40,22 @@ class Wire:
     Attributes:
         address: The routing id by which the supervisor knows it.
         open: Whether the node still listens on it.
+        fresh: Whether nothing was sent on it yet.
     """
 
     def __init__(self, node: str, address: bytes, receive: Callable[[bytes], None]) -> None:
         self.node, self.address = node, address
         self.receive = receive
-        self.open = True
+        self.open = self.fresh = True
         self.arrival = {"up": 0.0, "down": 0.0}
 
 
 class Network:
-    """All wires. The supervisor's end is whoever `serves` now; when nobody does, what arrives is gone."""
+    """All wires.
+
+    Attributes:
+        serve: The supervisor's end; None while nobody is there, and what arrives then is gone.
+    """
 
     def __init__(self, timeline: Timeline, random: Random, weather: Weather) -> None:
         self._timeline, self._random = timeline, random
@@ -73,6 +86,10 @@ class Network:
         """A node sends to the supervisor."""
         for wait in self._fate(wire, "up"):
             self._timeline.after(wait, self._arrive_up, wire, body)
+        if wire.fresh:
+            wire.fresh = False
+            if self.weather.old_hello and self._random.random() < self.weather.old_hello:
+                self._timeline.after(self._random.uniform(0.05, 8), self._arrive_again, wire, body, self.serve)
 
     def down(self, address: bytes, body: bytes) -> bool:
         """The supervisor sends; False if there is no such connection."""
@@ -83,8 +100,19 @@ class Network:
             self._timeline.after(wait, self._arrive_down, wire, body)
         return True
 
+    def name(self, address: bytes) -> str:
+        """Who is at the other end, for people."""
+        wire = self.wires.get(address)
+        return wire.node if wire else "(gone)"
+
     def _arrive_up(self, wire: Wire, body: bytes) -> None:
         if self.serve is not None and wire.address in self.wires:
+            self.serve(wire.address, body)
+
+    def _arrive_again(self, wire: Wire, body: bytes, served: object) -> None:
+        """An old first message, by whatever way: the connection may long be closed, its supervisor must still live."""
+        if self.serve is not None and self.serve == served and ("up", wire.node) not in self.weather.cut:
+            self._timeline.tell(wire.node, "its old HELLO arrives once more")
             self.serve(wire.address, body)
 
     def _arrive_down(self, wire: Wire, body: bytes) -> None:

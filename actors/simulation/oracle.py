@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, Final
 
+from ...config.policy import PolicyTree, parents
+from ...transport.messages import Outcome
 from ..core.effects import Persist
+from ..core.endings import LOSSES_ALONE
 from ..core.pool import Pool
-from ..core.rows import COMPLETED, FINAL, QUEUED, RUNNING, SCHEDULED
+from ..core.rows import CANCELLED, COMPLETED, FAILED, FINAL, QUEUED, RUNNING, SCHEDULED
+
+_COUNTED: Final = {
+    "exception": "failures",
+    "timeout": "failures",
+    "result_too_large": "failures",
+    "crash": "crashes",
+    "host lost": "losses",
+}
+"""Which counter an ended attempt raises, by its outcome."""
 
 
 class Violation(AssertionError):
@@ -21,86 +35,218 @@ class Known:
     priority: int
     place: int
     state: int
+    session: int
+    failures_max: int
     fence: int = 0
     attempt: int = 0
     failures: int = 0
     crashes: int = 0
+    losses: int = 0
+    owner: int = 0
     ends: int = 0
     runs: int = 1
+
+
+@dataclass(slots=True)
+class History:
+    """All that the commits have told.
+
+    Attributes:
+        tasks: All tasks ever stored.
+        lanes: Type by lane.
+        sessions: Token by client session.
+        queued: Queued tasks by lane.
+        running: Running tasks by lane.
+        grants: Every (id, fence) granted -> (the run-through it belongs to, the world's time).
+        last_finish: The latest number of an end.
+    """
+
+    tasks: dict[int, Known] = field(default_factory=dict[int, Known])
+    lanes: dict[int, str] = field(default_factory=dict[int, str])
+    sessions: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    queued: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
+    running: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
+    grants: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict[tuple[int, int], tuple[int, float]])
+    last_finish: int = 0
+
+    def copied(self) -> History:
+        """One that does not change with this."""
+        return History(
+            {id: copy(known) for id, known in self.tasks.items()},
+            dict(self.lanes),
+            dict(self.sessions),
+            {lane: set(ids) for lane, ids in self.queued.items()},
+            {lane: set(ids) for lane, ids in self.running.items()},
+            dict(self.grants),
+            self.last_finish,
+        )
+
+    def move(self, id: int, state: int) -> None:
+        """A task changes its state."""
+        known = self.tasks[id]
+        for code, ids in ((QUEUED, self.queued), (RUNNING, self.running)):
+            if known.state == code:
+                ids[known.lane].discard(id)
+            if state == code:
+                ids.setdefault(known.lane, set()).add(id)
+        known.state = state
 
 
 class Oracle:
     """Checks every commit as it is made.
 
     Attributes:
-        tasks: All tasks ever stored.
+        history: What the commits have told.
         executed: (id, fence) of every attempt that began on some host.
-        retried: Tasks that were run again by hand.
+        highest_fence: Of every grant in every history, those included that a restore or a power cut undid.
+        lost: Tasks that such a thing undid although they may have been acknowledged.
     """
 
-    def __init__(self) -> None:
-        self.tasks: dict[int, Known] = {}
+    def __init__(self, policies: PolicyTree) -> None:
+        self._policies = policies
+        self.history = History()
         self.executed: set[tuple[int, int]] = set()
-        self.last_finish = 0
-        self.completions = 0
+        self.highest_fence = 0
+        self.lost: set[int] = set()
+        self._never_again: set[int] = set()
+
+    @property
+    def tasks(self) -> dict[int, Known]:
+        """All tasks ever stored."""
+        return self.history.tasks
+
+    def remember(self) -> History:
+        """Something to come back to."""
+        return self.history.copied()
+
+    def rewind(self, history: History) -> None:
+        """The store was put back to what it was then."""
+        self.lost |= self.tasks.keys() - history.tasks.keys()
+        self.history = history.copied()
+
+    def restored(self, history: History) -> None:
+        """The store was replaced by a copy of then: nothing runs, all fences are void, no number is given again."""
+        self._never_again |= self.tasks.keys() - history.tasks.keys()
+        self.rewind(history)
+        for id, known in self.tasks.items():
+            if known.state not in FINAL:
+                known.fence = known.owner = 0
+            if known.state == RUNNING:
+                self.history.move(id, QUEUED)
 
     def began(self, id: int, fence: int) -> None:
         """A host began an attempt."""
         self.executed.add((id, fence))
 
-    def committed(self, turn: list[Persist], pool: Pool | None) -> None:
+    # Commits.
+
+    def committed(self, turn: list[Persist], pool: Pool | None, now: float) -> None:
         """A turn is on disk.
 
         Raises:
             Violation: It broke a guarantee.
         """
         for persist in turn:
-            self._commit(persist, pool)
+            history = self.history
+            history.lanes.update((lane, type) for lane, type, *_ in persist.lanes)
+            history.sessions.update((session, token) for session, token, *_ in persist.sessions)
+            self._inserted(persist)
+            self._adopted(persist)
+            self._returned(persist)
+            self._finished(persist)
+            self._retried(persist)
+            self._claimed(persist, pool, now)
+        self._check_limits()
 
-    def _commit(self, persist: Persist, pool: Pool | None) -> None:
-        tasks = self.tasks
+    def _inserted(self, persist: Persist) -> None:
         for row in persist.tasks:
-            _must(row[0] not in tasks, f"task {row[0]} was stored twice")
-            tasks[row[0]] = Known(lane=row[1], priority=row[2], place=row[3], state=row[4])
-        for _, id, fence in persist.adoptions:
-            known = tasks[id]
+            id, lane, priority, place, state, session = row[:6]
+            _must(id not in self.tasks, f"task {id} was stored twice")
+            _must(id not in self._never_again, f"task {id} has the number of one that was lost")
+            options: dict[str, Any] = row[17] or {}
+            policy = self._policies.effective(self.history.lanes[lane])
+            failures_max = options.get("max_attempts") or policy.retry.max_attempts
+            self.tasks[id] = Known(lane, priority, place, -1, session, failures_max)
+            self.history.move(id, state)
+
+    def _adopted(self, persist: Persist) -> None:
+        for owner, id, fence in persist.adoptions:
+            known = self.tasks[id]
             _must(known.state == QUEUED, f"task {id} was adopted in state {known.state}")
             _must(known.fence == fence, f"task {id} was adopted with fence {fence}, stored is {known.fence}")
-            known.state = RUNNING
-        for state, place, _due, _relative, attempt, failures, crashes, _losses, _releases, id, fence in persist.returns:
-            known = tasks[id]
+            _must((id, fence) in self.history.grants, f"task {id} was adopted with a fence of another history")
+            known.owner = owner
+            self.history.move(id, RUNNING)
+
+    def _returned(self, persist: Persist) -> None:
+        ended: dict[int, list[str]] = {}
+        for id, _attempt, _fence, _owner, _slot, _started, _ended, outcome, _detail in persist.attempts:
+            ended.setdefault(id, []).append(_COUNTED.get(outcome, ""))
+        for state, place, _due, _relative, attempt, failures, crashes, losses, _releases, id, fence in persist.returns:
+            known = self.tasks[id]
             _must(known.state not in FINAL, f"task {id} came back from its end")
             _must(known.fence == fence, f"task {id} came back with fence {fence}, stored is {known.fence}")
-            _must(failures >= known.failures and crashes >= known.crashes, f"task {id} forgot a failure")
-            known.state, known.place, known.attempt = state, place, attempt
-            known.failures, known.crashes = failures, crashes
-        for state, finish, _at, _started, _slot, body, _detail, _failures, _crashes, id, fence in persist.finishes:
-            known = tasks[id]
+            counted = ended.pop(id, [])  # it may come back twice in a step: scheduled, and due at once
+            for name, count in (("failures", failures), ("crashes", crashes), ("losses", losses)):
+                expected = getattr(known, name) + counted.count(name)
+                _must(count == expected, f"task {id} came back with {count} {name}, it had {expected}")
+            _must(attempt in (known.attempt, known.attempt - 1), f"task {id} came back as attempt {attempt}")
+            known.place, known.attempt = place, attempt
+            known.failures, known.crashes, known.losses = failures, crashes, losses
+            self._check_bounds(id, known)
+            self.history.move(id, state)
+
+    def _finished(self, persist: Persist) -> None:
+        for state, finish, _at, _started, _slot, body, _detail, failures, crashes, id, fence in persist.finishes:
+            known = self.tasks[id]
             _must(known.state not in FINAL, f"task {id} ended twice in one run-through")
             _must(known.fence == fence, f"task {id} ended with fence {fence}, stored is {known.fence}")
-            _must(finish > self.last_finish, f"finish {finish} follows {self.last_finish}")
-            self.last_finish = finish
+            _must(finish > self.history.last_finish, f"finish {finish} follows {self.history.last_finish}")
+            self.history.last_finish = finish
+            more = (failures - known.failures, crashes - known.crashes)
+            _must(more in ((0, 0), (1, 0), (0, 1)), f"task {id} ended with {failures} failures and {crashes} crashes")
             if state == COMPLETED:
-                self.completions += 1
+                _must(more == (0, 0), f"task {id} completed and counted something")
                 _must((id, fence) in self.executed, f"task {id} completed under fence {fence} and never ran so")
                 _must(body == b"%d" % fence, f"task {id} completed with the result of another attempt")
-            known.state = state
+            known.failures, known.crashes = failures, crashes
+            self._check_bounds(id, known)
             known.ends += 1
+            _must(known.ends == known.runs, f"task {id} ended {known.ends} times in {known.runs} run-throughs")
+            self.history.move(id, state)
+
+    def _retried(self, persist: Persist) -> None:
         for fence, id in persist.retries:
-            known = tasks[id]
-            _must(fence > known.fence, f"task {id} was run again under its old fence")
-            known.fence = fence
+            known = self.tasks[id]
             _must(known.state in FINAL, f"task {id} was run again before its end")
-            known.state, known.failures, known.crashes = QUEUED, 0, 0
+            self._check_fence(id, fence)
+            known.fence = fence
+            known.failures = known.crashes = known.losses = 0
             known.runs += 1
+            self.history.move(id, QUEUED)
+
+    def _claimed(self, persist: Persist, pool: Pool | None, now: float) -> None:
         for fence, attempt, owner, _at, id in persist.claims:
-            known = tasks[id]
+            known = self.tasks[id]
             _must(known.state == QUEUED, f"task {id} was granted in state {known.state}")
-            _must(fence > known.fence, f"task {id} was granted with fence {fence} after {known.fence}")
+            self._check_fence(id, fence)
             _must(attempt == known.attempt + 1, f"task {id} was granted as attempt {attempt} after {known.attempt}")
-            known.state, known.fence, known.attempt = RUNNING, fence, attempt
+            known.fence, known.attempt, known.owner = fence, attempt, owner
+            self.history.move(id, RUNNING)
+            self.history.grants[id, fence] = (known.runs, now)
             if pool is not None:
                 self._check_order(id, known, owner, pool)
+
+    def _check_fence(self, id: int, fence: int) -> None:
+        """A fence is never given twice, not even when the store was put back in time."""
+        _must(fence > self.highest_fence, f"task {id} was given fence {fence} after {self.highest_fence}")
+        self.highest_fence = fence
+
+    def _check_bounds(self, id: int, known: Known) -> None:
+        limit = self._policies.effective(self.history.lanes[known.lane]).crash_limit
+        _must(known.failures <= known.failures_max, f"task {id} failed {known.failures} times")
+        _must(known.crashes <= limit, f"task {id} crashed {known.crashes} times")
+        _must(known.losses <= LOSSES_ALONE, f"task {id} lost {known.losses} hosts")
 
     def _check_order(self, id: int, granted: Known, owner: int, pool: Pool) -> None:
         """Guarantee 4: no task that this host might have run as well stood before the one that it got."""
@@ -108,20 +254,70 @@ class Oracle:
         lanes = pool.queue.lanes.by_number
         slots = host.offer.slot_pool(lanes[granted.lane].type)
         key = (-granted.priority, granted.place)
-        for other, known in self.tasks.items():
-            if known.state != QUEUED or (-known.priority, known.place) >= key:
+        for number, ids in self.history.queued.items():
+            lane = lanes[number]
+            if lane.bounds or not host.offer.serves(lane.type) or host.offer.slot_pool(lane.type) != slots:
                 continue
-            lane = lanes[known.lane]
-            if not lane.bounds and host.offer.serves(lane.type) and host.offer.slot_pool(lane.type) == slots:
-                raise Violation(f"task {id} was granted to {host.name} before task {other}")
+            for other in ids:
+                known = self.tasks[other]
+                _must(
+                    (-known.priority, known.place) >= key, f"task {id} was granted to {host.name} before task {other}"
+                )
+
+    def _check_limits(self) -> None:
+        held: dict[str, int] = {}
+        for lane, ids in self.history.running.items():
+            for node in parents(self.history.lanes[lane]):
+                held[node] = held.get(node, 0) + len(ids)
+        for node, count in held.items():
+            limit = self._policies.max_concurrent(node)
+            _must(limit is None or count <= limit, f"{count} tasks of {node} run, {limit} may")
+
+    # Words.
+
+    def acknowledged(self, token: bytes, first: int, count: int) -> None:
+        """The supervisor tells a client that tasks are stored.
+
+        Raises:
+            Violation: They are not.
+        """
+        for id in range(first, first + count):
+            known = self.tasks.get(id)
+            _must(known is not None, f"task {id} was acknowledged and is not stored")
+            if known is not None:
+                told = self.history.sessions.get(known.session)
+                _must(told == token, f"task {id} was acknowledged to a client that did not send it")
+
+    def recorded(self, items: list[Any], stale: list[Any]) -> None:
+        """A host is told that what these results report is stored, but for the stale ones.
+
+        Raises:
+            Violation: It is not.
+        """
+        refused = {(id, fence) for id, fence in stale}
+        for id, fence, outcome, *_ in items:
+            if outcome != Outcome.COMPLETED or (id, fence) in refused:
+                continue
+            known = self.tasks.get(id)
+            _must(
+                known is not None and (known.fence > fence or known.state in (COMPLETED, CANCELLED)),
+                f"task {id}: a completion under fence {fence} is said to be recorded and is not",
+            )
+
+    # Questions.
 
     def unfinished(self) -> list[int]:
         """Tasks that have not ended."""
         return [id for id, known in self.tasks.items() if known.state not in FINAL]
 
-    def waiting(self) -> list[int]:
-        """Tasks that wait for a host or for their time."""
-        return [id for id, known in self.tasks.items() if known.state in (QUEUED, SCHEDULED)]
+    def kinds(self) -> dict[str, int]:
+        """How many tasks are where, for people."""
+        names = {QUEUED: "queued", RUNNING: "running", SCHEDULED: "scheduled", COMPLETED: "completed", FAILED: "failed"}
+        found: dict[str, int] = {}
+        for known in self.tasks.values():
+            name = names.get(known.state, "other")
+            found[name] = found.get(name, 0) + 1
+        return found
 
 
 def _must(condition: bool, otherwise: str) -> None:

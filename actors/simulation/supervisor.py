@@ -2,98 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from ...transport.codec import Malformed, decode, encode
-from ...transport.messages import Message, Reply
-from ..core.effects import Answer, Need, Note, Persist, Send
-from ..core.opening import Opening
+from ...transport.messages import Accepted, Hello, Message, Refused, Reply
+from .. import turn
+from ..core.effects import Answer, Note, Persist, Send
 from ..core.pool import Pool
 from ..core.settings import PoolSettings
-from ..stores.contract import Store
-from ..turn import perform
+from .disk import DiskError, SimulatedDisk
 from .network import Network
+from .oracle import Oracle
 from .timeline import Clock, Timeline
+from .vigil import Hearing
 
-_TURN_SECONDS = 0.0005
-_BATCH = 256
-
-
-class DiskError(Exception):
-    """The simulated disk did not take a commit."""
-
-
-class WatchedStore:
-    """A store that tells what was committed, and fails when it is told to.
-
-    Attributes:
-        fail_commits: How many of the next commits fail.
-    """
-
-    def __init__(self, store: Store, committed: Callable[[list[Persist]], None]) -> None:
-        self._store, self._committed = store, committed
-        self._turn: list[Persist] = []
-        self.fail_commits = 0
-
-    @property
-    def durable(self) -> bool:
-        """See `Store`."""
-        return self._store.durable
-
-    def open(self) -> Opening:
-        """See `Store`."""
-        return self._store.open()
-
-    def read(self, need: Need) -> list[Any]:
-        """See `Store`."""
-        return self._store.read(need)
-
-    def params(self, ids: Sequence[int]) -> dict[int, bytes]:
-        """See `Store`."""
-        return self._store.params(ids)
-
-    def rollback(self) -> None:
-        """See `Store`."""
-        self._store.rollback()
-
-    def show(self, id: int) -> dict[str, Any] | None:
-        """See `Store`."""
-        return self._store.show(id)
-
-    def tasks(
-        self, *, state: int | None, type: str | None, tag: str | None, limit: int, before: int | None
-    ) -> tuple[list[dict[str, Any]], int | None]:
-        """See `Store`."""
-        return self._store.tasks(state=state, type=type, tag=tag, limit=limit, before=before)
-
-    def close(self) -> None:
-        """See `Store`."""
-        self._store.close()
-
-    def begin(self) -> None:
-        """See `Store`."""
-        self._turn = []
-        self._store.begin()
-
-    def apply(self, persist: Persist) -> None:
-        """See `Store`."""
-        self._store.apply(persist)
-        self._turn.append(persist)
-
-    def commit(self) -> None:
-        """See `Store`.
-
-        Raises:
-            DiskError: It was told to fail.
-        """
-        if self.fail_commits:
-            self.fail_commits -= 1
-            raise DiskError("no space left on device")
-        self._store.commit()
-        self._committed(self._turn)
-        self._turn = []
+_TURN_SECONDS: Final = 0.0005
+_BATCH: Final = 256
 
 
 class SimulatedSupervisor:
@@ -101,7 +27,9 @@ class SimulatedSupervisor:
 
     Attributes:
         pool: The core, or None while it is down.
+        disk: What its store lies on.
         starts: How often it has started.
+        fall_silent: After how many more messages it dies in the middle of speaking; None: it does not.
     """
 
     def __init__(
@@ -111,15 +39,17 @@ class SimulatedSupervisor:
         clock: Clock,
         random: Random,
         settings: PoolSettings,
-        store: Store,
-        committed: Callable[[list[Persist]], None],
+        oracle: Oracle,
+        make_disk: Callable[[Callable[[list[Persist]], None]], SimulatedDisk],
     ) -> None:
         self._timeline, self._network, self.clock, self._random = timeline, network, clock, random
-        self._settings = settings
-        self.store = WatchedStore(store, committed)
+        self._settings, self._oracle = settings, oracle
+        self.disk = make_disk(self._committed)
+        self.hearing = Hearing(timeline, settings.lost_after)
         self.pool: Pool | None = None
         self.starts = 0
-        self.notes: list[Note] = []
+        self.fall_silent: int | None = None
+        self._tokens: dict[bytes, bytes] = {}
         self._inbox: list[tuple[bytes, int, Message | None]] = []
         self._turn_set = False
         self._stalled_until = 0.0
@@ -130,21 +60,41 @@ class SimulatedSupervisor:
         if self.pool is not None:
             return
         self.starts += 1
-        opening = self.store.open()
+        opening = self.disk.open()
+        self._timeline.tell("supervisor", f"starts, epoch {opening.epoch}")
+        self.hearing.restarted()
         self.pool = Pool(self._settings, opening, self.clock.now(), self.clock.wall(), boot=1)
-        self._inbox, self._turn_set = [], False
+        self._inbox, self._turn_set, self._tokens = [], False, {}
         self._network.serve = self._receive
         self._run(self.pool.start(self.clock.now(), self.clock.wall()))
 
-    def crash(self) -> None:
+    def kill(self) -> None:
         """The process is gone in the middle of whatever it did."""
+        if self._end("is killed"):
+            self.disk.kill()
+
+    def power_cut(self) -> None:
+        """Its machine goes off, and its disk forgets what was not synced."""
+        if self._end("loses its power"):
+            self.disk.power_cut()
+
+    def stop(self) -> None:
+        """The process leaves as it should."""
+        pool = self.pool
+        if self._end("leaves") and pool is not None:
+            for address in pool.sessions.peers:
+                self._network.down(address, encode(Refused("leaving", "the supervisor leaves"), 0))
+            self.disk.close()
+
+    def _end(self, how: str) -> bool:
         if self.pool is None:
-            return
+            return False
+        self._timeline.tell("supervisor", how)
         self.pool = None
+        self.fall_silent = None
         self._wake += 1
         self._network.serve = None
-        self.store.rollback()
-        self.store.close()
+        return True
 
     def stall(self, seconds: float) -> None:
         """The process stands still; what arrives waits."""
@@ -153,6 +103,8 @@ class SimulatedSupervisor:
     def jump(self, seconds: float) -> None:
         """The wall clock is set."""
         self.clock.jump += seconds
+
+    # Turns.
 
     def _receive(self, address: bytes, body: bytes | None) -> None:
         if body is None:
@@ -163,6 +115,7 @@ class SimulatedSupervisor:
             except Malformed:
                 return
             self._inbox.append((address, number, message))
+            self._timeline.tell(f"{self._network.name(address)} -> supervisor", message)
         self._set_turn(_TURN_SECONDS)
 
     def _set_turn(self, seconds: float) -> None:
@@ -179,6 +132,8 @@ class SimulatedSupervisor:
             self._set_turn(0.0)
             return
         batch, self._inbox = self._inbox[:_BATCH], self._inbox[_BATCH:]
+        self.hearing.batch(self.pool, batch)
+        self._tokens.update((address, m.session) for address, _, m in batch if isinstance(m, Hello))
         self._run(self.pool.handle(batch, self.clock.now(), self.clock.wall()))
         if self._inbox:
             self._set_turn(_TURN_SECONDS)
@@ -186,31 +141,52 @@ class SimulatedSupervisor:
     def _run(self, effects: list[Any]) -> None:
         assert self.pool is not None
         try:
-            speech = perform(self.pool, self.store, effects, self.clock.now(), self.clock.wall())
+            speech = turn.perform(self.pool, self.disk, effects, self.clock.now(), self.clock.wall())
         except DiskError:
-            self.crash()
-            self._timeline.after(0.5, self.start)
+            self.kill()
+            self._timeline.after(0.5 + self._random.random() * 5, self.start)
             return
         for effect in speech:
-            if isinstance(effect, Note):
-                self.notes.append(effect)
-            elif isinstance(effect, Send):
-                self._send(effect.peer, encode(effect.message, effect.number))
-            else:
+            if not isinstance(effect, Note) and self._dies_speaking():
+                return
+            if isinstance(effect, Send):
+                self._send(effect)
+            elif isinstance(effect, Answer):
                 self._answer(effect)
         self._wake += 1
         self._timeline.after(self.clock.until(self.pool.next_time(self.clock.now())), self._timer, self._wake)
+
+    def _dies_speaking(self) -> bool:
+        if self.fall_silent is None:
+            return False
+        self.fall_silent -= 1
+        if self.fall_silent > 0:
+            return False
+        self.kill()
+        self._timeline.after(self._random.random() * 5, self.start)
+        return True
+
+    def _committed(self, turn: list[Persist]) -> None:
+        self._oracle.committed(turn, self.pool, self._timeline.now)
+        for persist in turn:
+            for _, token, name, _, _, _, state in persist.hosts:
+                if state == "lost":
+                    self.hearing.lost(token, name)
 
     def _timer(self, wake: int) -> None:
         if wake == self._wake and self.pool is not None:
             self._set_turn(0.0)
 
-    def _send(self, peer: bytes, body: bytes) -> None:
-        if not self._network.down(peer, body):
-            self._inbox.append((peer, 0, None))
+    def _send(self, effect: Send) -> None:
+        message = effect.message
+        if isinstance(message, Accepted):
+            self._oracle.acknowledged(self._tokens[effect.peer], message.first, message.count)
+        self._timeline.tell(f"supervisor -> {self._network.name(effect.peer)}", message)
+        if not self._network.down(effect.peer, encode(message, effect.number)):
+            self._inbox.append((effect.peer, 0, None))
             self._set_turn(_TURN_SECONDS)
 
     def _answer(self, effect: Answer) -> None:
-        task = self.store.show(effect.arguments["id"])
+        task = self.disk.show(effect.arguments["id"])
         reply = Reply(effect.request, task is not None, {"task": task} if task else {"code": "unknown", "reason": ""})
-        self._send(effect.peer, encode(reply, effect.number))
+        self._send(Send(effect.peer, effect.number, reply))

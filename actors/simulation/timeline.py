@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Final
 
-WALL_START = 1_700_000_000.0
+WALL_START: Final = 1_700_000_000.0
 """The wall clock's reading when a world begins (some day in 2023)."""
+
+REMEMBERED: Final = 40
+"""How many of the latest events a failure shows."""
 
 
 class Timeline:
@@ -21,6 +25,7 @@ class Timeline:
         self.now = 0.0
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
+        self._told: deque[tuple[float, str, Any]] = deque(maxlen=REMEMBERED)
 
     def after(self, seconds: float, event: Callable[..., None], *arguments: Any) -> None:
         """Let something happen."""
@@ -34,6 +39,14 @@ class Timeline:
         self.now, _, event, arguments = heappop(self._events)
         event(*arguments)
         return True
+
+    def tell(self, who: str, what: Any) -> None:
+        """Remember something for whoever must understand a failure."""
+        self._told.append((self.now, who, what))
+
+    def told(self) -> list[str]:
+        """The latest events, oldest first, one line each."""
+        return [f"{now:9.3f}  {who:22}  {what!s:.150}" for now, who, what in self._told]
 
 
 class Clock:

@@ -6,8 +6,9 @@ transaction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 from ..core.effects import Need, Persist
 from ..core.opening import Opening
@@ -21,10 +22,26 @@ class StoreBroken(Exception):
     """The database cannot be used: not ours, newer than this version, on a network file system, or damaged."""
 
 
+class StoreFull(StoreBroken):
+    """There is no room left on the disk. The turn is undone; what was committed before is whole."""
+
+
+class StoreDamaged(StoreBroken):
+    """The disk fails, or the database is damaged. Nothing may be acknowledged any more; the process ends with 74."""
+
+
 class StoreDisagrees(Exception):
     """A write met another fence or state than the core believed: a bug; the process must end and start from the
     store.
     """
+
+
+class BackupEnded(NamedTuple):
+    """A copy of the database is on the disk, or `fault` says why not. `path` is as it was asked for."""
+
+    path: str
+    fault: str | None
+    bytes: int
 
 
 class Store(Protocol):
@@ -84,6 +101,30 @@ class Store(Protocol):
         """Newest first, a bounded scan: (tasks, id to go on before, or None at the end)."""
         ...
 
+    def work(self, seconds: float) -> bool:
+        """Do a part of what goes on between turns (a check after an unclean stop, a backup); whether more is left.
+
+        Raises:
+            StoreDamaged: The check found damage.
+        """
+        ...
+
+    def back_up(self, path: Path, told: Callable[[BackupEnded], None]) -> None:
+        """Begin to copy everything into a new file; `work` goes on with it. One at a time.
+
+        Args:
+            path: The file; it must not be there yet.
+            told: Called, in another thread, when the copy is durable or has failed.
+
+        Raises:
+            StoreBroken: It cannot be made; the message says why.
+        """
+        ...
+
+    def copied(self) -> float | None:
+        """How far the backup is, from 0 to 1; None if there is none."""
+        ...
+
     def close(self) -> None:
-        """Checkpoint and close."""
+        """Checkpoint and close. A backup that is not finished is given up."""
         ...

@@ -1,8 +1,11 @@
-"""Where a database may lie: tells network file systems, on which locks and fsync cannot be trusted."""
+"""Where a database may lie: tells network file systems, on which locks and fsync cannot be trusted, and how much of a
+disk is kept free.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +16,9 @@ NETWORK: Final = frozenset(
     }
 )  # fmt: skip
 MOUNTS: Final = Path("/proc/self/mountinfo")
+
+RESERVE_BYTES_MAX: Final = 64 * 1024 * 1024
+_RESERVE_SHARE: Final = 8
 
 
 def network_file_system(folder: Path, mounts: Path = MOUNTS) -> str | None:
@@ -35,3 +41,20 @@ def network_file_system(folder: Path, mounts: Path = MOUNTS) -> str | None:
             if kind in NETWORK:
                 return kind
     return None
+
+
+def reserve_bytes(folder: Path) -> int:
+    """How much of a folder's disk is to stay free, in bytes: below that no new tasks are taken.
+
+    It is for what must still be written then: completions, and what the write-ahead log has yet to bring into the file.
+    """
+    return min(RESERVE_BYTES_MAX, shutil.disk_usage(folder).total // _RESERVE_SHARE)
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, onto the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

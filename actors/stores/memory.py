@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 from ...transport.messages import STATES
@@ -16,7 +17,7 @@ from ..core.effects import Agenda, Fetch, Need, Persist, Refill, Replay, Resume
 from ..core.opening import Opening
 from ..core.rows import COLUMNS, FINAL, QUEUED, RUNNING, SCHEDULED
 from .blobs import LARGE_PARAMS_BYTES, pack, unpack
-from .contract import StoreDisagrees
+from .contract import BackupEnded, StoreBroken, StoreDisagrees
 from .order import Entry, Order
 from .views import end_row, full_view, list_item
 
@@ -81,6 +82,18 @@ class MemoryStore:
         while self._undo:
             function, *arguments = self._undo.pop()
             function(*arguments)
+
+    def work(self, seconds: float) -> bool:  # noqa: ARG002 - the protocol's signature
+        """Nothing goes on between turns."""
+        return False
+
+    def back_up(self, path: Path, told: Callable[[BackupEnded], None]) -> None:  # noqa: ARG002 - the same
+        """Refuse: see `Store.back_up`."""
+        raise StoreBroken(f"{path}: the queue is in memory, there is no database to copy")
+
+    def copied(self) -> float | None:
+        """No backup is ever made."""
+        return None
 
     def close(self) -> None:
         """Undo an open turn; the rest stays."""

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from ...transport import clock
 from ..core.effects import Agenda, Fetch, Need, Persist, Refill, Replay, Resume
 from ..core.opening import Opening
 from . import statements
+from .backup import Backup
 from .binding import ends_of, for_attempts, for_finishes, for_tasks, rows_of
 from .blobs import unpack
-from .contract import StoreBroken, StoreDisagrees, StoreLocked
-from .file_system import network_file_system
+from .check import walk
+from .contract import BackupEnded, StoreBroken, StoreDamaged, StoreDisagrees, StoreFull, StoreLocked
+from .file_system import network_file_system, reserve_bytes
 from .views import full_view, list_item
 
 APPLICATION_ID: Final = 0x574B4853
@@ -29,8 +33,10 @@ APPLICATION_ID: Final = 0x574B4853
 
 SCHEMA_VERSION: Final = 1
 
-CHECKED_BYTES_MAX: Final = 256 * 1024 * 1024
-"""After an unclean stop a file up to this size is checked before it is used: that takes well under a second."""
+CHECKED_BYTES_MAX: Final = 32 * 1024 * 1024
+"""After an unclean stop a file up to this size is checked before it is used, which takes a moment; a larger one in
+small steps while it serves.
+"""
 
 HOSTS_MAX: Final = 1000
 """How many of the latest host sessions an opening brings back."""
@@ -50,16 +56,20 @@ _PRAGMAS: Final = (
 )
 _WRITE_PRAGMAS: Final = (
     "journal_mode = wal",
-    "wal_autocheckpoint = 10000",  # pages: a checkpoint costs two more fsyncs, so it is rare beside group commits
     "journal_size_limit = 67108864",
 )
+_LOG_PAGES_MAX: Final = 10000
+"""Pages in the log that bring a checkpoint: it costs two more fsyncs, so it is rare beside group commits."""
+_LOG_SHARE: Final = 0.6
+"""The log stays below this share of the disk's reserve: the file may need as much again to take it in."""
 _SYNCHRONOUS: Final = {"full": "full", "relaxed": "normal"}
 _CURES: Final = {
     sqlite3.SQLITE_CANTOPEN: "it must be a file that can be read and written, in a folder that can be written",
     sqlite3.SQLITE_READONLY: "the file and its folder must be writable",
     sqlite3.SQLITE_PERM: "the file and its folder must be writable",
-    sqlite3.SQLITE_FULL: "free some space on its disk, then start again; nothing that was acknowledged is lost",
-    sqlite3.SQLITE_IOERR: "see the system's log for what ails its disk, then start again",
+    sqlite3.SQLITE_FULL: "free some space on its disk; nothing that was acknowledged is lost",
+    sqlite3.SQLITE_IOERR: "see the system's log for what ails its disk, then start again; if the file has suffered, "
+    "`workerhost restore FILE` puts a backup in its place",
 }
 
 
@@ -77,13 +87,18 @@ class SqliteStore:
         self.path = Path(path).absolute()
         self._synchronous = _SYNCHRONOUS[durability]
         self._connection: sqlite3.Connection | None = None
+        self._backup: Backup | None = None
+        self._walk: Generator[None] | None = None
+        self._step_end = 0.0
+        self._damage = False
 
     def open(self) -> Opening:
         """Open, check, and start a new epoch. See `Store.open`."""
         self._make_file()
         try:
             with self._explained():
-                self._connection = sqlite3.connect(self.path, isolation_level=None, timeout=0)
+                # Of several threads only because a backup's takes turns with ours; see there.
+                self._connection = sqlite3.connect(self.path, isolation_level=None, timeout=0, check_same_thread=False)
                 self._prepare()
                 return self._opening()
         except BaseException:
@@ -141,16 +156,53 @@ class SqliteStore:
             ids, following = self._scan(state, type, tag, limit, before)
             return [list_item(task) for id in ids if (task := self._task(id)) is not None], following
 
+    def work(self, seconds: float) -> bool:
+        """A part of the check or of a backup. See `Store.work`."""
+        if self._walk is not None:
+            self._step_end = clock.now() + seconds
+            with self._explained():
+                if next(self._walk, self) is self:
+                    self._walk = None
+        elif self._backup is not None:
+            self._backup.work(seconds)
+            if not self._backup.copying:
+                self._backup = None
+        return self._walk is not None or self._backup is not None
+
+    def back_up(self, path: Path, told: Callable[[BackupEnded], None]) -> None:
+        """Begin a copy. See `Store.back_up`."""
+        with self._explained():
+            size = self._pragma("page_count") * self._pragma("page_size")
+        if path.exists() or path.is_symlink():
+            raise StoreBroken(f"{path}: is there already; name a new file")
+        if not path.parent.is_dir():
+            raise StoreBroken(f"{path}: its folder is not there")
+        if shutil.disk_usage(path.parent).free < size + reserve_bytes(path.parent):
+            raise StoreBroken(f"{path}: its disk has no room for {size >> 20} MiB beside its reserve")
+        self._backup = Backup(self._database, path, told)
+
+    def copied(self) -> float | None:
+        """How far the backup is. See `Store.copied`."""
+        return None if self._backup is None else self._backup.copied
+
     def close(self) -> None:
-        """Checkpoint and close (no error if it is not open)."""
+        """Checkpoint and close (no error if it is not open). What may be damaged is not called clean."""
         if self._connection is None:
             return
         try:
+            self._rest()
             self.rollback()
-            with self._explained():
-                self._database.execute(statements.PUT_META, ("clean", 1))
+            if not self._damage and self._walk is None:
+                with self._explained():
+                    self._database.execute(statements.PUT_META, ("clean", 1))
         finally:
             self._abandon()
+
+    def _rest(self) -> None:
+        """Give up the backup: the connection goes."""
+        if self._backup is not None:
+            self._backup.give_up()
+            self._backup = None
 
     # --- opening
 
@@ -188,7 +240,9 @@ class SqliteStore:
                 "start that one, or name another file"
             )
             raise StoreBroken(message)
-        for pragma in (*_WRITE_PRAGMAS, f"synchronous = {self._synchronous}"):
+        log_pages = reserve_bytes(self.path.parent) * _LOG_SHARE / self._pragma("page_size")
+        log = f"wal_autocheckpoint = {max(1, min(_LOG_PAGES_MAX, int(log_pages)))}"
+        for pragma in (*_WRITE_PRAGMAS, log, f"synchronous = {self._synchronous}"):
             self._database.execute(f"pragma {pragma}")
         if empty:
             schema = resources.files(__package__ or "").joinpath("schema.sql").read_text("utf-8")
@@ -200,6 +254,7 @@ class SqliteStore:
         execute("begin immediate")
         meta: dict[str, int] = {"epoch": 0, "clean": 1, "last_id": 0, "last_finish": 0}
         meta.update(execute(statements.META).fetchall())
+        self._walk, self._damage = None, False
         if not meta.pop("clean"):
             self._check()
         epoch = meta.pop("epoch") + 1
@@ -219,11 +274,13 @@ class SqliteStore:
         return opening
 
     def _check(self) -> None:
-        """Look for damage after an unclean stop, where that is quick."""
-        if self._pragma("page_count") * self._pragma("page_size") <= CHECKED_BYTES_MAX:
-            (found,) = self._database.execute("pragma quick_check(1)").fetchone()
-            if found != "ok":
-                raise StoreBroken(self._damaged(" ".join(found.split())))
+        """Look for damage after an unclean stop: now where that is quick, else in `work`."""
+        if self._pragma("page_count") * self._pragma("page_size") > CHECKED_BYTES_MAX:
+            self._walk = walk(self._database, lambda: clock.now() >= self._step_end)
+            return
+        (found,) = self._database.execute("pragma quick_check(1)").fetchone()
+        if found != "ok":
+            raise StoreDamaged(self._damaged(" ".join(found.split())))
 
     def _pragma(self, name: str) -> int:
         return self._database.execute(f"pragma {name}").fetchone()[0]
@@ -335,6 +392,7 @@ class SqliteStore:
 
     def _abandon(self) -> None:
         """Close the connection, whatever state it is in; SQLite undoes an open transaction and checkpoints."""
+        self._rest()
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
@@ -355,13 +413,21 @@ class SqliteStore:
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 message = f"{self.path}: another supervisor has this database open; stop it, or name another file"
                 raise StoreLocked(message) from error
-            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            if code == sqlite3.SQLITE_NOTADB:
                 raise StoreBroken(self._damaged(str(error))) from error
             message = f"{self.path}: {error}; {_CURES.get(code, 'start again, and report it if it returns')}"
-            raise StoreBroken(message) from error
+            if code == sqlite3.SQLITE_FULL:
+                raise StoreFull(message) from error
+            if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR):
+                raise StoreBroken(message) from error
+            self._damage = True
+            if code == sqlite3.SQLITE_CORRUPT:
+                message = self._damaged(str(error))
+            raise StoreDamaged(message) from error
 
     def _damaged(self, found: str) -> str:
         return (
-            f"{self.path}: is damaged, or no database ({found}); keep a copy of it and of {self.path.name}-wal, then "
-            f"salvage what can be read with `sqlite3 {self.path.name} .recover`, or move both away to start empty"
+            f"{self.path}: is damaged, or no database ({found}); `workerhost restore FILE` puts a backup in its place; "
+            f"without one keep a copy of it and of {self.path.name}-wal, then salvage what can be read with "
+            f"`sqlite3 {self.path.name} .recover`, or move both away to start empty"
         )

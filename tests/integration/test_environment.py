@@ -18,7 +18,7 @@ STAND_IN = f"""#!/bin/sh
 case "$1 $2" in
 "-m venv") echo venv >>"$CALLS"; mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
 "-m pip") echo "pip $*" >>"$CALLS"; if [ "$GATE" ]; then read -r _ <"$GATE"; fi; exit "${{PIP_EXIT:-0}}" ;;
-*) exec {sys.executable} "$@" ;;
+*) exec "{sys.executable}" "$@" ;;
 esac
 """
 

@@ -16,6 +16,7 @@ from workerhost.bin.main import run
 from workerhost.bin.up import free_address
 from workerhost.config.loading import load
 from workerhost.workers import errors
+from workerhost.workers.source import Source
 
 COMMANDS = (
     "up", "supervisor", "host", "try", "send", "wait", "ls", "show", "cancel", "retry", "status", "hosts", "types",
@@ -248,7 +249,7 @@ def test_a_host_is_what_the_command_line_says_then_the_file_then_the_default(tmp
     said = hosting.combined(WISHES, file)
     assert (said.address, said.name, said.slots) == ("tcp://127.0.0.1:7000", "builder", {"": 3})
     assert (said.serve, said.not_, said.isolation) == (("video",), ("audio",), "thread")
-    assert said.classes == {"video": "my.video:Video"}
+    assert said.sources == {"video": Source("my.video:Video")}
     assert said.fixed == frozenset(), "what `hosts:` says of this host may change what only a file said"
 
     wishes = replace(WISHES, address="tcp://127.0.0.1:1", name="me", slots={"a": 1}, serve=[], refuse=["b"])

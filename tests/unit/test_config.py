@@ -14,6 +14,7 @@ from workerhost.config import schema
 from workerhost.config.document import read
 from workerhost.config.loading import check, find, load
 from workerhost.config.policy import Policy, Retry
+from workerhost.workers.source import Source
 
 SEED_WORKER = """\
 worker:
@@ -165,7 +166,7 @@ worker: {type: video, timeout: 1h}
         "audio.spotify": {},
         "audio.spotify.track": {"crash_limit": 1},
     }
-    assert settings.classes() == {"video": "my.video:Video"}
+    assert settings.sources() == {"video": Source("my.video:Video")}
     assert settings.policies().effective("video.youtube.shorts") == Policy(
         timeout=5.0, cut_off=None, code="my.video:Video"
     )

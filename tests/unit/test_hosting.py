@@ -188,20 +188,6 @@ class TestJoining:
         host.hears(WELCOME, now=3.1)
         assert host.slot(1, 4.0, ready=READY) == [Guide(Brief(offer=OFFER)), Disconnect(), Connect(), hello()]
 
-    def test_code_that_cannot_be_loaded_is_said_here_and_in_hello(self):
-        host = Host()
-        host.start()
-        broken: dict[str, Any] = READY | {"types": [], "failed": {"tasks.py": "line 3: no"}}
-
-        effects = host.slot(1, ready=broken)
-
-        assert effects == [
-            Guide(Brief(offer=Offer((), False, {"tasks.py": "line 3: no"}, {}))),
-            Note("error", "code_failed_to_load", {"code": "tasks.py", "reason": "line 3: no"}),
-            Connect(),
-            hello(types=[], failed={"tasks.py": "line 3: no"}),
-        ]
-
     def test_an_unnamed_host_takes_the_name_it_is_given(self):
         host = Host()
         host.start()

@@ -33,6 +33,13 @@ def test_large_results_travel_in_several_messages():
     assert outbox.unrecorded == {1: items[:2], 2: items[2:3], 3: items[3:4], 4: items[4:]}
 
 
+def test_long_tracebacks_count_too():
+    outbox = Outbox()
+    failed = [[id, id, Outcome.FAILED, b"", 0.1, 1, {"traceback": "x" * 600_000}] for id in (1, 2, 3)]
+    outbox.results += failed
+    assert said(outbox) == [Say(1, Results(failed[:1])), Say(2, Results(failed[1:2])), Say(3, Results(failed[2:]))]
+
+
 def test_no_message_has_too_many_items():
     outbox = Outbox()
     outbox.results += [result(id) for id in range(5000)]

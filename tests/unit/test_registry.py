@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +16,7 @@ from workerhost.workers import registry
 from workerhost.workers.base import BaseWorker
 from workerhost.workers.errors import ConfigError
 from workerhost.workers.registry import Offer, load, load_all, locate, offer_of, search_paths, split_code, worker
+from workerhost.workers.source import Source
 from workerhost.workers.task import Task
 
 
@@ -194,7 +197,7 @@ def test_the_class_of_the_configuration_wins_and_the_same_file_twice_is_no_mista
         "mixed.py",
         HEAD + A + A.replace("A", "B").replace("    type='a'\n", ""),
     )
-    offer = load_all([code, code], {"a": "mixed:B", "c": "mixed:Missing"}, [str(tmp_path)])
+    offer = load_all([code, code], {"a": Source("mixed:B"), "c": Source("mixed:Missing")}, [str(tmp_path)])
     assert offer.types["a"].__name__ == "B"
     assert list(offer.failed) == ["c"]
 
@@ -205,6 +208,31 @@ def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path: Path) -> Non
         write(tmp_path / name, "tasks_c.py", HEAD + f"@worker('{name}')\ndef f(): return '{name}'\n")
     offer = load_all([str(tmp_path / "one" / "tasks_c.py"), str(tmp_path / "two" / "tasks_c.py")])
     assert {type: found() for type, found in offer.types.items()} == {"one": "one", "two": "two"}  # pyright: ignore
+
+
+def test_a_file_that_two_slots_load_at_once_is_whole_for_both(tmp_path: Path) -> None:
+    gate = ModuleType("gate_of_a_slow_import")
+    entered, go_on = threading.Event(), threading.Event()
+    vars(gate).update(entered=entered, go_on=go_on)
+    sys.modules[gate.__name__] = gate
+    text = f"""
+import {gate.__name__} as gate
+gate.entered.set()
+gate.go_on.wait(10)
+from workerhost import worker
+
+@worker("late")
+def late(): ...
+"""
+    code = write(tmp_path, "slow_import.py", text)
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(load, code)
+        assert entered.wait(10)
+        second = threads.submit(load, code)
+        waited = not wait([second], timeout=0.2).done
+        go_on.set()
+        assert waited
+        assert list(first.result(10).types) == list(second.result(10).types) == ["late"]
 
 
 def test_a_file_named_like_the_standard_library_breaks_nothing(tmp_path: Path) -> None:

@@ -147,6 +147,12 @@ class TestPlacing:
         assert table.slot(1, returned=[unstarted(3)]) == []
         assert table.back() == [came_back(3, "its slot was blocked", code=Returned.UNSTARTED)]
 
+    def test_a_release_is_passed_on_with_a_note_of_bounded_length(self):
+        table = Table()
+        table.place(task(1))
+        table.slot(1, returned=[[1, 11, Returned.RELEASED, 30.0, "x" * 5000, True]])
+        assert table.back() == [[1, 11, Returned.RELEASED, 30.0, "x" * 1024, True]]
+
     def test_a_task_that_must_be_alone_waits_for_an_empty_slot_and_keeps_it(self):
         table = Table(1)
         table.place(task(1))
@@ -247,7 +253,7 @@ class TestStopping:
         assert table.at(2.5) == [CancelSlot(1, 2, 12)]
         assert table.at(4.5) == [Terminate(1)]
         table.slot(1, exited=died(2))
-        detail = {"cause": "timeout", "message": "ran longer than 0.5 s"}
+        detail = {"cause": "timeout", "message": "ran longer than 0.5 s", "signal": 11}
         assert table.ended() == [result(1), [2, 12, Outcome.TIMEOUT, b"", 2.5, 1, detail]]
 
     def test_a_result_that_comes_after_the_timeout_is_a_timeout(self):
@@ -372,7 +378,7 @@ class TestThreadsAndInline:
         assert table.place(task(3)) == [Feed(2, [task(3)])]
         assert table.slot(1, results=[result(2)]) == [Kill(1)]
         table.slot(1, exited=died())
-        detail = {"cause": "timeout", "message": "ran longer than 1 s"}
+        detail = {"signal": 11, "cause": "timeout", "message": "ran longer than 1 s"}
         assert table.ended() == [result(2), [1, 11, Outcome.TIMEOUT, b"", 3.0, 1, detail]]
         assert list(table.table.slots) == [2]
 

@@ -71,13 +71,15 @@ def gone(pid: int) -> bool:
 class Program:
     """One `python -m workerhost` process and its log."""
 
-    def __init__(self, folder: Path, name: str, arguments: Iterable[str], **environment: str) -> None:
+    def __init__(
+        self, folder: Path, name: str, arguments: Iterable[str], before: Iterable[str] = (), **environment: str
+    ) -> None:
         self.name = name
         self.log = folder / f"{name}-{time.monotonic_ns()}.log"
         environ = {key: value for key, value in os.environ.items() if not key.startswith("WORKERHOST")}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "workerhost", *arguments],
+                [*before, sys.executable, "-m", "workerhost", *arguments],
                 cwd=folder,
                 env={**environ, **environment},
                 stdin=subprocess.DEVNULL,
@@ -157,9 +159,11 @@ class FaultPool:
         """A pool that notices silence five times as soon as by default."""
         self.configure(pool={"heartbeat": 0.2, "lost_after": 1})
 
-    def program(self, *arguments: str, called: str | None = None, **environment: str) -> Program:
-        """Start any command of the command line."""
-        program = Program(self.folder, called or arguments[0], arguments, **environment)
+    def program(
+        self, *arguments: str, called: str | None = None, before: Iterable[str] = (), **environment: str
+    ) -> Program:
+        """Start any command of the command line, with another command before it if that is to start it."""
+        program = Program(self.folder, called or arguments[0], arguments, before, **environment)
         self.programs.append(program)
         return program
 

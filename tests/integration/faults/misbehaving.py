@@ -140,7 +140,8 @@ class Vandal(Traced):
             if control.family == socket.AF_UNIX:
                 control.sendall(bytes.fromhex(str(task.params["bytes"])))
             control.close()
-        signal.pause()
+        if not task.params["ends"]:
+            signal.pause()
 
 
 @worker("boom")

@@ -32,12 +32,16 @@ class RawPeer:
         """Send frames as they are."""
         self._socket.send_multipart(frames)
 
-    def hello(self, name: str, **offer: Any) -> Message:
-        """Say HELLO as a host; the answer."""
+    def raw_now(self, *frames: bytes) -> None:
+        """Send frames, or raise `zmq.Again` when too much is waiting."""
+        self._socket.send_multipart(frames, zmq.NOBLOCK)
+
+    def hello(self, name: str, *, role: str = "host", **offer: Any) -> Message:
+        """Say HELLO, as a host if nothing else is said; the answer."""
         facts = {"slots": {}, "types": [], "any": False, "serve": [], "not": [], "named": True, "running": []}
         versions = [PROTOCOL_VERSION, PROTOCOL_VERSION]
         facts |= {"finished": [], "pid": os.getpid(), "machine": "raw", "isolation": "process", **offer}
-        self.raw(encode(Hello("host", versions, self.session, name, facts), 0))
+        self.raw(encode(Hello(role, versions, self.session, name, facts), 0))
         self._sent = 0
         return self.receive(Welcome, Refused)
 

@@ -1,0 +1,175 @@
+"""The supervisor's disk: a real SQLite file that may refuse a commit, lose what was not synced, or be put back in time.
+
+What `durability` promises is decided here, not by the real disk below: with `full` every commit that returned is
+there after a power cut, with `relaxed` only what was synced by chance.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from ..core.effects import Persist
+from ..core.opening import Opening
+from ..stores.sqlite import SqliteStore
+
+_SYNC_CHANCE: Final = 0.1
+_PAGES_CHECKPOINT: Final = 200
+_SUFFIXES: Final = ("", "-wal")
+
+RESTORED_GAP: Final = 1_000_000
+"""What a restore adds to the numbers of tasks and of ends, so that none is given twice."""
+_EPOCH_GAP: Final = 1_000
+
+Image = tuple[bytes | None, ...]
+"""The bytes of the database's files."""
+
+
+class DiskError(Exception):
+    """The simulated disk did not take a commit, or the process died in the middle of one."""
+
+
+class SimulatedDisk(SqliteStore):
+    """A store on such a disk.
+
+    Attributes:
+        full: Whether every commit that returned survives a power cut.
+        fate: What becomes of the next commit: "" (nothing special), `refused` (nothing is written), `lost` and
+            `written` (an error or a death, before or after it is on the disk).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        random: Random,
+        *,
+        full: bool,
+        committed: Callable[[list[Persist]], None],
+        remember: Callable[[], Any],
+        rewind: Callable[[Any], None],
+        restored: Callable[[Any], None],
+    ) -> None:
+        """See the class.
+
+        Args:
+            folder: An empty one.
+            random: Source of all chance.
+            full: See there.
+            committed: Told each turn that is written.
+            remember: Asked for what must come back together with the files.
+            rewind: Told what `remember` had answered when the files of then are back after a power cut.
+            restored: The same after a restore.
+        """
+        super().__init__(folder / "tasks.db", durability="relaxed")
+        self.full = full
+        self.fate = ""
+        self._random, self._committed = random, committed
+        self._remember, self._rewind, self._restored = remember, rewind, restored
+        self._turn: list[Persist] = []
+        self._synced: tuple[Image, Any] = ((), None)
+
+    def open(self) -> Opening:
+        """See `Store`. The new epoch is on the disk when this returns, whatever the durability."""
+        opening = super().open()
+        self._database.execute("pragma synchronous = off")  # only time would be lost by waiting for the real disk
+        self._database.execute(f"pragma wal_autocheckpoint = {_PAGES_CHECKPOINT}")
+        self._sync()
+        return opening
+
+    def begin(self) -> None:
+        """See `Store`."""
+        self._turn = []
+        super().begin()
+
+    def apply(self, persist: Persist) -> None:
+        """See `Store`."""
+        super().apply(persist)
+        self._turn.append(persist)
+
+    def commit(self) -> None:
+        """See `Store`.
+
+        Raises:
+            DiskError: As `fate` says.
+        """
+        fate, self.fate = self.fate, ""
+        if fate in ("refused", "lost"):
+            raise DiskError(fate)
+        super().commit()
+        turn, self._turn = self._turn, []
+        self._committed(turn)
+        if not self.full and self._random.random() < _SYNC_CHANCE:
+            self._sync()
+        if fate:
+            raise DiskError(fate)
+
+    # Misfortune.
+
+    def kill(self) -> None:
+        """The process is gone, with its files as they are: not closed, not checkpointed."""
+        image = self._image()
+        self._abandon()
+        self._put(image)
+
+    def power_cut(self) -> None:
+        """The machine is off: what was not synced is gone."""
+        if self.full:
+            self.kill()
+            return
+        self._abandon()
+        image, remembered = self._synced
+        self._put(image)
+        self._rewind(remembered)
+
+    def backup(self) -> tuple[Image, Any]:
+        """A copy of everything as it is committed now."""
+        return self._image(), self._remember()
+
+    def restore(self, backup: tuple[Image, Any]) -> None:
+        """Put a copy in the place of a closed database."""
+        self._put(backup[0])
+        prepare_restored(self.path)
+        self._restored(backup[1])
+
+    def _sync(self) -> None:
+        if not self.full:
+            self._synced = self.backup()
+
+    def _files(self) -> list[Path]:
+        return [self.path.with_name(self.path.name + suffix) for suffix in _SUFFIXES]
+
+    def _image(self) -> Image:
+        return tuple(file.read_bytes() if file.exists() else None for file in self._files())
+
+    def _put(self, image: Image) -> None:
+        for file, content in zip(self._files(), image, strict=True):
+            if content is None:
+                file.unlink(missing_ok=True)
+            else:
+                file.write_bytes(content)
+
+
+def prepare_restored(path: Path) -> None:
+    """Make a copy fit to go on from: whatever happened after it was taken is another history.
+
+    The epoch grows beyond that history's, fences are cleared and what ran is queued again (its hosts hold leases of
+    the other history), and no number of a task or of an end is given a second time.
+    """
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        database.executescript(f"""
+            begin immediate;
+            insert or replace into tally
+                select lane, 2, count(*) from task where state in (2, 3) group by lane;
+            update tally set count = 0 where state = 3;
+            update task set state = 2, fence = 0, owner = 0, started_at = null where state = 3;
+            update task set fence = 0 where state < 4;
+            update meta set value = value + {_EPOCH_GAP} where key = 'epoch';
+            update meta set value = value + {RESTORED_GAP} where key in ('last_id', 'last_finish');
+            commit;
+        """)
+    finally:
+        database.close()

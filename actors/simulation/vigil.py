@@ -1,0 +1,145 @@
+"""Who was heard when, and what runs where: the guarantees about time, which no commit can tell alone.
+
+A host may be given up for silence, for a connection that stayed closed, or because its name came back with a new
+process, and for nothing else. Two copies of a task whose node says `cut_off: stop` never run at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ...config.policy import PolicyTree
+from ...transport.messages import Hello, Message
+from ..core.hosts import SUSPECT_SECONDS
+from ..core.pool import Pool
+from .oracle import Oracle, Violation
+from .timeline import Timeline
+
+_TOLERANCE: Final = 0.94
+"""Clocks differ in their rates, and a turn takes a moment."""
+
+
+class Hearing:
+    """What a supervisor has heard of its hosts, by the world's time."""
+
+    def __init__(self, timeline: Timeline, lost_after: float) -> None:
+        self._timeline = timeline
+        self._lost_after = lost_after
+        self._heard: dict[bytes, float] = {}
+        self._closed: dict[bytes, float] = {}
+        self._started = 0.0
+        self._greeted: dict[str, set[bytes]] = {}
+
+    def restarted(self) -> None:
+        """A supervisor begins: everyone has a full period of grace."""
+        self._heard, self._closed, self._greeted = {}, {}, {}
+        self._started = self._timeline.now
+
+    def batch(self, pool: Pool, batch: Iterable[tuple[bytes, int, Message | None]]) -> None:
+        """Messages that the supervisor is about to heed."""
+        now = self._timeline.now
+        self._greeted = {}
+        seen: dict[bytes, int] = {}
+        for address, number, message in batch:
+            if isinstance(message, Hello):
+                self._heard[message.session] = now
+                self._closed.pop(message.session, None)
+                self._greeted.setdefault(message.name, set()).add(message.session)
+                continue
+            peer = pool.sessions.peers.get(address)
+            if peer is None or peer.role != "host":
+                continue
+            if message is None:
+                self._closed[peer.session.token] = now
+            elif number == seen.get(address, peer.seen) + 1:  # the numbering has no gap: it is believed
+                seen[address] = number
+                self._heard[peer.session.token] = now
+            else:
+                seen[address] = -1
+
+    def lost(self, token: bytes, name: str) -> None:
+        """The supervisor gave a host up.
+
+        Raises:
+            Violation: Too early.
+        """
+        if self._greeted.get(name, {token}) - {token}:
+            return
+        now = self._timeline.now
+        silent = now - max(self._started, self._heard.get(token, 0.0))
+        if silent >= self._lost_after * _TOLERANCE:
+            return
+        if (closed := self._closed.get(token)) is not None and now - closed >= SUSPECT_SECONDS * _TOLERANCE:
+            return
+        raise Violation(f"{name} was given up after {silent:.3f} s of silence, {self._lost_after:g} s are its right")
+
+
+@dataclass(slots=True)
+class Execution:
+    """One task that runs in a slot."""
+
+    host: str
+    fence: int
+    run: int | None
+
+
+class Executions:
+    """What runs where, now."""
+
+    def __init__(self, timeline: Timeline, oracle: Oracle, policies: PolicyTree) -> None:
+        self._timeline, self._oracle, self._policies = timeline, oracle, policies
+        self._live: dict[int, list[Execution]] = {}
+        self._stood_still: dict[str, float] = {}
+        self.count = 0
+
+    def began(self, host: str, task: tuple[Any, ...]) -> None:
+        """A slot begins a task.
+
+        Raises:
+            Violation: It was never granted, or a copy of it runs that must not.
+        """
+        id, fence, type = task[0], task[1], task[2]
+        self._oracle.began(id, fence)
+        self.count += 1
+        run, granted = self._oracle.history.grants.get((id, fence), (None, 0.0))
+        live = self._live.setdefault(id, [])
+        if run is not None and self._policies.effective(type).cut_off is None and not self._excused(host, granted):
+            for other in live:
+                _, when = self._oracle.history.grants.get((id, other.fence), (None, 0.0))
+                if other.run == run and not self._excused(other.host, when):
+                    raise Violation(f"task {id} ({type}) begins on {host} while a copy runs on {other.host}")
+        live.append(Execution(host, fence, run))
+
+    def ended(self, host: str, id: int, fence: int) -> None:
+        """It runs no more (no matter if that was known)."""
+        live = [e for e in self._live.get(id, []) if (e.host, e.fence) != (host, fence)]
+        if live:
+            self._live[id] = live
+        else:
+            self._live.pop(id, None)
+
+    def all_ended(self, host: str) -> None:
+        """The host's process and its slots are gone."""
+        for id in list(self._live):
+            self._live[id] = [execution for execution in self._live[id] if execution.host != host]
+            if not self._live[id]:
+                del self._live[id]
+
+    def stood_still(self, host: str, *, still: bool) -> None:
+        """A host's process is stopped, or goes on: what it held until then it could not stop in time."""
+        self._stood_still[host] = float("inf") if still else self._timeline.now
+
+    def another_history(self) -> None:
+        """The store was put back in time: what runs belongs to no grant that anybody knows."""
+        for live in self._live.values():
+            for execution in live:
+                execution.run = None
+
+    def live(self) -> dict[int, list[Execution]]:
+        """What runs."""
+        return self._live
+
+    def _excused(self, host: str, granted: float) -> bool:
+        return self._stood_still.get(host, -1.0) >= granted

@@ -1,0 +1,215 @@
+"""Puts a backup in a database's place, offline.
+
+What happened after the backup did not happen for the restored pool, and hosts that still know of it are zombies. So
+everything they could name is out of reach: the epoch, and with it every fence, goes beyond any that was ever used, the
+stored fences are cleared, and new tasks get numbers that no lost one had.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from . import statements
+from .blobs import pack
+from .contract import StoreBroken, StoreDamaged, StoreLocked
+from .file_system import sync
+from .sqlite import APPLICATION_ID, SCHEMA_VERSION
+
+EPOCHS_AHEAD: Final = 1 << 14
+"""By how much the epoch grows at least: more starts than a pool makes between a backup and its restore. There is room
+for some hundred restores of one history in a fence's 63 bits."""
+
+NUMBERS_AHEAD: Final = 1_000_000
+"""By how much the numbers of tasks and ends grow where nobody knows how far the lost ones went."""
+
+_LOCK_START, _LOCK_LENGTH = 0x40000000, 512  # the bytes of the file that SQLite locks
+
+_PREPARE: Final = (
+    """insert or ignore into attempt select id, attempt, fence, owner, slot, started_at, null, 'restored', ?
+    from task where state = 3""",
+    "update task set state = 2, fence = 0 where state = 3",
+    "update task set fence = 0 where state < 4 and fence <> 0",
+    """insert into tally select lane, 2, count from tally where state = 3 and count <> 0
+    on conflict (lane, state) do update set count = count + excluded.count""",
+    "update tally set count = 0 where state = 3",
+)
+_REASON: Final = "it ran when the backup was made that the pool was restored from"
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a history has come."""
+
+    epoch: int
+    last_id: int
+    last_finish: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did.
+
+    Attributes:
+        unfinished: Tasks that wait in the restored database; those that ran when the backup was made are queued again.
+        kept: Where the replaced database is now, or None if there was none.
+    """
+
+    unfinished: int
+    kept: Path | None
+
+
+def restore(backup: Path, database: Path) -> Restored:
+    """Replace a database by a backup, at once or not at all.
+
+    Raises:
+        StoreLocked: A supervisor has the database.
+        StoreBroken: The backup is none, or of a newer version; or another program's database is in the way.
+        StoreDamaged: The backup is damaged.
+        OSError: The files cannot be read or written.
+    """
+    backup, database = backup.absolute(), database.absolute()
+    _check_header(backup)
+    replaced = _reached_by(database)
+    fresh = database.with_name(database.name + ".restoring")
+    with _locked(database):
+        try:
+            shutil.copyfile(backup, fresh)
+            fresh.chmod(0o600)
+            unfinished = prepare_restored(fresh, replaced, ahead=EPOCHS_AHEAD + secrets.randbelow(EPOCHS_AHEAD))
+            sync(fresh)
+            kept = _keep(database)
+            fresh.replace(database)
+            sync(database.parent)
+        finally:
+            fresh.unlink(missing_ok=True)
+    return Restored(unfinished, kept)
+
+
+def prepare_restored(path: Path, replaced: Reached | None = None, *, ahead: int = EPOCHS_AHEAD) -> int:
+    """Make a copy of a backup fit to go on from; how many unfinished tasks it holds.
+
+    Args:
+        path: The copy. It is changed, and left as one file.
+        replaced: How far the history came that is given up, if it can still be read.
+        ahead: By how much the epoch grows at least.
+
+    Raises:
+        StoreDamaged: It is damaged.
+    """
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("pragma journal_mode = delete")
+        (found,) = connection.execute("pragma integrity_check(1)").fetchone()
+        if found != "ok":
+            raise StoreDamaged(f"{path}: is damaged ({' '.join(found.split())}); use another backup")
+        own = _read(connection)
+        going_on = replaced is not None and replaced.epoch >= own.epoch and replaced.last_id >= own.last_id
+        beyond = (
+            replaced
+            if going_on and replaced
+            else Reached(0, own.last_id + NUMBERS_AHEAD, own.last_finish + NUMBERS_AHEAD)
+        )
+        numbers = {
+            "epoch": max(own.epoch + ahead, replaced.epoch if replaced else 0),
+            "last_id": max(own.last_id, beyond.last_id),
+            "last_finish": max(own.last_finish, beyond.last_finish),
+            "clean": 1,  # it was checked just now
+        }
+        connection.execute("begin immediate")
+        connection.execute(_PREPARE[0], (pack({"reason": _REASON}),))
+        for statement in _PREPARE[1:]:
+            connection.execute(statement)
+        connection.executemany(statements.PUT_META, numbers.items())
+        connection.execute("commit")
+        (unfinished,) = connection.execute("select coalesce(sum(count), 0) from tally where state < 4").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise StoreDamaged(f"{path}: is damaged ({error}); use another backup") from error
+    finally:
+        connection.close()
+    return unfinished
+
+
+def _check_header(backup: Path) -> None:
+    """Tell a backup from any other file before anything is written."""
+    with backup.open("rb") as file:
+        header = file.read(100)
+    application, version = (int.from_bytes(header[at : at + 4], "big") for at in (68, 60))
+    if not header.startswith(b"SQLite format 3\0") or application != APPLICATION_ID:
+        raise StoreBroken(f"{backup}: is no backup of a WorkerHost database; make one with `workerhost backup FILE`")
+    if version > SCHEMA_VERSION:
+        message = f"was written by a newer WorkerHost (schema {version}, this one knows {SCHEMA_VERSION}); use that one"
+        raise StoreBroken(f"{backup}: {message}")
+    log = backup.with_name(backup.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        raise StoreBroken(f"{backup}: is a database in use, not a backup; make one with `workerhost backup FILE`")
+
+
+def _reached_by(database: Path) -> Reached | None:
+    """How far the database came that is to be replaced; None if there is none, or it cannot be read any more."""
+    if not database.exists() or not database.stat().st_size:
+        return None
+    connection = sqlite3.connect(database, isolation_level=None, timeout=0)
+    try:
+        connection.execute("pragma locking_mode = exclusive")
+        (application,) = connection.execute("pragma application_id").fetchone()
+        if application != APPLICATION_ID:
+            raise StoreBroken(f"{database}: is a database of another program; name another file with --database")
+        connection.execute("begin immediate")  # nobody else has it; closing it then brings its log into the file
+        return _read(connection)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise StoreLocked(_taken(database)) from error
+        return None
+    finally:
+        connection.close()
+
+
+def _read(connection: sqlite3.Connection) -> Reached:
+    meta: dict[str, int] = dict(connection.execute(statements.META))
+    return Reached(meta.get("epoch", 0), meta.get("last_id", 0), meta.get("last_finish", 0))
+
+
+@contextlib.contextmanager
+def _locked(database: Path) -> Generator[None]:
+    """Hold SQLite's own lock on the file, also on one that is too damaged for SQLite to open."""
+    if not database.exists() or os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    with database.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _LOCK_LENGTH, _LOCK_START)
+        except BlockingIOError as error:
+            raise StoreLocked(_taken(database)) from error
+        yield
+
+
+def _taken(database: Path) -> str:
+    return f"{database}: a supervisor has this database open; stop it, then restore"
+
+
+def _keep(database: Path) -> Path | None:
+    """Give the database a second name, so that there is never a moment without one under its own."""
+    if not database.exists():
+        return None
+    kept, number = database.with_name(database.name + ".before-restore"), 1
+    while kept.exists():
+        number += 1
+        kept = database.with_name(f"{database.name}.before-restore-{number}")
+    try:
+        kept.hardlink_to(database)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(database, kept)
+    log = database.with_name(database.name + "-wal")
+    if log.exists():  # of a damaged database alone: beside the new one it would be taken for its log
+        log.rename(kept.with_name(kept.name + "-wal"))
+    return kept

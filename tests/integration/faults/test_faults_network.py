@@ -1,0 +1,192 @@
+"""Partitions, lost packets, and strangers at the door."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+from contextlib import suppress
+
+import psutil
+import pytest
+import zmq
+from fault_pool import FaultPool, clock, until
+from lossy_network import LossyNetwork, Unavailable
+from raw_peer import RawPeer
+from relay import Relay
+
+pytestmark = pytest.mark.faults
+
+DIRECTIONS = {"both": ("up", "down"), "to the supervisor": ("up",), "to the host": ("down",)}
+
+
+def relayed(pool: FaultPool) -> Relay:
+    """A relay before the supervisor of a pool that notices silence after a second."""
+    pool.impatient()
+    pool.start()
+    relay = Relay(pool.address)
+    pool.closers.append(relay.close)
+    return relay
+
+
+def test_a_partition_shorter_than_a_lease_is_not_noticed(pool: FaultPool) -> None:
+    relay = relayed(pool)
+    pool.start_host("far", slots=1, join=relay.address)
+    pool.start_host("near", slots=1)
+    client = pool.client()
+    handles = [client.send("gated", {"gate": "go"}) for _ in range(2)]
+    pool.await_trace(count=2)
+
+    relay.hold()
+    silent = lambda: max(host["silent"] for host in client.hosts())  # noqa: E731
+    until(lambda: silent() > 0.5, "half of lost_after has passed")
+    pool.open("go")
+    relay.heal()
+    assert [handle.result(10)["attempt"] for handle in handles] == [1, 1]
+    assert pool.audit([handle.id for handle in handles], executions_max=1) == {"completed": 2}
+    assert pool.supervisor.events("host_lost") == []
+
+
+@pytest.mark.parametrize("which", DIRECTIONS)
+def test_a_partition_longer_than_a_lease_runs_a_task_at_most_twice_and_records_it_once(
+    pool: FaultPool, which: str
+) -> None:
+    relay = relayed(pool)
+    far = pool.start_host("far", slots=1, join=relay.address)
+    client = pool.client()
+    handle = client.send("gated", {"gate": "go"})
+    pool.await_trace()
+    pool.start_host("near", slots=1)
+
+    cut = clock()
+    relay.hold(*(getattr(relay, name) for name in DIRECTIONS[which]))
+    second = pool.await_trace(attempt=2, seconds=10)
+    assert second["at"] - cut < 1 + 0.2 + 1 + 1.5, "lost_after, a heartbeat, and a grace if the host noticed first"
+    pool.open("go")
+    assert handle.result(10)["attempt"] == 2
+    pool.await_trace("tick", host=far.pid)
+    relay.heal()
+    until(lambda: pool.state(client, "far") == "joined", "the host is back")
+    assert client.send("quick").result(10)["attempt"] == 1
+    assert pool.audit([handle.id, handle.id + 1], executions_max=2) == {"completed": 2}
+
+
+def test_a_cut_connection_is_made_again_and_nothing_runs_twice(pool: FaultPool) -> None:
+    relay = relayed(pool)
+    pool.start_host("far", slots=1, join=relay.address)
+    client = pool.client()
+    handle = client.send("gated", {"gate": "go"})
+    pool.await_trace()
+    before = relay.connections
+    relay.cut()
+    until(lambda: relay.connections > before, "it is connected again", 2.0)
+    until(lambda: pool.state(client, "far") == "joined", "it has joined again", 2.0)
+    pool.open("go")
+    assert handle.result(10)["attempt"] == 1
+    assert pool.audit([handle.id], executions_max=1) == {"completed": 1}
+
+
+@pytest.mark.parametrize(
+    ("loss", "lost_after", "hosts", "seconds"),
+    [
+        (0.05, 5.0, 3, 4.0),
+        pytest.param(0.05, 5.0, 8, 75.0, marks=pytest.mark.slow),  # ten minutes of hosts
+        pytest.param(0.20, 30.0, 8, 75.0, marks=pytest.mark.slow),
+    ],
+)
+def test_lost_packets_are_no_death(
+    pool: FaultPool, loss: float, lost_after: float, hosts: int, seconds: float
+) -> None:
+    try:
+        network = LossyNetwork(loss)
+    except Unavailable as why:
+        pytest.skip(f"no network that loses packets can be made here: {why}")
+    pool.closers.append(network.close)
+    pool.configure(pool={"heartbeat": 1, "lost_after": lost_after})
+    far_address = network.listen_for(pool)
+    names = [f"far-{number}" for number in range(hosts)]
+    started = [network.start_host(pool, name, far_address) for name in names]
+    for host in started:
+        host.await_event("host_joined", seconds=PATIENCE_AT_LOSS)
+    began = clock()
+    until(lambda: clock() - began > seconds, "the time of the test", seconds + 5)
+
+    assert pool.supervisor.events("host_lost") == []
+    assert all(host.events("supervisor_lost") == [] for host in started)
+    print(f"{loss:.0%}: {network.passed} packets passed, {network.lost} lost, {hosts} hosts, {seconds:g} s")
+    assert network.lost > 0
+    assert network.passed > hosts * seconds, "heartbeats went both ways"
+
+
+PATIENCE_AT_LOSS = 60.0
+
+
+def tls_hello() -> bytes:
+    return bytes.fromhex("16030100a5010000a10303") + os.urandom(32) + b"\x20" + os.urandom(32) + bytes(97)
+
+
+ZMTP_GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
+ZMTP_READY = b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+
+
+@pytest.mark.parametrize("cases", [300, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_strangers_harm_nobody_and_fill_no_log(pool: FaultPool, cases: int) -> None:
+    pool.start("one")
+    client = pool.client()
+    place, _, port = pool.address.removeprefix("tcp://").rpartition(":")
+    chance = random.Random(31)
+    over = threading.Event()
+    answered: list[float] = []
+
+    def legitimate() -> None:
+        while not over.is_set():
+            began = clock()
+            client.send("quick").result(20)
+            answered.append(clock() - began)
+
+    def stranger() -> bytes:
+        body = chance.randbytes(chance.randrange(1, 400))
+        frame = b"\x00" + bytes([len(body) % 256]) + body[:255]
+        return chance.choice(
+            [body, b"GET / HTTP/1.1\r\nHost: pool\r\n\r\n", tls_hello(), ZMTP_GREETING[: chance.randrange(64)],
+             ZMTP_GREETING + ZMTP_READY + frame, ZMTP_GREETING + ZMTP_READY + b"\x02" + b"\xff" * 8]
+        )  # fmt: skip
+
+    began = clock()
+    traffic = threading.Thread(target=legitimate)
+    traffic.start()
+    peer = RawPeer(pool)
+    for _ in range(cases):
+        with suppress(OSError), socket.create_connection((place, int(port)), timeout=5) as connection:
+            connection.sendall(stranger())
+        with suppress(zmq.Again):  # well-formed frames of the transport with nothing of ours in them
+            peer.raw_now(*(chance.randbytes(chance.randrange(200)) for _ in range(chance.randrange(1, 4))))
+    until(lambda: pool.supervisor.events("frame_dropped"), "what is no message was said to be dropped")
+    over.set()
+    traffic.join(30)
+    seconds = clock() - began
+
+    assert pool.supervisor.process.poll() is None
+    assert len(answered) >= 5
+    lines = len(pool.supervisor.text().splitlines())
+    assert lines < 20 + 2 * seconds, "at most a line a second of each kind"
+    assert max(answered) < 2.0
+    assert "Traceback" not in pool.supervisor.text()
+    print(f"{cases} strangers in {seconds:.1f} s, {lines} lines; slowest legitimate answer {max(answered):.3f} s")
+    assert pool.audit(range(1, len(answered) + 1), executions_max=1) == {"completed": len(answered)}
+
+
+def test_a_pool_started_without_options_listens_on_loopback_alone(pool: FaultPool) -> None:
+    pool.start("one")
+    pool.client().send("quick").result(10)
+    listening = {
+        program.name: {
+            connection.laddr.ip
+            for pid in (program.pid, *program.children())
+            for connection in psutil.Process(pid).net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN or (connection.type == socket.SOCK_DGRAM)
+        }
+        for program in (pool.supervisor, pool.host("one"))
+    }
+    assert listening == {"supervisor": {"127.0.0.1"}, "one": set()}

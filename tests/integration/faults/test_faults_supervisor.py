@@ -1,0 +1,222 @@
+"""A supervisor that is killed at any moment, fails within a turn, or must not start."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_pool import TASKS, FaultPool, Program, clock, free_address, until
+from raw_peer import RawPeer
+
+from workerhost import Client, WorkerHostError
+from workerhost.transport.messages import Accepted, Submit
+from workerhost.workers.values import pack
+
+pytestmark = pytest.mark.faults
+
+SITE = Path(__file__).with_name("failpoints")
+"""A folder whose `sitecustomize` breaks a process at a point that its environment names."""
+
+BUSY = 2.0
+"""How much longer than promised a start may take here, on a machine that runs other tests beside."""
+
+
+class Load:
+    """A client in a thread of its own that sends without a pause and notes what was acknowledged."""
+
+    def __init__(self, client: Client, over: threading.Event) -> None:
+        self.client, self.over = client, over
+        self.acknowledged: list[int] = []
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            while not self.over.is_set():
+                batch = self.client.send_many("quick", [None] * 5)
+                self.acknowledged += [id for ids in batch.ids() for id in ids]
+                batch.wait(60)
+        except BaseException as error:
+            self.error = error
+
+
+@pytest.mark.parametrize("kills", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_supervisor_killed_at_random_under_load_loses_and_doubles_nothing(pool: FaultPool, kills: int) -> None:
+    seed = int.from_bytes(os.urandom(4), "big")
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    pool.configure(queue={"durability": "full"})
+    pool.start("one", "two")
+    over = threading.Event()
+    loads = [Load(pool.client(60), over) for _ in range(4)]
+    slowest = 0.0
+    for _ in range(kills):
+        pool.await_trace(count=len(pool.traces()) + 1)
+        over.wait(chance.uniform(0, 0.15))
+        pool.supervisor.kill()
+        began = clock()
+        pool.start_supervisor()
+        epoch = pool.supervisor.events("supervisor_started")[0]["epoch"]
+        first = until(lambda e=epoch: [t for t in pool.traces() if t["fence"] >> 40 == e], "it grants again")[0]
+        slowest = max(slowest, first["at"] - began)
+    over.set()
+    for load in loads:
+        load.thread.join(90)
+        assert not load.thread.is_alive()
+        assert load.error is None
+    acknowledged = [id for load in loads for id in load.acknowledged]
+
+    client = pool.client()
+    until(lambda: not sum(client.status()["tasks"][state] for state in ("queued", "running", "scheduled")), "all ended")
+    assert set(pool.audit(acknowledged)) == {"completed"}
+    executions = len(pool.traces())
+    print(f"{kills} kills, {len(acknowledged)} tasks, {executions} executions, slowest restart to grant {slowest:.2f} s")
+    assert slowest < 2.0 * BUSY
+
+
+@pytest.mark.parametrize("point", ["before_commit", "after_commit", "between_sends", "in_turn", "exit_in_turn"])
+def test_a_supervisor_that_ends_at_a_failpoint_goes_on_where_its_store_is(pool: FaultPool, point: str) -> None:
+    pool.impatient()
+    pool.start_supervisor(PYTHONPATH=str(SITE), FAILPOINT=f"{point}:{pool.folder}/fail")
+    pool.start_host("one")
+    client = pool.client(60)
+    ids = [client.send("quick").result(20) and 1]
+    peer = RawPeer(pool)
+    peer.hello("twice", role="client")
+    submit = Submit(1, 1, [["quick", 5, None, [pack(None)] * 3]])
+    pool.open("fail")
+    peer.say(submit)
+    code = pool.supervisor.ended()
+    assert code == (70 if "in_turn" in point else -signal.SIGKILL)
+    if code == 70:
+        assert pool.supervisor.events("supervisor_failed")
+    (pool.folder / "fail").unlink()
+
+    pool.start_supervisor()
+    assert peer.hello("twice", role="client")
+    peer.say(submit)
+    first = peer.receive(Accepted)
+    peer.say(submit)
+    assert peer.receive(Accepted) == first, "the same submission, the same ids"
+    assert (first.count, first.first) == (3, 2)
+    ids = [1, *range(first.first, first.first + 3)]
+    until(lambda: all(client.show(id)["state"] == "completed" for id in ids), "all are completed")
+    assert pool.audit(ids) == {"completed": 4}
+
+
+def test_up_starts_a_supervisor_again_that_failed_within_a_turn(pool: FaultPool) -> None:
+    fail = pool.folder / "fail"
+    arguments = ("up", str(TASKS), "--slots", "1", "--address", pool.address)
+    up = pool.program(*arguments, PYTHONPATH=str(SITE), FAILPOINT=f"in_turn:{fail}")
+    until(lambda: "the pool is up" in up.text(), "the pool is up")
+    client = pool.client()
+    held = client.send("gated", {"gate": "go"})
+    pool.await_trace()
+
+    fail.touch()
+    until(lambda: "supervisor ended with code 70; it is started again" in up.text(), "it is started again")
+    fail.unlink()
+    pool.open("go")
+    assert held.result(20)["attempt"] == 1, "a supervisor that is away kills nothing"
+    up.send(signal.SIGTERM)
+    assert up.ended() == 0
+
+
+def test_a_supervisor_away_for_longer_than_a_lease_has_killed_nothing(pool: FaultPool) -> None:
+    pool.impatient()
+    pool.start("one")
+    client = pool.client()
+    handles = [client.send("gated", {"gate": "go"}), client.send("gated", {"gate": "never"})]
+    pool.await_trace(count=2)
+    pool.supervisor.kill()
+    ticks = len(pool.traces("tick", id=handles[1].id))
+    pool.open("go")
+    pool.await_trace("tick", id=handles[1].id, count=ticks + 20)  # two seconds: twice `lost_after`
+
+    pool.start_supervisor()
+    assert handles[0].result(20)["attempt"] == 1, "what ended meanwhile was kept"
+    pool.open("never")
+    assert handles[1].result(20)["attempt"] == 1
+    assert pool.audit([handle.id for handle in handles], executions_max=1) == {"completed": 2}
+
+
+def test_a_second_supervisor_on_the_same_database_is_refused_in_one_line_and_the_first_goes_on(pool: FaultPool) -> None:
+    pool.start("one")
+    began = clock()
+    second = pool.program("supervisor", "--bind", free_address(), "--database", str(pool.database))
+    assert second.ended() == 78
+    assert clock() - began < 1.0 * BUSY
+    assert_one_line(second, "tasks.db")
+    assert pool.client().send("quick").result(10)["attempt"] == 1
+
+
+def assert_one_line(program: Program, *expected: str) -> None:
+    (line,) = program.text().splitlines()
+    assert line.startswith("workerhost: ")
+    assert all(text in line for text in expected), line
+
+
+def test_a_database_that_cannot_be_is_refused_with_its_path(pool: FaultPool) -> None:
+    no_database, folder, nowhere = pool.folder / "letter.db", pool.folder / "folder.db", pool.folder / "no" / "tasks.db"
+    no_database.write_text("Dear database, " * 1000)
+    folder.mkdir()
+    for path in (no_database, folder, nowhere):
+        refused = pool.program("supervisor", "--bind", free_address(), "--database", str(path))
+        assert refused.ended() == 78, path
+        assert_one_line(refused, str(path))
+    assert no_database.read_text().startswith("Dear database"), "it was left as it was"
+
+
+def test_a_read_only_folder_is_refused_with_its_path(pool: FaultPool) -> None:
+    sealed = pool.folder / "sealed"
+    sealed.mkdir(mode=0o500)
+    arguments = [sys.executable, "-m", "workerhost", "supervisor", "--bind", free_address()]
+    arguments += ["--database", str(sealed / "tasks.db")]
+    if os.geteuid() == 0:  # root writes where it likes, but not on a file system that is mounted read-only
+        script = 'mount -t tmpfs -o ro none "$0" && exec "$@"'
+        arguments = ["unshare", "--mount", "sh", "-c", script, str(sealed), *arguments]
+    done = subprocess.run(arguments, cwd=pool.folder, capture_output=True, text=True, timeout=20, check=False)
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    assert (done.returncode, done.stdout) == (78, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("workerhost: ")
+    assert str(sealed) in line
+
+
+def test_a_supervisor_never_imports_task_code(pool: FaultPool) -> None:
+    code = "import os\nfrom workerhost import BaseWorker\nopen('imported', 'a').write(f'{os.getpid()}\\n')\n"
+    code += "class Mine(BaseWorker):\n    type = 'mine'\n    def execute(self, task):\n        return os.getpid()\n"
+    (pool.folder / "mine.py").write_text(code)
+    pool.configure(workers={"mine": {"class": "mine:Mine"}})
+    pool.start("one", slots=1)
+    ran_in: int = pool.client().send("mine").result(10)
+
+    imported = {int(line) for line in (pool.folder / "imported").read_text().splitlines()}
+    assert imported == {ran_in}, "only the slot imports it: neither the supervisor nor the host"
+
+
+def test_the_failpoints_are_where_they_are_said_to_be(pool: FaultPool) -> None:
+    """A failpoint that is never reached would prove nothing: each must be found in the package as it is."""
+    environment = {**os.environ, "PYTHONPATH": str(SITE), "FAILPOINT": f"in_turn:{pool.folder}/fail"}
+    program = "import json, sitecustomize; print(json.dumps(sorted(sitecustomize.POINTS)))"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    points: list[Any] = json.loads(done.stdout)
+    assert points == ["after_commit", "before_commit", "between_sends", "exit_in_turn", "in_turn"]
+
+
+def test_a_client_without_a_pool_is_told_in_time(pool: FaultPool) -> None:
+    client = pool.client(0.5)
+    began = clock()
+    with pytest.raises(WorkerHostError, match="refused"):
+        client.send("quick")
+    assert clock() - began < 0.5 + BUSY

@@ -18,7 +18,7 @@ BALLAST_BYTES_MAX: Final = 16 * 1024 * 1024
 _RESERVE_TO_BALLAST: Final = 4
 _LOOK_SECONDS: Final = 1.0
 _LOOK_SHARE: Final = 16  # of the reserve is written between two looks at most
-_HOLD_SECONDS: Final = 10.0  # a turn that met a full disk is not worth another try at once
+_HOLD_SECONDS: Final = 5.0  # a turn that met a full disk is not worth another try at once
 _ZEROS: Final = bytes(1024 * 1024)
 
 

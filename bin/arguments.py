@@ -111,6 +111,18 @@ def slots(text: str | None) -> dict[str, int] | None:
         raise UsageError(message) from None
 
 
+def type_path(text: str, name: str) -> str:
+    """A task type, as it is.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if not TYPE_PATTERN.match(text):
+        message = f"{name}: {text!r} is not a type; write one to three parts such as video.youtube.channel"
+        raise UsageError(message)
+    return text
+
+
 def types(text: str | None, option: str) -> list[str] | None:
     """`video,audio` -> [`video`, `audio`]; None for None.
 

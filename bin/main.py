@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import backup, pool, setup, start, tasks
+from . import authoring, backup, pool, setup, start, tasks
 from .exits import OK, report
 from .options import Address
 
@@ -99,5 +99,7 @@ for panel, commands in {
         app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
 
 app.add_typer(setup.config, name="config", rich_help_panel=SETUP)
+app.add_typer(authoring.new, name="new", rich_help_panel=SETUP)
+app.add_typer(authoring.check, name="check", rich_help_panel=SETUP)
 if find_spec(".demo", __package__):
     app.command("demo", rich_help_panel=SETUP)(setup.demo)

@@ -68,7 +68,7 @@ class Hello:
     `offer` of a host: `slots` {pool: count} (pool "" is shared by all types), `types` [type, ...] with a typed worker,
     `any` bool (has workers without type), `serve` [type, ...] and `not` [type, ...] (subtrees; empty serve = all),
     `named` bool (the name was chosen by a person), `running` [[id, fence], ...], `finished` [[id, fence], ...] (results
-    that follow at once), `pid`, `machine`, `isolation`, `fingerprints` {type: text}, `failed` {type: why}. `offer` of a
+    that follow at once), `greeting` (numbers the HELLOs of a session: one that is not the latest is ignored), `pid`, `machine`, `isolation`, `fingerprints` {type: text}, `failed` {type: why}. `offer` of a
     client: `name`.
     """
 

@@ -159,7 +159,10 @@ class ZmqServerLink:
         by now are taken first; whoever still holds this descriptor then is gone without our having heard it.
         """
         items.extend(self._drain_monitor())
-        descriptor = int(frame.get(zmq.SRCFD))
+        try:
+            descriptor = int(frame.get(zmq.SRCFD))
+        except zmq.ZMQError:  # it spoke and was gone before we listened: nothing is left that could be disconnected
+            return
         before = self._peer_by_descriptor.get(descriptor)
         if before is not None:
             items.append(self._forget(descriptor, before))

@@ -128,14 +128,14 @@ def command_worker(type: str, source: Source, *, guarded: bool = False) -> type[
     """
     program = source.command[0]
     if source.folder and not Path(source.folder).is_dir():
-        raise ConfigError(f"{type}: cwd: {source.folder}: no such folder")
+        raise ConfigError(f"cwd: {source.folder}: no such folder")
     if os.sep in program and not Path(program).is_file():
-        raise ConfigError(f"{type}: command: {program}: no such file (relative paths stand beside the configuration)")
+        raise ConfigError(f"command: {program}: no such file (relative paths stand beside the configuration)")
     if os.sep in program and not os.access(program, os.X_OK):
-        raise ConfigError(f"{type}: command: {program} may not be executed; chmod +x, or put its interpreter first")
+        raise ConfigError(f"command: {program} may not be executed; chmod +x, or put its interpreter first")
     if os.sep not in program and shutil.which(program) is None:
         raise ConfigError(
-            f"{type}: command: there is no {program} in PATH; a file is named with its folder: ./{program}"
+            f"command: there is no {program} in PATH; a file is named with its folder: ./{program}"
         )
     members = {"type": type, "command": source.command, "folder": source.folder, "guarded": guarded}
     return _new_class("CommandWorker", (CommandWorker,), {**members, "__module__": __name__})
@@ -229,7 +229,7 @@ def read_answer(ended: Ended) -> Answer:
     if success != (code == DONE) and code >= 0:
         cure = "exit with 0" if success else "exit with 1 (try again), 2 (do not) or 3 (timed out)"
         text = f'the result says "success": {json.dumps(success)}, the exit code is {code}; {cure}'
-        return Answer(code, broken=text)
+        return Answer(code, success, broken=text)
     error: Any = said.get("error")
     known = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
     lapses = () if success else tuple(_lapses(code, known))
@@ -255,7 +255,7 @@ def meaning(answer: Answer, tail: str = "") -> AttemptEnd:
         )
         end.outcome = CRASHED
         end.detail = {**(end.detail or {}), "signal": -code}
-    elif answer.success:
+    elif answer.success and not answer.broken:
         end = _completed(answer.result)
     elif answer.broken and not (answer.silent and code != DONE):
         text = f"{answer.broken} (exit code {code}{words})"

@@ -19,6 +19,8 @@ class Persist:
     """Everything that one step changed, as lists of rows for the store, applied in the order of these fields.
 
     Attributes:
+        shifts: Seconds by which the wall clock jumped: added to `due` of every scheduled row that is relative. First: the
+            due times of this step are told by the new time.
         lanes: New lanes (lane, type, tenant, requirements).
         sessions: Client sessions (session, token, name, seen_at), inserted or replaced.
         hosts: Host sessions (owner, token, name, machine, joined_at, left_at or None, state text), inserted or
@@ -36,12 +38,12 @@ class Persist:
             ended_at, outcome text, detail).
         submissions: (session, submission, first id, count, checksum).
         forgotten: (session, below): submissions below that number are not repeated any more.
-        shifts: Seconds by which the wall clock jumped: added to `due` of every scheduled row that is relative.
         tallies: Absolute counts (lane, state, count).
         pauses: (type, paused).
         meta: Absolute values of `last_id`, `last_finish`.
     """
 
+    shifts: list[float] = field(default_factory=list[float])
     lanes: list[tuple[int, str, str, str]] = field(default_factory=list[tuple[int, str, str, str]])
     sessions: list[tuple[int, bytes, str, float]] = field(default_factory=list[tuple[int, bytes, str, float]])
     hosts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
@@ -55,7 +57,6 @@ class Persist:
     attempts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     submissions: list[tuple[int, int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int, int]])
     forgotten: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    shifts: list[float] = field(default_factory=list[float])
     tallies: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
     pauses: list[tuple[str, bool]] = field(default_factory=list[tuple[str, bool]])
     meta: dict[str, int] = field(default_factory=dict[str, int])

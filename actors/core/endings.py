@@ -228,7 +228,7 @@ class Endings:
                 elif outcome != Outcome.CANCELLED:
                     row = self.queue.take_out(row)
                     self.judge(step, row, late.host, Outcome(outcome), started_at, slot, detail or {})
-            elif row.state == CANCELLED:
+            elif row.state == CANCELLED or (row.state == COMPLETED) != (outcome == Outcome.COMPLETED):
                 late.stale.append([id, fence])
 
     def adopt(self, step: Step, host: HostSession, row: Row, fence: int) -> bool:

@@ -76,6 +76,7 @@ class HostCore:
             frozenset()
         )  # what HELLO named as running; a Stop at once after it means: not yours
         self._claimed: dict[str, int] | None = None
+        self._greetings = 0
         self._told_levels: dict[str, Verdict] = {}
         self._join_by = self._drain_by = self._abandon_at = self._expected = inf
 
@@ -222,6 +223,7 @@ class HostCore:
         self.outbox.session_over()
         self._claimed = None
         self._told_levels = {}
+        self._greetings += 1
         options, offer = self.options, self.guidance.brief.offer or Offer()
         self._named = frozenset(map(key_of, self.slots.in_hand()))
         facts = {
@@ -233,6 +235,7 @@ class HostCore:
             "named": options.named,
             "running": [*map(list, self._named), *(list(key_of(item)) for item in self.outbox.returned)],
             "finished": [list(key_of(item)) for item in self.outbox.results],
+            "greeting": self._greetings,
             "pid": options.pid,
             "machine": options.machine,
             "isolation": options.isolation,

@@ -70,6 +70,7 @@ class HostSession:
         facts: What else its HELLO said (pid, isolation, ...), for people.
         levels: Its level actors, {type: [state, note]}.
         declines: Times in a row that it declined a type.
+        greeting: Number of its latest HELLO.
     """
 
     owner: int
@@ -87,6 +88,7 @@ class HostSession:
     levels: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     declines: dict[str, int] = field(default_factory=dict[str, int])
     tree: set[str] = field(default_factory=set[str])
+    greeting: int = 0
 
     def alive(self) -> bool:
         """Whether its leases still hold."""

@@ -59,6 +59,12 @@ class Membership:
         self.hosts, self.clients, self.sessions = hosts, clients, sessions
         self.policies, self.entries = policies, entries
 
+    def is_old(self, hello: Hello) -> bool:
+        """Whether a host has said a later HELLO than this one, which came twice or late: what it names is no more true."""
+        host = self.hosts.by_token.get(hello.session)
+        number: Any = hello.offer.get("greeting")
+        return host is not None and host.alive() and isinstance(number, int) and number <= host.greeting
+
     def hello(self, step: Step, address: bytes, hello: Hello, offer: Offer) -> None:
         """A host joins, or comes back with the same session.
 
@@ -81,6 +87,8 @@ class Membership:
         host.peer = self.sessions.peers[address] = Peer(address, "host", host, step.now)
         host.state = "draining" if host.state == "draining" else "joined"
         host.heard, host.gone_at, host.facts = step.now, None, hello.offer
+        number: Any = hello.offer.get("greeting")
+        host.greeting = number if isinstance(number, int) else 0
         self._leave_choices(host)
         self._renew_pools(host, offer)
         none: dict[str, Any] = {}

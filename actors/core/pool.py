@@ -152,6 +152,7 @@ class Pool:
         if (stall := now - self._expected) > self.settings.heartbeat:
             self.hosts.stalled(stall)
             step.note("warning", "supervisor_stalled", seconds=round(stall, 3))
+        self._look_at_clocks(step)
         for address, number, message in batch:
             if message is None:
                 self._closed(address, now)
@@ -217,11 +218,14 @@ class Pool:
         self.queue.lanes.tallies(step)
         return step.effects()
 
-    def _time(self, step: Step) -> None:
+    def _look_at_clocks(self, step: Step) -> None:
+        """Notice a jump of the wall clock before anything of this batch is given a time by it."""
         jump = step.wall - step.now - self.anchor
         if abs(jump) > _JUMP_SECONDS:
             self.anchor += jump
             self._anchored(step, jump)
+
+    def _time(self, step: Step) -> None:
         self.queue.due(step, self.anchor)
         for host in self.hosts.overdue(step.now):
             self.membership.lose(step, host)
@@ -329,6 +333,8 @@ class Pool:
         if not low <= PROTOCOL_VERSION <= high:
             reason = f"this supervisor speaks protocol {PROTOCOL_VERSION}, the peer {low} to {high}"
             step.say_first(address, Refused("version", reason))
+            return
+        if hello.role == "host" and self.membership.is_old(hello):
             return
         if (old := self.sessions.peers.get(address)) is not None:
             self._drop(old)

@@ -6,7 +6,6 @@ there after a power cut, with `relaxed` only what was synced by chance.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -14,15 +13,12 @@ from typing import Any, Final
 
 from ..core.effects import Persist
 from ..core.opening import Opening
+from ..stores.restore import Reached, prepare_restored
 from ..stores.sqlite import SqliteStore
 
 _SYNC_CHANCE: Final = 0.1
 _PAGES_CHECKPOINT: Final = 200
 _SUFFIXES: Final = ("", "-wal")
-
-RESTORED_GAP: Final = 1_000_000
-"""What a restore adds to the numbers of tasks and of ends, so that none is given twice."""
-_EPOCH_GAP: Final = 1_000
 
 Image = tuple[bytes | None, ...]
 """The bytes of the database's files."""
@@ -70,10 +66,12 @@ class SimulatedDisk(SqliteStore):
         self._remember, self._rewind, self._restored = remember, rewind, restored
         self._turn: list[Persist] = []
         self._synced: tuple[Image, Any] = ((), None)
+        self._reached = Reached(0, 0, 0)
 
     def open(self) -> Opening:
         """See `Store`. The new epoch is on the disk when this returns, whatever the durability."""
         opening = super().open()
+        self._reached = Reached(opening.epoch, opening.meta["last_id"], opening.meta["last_finish"])
         self._database.execute("pragma synchronous = off")  # only time would be lost by waiting for the real disk
         self._database.execute(f"pragma wal_autocheckpoint = {_PAGES_CHECKPOINT}")
         self._sync()
@@ -100,6 +98,11 @@ class SimulatedDisk(SqliteStore):
             raise DiskError(fate)
         super().commit()
         turn, self._turn = self._turn, []
+        for persist in turn:
+            last_id, last_finish = (persist.meta.get(name, 0) for name in ("last_id", "last_finish"))
+            if last_id or last_finish:
+                epoch, id, finish = self._reached.epoch, self._reached.last_id, self._reached.last_finish
+                self._reached = Reached(epoch, last_id or id, last_finish or finish)
         self._committed(turn)
         if not self.full and self._random.random() < _SYNC_CHANCE:
             self._sync()
@@ -129,9 +132,10 @@ class SimulatedDisk(SqliteStore):
         return self._image(), self._remember()
 
     def restore(self, backup: tuple[Image, Any]) -> None:
-        """Put a copy in the place of a closed database."""
+        """Put a copy in the place of a closed database, which can still be read or cannot."""
+        reached = self._reached if self._random.random() < 0.5 else None
         self._put(backup[0])
-        prepare_restored(self.path)
+        prepare_restored(self.path, reached)
         self._restored(backup[1])
 
     def _sync(self) -> None:
@@ -151,25 +155,3 @@ class SimulatedDisk(SqliteStore):
             else:
                 file.write_bytes(content)
 
-
-def prepare_restored(path: Path) -> None:
-    """Make a copy fit to go on from: whatever happened after it was taken is another history.
-
-    The epoch grows beyond that history's, fences are cleared and what ran is queued again (its hosts hold leases of
-    the other history), and no number of a task or of an end is given a second time.
-    """
-    database = sqlite3.connect(path, isolation_level=None)
-    try:
-        database.executescript(f"""
-            begin immediate;
-            insert or replace into tally
-                select lane, 2, count(*) from task where state in (2, 3) group by lane;
-            update tally set count = 0 where state = 3;
-            update task set state = 2, fence = 0, owner = 0, started_at = null where state = 3;
-            update task set fence = 0 where state < 4;
-            update meta set value = value + {_EPOCH_GAP} where key = 'epoch';
-            update meta set value = value + {RESTORED_GAP} where key in ('last_id', 'last_finish');
-            commit;
-        """)
-    finally:
-        database.close()

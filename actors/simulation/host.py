@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from ...transport.codec import decode, encode
-from ...transport.messages import Outcome, Recorded, Returned
+from ...transport.messages import Outcome, Returned
 from ..core.host_effects import (
     CancelSlot,
     CloseSlot,
@@ -29,7 +29,7 @@ from ..core.hosting import HostCore
 from ..core.stopping import Why
 from ..slot_news import SlotNews
 from .network import Network, Wire
-from .oracle import Oracle, Violation
+from .oracle import Violation
 from .timeline import Clock, Timeline
 from .vigil import Executions
 
@@ -83,14 +83,13 @@ class SimulatedHost:
         clock: Clock,
         random: Random,
         behaviour: Behaviour,
-        oracle: Oracle,
         executions: Executions,
         options: dict[str, Any],
     ) -> None:
         self.name = name
         self._timeline, self._network, self.clock, self._random = timeline, network, clock, random
         self._behaviour, self._options = behaviour, options
-        self._oracle, self._executions = oracle, executions
+        self._executions = executions
         self.core: HostCore | None = None
         self.paused = False
         self.left = False
@@ -171,8 +170,6 @@ class SimulatedHost:
     def _receive(self, wire: Wire, body: bytes) -> None:
         if wire is self._wire and self.core is not None:
             number, message = decode(body)
-            if isinstance(message, Recorded) and (said := self.core.outbox.unrecorded.get(message.number)):
-                self._oracle.recorded(said, message.stale)
             self.core.on_message(number, message, self.clock.now())
             self._done()
 

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any, Final
 
 from ...transport.codec import Malformed, decode, encode
-from ...transport.messages import Accepted, Hello, Message, Refused, Reply
+from ...transport.messages import Accepted, Hello, Message, Recorded, Refused, Reply, Results
 from .. import turn
 from ..core.effects import Answer, Note, Persist, Send
 from ..core.pool import Pool
@@ -50,6 +50,7 @@ class SimulatedSupervisor:
         self.starts = 0
         self.fall_silent: int | None = None
         self._tokens: dict[bytes, bytes] = {}
+        self._reported: dict[tuple[bytes, int], list[Any]] = {}
         self._inbox: list[tuple[bytes, int, Message | None]] = []
         self._turn_set = False
         self._stalled_until = 0.0
@@ -65,6 +66,7 @@ class SimulatedSupervisor:
         self.hearing.restarted()
         self.pool = Pool(self._settings, opening, self.clock.now(), self.clock.wall(), boot=1)
         self._inbox, self._turn_set, self._tokens = [], False, {}
+        self._reported = {}
         self._network.serve = self._receive
         self._run(self.pool.start(self.clock.now(), self.clock.wall()))
 
@@ -133,7 +135,11 @@ class SimulatedSupervisor:
             return
         batch, self._inbox = self._inbox[:_BATCH], self._inbox[_BATCH:]
         self.hearing.batch(self.pool, batch)
-        self._tokens.update((address, m.session) for address, _, m in batch if isinstance(m, Hello))
+        for address, number, message in batch:
+            if isinstance(message, Hello):
+                self._tokens[address] = message.session
+            elif isinstance(message, Results):
+                self._reported[address, number] = message.items
         self._run(self.pool.handle(batch, self.clock.now(), self.clock.wall()))
         if self._inbox:
             self._set_turn(_TURN_SECONDS)
@@ -181,6 +187,8 @@ class SimulatedSupervisor:
         message = effect.message
         if isinstance(message, Accepted):
             self._oracle.acknowledged(self._tokens[effect.peer], message.first, message.count)
+        elif isinstance(message, Recorded):
+            self._oracle.recorded(self._reported.pop((effect.peer, message.number)), message.stale)
         self._timeline.tell(f"supervisor -> {self._network.name(effect.peer)}", message)
         if not self._network.down(effect.peer, encode(message, effect.number)):
             self._inbox.append((effect.peer, 0, None))

@@ -44,6 +44,8 @@ class Hearing:
         seen: dict[bytes, int] = {}
         for address, number, message in batch:
             if isinstance(message, Hello):
+                if pool.membership.is_old(message):
+                    continue
                 self._heard[message.session] = now
                 self._closed.pop(message.session, None)
                 self._greeted.setdefault(message.name, set()).add(message.session)

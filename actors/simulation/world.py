@@ -139,7 +139,6 @@ class World:
             self._clock(),
             self.random,
             behaviour,
-            self.oracle,
             self.executions,
             options,
         )

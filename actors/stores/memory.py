@@ -103,6 +103,8 @@ class MemoryStore:
 
     def apply(self, persist: Persist) -> None:
         """Write one step's changes. See `Store.apply`."""
+        for seconds in persist.shifts:
+            self._shift(seconds)
         for lane in persist.lanes:
             self._put_new(self._lanes, lane[0], lane)
         for session in persist.sessions:
@@ -121,8 +123,6 @@ class MemoryStore:
         for id, attempt, fence, *rest, detail in persist.attempts:
             self._put_attempt(id, attempt, fence, (*rest, pack(detail)))
         self._keep_submissions(persist)
-        for seconds in persist.shifts:
-            self._shift(seconds)
         for lane, state, count in persist.tallies:
             self._put(self._tallies, (lane, state), count)
         for type, paused in persist.pauses:

@@ -100,7 +100,9 @@ class SqliteStore:
                 # Of several threads only because a backup's takes turns with ours; see there.
                 self._connection = sqlite3.connect(self.path, isolation_level=None, timeout=0, check_same_thread=False)
                 self._prepare()
-                return self._opening()
+                opening = self._opening()
+                self._database.execute(f"pragma synchronous = {self._synchronous}")
+                return opening
         except BaseException:
             self._abandon()
             raise
@@ -242,7 +244,7 @@ class SqliteStore:
             raise StoreBroken(message)
         log_pages = reserve_bytes(self.path.parent) * _LOG_SHARE / self._pragma("page_size")
         log = f"wal_autocheckpoint = {max(1, min(_LOG_PAGES_MAX, int(log_pages)))}"
-        for pragma in (*_WRITE_PRAGMAS, log, f"synchronous = {self._synchronous}"):
+        for pragma in (*_WRITE_PRAGMAS, log, "synchronous = full"):  # an epoch is on the disk before it is used
             self._database.execute(f"pragma {pragma}")
         if empty:
             schema = resources.files(__package__ or "").joinpath("schema.sql").read_text("utf-8")
@@ -288,6 +290,7 @@ class SqliteStore:
     # --- writing
 
     def _insert(self, persist: Persist) -> None:
+        self._many(statements.SHIFT, [(seconds,) for seconds in persist.shifts])
         self._many(statements.INSERT_LANE, persist.lanes)
         self._many(statements.PUT_SESSION, persist.sessions)
         self._many(statements.PUT_HOST, persist.hosts)
@@ -306,7 +309,6 @@ class SqliteStore:
         self._many(*for_attempts(persist.attempts))
         self._many(statements.INSERT_SUBMISSION, persist.submissions)
         self._many(statements.FORGET_SUBMISSIONS, persist.forgotten)
-        self._many(statements.SHIFT, [(seconds,) for seconds in persist.shifts])
         self._many(statements.PUT_TALLY, persist.tallies)
         for type, paused in persist.pauses:
             self._many(statements.PAUSE if paused else statements.RESUME, [(type,)])

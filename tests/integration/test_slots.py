@@ -59,7 +59,7 @@ def die(how):
 
 @worker("garbage")
 def garbage(data):
-    for number in range(3, 30):
+    for number in map(int, os.listdir("/proc/self/fd")):
         try:
             if os.readlink(f"/proc/self/fd/{number}").startswith("socket:"): os.write(number, data)
         except OSError: pass

@@ -296,6 +296,7 @@ def test_locate_names_what_another_process_can_import(tmp_path: Path, monkeypatc
 
 
 def test_a_script_is_loaded_as_mp_main_without_running_its_main_part(tmp_path: Path) -> None:
+    sys.modules.pop("__mp_main__", None)  # of a script that another test was
     code = write(
         tmp_path,
         "script.py",

@@ -98,7 +98,7 @@ class Deaf(Traced):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         libc = ctypes.PyDLL(None)  # PyDLL keeps the lock of the interpreter: no other thread of this process runs
         while True:
-            libc.sleep(1000)
+            libc.sleep(1000)  # sleeps: this is the task
 
 
 class Daemon(Traced):

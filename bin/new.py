@@ -1,0 +1,178 @@
+"""`new worker`: writes a worker, its entry in the configuration and its test. All of it, or nothing.
+
+Never overwrites: what is there already is named and left as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from ..config.document import DocumentError, read
+from ..config.loading import FILE_NAME, check
+from ..workers.errors import ConfigError
+from .exits import UsageError, say
+
+WORKER: Final = '''\
+"""Runs the tasks of type {type}."""
+
+from workerhost import BaseWorker, Fail, Result, Task
+
+
+class {name}(BaseWorker):
+    type = "{type}"
+
+    def execute(self, task: Task) -> Result:
+        url = task.params.get("url")
+        if not url:
+            raise Fail("params.url is missing")  # trying again would not help
+        self.report_progress(0.5, "half way")
+        return Result(success=True, data={{"url": url}})
+'''
+TEST: Final = '''\
+"""Tests of the worker for {type}: python -m pytest {test}"""
+
+import pytest
+from {module} import {name}
+
+from workerhost import TaskFailed, WorkerHost
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with WorkerHost(workers=[{name}]) as running:
+        yield running
+
+
+def test_a_task_is_done(pool):
+    handle = pool.client.send("{type}", {{"url": "https://example.org/1"}})
+    assert handle.result(timeout=30) == {{"url": "https://example.org/1"}}
+
+
+def test_a_task_without_a_url_fails_at_once(pool):
+    with pytest.raises(TaskFailed, match="params.url is missing") as failed:
+        pool.client.send("{type}", {{}}).result(timeout=30)
+    assert failed.value.attempts == 1
+'''
+SAMPLE_PARAMS: Final = "url=https://example.org/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What is called how.
+
+    Attributes:
+        type: The task's type.
+        module: Of the worker; its ending keeps it apart from every module that exists already.
+        name: The class.
+        test: The test's file.
+    """
+
+    type: str
+    module: str
+    name: str
+    test: str
+
+
+def names_of(type: str) -> Names:
+    """`video.youtube.shorts` -> video_youtube_shorts_worker, YoutubeShortsWorker, test_video_youtube_shorts_worker.py."""
+    words = re.split(r"[.\-_]+", type)
+    module = "_".join(word for word in words if word).lower() + "_worker"
+    if module[0].isdigit():
+        module = f"type_{module}"
+    shown = [word for part in type.split(".")[-2:] for word in re.split(r"[\-_]+", part) if word]
+    name = "".join(word[0].upper() + word[1:] for word in shown) + "Worker"
+    if name[0].isdigit():
+        name = f"Type{name}"
+    return Names(type, module, name, f"test_{module}.py")
+
+
+def begin_worker(type: str, folder: Path) -> None:
+    """Write the three files' contents.
+
+    Raises:
+        UsageError: One of the files is there already, or the type is configured already.
+        ConfigError: The configuration that is there is wrong, or cannot be added to.
+        OSError: It cannot be written.
+    """
+    names = names_of(type)
+    words = {"type": type, "module": names.module, "name": names.name, "test": names.test}
+    files = {folder / f"{names.module}.py": WORKER.format(**words), folder / names.test: TEST.format(**words)}
+    for file in files:
+        if file.exists():
+            message = f"{file} is there already, and nothing was written; move it away, or choose another --folder"
+            raise UsageError(message)
+    entry = f'{type}: {{ class: "{names.module}:{names.name}", timeout: 5m }}'
+    config = folder / FILE_NAME
+    configured = with_entry(config, type, entry)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in files.items():
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    _replace(config, configured)
+    for file in (*files, config):
+        print(file)
+    place = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+    say(f"test it: {place}python -m pytest {names.test}")
+    say(f"run it:  {place}workerhost up, and then: workerhost send {type} {SAMPLE_PARAMS} --wait")
+
+
+def with_entry(file: Path, type: str, entry: str) -> str:
+    """The text of a configuration file, with a line for one more type; all else stays as it is, comments too.
+
+    Raises:
+        UsageError: The type is configured already.
+        ConfigError: The file is wrong, or has no place for a line.
+    """
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    if problems := check(file, os.environ) if text else []:
+        raise ConfigError(f"{problems[0]}; mend that first, nothing was written")
+    document = read(text)
+    data: dict[str, Any] = document.data or {}
+    if type in (data.get("workers") or {}):
+        message = f"{file} configures {type} already, and nothing was written"
+        raise UsageError(message)
+    lines = text.splitlines()
+    if "workers" not in data:
+        lines += ([""] if lines else []) + ["workers:", f"  {entry}"]
+    else:
+        where = document.lines["workers",]
+        below = [line for path, line in document.lines.items() if len(path) == 2 and path[0] == "workers"]
+        if not re.fullmatch(r"workers:\s*(#.*)?", lines[where - 1]) or (below and min(below) <= where):
+            raise ConfigError(f"{file}:{where}: cannot add to `workers:` as it is written; add by hand: {entry}")
+        indent = _indent(lines[min(below) - 1]) if below else "  "
+        lines.insert(where, f"{indent}{entry}")
+    changed = "\n".join(lines) + "\n"
+    _verify(file, changed, data, type, entry)
+    return changed
+
+
+def _verify(file: Path, changed: str, before: dict[str, Any], type: str, entry: str) -> None:
+    """The file must say what it said, and the new entry; only then is it written."""
+    try:
+        after = cast("dict[str, Any]", read(changed).data)
+        workers = dict(after.pop("workers"))
+        said = workers.pop(type) is not None and (after, workers) == (
+            {key: value for key, value in before.items() if key != "workers"},
+            before.get("workers") or {},
+        )
+    except (DocumentError, KeyError, TypeError):
+        said = False
+    if not said:
+        raise ConfigError(f"{file}: cannot be added to; add by hand, below `workers:`: {entry}")
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    beside = file.with_name(f".{file.name}.new")
+    beside.write_text(text, encoding="utf-8")
+    if file.exists():
+        beside.chmod(file.stat().st_mode & 0o777)
+    beside.replace(file)

@@ -94,7 +94,7 @@ class WorkerHost:
             self._host = Host.start(self._host_settings())
             if not self._host.wait_joined(_JOIN_SECONDS_MAX):
                 raise self._host.error or WorkerHostError("the pool's host did not start in time")
-            (host,) = self.client.hosts()
+            host = next(host for host in self.client.hosts() if host["pid"] == os.getpid())
             if host["failed"]:
                 code, reason = next(iter(host["failed"].items()))
                 raise ConfigError(f"{code}: {reason}")

@@ -48,6 +48,7 @@ from .slot import InlineSlot, ProcessSlot, Slot, SlotNews, SlotSpec, ThreadSlots
 
 _FLUSH_SECONDS: Final = 0.5
 _STOP_SECONDS_MAX: Final = 5.0
+_WATCH_SECONDS: Final = 1.0
 
 log = Log("host")
 
@@ -139,6 +140,7 @@ class HostActor(pykka.ThreadingActor):
         self.verdicts = VerdictTable()
         self.verdicts_seen = 0
         self.levels = Subtree(MediaActor, self.verdicts, self._tell_self)
+        self.watch_at = 0.0
         self.garbage = 0
         self.garbage_said = 0.0
         self.perform: dict[type[HostEffect], Callable[[Any], None]] = {
@@ -192,6 +194,10 @@ class HostActor(pykka.ThreadingActor):
             if self.verdicts.version != self.verdicts_seen:
                 self.verdicts_seen = self.verdicts.version
                 self.core.verdicts = self.verdicts.copy()
+            if now >= self.watch_at:
+                self.watch_at = now + _WATCH_SECONDS
+                with suppress(Hopeless):
+                    self.levels.watch()
             change(now)
             self.core.tick(now)
             self._follow(now)

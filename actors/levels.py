@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import pykka
 
@@ -23,6 +23,9 @@ from .log import Log
 from .slot_spawner import spawner
 
 log = Log("levels")
+
+START_SECONDS_MAX: Final = 1.0
+"""An actor that does not answer by then did not start. The one that asks waits as long, which its own owner survives."""
 
 
 class VerdictTable:
@@ -82,6 +85,16 @@ class Down:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """Asked once, by whoever started an actor: answered with its thread when `on_start` is behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Owner -> child, every second: look whether those below you live."""
+
+
+@dataclass(frozen=True, slots=True)
 class Revive:
     """An actor to itself: the wait before a child's restart is over."""
 
@@ -96,6 +109,7 @@ class Hopeless(Exception):
 @dataclass(slots=True)
 class _Child:
     ref: pykka.ActorRef[LevelActor] | None = None
+    thread: threading.Thread | None = None
     writer: int = 0
     told: Brief | None = None
     restarts: Restarts = field(default_factory=Restarts)
@@ -139,7 +153,9 @@ class Subtree:
         child = self._children.get(down.type)
         if child is None or child.writer != down.writer:
             return
-        child.ref = None
+        if child.ref is not None:
+            pykka.ActorRegistry.unregister(child.ref)  # one that died without a word is still registered
+        child.ref = child.thread = None
         delay = child.restarts.died(clock.now())
         log.error("level_died", type=down.type, reason=down.reason, deaths=child.restarts.deaths, restart_in=delay)
         self._verdicts.put(down.type, child.writer, (FAILED, f"its level actor died: {down.reason}"))
@@ -150,6 +166,21 @@ class Subtree:
             spawner().later(delay, lambda: self._tell(revive))
         else:
             self._start(down.type)
+
+    def watch(self) -> None:
+        """Look for children that died without a word, and have each that lives look below itself.
+
+        Raises:
+            Hopeless: One has died too often.
+        """
+        for type, child in list(self._children.items()):
+            if child.ref is None:
+                continue
+            if child.thread is not None and not child.thread.is_alive():
+                self.down(Down(type, child.writer, "its thread ended without a word"))
+                continue
+            with suppress(pykka.ActorDeadError):  # its Down is on the way
+                child.ref.tell(Watch())
 
     def revive(self, revive: Revive) -> None:
         """The wait before a restart is over."""
@@ -166,7 +197,12 @@ class Subtree:
         child = self._children[type]
         child.writer = self._verdicts.open(type)
         child.told = None
-        child.ref = self._child.start(type, child.writer, self._verdicts, self._tell)
+        try:
+            child.ref = self._child.start(type, child.writer, self._verdicts, self._tell)
+            child.thread = child.ref.ask(Started(), timeout=START_SECONDS_MAX)
+        except BaseException as error:  # also one that did not start is a death, and counts as such
+            self._tell(Down(type, child.writer, f"it did not start: {error!r}"))
+            return
         self._brief_child(type)
 
     def _brief_child(self, type: str) -> None:
@@ -202,21 +238,41 @@ class LevelActor(pykka.ThreadingActor):
         self.type = type
         self._writer, self._verdicts, self._tell_owner = writer, verdicts, tell_owner
         self._below = Subtree(self.child, verdicts, self._tell_self) if self.child is not None else None
+        self._dead = False
 
     def _tell_self(self, message: Any) -> None:
         with suppress(pykka.ActorDeadError):  # what comes after the end is for nobody
             self.actor_ref.tell(message)
 
-    def on_receive(self, message: Any) -> None:
-        """A new brief, or news of a child."""
+    def on_receive(self, message: Any) -> Any:
+        """A new brief, or news of a child. Whatever goes wrong ends this actor and no other."""
+        if self._dead:
+            return None
+        if isinstance(message, Started):
+            return threading.current_thread()
+        try:
+            self._told(message)
+        except BaseException as error:  # let through, a SystemExit would stop every actor of the process
+            self._die(error)
+        return None
+
+    def _told(self, message: Any) -> None:
         if isinstance(message, Brief):
             self._heed(message)
-        elif isinstance(message, Down) and self._below is not None:
+        elif self._below is not None and isinstance(message, Down):
             self._below.down(message)
-        elif isinstance(message, Revive) and self._below is not None:
+        elif self._below is not None and isinstance(message, Revive):
             self._below.revive(message)
-        else:
+        elif not isinstance(message, Watch):
             raise TypeError(f"a level actor is not told {message!r}")
+        elif self._below is not None:
+            self._below.watch()
+
+    def _die(self, error: BaseException) -> None:
+        """Tell whoever started this actor, which decides what follows."""
+        self._dead = True
+        self._tell_owner(Down(self.type, self._writer, repr(error)))
+        self.stop()
 
     def _heed(self, brief: Brief) -> None:
         found = verdict(self.type, brief)
@@ -230,12 +286,6 @@ class LevelActor(pykka.ThreadingActor):
         """What lies below goes along."""
         if self._below is not None:
             self._below.stop()
-
-    def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:  # noqa: ARG002
-        """Tell whoever started this actor, which decides what follows."""
-        if self._below is not None:
-            self._below.stop()
-        self._tell_owner(Down(self.type, self._writer, repr(exception_value)))
 
 
 class EndpointActor(LevelActor):

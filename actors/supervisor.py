@@ -24,11 +24,13 @@ from ..config.policy import PolicyTree
 from ..transport import clock
 from ..transport.codec import Malformed, decode, encode
 from ..transport.link import Closed, Received, ServerLink, listen
-from ..transport.mailbox import Batch, Mailbox
+from ..transport.mailbox import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Mailbox
 from ..transport.messages import DEFAULT_ADDRESS, Message, Refused, Reply
 from ..workers.errors import ConfigError
 from .core.effects import Answer, Backup, Note, Send
 from .core.pool import Pool
+from .core.reports import shown
+from .core.sessions import ID_MAX
 from .core.settings import PoolSettings
 from .disk import Disk
 from .log import Log
@@ -119,7 +121,7 @@ class SupervisorActor(pykka.ThreadingActor):
                 address=self.link.address,
                 database=str(self.settings.database or "memory"),
                 epoch=pool.sessions.epoch,
-                unfinished=pool.queue.unfinished(),
+                unfinished=pool.queue.unfinished_count,
                 running=len(pool.queue.leases),
             )
         except BaseException as error:  # told to whoever starts us, by `_Ready`
@@ -153,7 +155,7 @@ class SupervisorActor(pykka.ThreadingActor):
             leaving = encode(Refused("leaving", "the supervisor leaves"), 0)
             for address in self.pool.sessions.peers:
                 self.link.send(address, leaving)
-            log.info("supervisor_stopped", unfinished=self.pool.queue.unfinished())
+            log.info("supervisor_stopped", unfinished=self.pool.queue.unfinished_count)
         self._close()
 
     def _close(self) -> None:
@@ -270,15 +272,18 @@ class SupervisorActor(pykka.ThreadingActor):
     def _turn(self, pool: Pool, items: list[Any]) -> None:
         now, wall = clock.now(), clock.wall()
         news = self._news(items)
+        more = (
+            len(items) >= BATCH_ITEMS_MAX
+            or sum(len(i.body) for i in items if isinstance(i, Received)) >= BATCH_BYTES_MAX
+        )
         self._look_at_disk(pool, now, wall)
-        self._speak(perform(pool, self.store, pool.handle(news, now, wall), now, wall))
+        self._speak(perform(pool, self.store, pool.handle(news, now, wall, more=more), now, wall))
         for item in items:
             if isinstance(item, BackupEnded):
                 pool.settings.about["backup"] = None
                 self._speak(perform(pool, self.store, pool.backed_up(item.fault, item.bytes, now, wall), now, wall))
         self._work(pool)
-        now = clock.now()
-        wake = pool.next_time(now)
+        wake = pool.next_time(now)  # of the turn's own time, so that a turn that was too long shows as a stall
         self.inbox.wake_at(wake if self.work_time is None else min(wake, self.work_time))
 
     def _work(self, pool: Pool) -> None:
@@ -313,22 +318,31 @@ class SupervisorActor(pykka.ThreadingActor):
                 continue
             if link is None:
                 continue
-            if isinstance(effect, Send):
-                body = encode(effect.message, effect.number)
-            else:
-                body = encode(self._answer(effect), effect.number)
-            if not link.send(effect.peer, body):
-                # The peer is gone, or reads too slowly: it will see the gap and say HELLO again.
+            body = self._body(effect)
+            if body is None or not link.send(effect.peer, body):
+                # The peer is gone, reads too slowly, or misses a message: it will see the gap and say HELLO again.
                 self.inbox.post(Closed(link, effect.peer))
+
+    def _body(self, effect: Send | Answer) -> bytes | None:
+        """The frame of a message, or None for one that cannot be said: nobody else is hurt by that."""
+        message = effect.message if isinstance(effect, Send) else self._answer(effect)
+        try:
+            return encode(message, effect.number)
+        except (Malformed, OverflowError, TypeError, ValueError) as error:
+            log.error("message_unsayable", kind=type(message).__name__, error=str(error)[:300])
+        if isinstance(message, Reply):
+            reason = "the answer is too large for one message; ask for less"
+            return encode(Reply(message.request, False, {"code": "too_large", "reason": reason}), effect.number)
+        return None
 
     def _answer(self, effect: Answer) -> Reply:
         """A REPLY that needs the store: what it has, and what only memory knows."""
         arguments = effect.arguments
         if effect.what == "show":
             id = arguments.get("id")
-            task = self.store.show(id) if isinstance(id, int) else None
+            task = self.store.show(id) if type(id) is int and 0 < id <= ID_MAX else None
             if task is None:
-                return Reply(effect.request, False, {"code": "unknown", "reason": f"no task {id}"})
+                return Reply(effect.request, False, {"code": "unknown", "reason": f"no task {shown(id)}"})
             return Reply(effect.request, True, {"task": {**task, **effect.live.get(task["id"], {})}})
         try:
             tasks, before = self.store.tasks(
@@ -394,7 +408,7 @@ def _store(settings: SupervisorSettings) -> Store:
 
 def _optional(arguments: dict[str, Any], key: str, kind: type) -> Any:
     value = arguments.get(key)
-    if value is not None and type(value) is not kind:
+    if value is not None and (type(value) is not kind or (kind is int and not 0 <= value <= ID_MAX)):
         message = f"{key} must be of type {kind.__name__}"
         raise TypeError(message)
     return value

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from ..config.document import DocumentError, read
-from ..config.loading import FILE_NAME, check
+from ..config.loading import FILE_NAME, load
 from ..workers.errors import ConfigError
 from .exits import UsageError, say
 
@@ -78,7 +78,7 @@ class Names:
 
 
 def names_of(type: str) -> Names:
-    """`video.youtube.shorts` -> video_youtube_shorts_worker, YoutubeShortsWorker, test_video_youtube_shorts_worker.py."""
+    """For `video.youtube.shorts`: video_youtube_shorts_worker, YoutubeShortsWorker and the test's file."""
     words = re.split(r"[.\-_]+", type)
     module = "_".join(word for word in words if word).lower() + "_worker"
     if module[0].isdigit():
@@ -127,24 +127,26 @@ def with_entry(file: Path, type: str, entry: str) -> str:
         UsageError: The type is configured already.
         ConfigError: The file is wrong, or has no place for a line.
     """
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    if problems := check(file, os.environ) if text else []:
-        raise ConfigError(f"{problems[0]}; mend that first, nothing was written")
-    document = read(text)
-    data: dict[str, Any] = document.data or {}
-    if type in (data.get("workers") or {}):
+    text = file.read_text(encoding="utf-8-sig") if file.exists() else ""
+    try:
+        known = load(file, os.environ).nodes if text else {}
+    except ConfigError as error:
+        raise ConfigError(f"{error}; mend that first, nothing was written") from None
+    if type in known:
         message = f"{file} configures {type} already, and nothing was written"
         raise UsageError(message)
-    lines = text.splitlines()
+    document = read(text)
+    data: dict[str, Any] = document.data or {}
+    lines = text.removesuffix("\n").split("\n") if text else []
     if "workers" not in data:
         lines += ([""] if lines else []) + ["workers:", f"  {entry}"]
     else:
         where = document.lines["workers",]
         below = [line for path, line in document.lines.items() if len(path) == 2 and path[0] == "workers"]
-        if not re.fullmatch(r"workers:\s*(#.*)?", lines[where - 1]) or (below and min(below) <= where):
+        if not below or min(below) <= where or not re.fullmatch(r"workers:\s*(#.*)?", lines[where - 1]):
             raise ConfigError(f"{file}:{where}: cannot add to `workers:` as it is written; add by hand: {entry}")
-        indent = _indent(lines[min(below) - 1]) if below else "  "
-        lines.insert(where, f"{indent}{entry}")
+        first = lines[min(below) - 1]
+        lines.insert(where, first[: len(first) - len(first.lstrip())] + entry)
     changed = "\n".join(lines) + "\n"
     _verify(file, changed, data, type, entry)
     return changed
@@ -163,10 +165,6 @@ def _verify(file: Path, changed: str, before: dict[str, Any], type: str, entry: 
         said = False
     if not said:
         raise ConfigError(f"{file}: cannot be added to; add by hand, below `workers:`: {entry}")
-
-
-def _indent(line: str) -> str:
-    return line[: len(line) - len(line.lstrip())]
 
 
 def _replace(file: Path, text: str) -> None:

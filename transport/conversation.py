@@ -52,6 +52,9 @@ PATIENCE: Final = (1.0, 2.0, 4.0)
 REST: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Seconds between connections, by how many have failed in a row."""
 
+RESTORED_EPOCHS: Final = 1 << 13
+"""An epoch that grows so far at once is not a restart: the pool was restored from a backup."""
+
 REST_REFUSED: Final = 5.0
 """Seconds after which a supervisor that refused us is asked again; it may be another one by then."""
 
@@ -226,6 +229,8 @@ class Conversation:
         self._next_at = now + self._heartbeat
         if message.epoch < self._epoch:
             self._forget_all()
+        elif self._epoch and message.epoch - self._epoch >= RESTORED_EPOCHS:
+            self._ask_anew()
         self._epoch = message.epoch
         self._owed = set(self.outbox.flying)
         for letter in self.outbox.flying.values():
@@ -258,6 +263,13 @@ class Conversation:
             block.tell(offsets)
         self.register = Register()  # their numbers will be given again
         self._foreign.clear()
+
+    def _ask_anew(self) -> None:
+        """The pool was put back to an earlier time: what it told since is not true any more, and tasks may be lost."""
+        self._after = 0
+        for block in self.register.all():
+            if block.left:
+                self._foreign.update(block.unfinished())
 
     # What callers want.
 

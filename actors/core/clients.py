@@ -11,11 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ...transport.messages import Events
-from .effects import Replay
+from .effects import Ends, Replay
+from .reports import weight
 from .step import Peer, Step
 
 REPLAY_ROWS: Final = 500
+REPLAY_BYTES: Final = 4 * 1024 * 1024
+CREDIT_MAX: Final = 100_000
+_SLICES: Final = 4
+_SLICE_IDS: Final = 8
 _MESSAGE_BYTES: Final = 2 * 1024 * 1024
+_EVENT_BYTES: Final = 32
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +35,9 @@ class ClientSession:
         live: It has been told all ends so far, so new ones are pushed as they happen.
         unconsumed: (finish, count) of EVENTS sent that it has not said to have consumed; `outstanding` ends in all.
         credit: How many ends may be unconsumed.
+        below: Submissions under this number are acknowledged and forgotten.
+        watching: It has said what it knows (WATCH), so it may be told.
+        replaying: Rows for it are being read.
     """
 
     number: int
@@ -51,13 +60,15 @@ class ClientSession:
 
 
 class Clients:
-    """All client sessions that are connected or were lately."""
+    """All client sessions that are connected, and who watches which task."""
 
     def __init__(self) -> None:
         self.by_number: dict[int, ClientSession] = {}
         self.by_token: dict[bytes, ClientSession] = {}
         self.watchers: dict[int, set[Peer]] = {}
         self.last_session = 0
+        self.behind: dict[ClientSession, None] = {}  # those that are told from the store, slice by slice
+        self.asked: deque[tuple[Peer, tuple[int, ...]]] = deque()  # ended tasks that somebody asked about by id
 
     def add(self, client: ClientSession) -> None:
         """A session is known from now on."""
@@ -65,7 +76,9 @@ class Clients:
 
     def gone(self, peer: Peer) -> None:
         """A connection ended; the session may come back with another."""
-        client: ClientSession = peer.session
+        client: ClientSession | None = peer.session
+        if client is None:
+            return
         if client.peer is peer:
             client.peer = None
             client.live = client.watching = client.replaying = False
@@ -84,7 +97,7 @@ class Clients:
             client.watching, client.told = True, after
         while client.unconsumed and client.unconsumed[0][0] <= after:
             client.outstanding -= client.unconsumed.popleft()[1]
-        client.credit = credit
+        client.credit = min(credit, CREDIT_MAX)
         self.catch_up(step, client)
 
     def catch_up(self, step: Step, client: ClientSession) -> None:
@@ -92,7 +105,7 @@ class Clients:
         if client.live or client.replaying or not client.watching or (room := client.allowance()) <= 0:
             return
         client.replaying = True
-        step.needs.append(Replay(client.number, client.told, min(room, REPLAY_ROWS)))
+        step.needs.append(Replay(client.number, client.told, min(room, REPLAY_ROWS), REPLAY_BYTES))
 
     def replayed(self, step: Step, need: Replay, rows: list[Any]) -> None:
         """Ends of a session came from the store."""
@@ -101,10 +114,25 @@ class Clients:
             return
         client.replaying = False
         self._push(step, client, [list(row) for row in rows])
-        if len(rows) < need.count:
+        if len(rows) < need.count and sum(len(row[3]) for row in rows) < need.size:
             client.live = True
         else:
+            self.behind[client] = None
+
+    def go_on(self, step: Step) -> None:
+        """One slice for each of some clients that are owed more: a turn stays short however much that is."""
+        for client in list(self.behind)[:_SLICES]:
+            del self.behind[client]
             self.catch_up(step, client)
+        for _ in range(min(_SLICES, len(self.asked))):
+            peer, ids = self.asked.popleft()
+            step.needs.append(Ends(peer.address, ids[:_SLICE_IDS]))
+            if ids[_SLICE_IDS:]:
+                self.asked.append((peer, ids[_SLICE_IDS:]))
+
+    def owes(self) -> bool:
+        """Whether `go_on` has something to do."""
+        return bool(self.behind or self.asked)
 
     def tell(self, step: Step) -> None:
         """Push what this step ended or changed."""
@@ -142,7 +170,7 @@ class Clients:
         assert client.peer is not None
         start = size = 0
         for index, event in enumerate(events):
-            size += len(event[3])
+            size += _EVENT_BYTES + len(event[3]) + weight(event[4])
             if size > _MESSAGE_BYTES:
                 self._send(step, client, client.peer, events[start : index + 1])
                 start, size = index + 1, 0

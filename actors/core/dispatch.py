@@ -13,18 +13,23 @@ from typing import Any, Final
 from ...transport.messages import Tasks
 from .endings import LOSSES_ALONE
 from .hosts import HostSession, Lease, SlotPool
-from .queue import Queue
+from .queue import EXPIRED, Queue
 from .rows import QUEUED, RUNNING, Row
 from .step import Step
 
 _CHUNK: Final = 32
 """Grants at a time to one of several hosts that compete for a fast lane."""
+_TURN_TASKS: Final = 4000
+_TURN_BYTES: Final = 16 * 1024 * 1024
+"""Grants of one turn, so that it stays short and its messages small; the next follows at once."""
 _MESSAGE_BYTES: Final = 2 * 1024 * 1024
 _UNKNOWN_BYTES: Final = 1024 * 1024
+_TASK_BYTES: Final = 48
+_EXTRA_BYTES: Final = 32 * 132  # as many tags as a task may have
 
 
-def dispatch(queue: Queue, step: Step) -> None:
-    """Grant everything that can be granted now."""
+def dispatch(queue: Queue, step: Step) -> bool:
+    """Grant what can be granted now; True if more can be, but not in this turn, so that it stays short."""
     contenders: list[tuple[float, int, str, SlotPool]] = []
     for choice in queue.lanes.choices.values():
         if (lane := choice.best()) is not None:
@@ -35,28 +40,52 @@ def dispatch(queue: Queue, step: Step) -> None:
             ]
     heapify(contenders)
     granted: dict[HostSession, dict[str, list[list[Any]]]] = {}
-    while contenders:
+    left = _Left()
+    while contenders and not left.out():
         pool = heappop(contenders)[3]
-        if _grant(queue, step, pool, granted.setdefault(pool.host, {}), alone=not contenders):
+        if _grant(queue, step, pool, granted.setdefault(pool.host, {}), left, alone=not contenders):
             heappush(contenders, _contender(pool))
     for host, groups in granted.items():
         _send(step, host, groups)
+    return left.out()
+
+
+class _Left:
+    """What one turn may still grant."""
+
+    __slots__ = ("bytes", "tasks")
+
+    def __init__(self) -> None:
+        self.tasks, self.bytes = _TURN_TASKS, _TURN_BYTES
+
+    def took(self, row: Row) -> None:
+        """A task was granted."""
+        self.tasks -= 1
+        self.bytes -= _UNKNOWN_BYTES if row.params is None else len(row.params)
+
+    def out(self) -> bool:
+        """Whether the turn has granted enough."""
+        return self.tasks <= 0 or self.bytes <= 0
 
 
 def _contender(pool: SlotPool) -> tuple[float, int, str, SlotPool]:
     return pool.held / pool.capacity, pool.host.owner, pool.name, pool
 
 
-def _grant(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, list[list[Any]]], *, alone: bool) -> int:
+def _grant(
+    queue: Queue, step: Step, pool: SlotPool, groups: dict[str, list[list[Any]]], left: _Left, *, alone: bool
+) -> int:
     """Give a slot pool the next tasks of the best lane; how many rows left the lane."""
     choice, lanes = pool.choice, queue.lanes
     while choice is not None and (lane := choice.best()) is not None:
-        if lane.window.head() is None:
+        if (head := lane.window.head()) is None:
             return 0  # its next task is on its way from the store
         margin = lane.margin(pool.capacity)
-        room = pool.capacity + margin - pool.held
+        room = min(pool.capacity + margin - pool.held, left.tasks)
         if room <= 0:
             return 0
+        if head.params is None:
+            room = min(room, 1)  # a large one: count after each
         if not alone:
             room = min(room, _CHUNK if margin else 1)
         if not (room := lanes.room(lane, room)):
@@ -69,12 +98,13 @@ def _grant(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, list[list
             options = row.options
             if options and options.get("expires", step.wall) < step.wall:
                 queue.rows.pop(row.id, None)
-                queue.finish(step, row, "expire", {"cause": "expired", "message": "not started by its `expires`"})
+                queue.finish(step, row, "expire", EXPIRED)
                 continue
             queue.grant(step, Lease(row, lane, pool, step.now))
             if row.params is None:
                 step.unloaded.append(row.id)
             tasks.append([row.id, row.fence, row.attempt, row.priority, row.sent_at, row.params, _extra(row, options)])
+            left.took(row)
             given += 1
         pool.held += given
         lane.counts[QUEUED] -= given
@@ -108,7 +138,9 @@ def _send(step: Step, host: HostSession, groups: dict[str, list[list[Any]]]) -> 
     for type, tasks in groups.items():
         start = 0
         for index, task in enumerate(tasks):
-            size += _UNKNOWN_BYTES if task[5] is None else len(task[5])
+            size += _TASK_BYTES + (_UNKNOWN_BYTES if task[5] is None else len(task[5]))
+            if task[6] is not None:
+                size += _EXTRA_BYTES
             if size > _MESSAGE_BYTES:
                 message.append([type, tasks[start : index + 1]])
                 step.say(host.peer, Tasks(message))

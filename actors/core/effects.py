@@ -19,10 +19,10 @@ class Persist:
     """Everything that one step changed, as lists of rows for the store, applied in the order of these fields.
 
     Attributes:
-        shifts: Seconds by which the wall clock jumped: added to `due` of every scheduled row that is relative. First: the
-            due times of this step are told by the new time.
+        shifts: Seconds by which the wall clock jumped: added to `due` of every scheduled row that is relative. First:
+            the due times of this step are told by the new time.
         lanes: New lanes (lane, type, tenant, requirements).
-        sessions: Client sessions (session, token, name, seen_at), inserted or replaced.
+        sessions: Client sessions (session, token, name, seen_at, below), inserted or replaced.
         hosts: Host sessions (owner, token, name, machine, joined_at, left_at or None, state text), inserted or
             replaced.
         tasks: New tasks, in the order of `rows.COLUMNS`, options as dict or None.
@@ -45,7 +45,7 @@ class Persist:
 
     shifts: list[float] = field(default_factory=list[float])
     lanes: list[tuple[int, str, str, str]] = field(default_factory=list[tuple[int, str, str, str]])
-    sessions: list[tuple[int, bytes, str, float]] = field(default_factory=list[tuple[int, bytes, str, float]])
+    sessions: list[tuple[int, bytes, str, float, int]] = field(default_factory=list[tuple[int, bytes, str, float, int]])
     hosts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     tasks: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     tags: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
@@ -96,15 +96,17 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Need: what is known of a client session: [(session, [(submission, first, count, checksum), ...])] or []."""
+    """Need: what is known of a client session: [(session, below, [(submission, first, count, checksum), ...])] or []."""
 
     peer: bytes
     token: bytes
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Need: ends of a session's tasks after a finish number, in order, at most `count`: (id, finish, state, body,
+    """Need: ends of a session's tasks after a finish number, in order, at most `count`, and no more once
+    their results together exceed `size` bytes: (id, finish, state, body,
         detail dict or None).
 
     `detail` carries `attempts` and `host` beside what was stored.
@@ -113,6 +115,7 @@ class Replay:
     session: int
     after: int
     count: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

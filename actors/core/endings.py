@@ -17,11 +17,14 @@ from .lanes import Lane
 from .life import moved
 from .pace import SLOW_SECONDS
 from .queue import Queue
+from .reports import Result, result, returned
 from .rows import CANCELLED, COMPLETED, FINAL, QUEUED, RUNNING, SCHEDULED, Row
 from .step import Step
 
 LOSSES_ALONE: Final = 3
 """A task whose hosts were lost so often runs with no neighbour; once more and it is quarantined."""
+RELEASE_LIMIT: Final = 100
+"""Releases by its worker after which a task fails: it would go round for ever."""
 _DECLINE_WAIT_MAX: Final = 60.0
 _CAUSES: Final = {Outcome.FAILED: "exception", Outcome.TIMEOUT: "timeout", Outcome.CRASHED: "crash"}
 _CAUSES_FINAL: Final = {**_CAUSES, Outcome.TOO_LARGE: "result_too_large"}
@@ -42,7 +45,7 @@ class Late:
 
     host: HostSession
     number: int
-    items: list[Any] = field(default_factory=list[Any])
+    items: list[Result] = field(default_factory=list[Result])
     stale: list[Any] = field(default_factory=list[Any])
 
 
@@ -53,39 +56,43 @@ class Endings:
         self.queue = queue
 
     def results(self, step: Step, late: Late, items: Iterable[Any]) -> None:
-        """Ended attempts. Those of no live lease are added to `late`."""
+        """Ended attempts. Those of no live lease are added to `late`.
+
+        Raises:
+            ValueError, TypeError: An item is malformed; those before it count.
+        """
         leases, wall, finishes, ends = self.queue.leases, step.wall, step.persist.finishes, step.ends
         host = late.host
         tallies: dict[Lane, _Tally] = {}
         try:
             for item in items:
-                id, fence, outcome, body, duration, slot, detail = item
+                checked = result(item)
+                id, fence, outcome, body, duration, slot, detail = checked
                 lease = leases.get(id)
                 if lease is None or lease.row.fence != fence or lease.pool.host is not host:
-                    late.items.append(item)
+                    late.items.append(checked)
                     continue
                 started_at = wall - duration
-                if type(body) is not bytes or type(slot) is not int:
-                    raise TypeError("a result is bytes and its slot a number")
                 row, lane = lease.row, lease.lane
                 if outcome or lease.stopping:
-                    self._ended_badly(step, lease, Outcome(outcome), started_at, slot, detail)
+                    self._ended_badly(step, lease, outcome, started_at, slot, detail)
                     continue
                 moved(row, "complete")
                 self.queue.last_finish = finish = self.queue.last_finish + 1
                 finishes.append(
-                    (COMPLETED, finish, wall, started_at, slot, body, None, row.failures, row.crashes, id, fence)
+                    (COMPLETED, finish, wall, started_at, slot, body, detail, row.failures, row.crashes, id, fence)
                 )
                 if (told := ends.get(row.session)) is None:
                     told = ends[row.session] = []
                 told.append([id, finish, COMPLETED, body, None])
-                del leases[id]
+                del leases[id], host.leases[id]
                 lease.pool.held -= 1
                 if (tally := tallies.get(lane)) is None:
                     tally = tallies[lane] = _Tally()
                 tally.count += 1
                 tally.seconds += duration
                 tally.slow += duration > SLOW_SECONDS
+                self.queue.unfinished_count -= 1
         finally:  # a malformed item ends the message, not the counts of those before it
             for lane, tally in tallies.items():
                 lane.counts[RUNNING] -= tally.count
@@ -141,7 +148,7 @@ class Endings:
                 return
             moved(row, "retry")
             wait = detail.get("after")
-            if not isinstance(wait, int | float):
+            if wait is None:
                 wait = delay(policy.retry, row.failures, row.id * 1000003 + row.attempt)
             row.due, row.relative = step.wall + wait, True
         self._attempt_ended(step, row, host, slot, started_at, cause, detail)
@@ -149,11 +156,11 @@ class Endings:
 
     def give_back(self, step: Step, host: HostSession, items: Iterable[Any]) -> None:
         """A host hands tasks back; nothing is counted against them."""
-        for id, fence, code, after, note, started in items:
+        for item in items:
+            id, fence, reason, after, note, started = returned(item)
             lease = self.queue.leases.get(id)
             if lease is None or lease.row.fence != fence or lease.pool.host is not host:
                 continue
-            reason, after = Returned(code), float(after)
             row, lane = lease.row, lease.lane
             self.queue.let_go(lease)
             if lease.stopping:
@@ -166,9 +173,13 @@ class Endings:
                 after = min(_DECLINE_WAIT_MAX, 0.1 * 2 ** min(row.releases, 16))
             elif reason == Returned.RELEASED:
                 row.releases += 1
+                if row.releases >= RELEASE_LIMIT:
+                    why = {"cause": "release_limit", "message": f"released {row.releases} times, the last time: {note}"}
+                    self.queue.finish(step, row, "fail", why, started_at=row.started_at, host=host)
+                    continue
             if started:
                 self._attempt_ended(
-                    step, row, host, slot=0, started_at=row.started_at, outcome="released", detail={"reason": str(note)}
+                    step, row, host, slot=0, started_at=row.started_at, outcome="released", detail={"reason": note}
                 )
             else:
                 row.attempt -= 1  # it never began; the fence has grown, which is what tells grants apart
@@ -184,7 +195,7 @@ class Endings:
     ) -> int:
         """Take back what a host holds, except the (id, fence) in `keep`; how many. `lost`: it died, counted apart."""
         rescued = 0
-        for lease in [lease for lease in self.queue.leases.values() if lease.pool.host is host]:
+        for lease in list(host.leases.values()):
             row = lease.row
             if (row.id, row.fence) in keep:
                 continue
@@ -193,6 +204,7 @@ class Endings:
                 continue
             rescued += 1
             if not lost:
+                self._attempt_ended(step, row, host, 0, row.started_at, "released", None)
                 moved(row, "release")
                 self.queue.back(step, row, RUNNING)
                 continue
@@ -227,7 +239,7 @@ class Endings:
                     )
                 elif outcome != Outcome.CANCELLED:
                     row = self.queue.take_out(row)
-                    self.judge(step, row, late.host, Outcome(outcome), started_at, slot, detail or {})
+                    self.judge(step, row, late.host, outcome, started_at, slot, detail or {})
             elif row.state == CANCELLED or (row.state == COMPLETED) != (outcome == Outcome.COMPLETED):
                 late.stale.append([id, fence])
 

@@ -16,6 +16,8 @@ from .rows import Row
 from .step import Peer
 
 SUSPECT_SECONDS: Final = 1.0
+_GONE_SECONDS: Final = 24 * 3600.0
+_GONE_MAX: Final = 1000
 DECLINES_MAX: Final = 16
 """A type declined so often in a row is not offered to that session again."""
 
@@ -70,6 +72,8 @@ class HostSession:
         facts: What else its HELLO said (pid, isolation, ...), for people.
         levels: Its level actors, {type: [state, note]}.
         declines: Times in a row that it declined a type.
+        leases: What it holds, by task.
+        tree: The nodes that it was told of.
         greeting: Number of its latest HELLO.
     """
 
@@ -87,6 +91,7 @@ class HostSession:
     pools: dict[str, SlotPool] = field(default_factory=dict[str, SlotPool])
     levels: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     declines: dict[str, int] = field(default_factory=dict[str, int])
+    leases: dict[int, Lease] = field(default_factory=dict[int, "Lease"])
     tree: set[str] = field(default_factory=set[str])
     greeting: int = 0
 
@@ -98,10 +103,6 @@ class HostSession:
         """The slots that a type uses here (some, for a type that this host no longer takes)."""
         name = self.offer.slot_pool(type)
         return next(iter(self.pools.values())) if name is None else self.pools[name]
-
-    def held(self) -> int:
-        """Leases on this host."""
-        return sum(pool.held for pool in self.pools.values())
 
 
 class Hosts:
@@ -121,6 +122,13 @@ class Hosts:
         """Nobody asks about this session any more."""
         del self.by_owner[host.owner]
         self.by_token.pop(host.token, None)
+
+    def forget_old(self, now: float) -> None:
+        """Those that are gone are listed for a day, the latest thousand of them."""
+        gone = [host for host in self.by_owner.values() if not host.alive()]
+        for place, host in enumerate(gone):
+            if now - host.heard > _GONE_SECONDS or place < len(gone) - _GONE_MAX:
+                self.forget(host)
 
     def named(self, name: str) -> HostSession | None:
         """The session that holds a name now."""

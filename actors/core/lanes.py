@@ -8,7 +8,7 @@ looking at all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
 from ...config.policy import Policy, PolicyTree, parents
@@ -21,6 +21,7 @@ from .window import Key, Window, key_of
 
 ROWS_MAX: Final = 50_000
 _REFILL_ROWS: Final = 4_000
+_STALE_MAX: Final = 16  # entries of a heap that may be stale beside as many as are good
 
 
 class Node:
@@ -118,6 +119,9 @@ class Choice:
         if known is None or key < known:
             self._entries[lane.number] = key
             heappush(self._heap, (key, lane.number, lane))
+            if len(self._heap) > 2 * len(self._entries) + _STALE_MAX:
+                self._heap = [entry for entry in self._heap if self._entries.get(entry[1]) == entry[0]]
+                heapify(self._heap)
 
     def best(self) -> Lane | None:
         """The lane whose front is first, among those that are not parked.
@@ -159,6 +163,9 @@ class Lanes:
         self.choices: dict[object, Choice] = {}
         self.touched: set[Lane] = set()
         self.in_memory = 0
+        self.new: list[str] = []  # types first seen since somebody looked
+        self.totals = [0] * len(STATES)  # by state, as of the last `tallies`
+        self._last = 0
 
     def restore(self, number: int, type: str) -> Lane:
         """Take a lane over from the store."""
@@ -167,15 +174,16 @@ class Lanes:
         nodes = [self._node(path) for path in parents(type)]
         lane.bounds = [node for node in nodes if node.limit is not None or node.paused]
         self.by_number[number] = self.by_type[type] = lane
+        self._last = max(self._last, number)
         return lane
 
     def of(self, type: str, step: Step) -> Lane:
         """The lane of a type, made when it is first used."""
         lane = self.by_type.get(type)
         if lane is None:
-            number = max(self.by_number, default=0) + 1
-            lane = self.restore(number, type)
-            step.persist.lanes.append((number, type, "", ""))
+            lane = self.restore(self._last + 1, type)
+            step.persist.lanes.append((lane.number, type, "", ""))
+            self.new.append(type)
         return lane
 
     def _node(self, path: str) -> Node:
@@ -262,7 +270,11 @@ class Lanes:
         """The next rows of a lane came from the store; those that went into memory."""
         lane = self.by_number[need.lane]
         lane.filling = False
+        self.touched.add(lane)
         window = lane.window
+        after = None if need.after is None else (-need.after[0], need.after[1])
+        if window.horizon != after:
+            return []  # the window has changed since; if it still wants rows it asks again
         window.horizon = None
         for row in rows:
             window.add(row)
@@ -271,7 +283,6 @@ class Lanes:
             window.horizon = key_of(rows[-1])
         for choice in self.choices.values():
             choice.offer(lane)
-        self.touched.add(lane)
         return rows
 
     # Limits.
@@ -315,9 +326,11 @@ class Lanes:
                     for state, count in enumerate(lane.counts)
                     if count != lane.stored[state]
                 ]
+                for state, count in enumerate(lane.counts):
+                    self.totals[state] += count - lane.stored[state]
                 lane.stored = lane.counts.copy()
         self.touched.clear()
 
     def total(self, state: int) -> int:
-        """Tasks in a state, over all lanes."""
-        return sum(lane.counts[state] for lane in self.by_number.values())
+        """Tasks in a state, over all lanes, as of the end of the last step."""
+        return self.totals[state]

@@ -14,6 +14,7 @@ from .rows import CANCELLED, COMPLETED, FAILED, QUARANTINED, QUEUED, RUNNING, SC
 MOVES: Final[dict[tuple[int, str], int]] = {
     (SCHEDULED, "due"): QUEUED,
     (SCHEDULED, "cancel"): CANCELLED,
+    (SCHEDULED, "expire"): FAILED,
     (QUEUED, "claim"): RUNNING,
     (QUEUED, "adopt"): RUNNING,  # its first host came back before anybody else claimed it
     (QUEUED, "complete"): COMPLETED,  # rescued, not claimed again, and its first host's late result is welcome

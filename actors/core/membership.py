@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Final, cast
 
 from ...config.policy import TYPE_PATTERN, PolicyTree, parents
 from ...transport.messages import (
@@ -32,9 +32,15 @@ from .hosts import DECLINES_MAX, Hosts, HostSession, SlotPool
 from .lanes import Choice
 from .offers import Offer, leases_of
 from .queue import Queue
+from .reports import progress as checked_progress
+from .reports import shown
 from .rows import RUNNING
 from .sessions import ID_MAX, Sessions
 from .step import Peer, Step
+
+NAME_MAX: Final = 255
+_TREE_NODES: Final = 1000
+_FAILED_MAX: Final = 100
 
 
 class Membership:
@@ -86,7 +92,7 @@ class Membership:
             host.name = self.hosts.free_name(host.name)
         host.peer = self.sessions.peers[address] = Peer(address, "host", host, step.now)
         host.state = "draining" if host.state == "draining" else "joined"
-        host.heard, host.gone_at, host.facts = step.now, None, hello.offer
+        host.heard, host.gone_at, host.facts = step.now, None, _facts(hello.offer)
         number: Any = hello.offer.get("greeting")
         host.greeting = number if isinstance(number, int) else 0
         self._leave_choices(host)
@@ -101,7 +107,7 @@ class Membership:
         step.note("info", "host_joined", host=host.name, owner=host.owner, slots=dict(offer.slots))
 
     def _new_host(self, step: Step, address: bytes, hello: Hello) -> HostSession | None:
-        name = hello.name or "host"
+        name = hello.name[:NAME_MAX] or "host"
         holder = self.hosts.named(name)
         if holder is not None and hello.offer.get("named"):
             if (
@@ -109,7 +115,7 @@ class Membership:
                 and holder.gone_at is None
                 and step.now - holder.heard < 2 * self.sessions.heartbeat
             ):
-                step.say_first(address, Refused("name_taken", f"another host named {name!r} is joined"))
+                step.say_first(address, Refused("name_taken", f"another host named {shown(name)} is joined"))
                 return None
             self.lose(step, holder)  # the name has come back with a new process: the old one is no more
         self.hosts.last_owner += 1
@@ -117,7 +123,7 @@ class Membership:
             self.hosts.last_owner,
             hello.session,
             self.hosts.free_name(name),
-            str(hello.offer.get("machine", "")),
+            str(hello.offer.get("machine", ""))[:NAME_MAX],
             joined_at=step.wall,
             heard=step.now,
         )
@@ -128,10 +134,9 @@ class Membership:
         """The slot pools of a host that says HELLO; capacity comes with its CLAIM, leases stay where they are."""
         host.offer = offer
         host.pools = {name: SlotPool(host, name) for name, _ in offer.slots}
-        for lease in self.queue.leases.values():
-            if lease.pool.host is host:
-                lease.pool = host.pool_of(lease.lane.type)
-                lease.pool.held += 1
+        for lease in host.leases.values():
+            lease.pool = host.pool_of(lease.lane.type)
+            lease.pool.held += 1
         self._join_choices(host)
 
     def _reconcile(
@@ -164,29 +169,33 @@ class Membership:
         if not new or host.peer is None:
             return
         host.tree |= new
-        nodes: dict[str, dict[str, Any]] = {}
-        for path in sorted(new):
-            policy = self.policies.effective(path)
-            nodes[path] = {
-                "timeout": policy.timeout,
-                "cut_off": "stop" if policy.cut_off is None else policy.cut_off,
-                "isolation": policy.isolation,
-                "class": policy.code,
-            }
-        step.say(host.peer, Tree(nodes))
+        paths = sorted(new)
+        for start in range(0, len(paths), _TREE_NODES):
+            step.say(host.peer, Tree({path: self._guidance(path) for path in paths[start : start + _TREE_NODES]}))
+
+    def _guidance(self, path: str) -> dict[str, Any]:
+        """What a host must know of one node."""
+        policy = self.policies.effective(path)
+        return {
+            "timeout": policy.timeout,
+            "cut_off": "stop" if policy.cut_off is None else policy.cut_off,
+            "isolation": policy.isolation,
+            "class": policy.code,
+        }
 
     def claim(self, host: HostSession, claim: Claim) -> None:
         """How many tasks each slot pool of a host can run now."""
         for name, count in claim.capacity.items():
             if name in host.pools:
-                host.pools[name].capacity = 0 if host.state == "draining" else max(0, int(count))
+                most = dict(host.offer.slots)[name]
+                host.pools[name].capacity = 0 if host.state == "draining" else max(0, min(count, most))
 
     def results(self, step: Step, peer: Peer, number: int, message: Results) -> None:
         """Ended attempts; RECORDED follows, after a look into the store for those of no live lease."""
         late = Late(peer.session, number)
         peer.session.declines.clear()
         self.endings.results(step, late, message.items)
-        ids = tuple({item[0] for item in late.items if isinstance(item[0], int) and 0 < item[0] <= ID_MAX})
+        ids = tuple({item[0] for item in late.items})
         if ids:
             step.needs.append(Fetch(ids, "late", late))
         else:
@@ -195,10 +204,11 @@ class Membership:
     def progress(self, step: Step, host: HostSession, message: Progress) -> None:
         """Pass progress on to those who watch; it is never stored."""
         told: dict[int, list[Any]] = {}
-        for id, fence, fraction, note in message.items:
+        for item in message.items:
+            id, fence, fraction, note = checked_progress(item)
             lease = self.queue.leases.get(id)
             if lease is not None and lease.row.fence == fence and lease.pool.host is host and not lease.stopping:
-                lease.progress = (float(fraction), str(note)[:1024], step.wall)
+                lease.progress = (fraction, note, step.wall)
                 told.setdefault(lease.row.session, []).append([id, *lease.progress])
                 lease.announced = True
                 for peer in self.clients.watchers.get(id, ()):
@@ -222,13 +232,14 @@ class Membership:
         host.state = "left"
         released = self.endings.rescue(step, host, lost=False)
         self._host_gone(step, host)
-        step.note("info", "host_left", host=host.name, reason=message.reason, released=released)
+        step.note("info", "host_left", host=host.name, reason=message.reason[:NAME_MAX], released=released)
 
     def _host_gone(self, step: Step, host: HostSession) -> None:
         if host.peer is not None:
             self.sessions.peers.pop(host.peer.address, None)
             host.peer = None
         self._leave_choices(host)
+        host.facts, host.levels = {}, {}
         step.persist.hosts.append(
             (host.owner, host.token, host.name, host.machine, host.joined_at, step.wall, host.state)
         )
@@ -237,7 +248,9 @@ class Membership:
         """A person asks a host to finish and leave, or to stay after all."""
         host = self.hosts.named(name)
         if host is None or host.peer is None:
-            step.say(peer, Reply(request, False, {"code": "unknown", "reason": f"no host named {name!r} is joined"}))
+            step.say(
+                peer, Reply(request, False, {"code": "unknown", "reason": f"no host named {shown(name)} is joined"})
+            )
             return
         host.state = "joined" if undo else "draining"
         if not undo:
@@ -275,3 +288,14 @@ class Membership:
                 pool.choice = None
                 if not choice.pools:
                     del self.queue.lanes.choices[choice.key]
+
+
+def _facts(offer: dict[str, Any]) -> dict[str, Any]:
+    """What a HELLO says for people, cut to what is shown."""
+    pid, isolation, failed = offer.get("pid"), offer.get("isolation"), offer.get("failed")
+    known = cast("dict[Any, Any]", failed) if isinstance(failed, dict) else {}
+    return {
+        "pid": pid if isinstance(pid, int) and 0 <= pid < 2**32 else None,
+        "isolation": str(isolation)[:NAME_MAX],
+        "failed": {str(code)[:NAME_MAX]: str(why)[:2000] for code, why in list(known.items())[:_FAILED_MAX]},
+    }

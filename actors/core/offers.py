@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard, cast
+from typing import Any, Final, TypeGuard, cast
 
 from ...config.policy import parents
+from .reports import key as checked_key
+
+_POOLS_MAX: Final = 100
+_SLOTS_MAX: Final = 10_000
+_TYPES_MAX: Final = 5_000
+_TYPE_LENGTH_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,7 @@ def leases_of(hello: dict[str, Any], key: str) -> list[tuple[int, int]]:
     """
     pairs: Any = hello.get(key) or []
     try:
-        return [(int(id), int(fence)) for id, fence in pairs]
+        return [checked_key(id, fence) for id, fence in pairs]
     except (TypeError, ValueError):
         message = f"offer[{key!r}] must be a list of [id, fence]"
         raise ValueError(message) from None
@@ -93,8 +99,12 @@ def _texts(hello: dict[str, Any], key: str) -> frozenset[str]:
 
 def _is_counts(value: Any) -> TypeGuard[dict[str, int]]:
     counts = cast("dict[Any, Any]", value) if isinstance(value, dict) else {None: None}
-    return all(isinstance(name, str) and isinstance(count, int) for name, count in counts.items())
+    return len(counts) <= _POOLS_MAX and all(
+        isinstance(name, str) and type(count) is int and 0 <= count <= _SLOTS_MAX for name, count in counts.items()
+    )
 
 
 def _is_texts(value: Any) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and all(isinstance(text, str) for text in cast("list[Any]", value))
+    if not isinstance(value, list) or len(texts := cast("list[Any]", value)) > _TYPES_MAX:
+        return False
+    return all(isinstance(text, str) and len(text) <= _TYPE_LENGTH_MAX for text in texts)

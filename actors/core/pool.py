@@ -43,19 +43,28 @@ from .offers import offer_of
 from .opening import Opening
 from .queue import Queue
 from .report import Report
+from .reports import shown
 from .requests import Requests
 from .room import Room
-from .rows import QUEUED, RUNNING, Row
+from .rows import FINAL, QUEUED, RUNNING, Row
 from .sessions import Sessions
 from .settings import PoolSettings
 from .step import Peer, Step
 
 ANNOUNCE_SECONDS: Final = 0.25
 """A client learns that its task runs when it has run this long: short tasks are not worth a message."""
+_MALFORMED: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
+"""What only a malformed message can cause in a handler."""
+_WHY_MAX: Final = 300
+_NAME_MAX: Final = 255
+_LEVELS_MAX: Final = 10_000
 _JUMP_SECONDS: Final = 1.0
-_GONE_KEPT_SECONDS: Final = 24 * 3600.0
-_FROM_HOSTS: Final = (Claim, Results, Progress, GiveBack)
-_FROM_CLIENTS: Final = (Submit, Watch, Cancel, Query, Admin)
+_ALLOWED: Final = {
+    "host": (Claim, Results, Progress, GiveBack),
+    "client": (Submit, Watch, Cancel, Query, Admin),
+    "observer": (Watch, Query),
+    "admin": (Submit, Watch, Cancel, Query, Admin),
+}
 
 
 class Pool:
@@ -100,7 +109,10 @@ class Pool:
             self.report.answers,
         )
         self._expected = now
-        self._announced = now
+        self._announced = self._looked = now
+        self._complained = -1.0
+        self._greeted: dict[bytes, bytes] = {}  # tokens of clients whose sessions are being looked up
+        self._more = False
         self._restore(opening, now)
 
     def _restore(self, opening: Opening, now: float) -> None:
@@ -113,6 +125,8 @@ class Pool:
         for number, state, count in opening.tallies:
             lane = lanes.by_number[number]
             lane.counts[state] = lane.stored[state] = count
+            lanes.totals[state] += count
+            self.queue.unfinished_count += 0 if state in FINAL else count
         for path in opening.pauses:
             lanes.pause(path, True)
         for owner, token, name, machine, joined_at, left_at, _state in opening.hosts:
@@ -140,17 +154,22 @@ class Pool:
         step.needs += [schedule.start() for schedule in self.queue.schedules.values()]
         return step.effects()
 
-    def handle(self, batch: Iterable[tuple[bytes, int, Message | None]], now: float, wall: float) -> list[Effect]:
+    def handle(
+        self, batch: Iterable[tuple[bytes, int, Message | None]], now: float, wall: float, *, more: bool = False
+    ) -> list[Effect]:
         """One batch of messages, and whatever time has brought.
 
         Args:
             batch: (peer, number, message); a message of None says that the peer's connection closed.
             now: Monotonic seconds.
             wall: Seconds since the epoch.
+            more: Whether more news wait already: then nobody is given up for silence yet.
         """
         step = Step(now, wall)
         if (stall := now - self._expected) > self.settings.heartbeat:
             self.hosts.stalled(stall)
+            for peer in self.sessions.peers.values():
+                peer.heard += stall
             step.note("warning", "supervisor_stalled", seconds=round(stall, 3))
         self._look_at_clocks(step)
         for address, number, message in batch:
@@ -158,7 +177,7 @@ class Pool:
                 self._closed(address, now)
             else:
                 self._message(step, address, number, message)
-        self._time(step)
+        self._time(step, more)
         return self._settle(step)
 
     def feed(self, need: Need, rows: list[Any], now: float, wall: float) -> list[Effect]:
@@ -166,11 +185,11 @@ class Pool:
         step = Step(now, wall)
         if isinstance(need, Refill):
             kept = self.queue.lanes.refilled(need, [Row(*columns) for columns in rows])
-            self.queue.rows.update((row.id, row) for row in kept)
+            self.queue.remember(kept)
         elif isinstance(need, Agenda):
             scheduled = [Row(*columns) for columns in rows]
-            self.queue.schedules[need.relative].refilled(need, scheduled)
-            self.queue.rows.update((row.id, row) for row in scheduled)
+            kept = self.queue.schedules[need.relative].refilled(need, scheduled)
+            self.queue.rows.update((row.id, row) for row in kept)
         elif isinstance(need, Fetch):
             self._fetched(step, need, {columns[0]: Row(*columns) for columns in rows})
         elif isinstance(need, Resume):
@@ -194,7 +213,10 @@ class Pool:
         return step.effects()
 
     def next_time(self, now: float) -> float:
-        """When `handle` must be called at the latest, by `now`, if nothing comes."""
+        """When `handle` must be called at the latest, if nothing comes. `now` is that of the turn that has ended."""
+        if self._more or self.clients.owes():
+            self._expected = now
+            return now
         times = [now + 60.0]
         if self.hosts.by_owner or self.sessions.peers:
             times.append(now + self.settings.heartbeat)
@@ -211,11 +233,12 @@ class Pool:
 
     def _settle(self, step: Step) -> list[Effect]:
         """The end of every step: grant, keep the bounds of memory, tell clients, write the counts."""
-        dispatch(self.queue, step)
+        self._more = dispatch(self.queue, step)
         self.queue.keep_bounds(step)
         self.clients.tell(step)
-        self._watch_depth(step)
-        self.queue.lanes.tallies(step)
+        if self.queue.lanes.touched:
+            self.queue.lanes.tallies(step)
+            self._watch_depth(step)
         return step.effects()
 
     def _look_at_clocks(self, step: Step) -> None:
@@ -225,20 +248,24 @@ class Pool:
             self.anchor += jump
             self._anchored(step, jump)
 
-    def _time(self, step: Step) -> None:
+    def _time(self, step: Step, more: bool) -> None:
         self.queue.due(step, self.anchor)
-        for host in self.hosts.overdue(step.now):
-            self.membership.lose(step, host)
-        silent = [
-            p
-            for p in self.sessions.peers.values()
-            if p.role != "host" and step.now - p.heard > self.settings.lost_after
-        ]
-        for peer in silent:
-            self._drop(peer)
+        self.queue.expire(step)
+        self.clients.go_on(step)
+        # What waits in the inbox may be the very heartbeats that are missing; but not for ever.
+        if not more or step.now - self._looked >= self.settings.lost_after:
+            self._looked = step.now
+            self._lose_silent(step)
         if step.now - self._announced >= ANNOUNCE_SECONDS:
             self._announced = step.now
             self._announce(step)
+
+    def _lose_silent(self, step: Step) -> None:
+        for host in self.hosts.overdue(step.now):
+            self.membership.lose(step, host)
+        peers, patience = self.sessions.peers.values(), self.settings.lost_after
+        for peer in [peer for peer in peers if peer.role != "host" and step.now - peer.heard > patience]:
+            self._drop(peer)
 
     def _anchored(self, step: Step, jump: float) -> None:
         """Delays are counted from a new anchor; after a jump of the wall clock their stored times move with it."""
@@ -258,16 +285,17 @@ class Pool:
                 told.setdefault(lease.row.session, []).append([lease.row.id, RUNNING])
         for session, changes in told.items():
             step.changes.setdefault(session, []).extend(changes)
-        for host in [h for h in self.hosts.by_owner.values() if not h.alive()]:
-            if step.now - host.heard > _GONE_KEPT_SECONDS:
-                self.hosts.forget(host)
+        self.hosts.forget_old(step.now)
 
     def _message(self, step: Step, address: bytes, number: int, message: Message) -> None:
-        if isinstance(message, Hello):
-            self._hello(step, address, message)
-            return
         peer = self.sessions.peers.get(address)
-        if peer is None:
+        if isinstance(message, Hello):
+            try:
+                self._hello(step, address, message)
+            except _MALFORMED as error:
+                self._complain(step, address, message, error)
+            return
+        if peer is None or peer.session is None:
             step.say_first(address, Refused("unknown_session", "say HELLO first"))
             return
         if number != peer.seen + 1:
@@ -278,20 +306,29 @@ class Pool:
         peer.heard = step.now
         try:
             self._dispatch(step, peer, number, message)
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
-            # Of a kind that only a malformed message can cause; what it changed before is whole, item by item.
+        except _MALFORMED as error:
+            # Each handler checks an item before it changes anything, so what was done before is whole.
             self._drop(peer)
-            step.say_first(address, Refused("forbidden", f"malformed {type(message).__name__}: {error}"))
-            step.note("warning", "message_malformed", role=peer.role, kind=type(message).__name__, error=str(error))
+            self._complain(step, address, message, error)
+
+    def _complain(self, step: Step, address: bytes, message: Message, error: Exception) -> None:
+        """A peer sent what no good peer sends: tell it why, and the log once a second at most."""
+        kind, why = type(message).__name__, str(error)[:_WHY_MAX]
+        step.say_first(address, Refused("forbidden", f"malformed {kind}: {why}"))
+        if step.now - self._complained >= 1.0:
+            self._complained = step.now
+            step.note("warning", "message_malformed", kind=kind, error=why)
 
     def _dispatch(self, step: Step, peer: Peer, number: int, message: Message) -> None:
-        allowed = _FROM_HOSTS if peer.role == "host" else _FROM_CLIENTS
+        allowed = _ALLOWED[peer.role]
         if isinstance(message, Heartbeat):
             step.say(peer, Alive(peer.seen))
             if peer.role == "host":
                 host: HostSession = peer.session
                 host.heard, host.gone_at = step.now, None
-                host.levels.update(message.levels)
+                host.levels.update({t[:200]: [text[:200] for text in state[:2]] for t, state in message.levels.items()})
+                if len(host.levels) > _LEVELS_MAX:
+                    raise ValueError(f"more than {_LEVELS_MAX} levels")
         elif isinstance(message, Bye):
             if peer.role == "host":
                 self.membership.bye(step, peer, message)
@@ -344,27 +381,29 @@ class Pool:
             except ValueError as error:
                 step.say_first(address, Refused("forbidden", str(error)))
         elif hello.role in ("client", "observer", "admin"):
-            step.needs.append(Resume(address, hello.session))
+            # It has no session until the store has said whether it is an old one.
             self.sessions.peers[address] = Peer(address, hello.role, None, step.now)
-            self.sessions.peers[address].session = ClientSession(0, hello.session, hello.name)
+            self._greeted[address] = hello.session
+            step.needs.append(Resume(address, hello.session, hello.name[:_NAME_MAX]))
         else:
-            step.say_first(address, Refused("forbidden", f"no role {hello.role!r}"))
+            step.say_first(address, Refused("forbidden", f"no role {shown(hello.role)}"))
 
     def _resumed(self, step: Step, need: Resume, rows: list[Any]) -> None:
         """What the store knows of a client session: it is welcome, and repeated submissions will be recognised."""
         peer = self.sessions.peers.get(need.peer)
-        if peer is None:
+        if peer is None or peer.session is not None or self._greeted.get(need.peer) != need.token:
             return
+        del self._greeted[need.peer]
         old = self.clients.by_token.get(need.token)
         if old is not None and old.peer is not None and old.peer is not peer:
             self._drop(old.peer)
-        client: ClientSession = peer.session
+        peer.session = client = ClientSession(0, need.token, need.name)
         if rows:
-            client.number = rows[0][0]
-            client.submissions = {n: (first, count, checksum) for n, first, count, checksum in rows[0][1]}
+            client.number, client.below, known = rows[0]
+            client.submissions = {n: (first, count, checksum) for n, first, count, checksum in known}
         else:
             self.clients.last_session = client.number = self.clients.last_session + 1
-        step.persist.sessions.append((client.number, client.token, client.name, step.wall))
+        step.persist.sessions.append((client.number, client.token, client.name, step.wall, client.below))
         client.peer = peer
         self.clients.add(client)
         step.say_first(peer.address, self.sessions.welcome(client.name, {}))
@@ -389,6 +428,7 @@ class Pool:
     def _drop(self, peer: Peer) -> None:
         """A session's connection is no longer believed; the peer says HELLO again. A host's leases stay."""
         self.sessions.peers.pop(peer.address, None)
+        self._greeted.pop(peer.address, None)
         if peer.role == "host":
             host: HostSession = peer.session
             if host.peer is peer:
@@ -405,7 +445,7 @@ class Pool:
         elif message.verb in ("pause", "resume"):
             type, paused = arguments["type"], message.verb == "pause"
             if TYPE_PATTERN.match(type) is None:
-                step.say(peer, Reply(request, False, {"code": "invalid", "reason": f"{type!r} is not a type"}))
+                step.say(peer, Reply(request, False, {"code": "invalid", "reason": f"{shown(type)} is not a type"}))
                 return
             self.queue.lanes.pause(type, paused)
             step.persist.pauses.append((type, paused))
@@ -416,7 +456,7 @@ class Pool:
         elif message.verb == "backup":
             self.backups.ask(step, peer, message)
         else:
-            step.say(peer, Reply(request, False, {"code": "invalid", "reason": f"no verb {message.verb!r}"}))
+            step.say(peer, Reply(request, False, {"code": "invalid", "reason": f"no verb {shown(message.verb)}"}))
 
     def _fetched(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         if need.purpose == "late":
@@ -447,7 +487,7 @@ class Pool:
     def _watch_depth(self, step: Step) -> None:
         """The seed's one alert: raised once above the threshold, cleared once at four fifths of it."""
         high = self.settings.queue_depth_high
-        if high is None or not self.queue.lanes.touched:
+        if high is None:
             return
         depth = self.queue.lanes.total(QUEUED)
         if depth > high and not self.report.depth_warned:

@@ -7,20 +7,20 @@ it is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
-from ...transport.messages import STATES
 from .hosts import HostSession, Lease
 from .lanes import Lane, Lanes
 from .life import MOVES, moved
-from .rows import COMPLETED, FINAL, QUEUED, RUNNING, SCHEDULED, Row
+from .rows import COMPLETED, PARAMS_IN_MEMORY, QUEUED, RUNNING, SCHEDULED, Row
 from .schedule import Schedule
 from .settings import PoolSettings
 from .step import Step
 
-PARAMS_IN_MEMORY: Final = 4096
-"""Larger params stay in the store until the task is granted."""
+EXPIRED: Final = {"cause": "expired", "message": "it was not started in time"}
+_EXPIRING_MAX: Final = 1000  # entries whose tasks may have ended, beside as many as live
 _EPOCH_SHIFT: Final = 40
 
 
@@ -39,6 +39,8 @@ class Queue:
         self.leases: dict[int, Lease] = {}
         self.schedules = {True: Schedule(relative=True), False: Schedule(relative=False)}
         self.last_id, self.last_finish = last_id, last_finish
+        self.unfinished_count = 0
+        self._expiring: list[tuple[float, int, Row]] = []
         self.fence = epoch << _EPOCH_SHIFT
 
     def submit(self, step: Step, session: int, groups: Sequence[Any]) -> int:
@@ -76,6 +78,7 @@ class Queue:
                 for id, params in enumerate(batch, start)
             ]
             self.last_id += len(new)
+            self.unfinished_count += len(new)
             step.persist.tasks += new
             if options and options.get("tags"):
                 step.persist.tags += [(tag, task[0]) for task in new for tag in dict.fromkeys(options["tags"])]
@@ -96,8 +99,24 @@ class Queue:
             kept = self.lanes.add(lane, rows)
         else:
             kept = [row for row in rows if self.schedules[row.relative].add(row)]
-        for row in kept:
+        self.remember(kept)
+
+    def remember(self, rows: Iterable[Row]) -> None:
+        """Rows are in a window or on a schedule from now on."""
+        for row in rows:
             self.rows[row.id] = row
+            if row.options and "expires" in row.options:
+                heappush(self._expiring, (row.options["expires"], row.id, row))
+
+    def expire(self, step: Step) -> None:
+        """End tasks that were not started in time, as far as memory holds them; the others when they are reached."""
+        if len(self._expiring) > 2 * len(self.rows) + _EXPIRING_MAX:
+            self._expiring = [entry for entry in self._expiring if self.rows.get(entry[1]) is entry[2]]
+            heapify(self._expiring)
+        while self._expiring and self._expiring[0][0] < step.wall:
+            _, id, row = heappop(self._expiring)
+            if self.rows.get(id) is row and row.attempt == 0:
+                self.finish(step, row, "expire", EXPIRED)
 
     def due(self, step: Step, anchor: float) -> None:
         """Queue what has fallen due: a task that never ran at the place of its due time, a retried one at its own."""
@@ -105,7 +124,7 @@ class Queue:
             for row in self.schedules[relative].due(clock):
                 moved(row, "due")
                 row.due = None
-                if row.attempt == 0:
+                if row.fence == 0:
                     self.last_id += 1
                     row.place = self.last_id
                     step.persist.meta["last_id"] = self.last_id
@@ -134,7 +153,7 @@ class Queue:
         row.owner = lease.pool.host.owner
         row.started_at = step.wall
         self.rows.pop(row.id, None)
-        self.leases[row.id] = lease
+        self.leases[row.id] = lease.pool.host.leases[row.id] = lease
         step.persist.claims.append((row.fence, row.attempt, row.owner, step.wall, row.id))
 
     def finish(
@@ -152,6 +171,7 @@ class Queue:
         """A task ends for this run-through. Its lease, if any, is the caller's to let go."""
         was = row.state
         moved(row, event)
+        self.unfinished_count -= 1
         lane = self.lanes.by_number[row.lane]
         if self.rows.pop(row.id, None) is not None:
             self.forget(lane, row, was)
@@ -187,14 +207,14 @@ class Queue:
 
     def let_go(self, lease: Lease) -> None:
         """A lease is over: its slot is free as far as anybody here knows."""
-        del self.leases[lease.row.id]
+        del self.leases[lease.row.id], lease.pool.host.leases[lease.row.id]
         lease.pool.held -= 1
         self.lanes.hold(lease.lane, -1)
 
     def lease_again(self, row: Row, pool: Any, now: float) -> None:
         """A lease known from elsewhere than a grant: adopted, or read at a start."""
         lane = self.lanes.by_number[row.lane]
-        self.leases[row.id] = Lease(row, lane, pool, now)
+        self.leases[row.id] = pool.host.leases[row.id] = Lease(row, lane, pool, now)
         pool.held += 1
         self.lanes.hold(lane, 1)
 
@@ -204,6 +224,7 @@ class Queue:
             return False
         lane = self.lanes.by_number[row.lane]
         lane.counts[row.state] -= 1
+        self.unfinished_count += 1
         moved(row, "again")
         lane.counts[QUEUED] += 1
         self.lanes.touched.add(lane)
@@ -227,10 +248,6 @@ class Queue:
                 del self.rows[row.id]
             if need := schedule.refill():
                 step.needs.append(need)
-
-    def unfinished(self) -> int:
-        """Tasks that are not final."""
-        return sum(self.lanes.total(state) for state in range(len(STATES)) if state not in FINAL)
 
 
 def _due(options: dict[str, Any] | None, wall: float) -> tuple[float | None, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from ...transport.messages import STATES
@@ -13,6 +14,8 @@ from .rows import COMPLETED, FAILED, QUEUED, RUNNING
 from .settings import PoolSettings
 from .step import Step
 
+_LISTED_MAX = 100  # types that nobody serves; who has more of them has seen enough
+_TASKS_MAX = 200  # of each host
 _SHOWN_STATES = {"away": "suspect"}
 
 
@@ -46,11 +49,8 @@ class Report:
     def status(self, step: Step) -> dict[str, Any]:
         """The pool at a glance."""
         lanes, settings = self._queue.lanes, self._settings
-        unserved = sorted(
-            lane.type
-            for lane in lanes.by_number.values()
-            if lane.counts[QUEUED] and not any(self._hosts.serving(lane.type))
-        )
+        waiting = (lane.type for lane in lanes.by_number.values() if lane.counts[QUEUED])
+        unserved = sorted(islice((type for type in waiting if not any(self._hosts.serving(type))), _LISTED_MAX))
         return {
             "supervisor": {
                 "name": settings.name,
@@ -62,7 +62,7 @@ class Report:
             "hosts": [self._host(host, step) for host in self._hosts.by_owner.values()],
             "tasks": {state.value: lanes.total(code) for code, state in enumerate(STATES)},
             "queue": {
-                "unfinished": self._queue.unfinished(),
+                "unfinished": self._queue.unfinished_count,
                 "max_size": settings.max_size,
                 "depth_warning": self.depth_warned,
                 "disk_low": self._room.low,
@@ -88,7 +88,7 @@ class Report:
                     "any": host.offer.any,
                     "isolation": host.facts.get("isolation"),
                     "failed": host.facts.get("failed", {}),
-                    "tasks": [_lease(lease) for lease in running.get(host.owner, [])],
+                    "tasks": [_lease(lease) for lease in running.get(host.owner, [])[:_TASKS_MAX]],
                 }
                 for host in self._hosts.by_owner.values()
             ]
@@ -125,7 +125,7 @@ class Report:
             "name": host.name,
             "state": _SHOWN_STATES.get(host.state, host.state),
             "slots": sum(count for _, count in host.offer.slots),
-            "running": sum(1 for lease in self._queue.leases.values() if lease.pool.host is host),
+            "running": len(host.leases),
             "serve": sorted(host.offer.serve),
             "types": sorted(host.offer.types),
             "machine": host.machine,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ...transport.messages import Accepted, Admin, Cancel, Events, Query, Rejected, Reply, Stop, Submit, Watch
 from .clients import Clients, ClientSession
@@ -12,12 +12,16 @@ from .endings import Endings
 from .hosts import HostSession
 from .membership import Membership
 from .queue import Queue
+from .reports import shown
 from .room import RETRY_SECONDS, Room
 from .rows import FINAL, Row
 from .sessions import ID_MAX, Sessions
 from .step import Peer, Step
-from .submissions import Unfit, checked
+from .submissions import TYPES_MAX, Unfit, checked
 
+_SUBMISSIONS_MAX: Final = 20_000
+_IDS_MAX: Final = 10_000
+"""Tasks that one request may name."""
 _RETRY_AFTER: Final = {"queue_full": 1.0, "disk_full": RETRY_SECONDS}
 
 
@@ -58,6 +62,8 @@ class Requests:
         try:
             count, checksum = checked(message.groups)
             known = client.submissions.get(number)
+            if known is None and len(client.submissions) >= _SUBMISSIONS_MAX:
+                raise Unfit("invalid", f"{_SUBMISSIONS_MAX} submissions are kept; raise `below`", "below")
             if known is not None:
                 if known[1:] != (count, checksum):
                     raise Unfit("conflict", f"submission {number} was sent before with other tasks")
@@ -70,7 +76,7 @@ class Requests:
             retry_after = _RETRY_AFTER.get(unfit.code, 0.0)
             step.say(peer, Rejected(number, unfit.code, unfit.reason, unfit.path, retry_after))
             return
-        known_types = set(self.queue.lanes.by_type)
+        self.queue.lanes.new.clear()
         first = self.queue.submit(step, client.number, message.groups)
         client.submissions[number] = (first, count, checksum)
         step.persist.submissions.append((client.number, number, first, count, checksum))
@@ -79,17 +85,21 @@ class Requests:
             for old in [n for n in client.submissions if n < message.below]:
                 del client.submissions[old]
             step.persist.forgotten.append((client.number, message.below))
+            step.persist.sessions.append((client.number, client.token, client.name, step.wall, client.below))
         step.say(peer, Accepted(number, first, count))
-        for type in {group[0] for group in message.groups} - known_types:
+        for type in self.queue.lanes.new:
             for host in self.membership.hosts.serving(type):
                 self.membership.send_tree(step, host, [type])
 
     def _check_room(self, message: Submit, count: int) -> None:
         if self.room.low:
             raise Unfit("disk_full", self.room.reason())
-        if self.queue.unfinished() + count > self.max_size:
-            reason = f"the queue holds {self.queue.unfinished()} unfinished tasks of at most {self.max_size}"
+        if self.queue.unfinished_count + count > self.max_size:
+            reason = f"the queue holds {self.queue.unfinished_count} unfinished tasks of at most {self.max_size}"
             raise Unfit("queue_full", reason)
+        lanes = self.queue.lanes.by_type
+        if len(lanes) + len({group[0] for group in message.groups} - lanes.keys()) > TYPES_MAX:
+            raise Unfit("invalid", f"the pool knows {len(lanes)} types already, of at most {TYPES_MAX}", "type")
         for type, _, options, _ in message.groups:
             if options and options.get("require_host") and not any(self.membership.hosts.serving(type)):
                 raise Unfit("no_host", f"no joined host serves {type}", "type")
@@ -98,16 +108,16 @@ class Requests:
         """What the client has consumed, and single tasks that it wants to hear of."""
         self.clients.watch(step, peer.session, message.after, message.credit)
         if message.ids:
-            ids = tuple(id for id in message.ids if 0 < id <= ID_MAX)
+            ids = _ids(message.ids)
             for id in ids:
                 self.clients.watchers.setdefault(id, set()).add(peer)
             step.needs.append(Fetch(ids, "watch", (peer, tuple(message.ids))))
 
     def watched(self, step: Step, peer: Peer, ids: tuple[int, ...], rows: dict[int, Row]) -> None:
         """What a client asked about by id: ends come from the store, the rest is said as it is."""
-        ended = tuple(row.id for row in rows.values() if row.state in FINAL)
+        ended = dict.fromkeys(row.id for row in rows.values() if row.state in FINAL)
         if ended:
-            step.needs.append(Ends(peer.address, ended))
+            self.clients.asked.append((peer, tuple(ended)))
         for id in {*ended, *(id for id in ids if id not in rows)}:
             if peers := self.clients.watchers.get(id):
                 peers.discard(peer)
@@ -129,10 +139,14 @@ class Requests:
         if peer is not None:
             for id, _finish, state, body, detail in rows:
                 step.say(peer, Events([[id, 0, state, body, detail]]))
+            if again := tuple(set(need.ids) - {row[0] for row in rows}):  # retried by hand since it was looked up
+                for id in again:
+                    self.clients.watchers.setdefault(id, set()).add(peer)
+                step.needs.append(Fetch(again, "watch", (peer, again)))
 
     def cancel(self, step: Step, peer: Peer, message: Cancel) -> None:
         """End tasks; the store knows those that memory does not."""
-        ids = tuple(dict.fromkeys(id for id in message.ids if 0 < id <= ID_MAX))
+        ids = _ids(message.ids)
         step.needs.append(Fetch(ids, "cancel", (peer, message.request)))
 
     def cancelled(self, step: Step, peer: Peer, request: int, rows: dict[int, Row]) -> None:
@@ -157,16 +171,30 @@ class Requests:
         if what in self.reports:
             step.say(peer, Reply(request, True, self.reports[what](step)))
         elif what in ("show", "tasks"):
+            leases = self.queue.leases
+            if what == "show":
+                asked = leases.get(message.arguments["id"])
+                leases = {} if asked is None else {asked.row.id: asked}
             live = {
-                lease.row.id: {"progress": list(lease.progress)}
-                for lease in self.queue.leases.values()
-                if lease.progress is not None
+                id: {"progress": list(lease.progress)} for id, lease in leases.items() if lease.progress is not None
             }
             step.answer(peer, request, what, message.arguments, live)
         else:
-            step.say(peer, Reply(request, False, {"code": "invalid", "reason": f"no query {what!r}"}))
+            step.say(peer, Reply(request, False, {"code": "invalid", "reason": f"no query {shown(what)}"}))
 
     def retry(self, step: Step, peer: Peer, message: Admin) -> None:
         """Run final tasks once more."""
-        ids = tuple(dict.fromkeys(id for id in message.arguments["ids"] if 0 < id <= ID_MAX))
+        ids = _ids(message.arguments["ids"])
         step.needs.append(Fetch(ids, "again", (peer, message.request)))
+
+
+def _ids(given: Any) -> tuple[int, ...]:
+    """Numbers of tasks, each once.
+
+    Raises:
+        ValueError: They are too many, or no numbers.
+    """
+    ids = cast("list[int]", given if isinstance(given, list) else [None])
+    if len(ids) > _IDS_MAX or not all(type(id) is int for id in ids):
+        raise ValueError(f"a list of at most {_IDS_MAX} numbers of tasks is needed")
+    return tuple(dict.fromkeys(id for id in ids if 0 < id <= ID_MAX))

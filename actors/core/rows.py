@@ -49,4 +49,6 @@ class Row:
     params: bytes | None
 
 
+PARAMS_IN_MEMORY: Final = 4096
+"""Bytes; larger params stay in the store until the task is granted."""
 COLUMNS: Final = tuple(Row.__slots__)

@@ -6,13 +6,14 @@ delay (a backoff, `delay`) goes by the monotonic one, so that no jump of the wal
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from .effects import Agenda
 from .rows import SCHEDULED, Row
 
 ROWS_MAX: Final = 10_000
+_DEAD_MAX: Final = 16  # rows that ended where they stood, beside as many as live
 
 
 class Schedule:
@@ -42,8 +43,11 @@ class Schedule:
         return True
 
     def forget(self) -> None:
-        """A row of this schedule was cancelled; it is skipped when it is reached."""
+        """A row of this schedule was cancelled; it is skipped when it is reached, or swept out with many others."""
         self.size -= 1
+        if len(self._heap) > 2 * self.size + _DEAD_MAX:
+            self._heap = [entry for entry in self._heap if entry[2].state == SCHEDULED]
+            heapify(self._heap)
 
     def due(self, wall: float) -> list[Row]:
         """Remove and return the rows whose time has come by this clock's reading, soonest first."""
@@ -84,14 +88,17 @@ class Schedule:
         self._filling = True
         return Agenda(self.relative, None, ROWS_MAX // 2)
 
-    def refilled(self, need: Agenda, rows: list[Row]) -> None:
-        """The next rows came from the store."""
+    def refilled(self, need: Agenda, rows: list[Row]) -> list[Row]:
+        """The next rows came from the store; those that memory keeps now."""
         self._filling = False
+        if self.horizon != need.after:
+            return []  # it was cut short since; if it still wants rows it asks again
         self.horizon = None
         for row in rows:
             self.add(row)
         if len(rows) == need.count:
             self.horizon = (rows[-1].due or 0.0, rows[-1].id)
+        return rows
 
     def shift(self, seconds: float) -> None:
         """The wall clock jumped: what is relative keeps its distance from now."""

@@ -17,6 +17,7 @@ class Peer:
         seen: Number of the last message received.
         sent: Number of the last message sent.
         heard: When it was last heard, by `now`.
+        session: The host or client that speaks; None until the store has said whether a client is an old one.
     """
 
     __slots__ = ("address", "heard", "role", "seen", "sent", "session")

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 from ...config.policy import TYPE_PATTERN
 from ...transport.messages import PARAMS_BYTES_MAX
+from .reports import SECONDS_MAX, shown
 
 _OPTIONS: Final[dict[str, tuple[type, ...]]] = {
     "delay": (int, float),
@@ -18,6 +19,18 @@ _OPTIONS: Final[dict[str, tuple[type, ...]]] = {
     "tags": (list,),
     "require_host": (bool,),
 }
+_INSTANT_MAX: Final = 1e11  # some day in the year 5138
+_RANGES: Final = (
+    ("delay", 0, SECONDS_MAX),
+    ("timeout", 1e-3, SECONDS_MAX),
+    ("max_attempts", 1, 1_000_000),
+    ("at", 0, _INSTANT_MAX),
+    ("expires", 0, _INSTANT_MAX),
+)
+TASKS_MAX: Final = 10_000
+"""Tasks of one SUBMIT: what a turn can bear."""
+TYPES_MAX: Final = 10_000
+"""Types that a pool knows."""
 _PRIORITY_MAX: Final = 2**31
 _TAGS_MAX: Final = 32
 _GROUP_FIELDS: Final = 4
@@ -43,14 +56,14 @@ def checked(groups: Sequence[Any]) -> tuple[int, int]:
             raise Unfit("invalid", "a group is [type, priority, options, params]")
         type, priority, options, batch = cast("list[Any]", group)
         if not isinstance(type, str) or TYPE_PATTERN.match(type) is None:
-            reason = f"type {type!r} is not a dotted path of one to three parts of letters, digits, _ and -"
+            reason = f"type {shown(type)} is not a dotted path of one to three parts of letters, digits, _ and -"
             raise Unfit("invalid", reason, "type")
         if (
             not isinstance(priority, int)
             or isinstance(priority, bool)
             or not -_PRIORITY_MAX <= priority < _PRIORITY_MAX
         ):
-            raise Unfit("invalid", f"priority {priority!r} is not a whole number of 32 bits", "priority")
+            raise Unfit("invalid", f"priority {shown(priority)} is not a whole number of 32 bits", "priority")
         if options is not None:
             _check_options(options)
         if not isinstance(batch, list | tuple):
@@ -64,6 +77,8 @@ def checked(groups: Sequence[Any]) -> tuple[int, int]:
         if longest > PARAMS_BYTES_MAX:
             raise Unfit("too_large", f"params of {longest} bytes; at most {PARAMS_BYTES_MAX}", "params")
         count += len(batch)
+        if count > TASKS_MAX:
+            raise Unfit("invalid", f"more than {TASKS_MAX} tasks in one submission", "params")
     return count, checksum
 
 
@@ -74,12 +89,12 @@ def _check_options(given: Any) -> None:
     for key, value in options.items():
         allowed = _OPTIONS.get(key)
         if allowed is None:
-            raise Unfit("invalid", f"unknown option {key!r}", str(key))
+            raise Unfit("invalid", f"unknown option {shown(key)}", str(key)[:100])
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-            raise Unfit("invalid", f"option {key} cannot be {value!r}", key)
-    for key in ("delay", "timeout", "max_attempts"):
-        if options.get(key, 1) < 0 or (key != "delay" and options.get(key, 1) == 0):
-            raise Unfit("invalid", f"option {key} must be positive", key)
+            raise Unfit("invalid", f"option {key} cannot be {shown(value)}", key)
+    for key, least, most in _RANGES:
+        if key in options and not least <= options[key] <= most:  # NaN is in no range
+            raise Unfit("invalid", f"option {key} cannot be {shown(options[key])}", key)
     tags = options.get("tags", [])
     if len(tags) > _TAGS_MAX or not all(isinstance(tag, str) and 0 < len(tag) <= 128 for tag in tags):
         raise Unfit("invalid", f"tags must be at most {_TAGS_MAX} texts of 1 to 128 characters", "tags")

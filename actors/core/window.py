@@ -30,11 +30,12 @@ class Window:
         horizon: Key of the last row of the prefix, or None when the whole lane is in memory.
     """
 
-    __slots__ = ("_levels", "_order", "horizon", "size")
+    __slots__ = ("_dead", "_levels", "_order", "horizon", "size")
 
     def __init__(self) -> None:
         self._levels: dict[int, deque[Row]] = {}
         self._order: list[int] = []  # the keys of `_levels`, ascending: -priority, best first
+        self._dead = 0  # at most so many rows are left in place that ended there
         self.size = 0
         self.horizon: Key | None = None
 
@@ -90,8 +91,22 @@ class Window:
         return True
 
     def forget(self) -> None:
-        """A row of this window changed its state elsewhere (cancelled, adopted): it is skipped when it is reached."""
+        """A row of this window changed its state elsewhere (cancelled, adopted).
+
+        It is skipped when it is reached, or swept out with many others.
+        """
         self.size -= 1
+        self._dead += 1
+        if self._dead > self.size + _DEAD_MAX:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        self._dead = 0
+        for negative in list(self._order):
+            level = self._levels[negative] = deque(row for row in self._levels[negative] if row.state == QUEUED)
+            if not level:
+                del self._levels[negative]
+                self._order.remove(negative)
 
     def trim(self, keep: int) -> list[Row]:
         """Drop rows from the end until `keep` (at least one) are left; the horizon moves to the last one kept."""
@@ -123,3 +138,4 @@ class Window:
 
 
 _KEPT_MIN: Final = 1
+_DEAD_MAX: Final = 16

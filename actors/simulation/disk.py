@@ -154,4 +154,3 @@ class SimulatedDisk(SqliteStore):
                 file.unlink(missing_ok=True)
             else:
                 file.write_bytes(content)
-

@@ -31,10 +31,14 @@ class Hearing:
         self._closed: dict[bytes, float] = {}
         self._started = 0.0
         self._greeted: dict[str, set[bytes]] = {}
+        self._tokens: dict[bytes, bytes] = {}  # by address
+        self._address: dict[bytes, bytes] = {}  # the latest, by token
+        self._greeting: dict[bytes, int] = {}
 
     def restarted(self) -> None:
         """A supervisor begins: everyone has a full period of grace."""
         self._heard, self._closed, self._greeted = {}, {}, {}
+        self._tokens, self._address, self._greeting = {}, {}, {}
         self._started = self._timeline.now
 
     def batch(self, pool: Pool, batch: Iterable[tuple[bytes, int, Message | None]]) -> None:
@@ -44,17 +48,22 @@ class Hearing:
         seen: dict[bytes, int] = {}
         for address, number, message in batch:
             if isinstance(message, Hello):
-                if pool.membership.is_old(message):
-                    continue
-                self._heard[message.session] = now
-                self._closed.pop(message.session, None)
                 self._greeted.setdefault(message.name, set()).add(message.session)
+                greeting = message.offer.get("greeting", 0)
+                if message.role != "host" or greeting <= self._greeting.get(message.session, 0):
+                    continue
+                self._greeting[message.session] = greeting
+                self._heard[message.session] = now
+                self._tokens[address], self._address[message.session] = message.session, address
+                self._closed.pop(message.session, None)
                 continue
+            token = self._tokens.get(address)
             peer = pool.sessions.peers.get(address)
-            if peer is None or peer.role != "host":
-                continue
             if message is None:
-                self._closed[peer.session.token] = now
+                if token is not None and self._address[token] == address:
+                    self._closed[token] = now
+            elif peer is None or peer.role != "host":
+                continue
             elif number == seen.get(address, peer.seen) + 1:  # the numbering has no gap: it is believed
                 seen[address] = number
                 self._heard[peer.session.token] = now
@@ -67,6 +76,7 @@ class Hearing:
         Raises:
             Violation: Too early.
         """
+        self._greeting.pop(token, None)  # should it come back, it is new
         if self._greeted.get(name, {token}) - {token}:
             return
         now = self._timeline.now

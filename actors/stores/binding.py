@@ -8,6 +8,7 @@ have statements of their own, which bind only what differs from task to task.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 from operator import itemgetter
 from typing import Any, Final
 
@@ -59,12 +60,15 @@ def rows_of(found: Iterable[Values]) -> list[Values]:
     ]
 
 
-def ends_of(found: Iterable[Values]) -> list[End]:
-    """Ends as `Replay` and `Ends` feed them back."""
-    return [
-        end_row(id, finish, state, body, unpack(detail), attempt, host)
-        for id, finish, state, body, detail, attempt, host in found
-    ]
+def ends_of(found: Iterable[Values], size: float = inf) -> list[End]:
+    """Ends as `Replay` and `Ends` feed them back, and no more once their results exceed `size` bytes."""
+    ends: list[End] = []
+    for id, finish, state, body, detail, attempt, host in found:
+        ends.append(end_row(id, finish, state, body, unpack(detail), attempt, host))
+        size -= len(body or b"")
+        if size <= 0:
+            break
+    return ends
 
 
 def _all(rows: list[Values], part: Callable[[Values], Any], value: Values) -> bool:

@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import msgpack  # pyright: ignore[reportMissingTypeStubs] - it ships none
 
-LARGE_PARAMS_BYTES: Final = 16 * 1024
+from ..core.rows import PARAMS_IN_MEMORY
+
+LARGE_PARAMS_BYTES: Final = PARAMS_IN_MEMORY
 """Params above this size are left out of the rows that a need reads, so that a window of tasks stays small."""
 
 

@@ -44,7 +44,7 @@ class MemoryStore:
         self._tasks: dict[int, Record] = {}
         self._attempts: dict[int, dict[tuple[int, int], tuple[Any, ...]]] = {}
         self._lanes: dict[int, tuple[int, str, str, str]] = {}
-        self._sessions: dict[int, tuple[int, bytes, str, float]] = {}
+        self._sessions: dict[int, tuple[int, bytes, str, float, int]] = {}
         self._hosts: dict[int, tuple[Any, ...]] = {}
         self._submissions: dict[int, dict[int, tuple[int, int, int]]] = {}
         self._tallies: dict[tuple[int, int], int] = {}
@@ -279,13 +279,20 @@ class MemoryStore:
             return [_row(self._tasks[id]) for id in need.ids if id in self._tasks]
         if isinstance(need, Resume):
             return [
-                (session, [(number, *answer) for number, answer in sorted(self._submissions.get(session, {}).items())])
-                for session, token, _, _ in self._sessions.values()
+                (session, below, [(number, *answer) for number, answer in sorted(self._submissions.get(session, {}).items())])
+                for session, token, _, _, below in self._sessions.values()
                 if token == need.token
             ]
         if isinstance(need, Replay):
             order = self._finished[need.session]
-            return [self._end(self._tasks[id]) for _, id in order.after((need.after, 2**63), need.count)]
+            ends: list[Any] = []
+            size = need.size
+            for _, id in order.after((need.after, 2**63), need.count):
+                ends.append(self._end(self._tasks[id]))
+                size -= len(ends[-1][3])
+                if size <= 0:
+                    break
+            return ends
         records = [self._tasks[id] for id in need.ids if id in self._tasks]
         ends = [self._end(record) for record in records if record[FINISH] is not None]
         return sorted(ends, key=lambda end: end[1])

@@ -18,7 +18,8 @@ create table session(                   -- of clients
     session integer primary key,
     token   blob not null unique,
     name    text not null,
-    seen_at real not null
+    seen_at real not null,
+    below   integer not null              -- submissions under it are acknowledged and forgotten
 );
 
 create table submission(                -- what a repeated SUBMIT is answered from

@@ -337,9 +337,11 @@ class SqliteStore:
             return [row for id in need.ids for row in rows_of(execute(statements.ROW_OF, (id,)))]
         if isinstance(need, Resume):
             known = execute(statements.SESSION_OF, (need.token,)).fetchall()
-            return [(session, execute(statements.SUBMISSIONS_OF, (session,)).fetchall()) for (session,) in known]
+            return [
+                (session, below, execute(statements.SUBMISSIONS_OF, (session,)).fetchall()) for session, below in known
+            ]
         if isinstance(need, Replay):
-            return ends_of(execute(statements.ENDS_AFTER, (need.session, need.after, need.count)))
+            return ends_of(execute(statements.ENDS_AFTER, (need.session, need.after, need.count)), need.size)
         ends = [end for id in need.ids for end in ends_of(execute(statements.END_OF, (id,)))]
         return sorted(ends, key=lambda end: end[1])
 

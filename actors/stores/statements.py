@@ -13,7 +13,7 @@ from .blobs import LARGE_PARAMS_BYTES
 # --- writes, in the order of the fields of `Persist`
 
 INSERT_LANE: Final = "insert into lane values (?, ?, ?, ?)"
-PUT_SESSION: Final = "insert or replace into session values (?, ?, ?, ?)"
+PUT_SESSION: Final = "insert or replace into session values (?, ?, ?, ?, ?)"
 PUT_HOST: Final = "insert or replace into host values (?, ?, ?, ?, ?, ?, ?)"
 INSERT_TASK: Final = f"insert into task({', '.join(COLUMNS)}) values ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - constants only
 INSERT_FRESH_TASK: Final = """insert into task(id, lane, priority, place, session, sent_at, params,
@@ -72,7 +72,7 @@ AGENDA: Final = f"""select {_ROW} from task where state = 1 and relative = ? and
 RUNNING_ROWS: Final = f"select {_ROW} from task where state = 3 order by id"  # noqa: S608 - constants only
 ROW_OF: Final = f"select {_ROW} from task where id = ?"  # noqa: S608 - constants only
 PARAMS_OF: Final = "select params from task where id = ?"
-SESSION_OF: Final = "select session from session where token = ?"
+SESSION_OF: Final = "select session, below from session where token = ?"
 SUBMISSIONS_OF: Final = """select submission, first, count, checksum from submission where session = ?
     order by submission"""
 _END: Final = """select id, finish, task.state, result, detail, attempt, name

@@ -8,6 +8,7 @@ from ...transport.messages import STATES
 from ..core.rows import COMPLETED, FINAL, RUNNING
 
 Detail = dict[str, Any] | None
+_ERROR_MAX = 500  # characters of an error in a list; `show` has all of it
 End = tuple[int, int, int, bytes, Detail]
 
 
@@ -81,4 +82,4 @@ def _error(detail: Detail) -> str | None:
         return None
     text = str(detail.get("message") or detail.get("reason") or detail.get("cause") or "")
     kind = str(detail.get("error_type") or "")
-    return ": ".join(part for part in (kind, text) if part) or None
+    return ": ".join(part for part in (kind, text) if part)[:_ERROR_MAX] or None

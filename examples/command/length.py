@@ -36,14 +36,14 @@ def run(document):
     try:
         task = json.loads(document.decode("utf-8"))
     except ValueError as error:
-        raise Invalid("the task is not JSON: {}".format(error)) from None
+        raise Invalid(f"the task is not JSON: {error}") from None
     if not isinstance(task, dict):
         raise Invalid("the task is no JSON object")
     for name, kind in (("id", int), ("type", str), ("params", dict)):
         if not isinstance(task.get(name), kind):
-            raise Invalid("the task has no {}".format(name))
+            raise Invalid(f"the task has no {name}")
     if task["type"] not in TYPES:
-        raise Invalid("no such type here: {}".format(task["type"]))
+        raise Invalid(f"no such type here: {task['type']}")
     return TYPES[task["type"]](task["params"])
 
 

@@ -80,7 +80,7 @@ def test_a_turn_reads_its_own_writes_and_a_rollback_undoes_all_of_them(
     store.apply(
         Persist(
             lanes=[(3, "image", "", "")],
-            sessions=[(3, b"client-3", "three", 42.0)],
+            sessions=[(3, b"client-3", "three", 42.0, 0)],
             hosts=[(3, b"token-3", "gamma", "machine-c", 52.0, None, "joined")],
             tasks=[row(6, lane=3)],
             tags=[("red", 6)],
@@ -100,7 +100,7 @@ def test_a_turn_reads_its_own_writes_and_a_rollback_undoes_all_of_them(
     within = everything(store)
     assert [r.state for r in within["rows"]] == [RUNNING, QUEUED, SCHEDULED, QUEUED, CANCELLED, QUEUED]
     assert within["agenda"][0][COLUMNS.index("due")] == 510.0
-    assert within["submissions"] == [(1, [(2, 6, 1, 78)])]
+    assert within["submissions"] == [(1, 0, [(2, 6, 1, 78)])]
     assert all(within[part] != before[part] for part in before), "every part of the dump must be able to tell"
     store.rollback()
 
@@ -117,8 +117,8 @@ def everything(store: Store) -> dict[str, Any]:
         "rows": fetch(store, *range(1, 10)),
         "queue": store.read(Refill(1, None, 100)),
         "agenda": store.read(Agenda(True, None, 100)),
-        "ends": store.read(Replay(1, 0, 100)),
-        "submissions": store.read(Resume(b"peer", b"client-1")),
+        "ends": store.read(Replay(1, 0, 100, 2**30)),
+        "submissions": store.read(Resume(b"peer", b"client-1", "")),
         "shown": [store.show(id) for id in range(1, 10)],
         "red": store.tasks(state=None, type=None, tag="red", limit=10, before=None),
         "newest": store.tasks(state=None, type=None, tag=None, limit=10, before=None),
@@ -167,7 +167,7 @@ def test_a_row_comes_back_as_it_went_in(store: Store) -> None:
 
 
 def test_large_params_are_left_out_of_rows_and_read_by_themselves(store: Store) -> None:
-    edge, large = b"x" * 16_384, b"x" * 16_385
+    edge, large = b"x" * 4096, b"x" * 4097
     write(store, tasks=[row(1, params=edge), row(2, params=large)])
 
     assert [r.params for r in fetch(store, 1, 2)] == [edge, None]
@@ -365,10 +365,10 @@ def test_ends_are_replayed_in_order_for_their_session(store: Store) -> None:
         (4, 3, FAILED, b"", {**failed, "attempts": 1, "host": "beta"}),
         (1, 4, CANCELLED, b"", {"attempts": 1, "host": "alpha"}),
     ]
-    assert store.read(Replay(1, 0, 100)) == ends
-    assert store.read(Replay(1, 1, 1)) == ends[1:2]
-    assert store.read(Replay(1, 4, 100)) == []
-    assert ids(store.read(Replay(2, 0, 100))) == [6]
+    assert store.read(Replay(1, 0, 100, 2**30)) == ends
+    assert store.read(Replay(1, 1, 1, 2**30)) == ends[1:2]
+    assert store.read(Replay(1, 4, 100, 2**30)) == []
+    assert ids(store.read(Replay(2, 0, 100, 2**30))) == [6]
     assert [(store.show(id) or {})["result"] for id in (3, 4)] == [b"\x01", None]
     assert store.read(Ends(b"peer", (1, 2, 6, 99, 3))) == [ends[0], (6, 2, COMPLETED, b"\xa2ok", None), ends[2]]
 
@@ -411,7 +411,7 @@ def test_a_retry_starts_a_new_run_through_and_keeps_the_history(store: Store) ->
 
     assert store.read(Fetch((1,), "test")) == [row(1, place=3, fence=91, attempt=1, owner=2)]
     assert ids(store.read(Refill(1, None, 9))) == [2, 1]
-    assert store.read(Replay(1, 0, 9)) == []
+    assert store.read(Replay(1, 0, 9, 2**30)) == []
     first = {
         "attempt": 1, "host": "beta", "slot": 3, "started_at": 200.0, "ended_at": 300.0, "outcome": "failed",
         "detail": failed,
@@ -427,7 +427,7 @@ def test_a_retry_starts_a_new_run_through_and_keeps_the_history(store: Store) ->
         "detail": None,
     }  # fmt: skip
     assert (store.show(1) or {})["attempts"] == [first, second]
-    assert ids(store.read(Replay(1, 0, 9))) == [1]
+    assert ids(store.read(Replay(1, 0, 9, 2**30))) == [1]
 
 
 def test_a_retry_of_a_task_that_never_ran_adds_no_attempt(store: Store) -> None:
@@ -445,9 +445,9 @@ def test_a_session_is_resumed_with_the_submissions_it_may_repeat(store: Store) -
     write(store, submissions=[(1, 1, 1, 10, 111), (1, 2, 11, 5, 2**32 - 1), (2, 1, 16, 1, 333)])
     write(store, submissions=[(1, 3, 17, 1, 444)], forgotten=[(1, 2)])
 
-    assert store.read(Resume(b"peer", b"client-1")) == [(1, [(2, 11, 5, 2**32 - 1), (3, 17, 1, 444)])]
-    assert store.read(Resume(b"peer", b"client-2")) == [(2, [(1, 16, 1, 333)])]
-    assert store.read(Resume(b"peer", b"nobody")) == []
+    assert store.read(Resume(b"peer", b"client-1", "")) == [(1, 0, [(2, 11, 5, 2**32 - 1), (3, 17, 1, 444)])]
+    assert store.read(Resume(b"peer", b"client-2", "")) == [(2, 0, [(1, 16, 1, 333)])]
+    assert store.read(Resume(b"peer", b"nobody", "")) == []
 
 
 # --- one step

@@ -110,7 +110,7 @@ class Model:
         return [
             *(store.read(Refill(lane, start, 7)) for lane in (1, 2) for start in (None, after)),
             *(store.read(Agenda(relative, start, 5)) for relative in (True, False) for start in (None, (15.0, 4))),
-            *(store.read(Replay(session, after[1], 9)) for session in (1, 2)),
+            *(store.read(Replay(session, after[1], 9, 2**30)) for session in (1, 2)),
             store.read(Fetch(tuple(every), "test")),
             store.read(Ends(b"peer", tuple(every))),
             *(store.show(id) for id in every),

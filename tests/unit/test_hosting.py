@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -60,7 +61,7 @@ def options(**changed: Any) -> HostOptions:
 def hello(**changed: Any) -> Say:
     offer: dict[str, Any] = {
         "slots": {"": 2}, "types": ["text.length"], "any": False, "serve": [], "not": [], "named": False,
-        "running": [], "finished": [], "pid": 0, "machine": "", "isolation": "process", "fingerprints": {},
+        "running": [], "finished": [], "greeting": ANY, "pid": 0, "machine": "", "isolation": "process", "fingerprints": {},
         "failed": {},
     }  # fmt: skip
     return Say(0, Hello("host", [1, 1], SESSION, "h1", offer | changed))

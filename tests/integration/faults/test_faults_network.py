@@ -95,9 +95,7 @@ def test_a_cut_connection_is_made_again_and_nothing_runs_twice(pool: FaultPool) 
         pytest.param(0.20, 30.0, 8, 75.0, marks=pytest.mark.slow),
     ],
 )
-def test_lost_packets_are_no_death(
-    pool: FaultPool, loss: float, lost_after: float, hosts: int, seconds: float
-) -> None:
+def test_lost_packets_are_no_death(pool: FaultPool, loss: float, lost_after: float, hosts: int, seconds: float) -> None:
     try:
         network = LossyNetwork(loss)
     except Unavailable as why:

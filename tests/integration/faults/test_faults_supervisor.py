@@ -79,7 +79,9 @@ def test_a_supervisor_killed_at_random_under_load_loses_and_doubles_nothing(pool
     until(lambda: not sum(client.status()["tasks"][state] for state in ("queued", "running", "scheduled")), "all ended")
     assert set(pool.audit(acknowledged)) == {"completed"}
     executions = len(pool.traces())
-    print(f"{kills} kills, {len(acknowledged)} tasks, {executions} executions, slowest restart to grant {slowest:.2f} s")
+    print(
+        f"{kills} kills, {len(acknowledged)} tasks, {executions} executions, slowest restart to grant {slowest:.2f} s"
+    )
     assert slowest < 2.0 * BUSY
 
 

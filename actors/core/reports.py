@@ -1,0 +1,111 @@
+"""What hosts report, checked before it changes anything: a host may be of another version, broken, or hostile.
+
+Every check raises `ValueError` or `TypeError`; nothing of the item has been believed by then.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any, Final, cast
+
+from ...transport.messages import RESULT_BYTES_MAX, Outcome, Returned
+
+SECONDS_MAX: Final = 10 * 366 * 86400.0
+"""The longest duration that anybody may ask for or report: ten years."""
+_NUMBER_MAX: Final = 2**63 - 1
+_SLOT_MAX: Final = 2**31
+_TEXTS: Final = {"message": 8192, "traceback": 32768, "error_type": 256, "cause": 64, "reason": 1024, "host": 256}
+_LINES_MAX: Final = 200
+_LINE_MAX: Final = 1024
+
+Result = tuple[int, int, Outcome, bytes, float, int, dict[str, Any] | None]
+
+
+def shown(value: Any, limit: int = 200) -> str:
+    """A peer's value as it may be put into a message or a log line: escaped and short."""
+    if isinstance(value, str | bytes):
+        value = value[:limit]
+    return repr(value)[:limit]
+
+
+def seconds(value: Any) -> float:
+    """A duration: finite, not negative, at most ten years."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= SECONDS_MAX:
+        raise ValueError(f"{shown(value)} is no duration in seconds")
+    return float(value)
+
+
+def key(id: Any, fence: Any) -> tuple[int, int]:
+    """The number and fence of a grant."""
+    if type(id) is not int or type(fence) is not int or not (0 < id <= _NUMBER_MAX and 0 <= fence <= _NUMBER_MAX):
+        raise ValueError("a grant is named by its number and fence")
+    return id, fence
+
+
+def result(item: Any) -> Result:
+    """One item of RESULTS."""
+    id, fence, outcome, body, duration, slot, detail = item
+    id, fence = key(id, fence)
+    if not isinstance(outcome, int) or type(body) is not bytes or len(body) > RESULT_BYTES_MAX:
+        raise ValueError("a result has an outcome and bytes")
+    if type(slot) is not int or not 0 <= slot < _SLOT_MAX:
+        raise ValueError(f"{shown(slot)} is no slot")
+    return id, fence, Outcome(outcome), body, seconds(duration), slot, None if detail is None else _detail(detail)
+
+
+def returned(item: Any) -> tuple[int, int, Returned, float, str, bool]:
+    """One item of RELEASE."""
+    id, fence, code, after, note, started = item
+    id, fence = key(id, fence)
+    if not isinstance(code, int) or type(started) is not bool:
+        raise ValueError("a release has a code and says whether the attempt had begun")
+    return id, fence, Returned(code), seconds(after), str(note)[:_LINE_MAX], started
+
+
+def progress(item: Any) -> tuple[int, int, float, str]:
+    """One item of PROGRESS."""
+    id, fence, fraction, note = item
+    id, fence = key(id, fence)
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not isfinite(fraction):
+        raise ValueError(f"{shown(fraction)} is no fraction")
+    return id, fence, min(1.0, max(0.0, float(fraction))), str(note)[:_LINE_MAX]
+
+
+def _detail(given: Any) -> dict[str, Any]:
+    """What is said of an attempt beside its outcome: known forms only, and no longer than anybody wants to read."""
+    if not isinstance(given, dict):
+        raise TypeError("the detail of a result is a mapping")
+    detail: dict[str, Any] = {}
+    for name, value in cast("dict[Any, Any]", given).items():
+        if not isinstance(name, str) or len(name) > _TEXTS["cause"]:
+            raise ValueError("the detail of a result has short names")
+        if name == "after":
+            if value is not None:
+                detail[name] = seconds(value)
+        elif isinstance(value, str):
+            detail[name] = value[: _TEXTS.get(name, _LINE_MAX)]
+        elif isinstance(value, list):
+            detail[name] = [str(line)[:_LINE_MAX] for line in cast("list[Any]", value)[-_LINES_MAX:]]
+        elif (
+            value is None
+            or isinstance(value, bool)
+            or (isinstance(value, int) and abs(value) <= _NUMBER_MAX)
+            or (isinstance(value, float) and isfinite(value))
+        ):
+            detail[name] = value
+        else:
+            raise ValueError(f"the detail of a result cannot hold {shown(name)}")
+    if not isinstance(detail.get("cause", ""), str) or not isinstance(detail.get("retry", False), bool):
+        raise TypeError("the cause of a failure is a text, and retry says yes or no")
+    return detail
+
+
+def weight(detail: dict[str, Any] | None) -> int:
+    """About how many bytes a checked detail takes on the wire."""
+    return 0 if detail is None else 64 + sum(map(_weight, detail.values()))
+
+
+def _weight(value: Any) -> int:
+    if isinstance(value, list):
+        return sum(map(_weight, cast("list[Any]", value)))
+    return 16 + len(value) if isinstance(value, str) else 16

@@ -1,0 +1,125 @@
+"""Plays seeds of the simulated pool: `bin/simulate --seed N` or `--seeds FIRST-LAST`.
+
+What failed is said with the latest events and the command that shows exactly this history again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ..actors.simulation.misfortune import FAULTS
+from ..actors.simulation.scenario import STEPS, Scenario
+from ..actors.simulation.world import World
+
+_PROGRESS_SECONDS: Final = 2.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play what is asked for; 0 if every guarantee held, else 1 at the first that did not."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    fixed = {name: value for name in _FIELDS if (value := getattr(given, name)) is not None}
+    if given.fault:
+        fixed["faults"] = _faults(parser, given.fault)
+    seeds: Sequence[int] = [given.seed] if given.seeds is None else given.seeds
+    started = said = time.monotonic()
+    steps = 0
+    for count, seed in enumerate(seeds, 1):
+        scenario = Scenario.drawn(seed, given.steps, **fixed)
+        world = scenario.world()
+        with world:
+            if not _played(scenario, world):
+                return 1
+        steps += world.steps
+        now = time.monotonic()
+        if len(seeds) > 1 and (now - said > _PROGRESS_SECONDS or count == len(seeds)):
+            said = now
+            print(f"{count} of {len(seeds)} seeds, {steps:,} steps, {steps / (now - started):,.0f} steps/s", flush=True)
+    if len(seeds) == 1:
+        _tell_one(scenario, world, time.monotonic() - started)
+    return 0
+
+
+_FIELDS: Final = ("hosts", "clients", "window", "durability", "quick")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bin/simulate",
+        description="A whole pool on virtual time, with the real core, store and protocol, through misfortune drawn from "
+        "a seed. A seed is a history: the same command always shows the same one.",
+        epilog=f"Faults and their usual rates: {', '.join(f'{name}={rate:g}' for name, rate in FAULTS.items())}. Rates are "
+        "per message for drop, duplicate and reorder, per connection for old_hello, the largest deviation for clock_skew, "
+        "and per second for the others.",
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--seed", type=int, default=0, metavar="N", help="the seed (0)")
+    which.add_argument("--seeds", type=_span, metavar="FIRST-LAST", help="many seeds, one after the other")
+    parser.add_argument("--steps", type=int, default=STEPS, metavar="M", help=f"things that happen before peace ({STEPS})")
+    parser.add_argument("--hosts", type=int, metavar="H", help="hosts (drawn from the seed, 1 to 4)")
+    parser.add_argument("--clients", type=int, metavar="C", help="clients (drawn from the seed, 1 to 3)")
+    parser.add_argument("--window", type=int, metavar="ROWS", help="rows that the supervisor keeps in memory (drawn)")
+    parser.add_argument("--durability", choices=("full", "relaxed"), help="what the supervisor's disk promises (drawn)")
+    parser.add_argument(
+        "--quick", action=argparse.BooleanOptionalAction, help="tasks of one type take less than a millisecond (drawn)"
+    )
+    parser.add_argument(
+        "--fault",
+        action="append",
+        metavar="NAME=RATE",
+        help="only these faults happen (drawn); `none`: no fault at all; a NAME alone has its usual rate",
+    )
+    return parser
+
+
+def _span(text: str) -> range:
+    first, _, last = text.partition("-")
+    if not first.isdigit() or not (last or first).isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIRST-LAST, as in 1-200")
+    return range(int(first), int(last or first) + 1)
+
+
+def _faults(parser: argparse.ArgumentParser, given: Sequence[str]) -> Mapping[str, float]:
+    faults: dict[str, float] = {}
+    for text in given:
+        name, _, rate = text.partition("=")
+        if text == "none":
+            continue
+        if name not in FAULTS:
+            parser.error(f"no fault is named {name!r}; there are {', '.join(FAULTS)}")
+        try:
+            faults[name] = float(rate) if rate else FAULTS[name]
+        except ValueError:
+            parser.error(f"{text!r}: a rate is a number, as in {name}={FAULTS[name]:g}")
+    return faults
+
+
+def _played(scenario: Scenario, world: World) -> bool:
+    """Play a world to its end; False if a guarantee was broken, which is told."""
+    try:
+        world.run(scenario.steps).rest()
+    except Exception as error:
+        print(*world.timeline.told(), sep="\n")
+        if not isinstance(error, AssertionError):  # an error of the code itself: show where
+            traceback.print_exception(error, file=sys.stdout)
+        print(f"\nseed {scenario.seed}, step {world.steps}, second {world.timeline.now:.3f}: {type(error).__name__}: {error}")
+        print(f"again: {scenario.command()}", flush=True)
+        return False
+    return True
+
+
+def _tell_one(scenario: Scenario, world: World, seconds: float) -> None:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in world.oracle.kinds().items())
+    print(f"seed {scenario.seed}: {scenario.hosts} hosts, {scenario.clients} clients, durability {scenario.durability}")
+    print(f"faults: {', '.join(f'{name}={rate:g}' for name, rate in scenario.faults.items()) or 'none'}")
+    print(f"{len(world.oracle.tasks)} tasks ({kinds}), {world.executions.count} attempts, {world.supervisor.starts} starts")
+    print(f"{world.steps:,} steps, {world.timeline.now:,.1f} s of virtual time, {world.steps / seconds:,.0f} steps/s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

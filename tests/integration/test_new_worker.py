@@ -1,0 +1,121 @@
+"""`new worker`: what it writes works at once, and nothing that is there is touched."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workerhost.bin.main import run
+from workerhost.config.loading import load
+
+SECONDS = 60
+
+
+def begun(folder: Path, type: str = "video.youtube.shorts") -> int:
+    return run(["new", "worker", type, "--folder", str(folder)])
+
+
+def test_what_it_writes_passes_its_test_and_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "new place"
+    assert begun(folder) == 0
+    said = capsys.readouterr()
+    names = ["video_youtube_shorts_worker.py", "test_video_youtube_shorts_worker.py", "workerhost.yaml"]
+    assert said.out.splitlines() == [str(folder / name) for name in names]
+    assert "workerhost send video.youtube.shorts url=https://example.org/1 --wait" in said.err
+
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", names[1]],
+        cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert tested.returncode == 0, tested.stdout
+    assert "2 passed" in tested.stdout
+    tried = subprocess.run(
+        [sys.executable, "-m", "workerhost", "try", names[0], "url=x"],
+        cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert (tried.returncode, tried.stdout) == (0, '{"url": "x"}\n'), tried.stderr
+    source = load(folder / "workerhost.yaml").sources()["video.youtube.shorts"]
+    assert source.code == "video_youtube_shorts_worker:YoutubeShortsWorker"
+
+
+@pytest.mark.parametrize("type", ["json", "3d", "class.def", "a-b.c_d.1x", "video.youtube"])
+def test_any_type_gives_code_that_can_be_loaded(type: str, tmp_path: Path) -> None:
+    assert begun(tmp_path, type) == 0
+    (file,) = (path for path in tmp_path.glob("*_worker.py") if not path.name.startswith("test_"))
+    compile(file.read_text(), file, "exec")
+    assert file.stem.isidentifier()
+    assert file.stem not in sys.stdlib_module_names
+    assert load(tmp_path / "workerhost.yaml").sources()[type].code.startswith(f"{file.stem}:")
+
+
+@pytest.mark.parametrize("name", ["video_youtube_shorts_worker.py", "test_video_youtube_shorts_worker.py"])
+def test_nothing_is_overwritten(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / name).write_text("mine")
+    assert begun(tmp_path) == 2
+    assert f"{tmp_path / name} is there already, and nothing was written" in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("# mine\nqueue: {type: fifo} # yes\n", "# mine\nqueue: {type: fifo} # yes\n\nworkers:\n  ENTRY\n"),
+        ("queue: {type: fifo}", "queue: {type: fifo}\n\nworkers:\n  ENTRY\n"),
+        ("workers: # all\n    # first\n    audio: {timeout: 5}\nqueue: {}\n",
+         "workers: # all\n    ENTRY\n    # first\n    audio: {timeout: 5}\nqueue: {}\n"),
+        ("\ufeffqueue: {}\n", "queue: {}\n\nworkers:\n  ENTRY\n"),
+    ],
+)  # fmt: skip
+def test_a_configuration_keeps_what_it_says(before: str, after: str, tmp_path: Path) -> None:
+    config = tmp_path / "workerhost.yaml"
+    config.write_text(before, encoding="utf-8")
+    config.chmod(0o640)
+    assert begun(tmp_path) == 0
+    entry = 'video.youtube.shorts: { class: "video_youtube_shorts_worker:YoutubeShortsWorker", timeout: 5m }'
+    assert config.read_text(encoding="utf-8") == after.replace("ENTRY", entry)
+    assert config.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    ("before", "code", "words"),
+    [
+        (
+            "workers: {audio: {}}\n",
+            78,
+            "cannot add to `workers:` as it is written; add by hand: video",
+        ),
+        ("workers:\n  video.youtube.shorts: {}\n", 2, "configures video.youtube.shorts already"),
+        ("workers:\n  video:\n    platforms: {youtube: {endpoints: {shorts: {}}}}\n", 2, "already"),
+        ("worker: {type: video.youtube.shorts}\n", 2, "already"),
+        ("quue: {}\n", 78, "did you mean queue?; mend that first"),
+        (
+            "workers:\nqueue: {}\n",
+            78,
+            "`key: value` lines below it; mend that first",
+        ),
+        ("workers: [\n", 78, "mend that first"),
+        ("{queue: {}}\n", 78, "add by hand"),
+    ],
+)
+def test_a_configuration_that_cannot_be_added_to_is_left_alone(
+    before: str, code: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "workerhost.yaml"
+    config.write_text(before)
+    assert begun(tmp_path) == code
+    assert words in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("workerhost.yaml", before)]
+
+
+def test_no_type_and_no_place_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["new", "worker", "a b"]) == 2
+    assert "'a b' is not a type" in capsys.readouterr().err
+    file = tmp_path / "file"
+    file.write_text("")
+    assert begun(file) == 74
+    assert "Traceback" not in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208

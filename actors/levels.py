@@ -199,7 +199,8 @@ class Subtree:
         child.told = None
         try:
             child.ref = self._child.start(type, child.writer, self._verdicts, self._tell)
-            child.thread = child.ref.ask(Started(), timeout=START_SECONDS_MAX)
+            answer: Any = child.ref.ask(Started(), timeout=START_SECONDS_MAX)
+            child.thread = answer
         except BaseException as error:  # also one that did not start is a death, and counts as such
             self._tell(Down(type, child.writer, f"it did not start: {error!r}"))
             return

@@ -77,10 +77,11 @@ def show(
         name.replace("code", "class"): {"value": _cut_off(name, value), "from": origin.get(name, "built in")}
         for name, value in sorted(flat.items())
     }
-    own = settings.nodes.get(type, {})
-    rows.update({name: {"value": own[name], "from": type} for name in ("command", "cwd") if name in own})
+    source = settings.sources().get(type)
+    if source is not None and source.command:
+        rows["command"] = {"value": list(source.command), "from": type}
+        rows["cwd"] = {"value": source.folder, "from": type}
     if as_json:
-        rows.update({"cwd": {"value": str(own["cwd"]), "from": type}} if "cwd" in own else {})
         documents.show({"type": type, "settings": rows})
         return
     from .tables import table

@@ -263,10 +263,11 @@ class Settings(Section):
 
     def policies(self) -> PolicyTree:
         """The tree of policies: what the supervisor tells its hosts. A command is not told, it is a host's own."""
-        told = {
-            path: {name: value for name, value in values.items() if name not in _OF_THE_HOST}
-            for path, values in self._nodes.items()
-        }
+        told: dict[str, dict[str, Any]] = {}
+        for path, values in self._nodes.items():
+            told[path] = {name: value for name, value in values.items() if name not in _OF_THE_HOST}
+            if "command" in values:
+                told[path]["code"] = None  # the class of the node above does not run this type
         return PolicyTree(told, self.defaults.values())
 
     def sources(self) -> dict[str, Source]:

@@ -190,7 +190,7 @@ def actor_of(ref: pykka.ActorRef[Any]) -> LevelActor:
 def silence(ref: pykka.ActorRef[Any]) -> None:
     """End an actor's thread so that none of its hooks runs, as an error in its inbox would."""
     actor: Any = actor_of(ref)
-    thread: threading.Thread = ref.ask(levels.Started(), timeout=WAIT_SECONDS)
+    thread: Any = ref.ask(levels.Started(), timeout=WAIT_SECONDS)
     actor.actor_stopped.set()
     ref.actor_inbox.put(Envelope(levels.Started()))
     thread.join(WAIT_SECONDS)

@@ -20,12 +20,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgpack  # pyright: ignore[reportMissingTypeStubs]
 import psutil
 import pytest
 
 from workerhost import Client
 from workerhost.transport.messages import STATES
+from workerhost.workers.values import unpack
 
 PATIENCE_SECONDS = 20.0
 """For what has no bound of its own. A machine that is busy with other tests is slow, not broken."""
@@ -222,7 +222,9 @@ class FaultPool:
         found = [json.loads(line) for line in lines if line.endswith("}")]
         return [item for item in found if item["what"] == what and all(item[k] == v for k, v in fields.items())]
 
-    def await_trace(self, what: str = "start", *, count: int = 1, seconds: float = PATIENCE_SECONDS, **fields: Any):
+    def await_trace(
+        self, what: str = "start", *, count: int = 1, seconds: float = PATIENCE_SECONDS, **fields: Any
+    ) -> Any:
         """Wait until tasks have noted so much; the last of it."""
         look: Callable[[], list[dict[str, Any]]] = lambda: (  # noqa: E731
             found if len(found := self.traces(what, **fields)) >= count else []
@@ -259,19 +261,20 @@ class FaultPool:
         executions = Counter(item["id"] for item in self.traces("start"))
         finishes = [row[5] for row in rows]
         assert len(set(finishes)) == len(finishes), "each end has a number of its own"
-        for id, state, fence, attempt, result, _finish in rows:
-            name = STATES[state]
+        for id, code, fence, attempt, result, _finish in rows:
+            name = str(STATES[int(code)])
             assert name in FINAL, f"task {id} has not ended: {name}"
             assert completions[id] == 0, f"task {id} completed more than once"
             if name != "completed":
                 continue
-            value: Any = msgpack.unpackb(result) if result else None
+            value: Any = unpack(result) if result else None
             if isinstance(value, dict) and "fence" in value:
-                assert (value["fence"], value["attempt"]) == (fence, attempt), f"task {id}: a stale result was stored"
+                reported: tuple[Any, Any] = (value["fence"], value["attempt"])
+                assert reported == (fence, attempt), f"task {id}: a stale result was stored"
                 assert executions[id] >= 1, f"task {id} completed and never ran"
             if executions_max is not None:
                 assert executions[id] <= executions_max, f"task {id} ran {executions[id]} times"
-        return Counter(str(STATES[row[1]]) for row in rows)
+        return Counter(str(STATES[int(row[1])]) for row in rows)
 
     def discard(self) -> None:
         """End everything that is left, whatever happened."""

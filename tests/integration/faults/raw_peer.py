@@ -38,7 +38,15 @@ class RawPeer:
 
     def hello(self, name: str, *, role: str = "host", **offer: Any) -> Message:
         """Say HELLO, as a host if nothing else is said; the answer."""
-        facts = {"slots": {}, "types": [], "any": False, "serve": [], "not": [], "named": True, "running": []}
+        facts: dict[str, Any] = {
+            "slots": {},
+            "types": [],
+            "any": False,
+            "serve": [],
+            "not": [],
+            "named": True,
+            "running": [],
+        }
         versions = [PROTOCOL_VERSION, PROTOCOL_VERSION]
         facts |= {"finished": [], "pid": os.getpid(), "machine": "raw", "isolation": "process", **offer}
         self.raw(encode(Hello(role, versions, self.session, name, facts), 0))
@@ -55,7 +63,7 @@ class RawPeer:
         """The next message of these kinds; others are passed over."""
         end = time.monotonic() + PATIENCE_SECONDS
         while (left := end - time.monotonic()) > 0:
-            if self._socket.poll(left * 1000):
+            if self._socket.poll(int(left * 1000) + 1):
                 _, message = decode(self._socket.recv())
                 if isinstance(message, kinds):
                     return message

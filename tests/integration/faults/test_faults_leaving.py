@@ -164,6 +164,7 @@ def test_a_cancel_is_final_and_its_process_ends(pool: FaultPool, moment: str) ->
     client = pool.client()
     gate: dict[str, Any] = {"gate": "go"}
     handle = client.send("quick" if moment == "it has ended" else "gated", gate)
+    child = 0
     if moment != "before a claim":
         pool.start_host("one", slots=1)
         child = pool.await_trace()["pid"]

@@ -91,7 +91,7 @@ def test_a_supervisor_that_ends_at_a_failpoint_goes_on_where_its_store_is(pool: 
     pool.start_supervisor(PYTHONPATH=str(SITE), FAILPOINT=f"{point}:{pool.folder}/fail")
     pool.start_host("one")
     client = pool.client(60)
-    ids = [client.send("quick").result(20) and 1]
+    client.send("quick").result(20)
     peer = RawPeer(pool)
     peer.hello("twice", role="client")
     submit = Submit(1, 1, [["quick", 5, None, [pack(None)] * 3]])

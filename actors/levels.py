@@ -25,7 +25,7 @@ from .slot_spawner import spawner
 log = Log("levels")
 
 START_SECONDS_MAX: Final = 1.0
-"""An actor that does not answer by then did not start. The one that asks waits as long, which its own owner survives."""
+"""An actor that does not answer by then did not start. Whoever asks waits as long, which its own owner survives."""
 
 
 class VerdictTable:

@@ -309,8 +309,8 @@ class Settings(Section):
                 by_alias=True, exclude_none=True, exclude=None if self.host.slots else {"slots"}
             ),
             "hosts": self.host_entries(),
-            "defaults": _written_node(asdict(PolicyTree({}, self.defaults.values()).effective(""))),
-            "workers": {path: _written_node(values) for path, values in self._nodes.items()},
+            "defaults": _written_node(asdict(PolicyTree({}, self.defaults.values()).effective("")), self._folder),
+            "workers": {path: _written_node(values, self._folder) for path, values in self._nodes.items()},
             "logging": self.logging.model_dump(),
             "monitoring": self.monitoring.model_dump(),
         }
@@ -321,11 +321,11 @@ class Settings(Section):
         return self
 
 
-def _written_node(values: dict[str, Any]) -> dict[str, Any]:
-    """What is set on a node in the words of the file instead of those of `policy`."""
+def _written_node(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What is set on a node in the words of the file instead of those of `policy`, wherever that is read again."""
     written = {"class" if name == "code" else name: value for name, value in values.items()}
-    if "cwd" in written:
-        written["cwd"] = str(written["cwd"])
+    if "command" in written:
+        written["cwd"] = str((written.get("cwd") or folder).absolute())
     if "cut_off" in written and written["cut_off"] is None:
         written["cut_off"] = "stop"
     return {name: value for name, value in written.items() if value is not None or name == "timeout"}

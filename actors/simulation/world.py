@@ -33,6 +33,7 @@ NODES: Final[dict[str, dict[str, Any]]] = {
 }
 _DEFAULTS: Final = {"retry": {"max_attempts": 4, "base": 0.2, "jitter": 0.1}, "timeout": 30.0}
 _CHECK_STEPS: Final = 100
+_LOOK_STEPS: Final = 10
 _REST_SECONDS: Final = 900.0
 _AFTERGLOW_SECONDS: Final = 6.5
 """After the last end: time for sessions that nobody uses any more to be given up."""
@@ -255,4 +256,4 @@ class World:
         while (why := waiting()) is not None:
             if self.timeline.now > deadline:
                 raise Violation(f"after {_REST_SECONDS:g} s in peace: {why}")
-            self._step()
+            self.run(_LOOK_STEPS)

@@ -59,7 +59,7 @@ workers:
     [
         (
             "{isolation: command}",
-            "isolation is `command`, but there is no `command:`; add command: [program, argument]",
+            "isolation is `command`, but there is no `command:`; add command: [program,",
         ),
         ("{command: [a]}", "command needs `isolation: command` beside it"),
         ("{isolation: process, command: [a]}", "command needs `isolation: command` beside it"),

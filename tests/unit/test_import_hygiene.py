@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeGuard
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("actors", "bin", "config", "transport", "workers")
@@ -26,12 +25,12 @@ def dangers(source: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, str(node.module)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:
             yield node.lineno, f"{node.func.id}()"
-        elif _is_unsafe_yaml(source, node):
+        elif isinstance(node, ast.Attribute) and _is_unsafe_yaml(source, node):
             yield node.lineno, "a loader of yaml that makes objects"
 
 
-def _is_unsafe_yaml(source: str, node: ast.AST) -> TypeGuard[ast.Attribute]:
-    if not (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "yaml"):
+def _is_unsafe_yaml(source: str, node: ast.Attribute) -> bool:
+    if not (isinstance(node.value, ast.Name) and node.value.id == "yaml"):
         return False
     return node.attr in UNSAFE_BASES or (node.attr in YAML_LOADERS and not _is_safe_load(source, node))
 

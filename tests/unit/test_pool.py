@@ -51,7 +51,7 @@ def test_order_holds_across_types(pool: Any) -> None:
     pool.send("c", priority=6)
     pool.send("a", priority=8)
     pool.host(HOST, "a", "b", "c", slots=1)
-    order = []
+    order: list[int] = []
     for _ in range(4):
         (lease,) = pool.pool.queue.leases.values()
         order.append(lease.row.id)

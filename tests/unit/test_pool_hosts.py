@@ -361,8 +361,8 @@ def test_a_host_that_never_answers_three_times_is_the_tasks_own_fault_only_when_
         peer = b"%d" % n
         said = pool.host(peer)
         (group,) = next(m for m in said[peer] if isinstance(m, Tasks)).groups
-        extra = group[1][0][6]
-        assert (extra or {}).get("alone", False) == (n == 3)
+        extra: dict[str, Any] | None = group[1][0][6]
+        assert (extra is not None and "alone" in extra) == (n == 3)
         pool.close(peer)
         said = pool.wait(1.5)
         pool.client()

@@ -103,7 +103,7 @@ def test_order_is_exact_however_small_the_memory(steps: list[tuple[str, int, Any
     for kind, number, more in steps:
         if kind == "send":
             first = pool.pool.queue.last_id + 1
-            waiting.update(dict.fromkeys(range(first, first + number), more))
+            waiting.update({id: int(more) for id in range(first, first + number)})
             took(pool.send(count=number, priority=more))
         elif kind == "finish" and running:
             id = sorted(running)[number % len(running)]

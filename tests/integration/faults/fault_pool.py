@@ -268,9 +268,9 @@ class FaultPool:
             if name != "completed":
                 continue
             value: Any = unpack(result) if result else None
-            if isinstance(value, dict) and "fence" in value:
-                reported: tuple[Any, Any] = (value["fence"], value["attempt"])
-                assert reported == (fence, attempt), f"task {id}: a stale result was stored"
+            told: dict[str, Any] = value if isinstance(value, dict) else {}
+            if "fence" in told:
+                assert (told["fence"], told["attempt"]) == (fence, attempt), f"task {id}: a stale result was stored"
                 assert executions[id] >= 1, f"task {id} completed and never ran"
             if executions_max is not None:
                 assert executions[id] <= executions_max, f"task {id} ran {executions[id]} times"

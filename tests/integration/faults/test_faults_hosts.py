@@ -69,7 +69,7 @@ def test_a_host_that_is_silent_for_less_than_its_time_keeps_its_tasks(pool: Faul
     name = next(name for name in ("one", "two") if pool.host(name).pid == first["host"])
 
     pool.host(name).send(signal.SIGSTOP)
-    silent = lambda: [host["silent"] for host in client.hosts() if host["name"] == name][0]  # noqa: E731
+    silent = lambda: next(host["silent"] for host in client.hosts() if host["name"] == name)  # noqa: E731
     until(lambda: silent() > 0.5, "half of lost_after has passed")
     pool.host(name).send(signal.SIGCONT)
     until(lambda: silent() < 0.3, "it is heard again")

@@ -22,8 +22,8 @@ from workerhost.workers.values import pack
 
 pytestmark = pytest.mark.faults
 
-SITE = Path(__file__).with_name("failpoints")
-"""A folder whose `sitecustomize` breaks a process at a point that its environment names."""
+SITE = os.pathsep.join([str(Path(__file__).with_name("failpoints")), *filter(None, [os.environ.get("PYTHONPATH")])])
+"""A path whose `sitecustomize` breaks a process at a point that its environment names."""
 
 BUSY = 2.0
 """How much longer than promised a start may take here, on a machine that runs other tests beside."""
@@ -88,7 +88,7 @@ def test_a_supervisor_killed_at_random_under_load_loses_and_doubles_nothing(pool
 @pytest.mark.parametrize("point", ["before_commit", "after_commit", "between_sends", "in_turn", "exit_in_turn"])
 def test_a_supervisor_that_ends_at_a_failpoint_goes_on_where_its_store_is(pool: FaultPool, point: str) -> None:
     pool.impatient()
-    pool.start_supervisor(PYTHONPATH=str(SITE), FAILPOINT=f"{point}:{pool.folder}/fail")
+    pool.start_supervisor(PYTHONPATH=SITE, FAILPOINT=f"{point}:{pool.folder}/fail")
     pool.start_host("one")
     client = pool.client(60)
     client.send("quick").result(20)
@@ -118,7 +118,7 @@ def test_a_supervisor_that_ends_at_a_failpoint_goes_on_where_its_store_is(pool: 
 def test_up_starts_a_supervisor_again_that_failed_within_a_turn(pool: FaultPool) -> None:
     fail = pool.folder / "fail"
     arguments = ("up", str(TASKS), "--slots", "1", "--address", pool.address)
-    up = pool.program(*arguments, PYTHONPATH=str(SITE), FAILPOINT=f"in_turn:{fail}")
+    up = pool.program(*arguments, PYTHONPATH=SITE, FAILPOINT=f"in_turn:{fail}")
     until(lambda: "the pool is up" in up.text(), "the pool is up")
     client = pool.client()
     held = client.send("gated", {"gate": "go"})
@@ -209,7 +209,7 @@ def test_a_supervisor_never_imports_task_code(pool: FaultPool) -> None:
 
 def test_the_failpoints_are_where_they_are_said_to_be(pool: FaultPool) -> None:
     """A failpoint that is never reached would prove nothing: each must be found in the package as it is."""
-    environment = {**os.environ, "PYTHONPATH": str(SITE), "FAILPOINT": f"in_turn:{pool.folder}/fail"}
+    environment = {**os.environ, "PYTHONPATH": SITE, "FAILPOINT": f"in_turn:{pool.folder}/fail"}
     program = "import json, sitecustomize; print(json.dumps(sorted(sitecustomize.POINTS)))"
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     points: list[Any] = json.loads(done.stdout)

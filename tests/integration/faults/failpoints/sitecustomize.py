@@ -26,7 +26,7 @@ def _install(point: str, file: Path) -> None:
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def broken_handle(self: Pool, batch: Any, now: float, wall: float) -> Any:
+    def broken_handle(self: Pool, batch: Any, *arguments: Any, **named: Any) -> Any:
         news = list(batch)
         if file.exists() and (point == "in_turn" or any(isinstance(item[2], Submit) for item in news)):
             reached[0] = True
@@ -34,7 +34,7 @@ def _install(point: str, file: Path) -> None:
                 raise RuntimeError("a bug within a turn")
             if point == "exit_in_turn":
                 raise SystemExit(3)
-        return handle(self, news, now, wall)
+        return handle(self, news, *arguments, **named)
 
     def broken_commit(self: SqliteStore) -> None:
         if reached[0] and point == "before_commit":

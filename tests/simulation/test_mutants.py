@@ -1,0 +1,189 @@
+"""The simulation notices a supervisor that breaks a rule: each mutant changes one function, and is caught."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workerhost.actors import turn
+from workerhost.actors.core.effects import Refill
+from workerhost.actors.core.endings import Endings, Late
+from workerhost.actors.core.hosts import Hosts
+from workerhost.actors.core.pool import Pool
+from workerhost.actors.core.queue import Queue
+from workerhost.actors.core.requests import Requests
+from workerhost.actors.core.rows import Row
+from workerhost.actors.simulation import disk
+from workerhost.actors.simulation.misfortune import FAULTS
+from workerhost.actors.simulation.scenario import Scenario
+from workerhost.actors.simulation.timeline import Clock
+
+SEEDS = range(40)
+STEPS = 1500
+HARSH = {name: rate * (1 if name == "clock_skew" else 3) for name, rate in FAULTS.items()}
+
+Mutant = Callable[[pytest.MonkeyPatch], None]
+
+
+class ThroughStore:
+    """A store but for what a mutant does otherwise."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
+def no_fence_check(patch: pytest.MonkeyPatch) -> None:
+    believed = Endings.results
+
+    def results(self: Endings, step: Any, late: Late, items: Any) -> None:
+        for item in items:
+            lease = self.queue.leases.get(item[0])
+            if lease is None:
+                believed(self, step, late, [item])
+            else:
+                believed(self, step, Late(lease.pool.host, late.number), [[item[0], lease.row.fence, *item[2:]]])
+
+    patch.setattr(Endings, "results", results)
+
+
+def acknowledge_before_commit(patch: pytest.MonkeyPatch) -> None:
+    class Lazy(ThroughStore):
+        def begin(self) -> None:
+            if self.store._connection.in_transaction:
+                self.store.commit()
+            self.store.begin()
+
+        def commit(self) -> None:
+            """With the next turn, which saves an fsync."""
+
+    perform = turn.perform
+
+    def lazily(pool: Pool, store: Any, *more: Any) -> Any:
+        return perform(pool, Lazy(store), *more)
+
+    patch.setattr(turn, "perform", lazily)
+
+
+def lease_on_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
+    overdue, jump = Hosts.overdue, Clock.wall
+    jumped = [0.0]
+
+    def wall(self: Clock) -> float:
+        if self.jump:
+            jumped[0] = self.jump
+        return jump(self)
+
+    def by_wall(self: Hosts, now: float) -> Any:
+        return overdue(self, now + jumped[0])
+
+    patch.setattr(Clock, "wall", wall)
+    patch.setattr(Hosts, "overdue", by_wall)
+
+
+def no_grace_after_restart(patch: pytest.MonkeyPatch) -> None:
+    restore = Pool._restore
+
+    def at_once(self: Pool, opening: Any, now: float) -> None:
+        restore(self, opening, now)
+        for host in self.hosts.by_owner.values():
+            host.heard = now - self.settings.lost_after
+
+    patch.setattr(Pool, "_restore", at_once)
+
+
+def retry_count_not_stored(patch: pytest.MonkeyPatch) -> None:
+    back = Queue.back
+
+    def forgetful(self: Queue, step: Any, row: Row, was: int) -> None:
+        back(self, step, row, was)
+        state, place, due, relative, attempt, _failures, *more = step.persist.returns[-1]
+        step.persist.returns[-1] = (state, place, due, relative, attempt, 0, *more)
+
+    patch.setattr(Queue, "back", forgetful)
+
+
+def epoch_and_fences_kept_after_restore(patch: pytest.MonkeyPatch) -> None:
+    prepare = disk.prepare_restored
+
+    def kept(path: Path, *more: Any) -> int:
+        database = sqlite3.connect(path, isolation_level=None)
+        (epoch,) = database.execute("select value from meta where key = 'epoch'").fetchone()
+        fences = database.execute("select fence, id from task where state < 4").fetchall()
+        database.close()
+        unfinished = prepare(path, *more)
+        database = sqlite3.connect(path, isolation_level=None)
+        database.execute("update meta set value = ? where key = 'epoch'", (epoch,))
+        database.executemany("update task set fence = ? where id = ?", fences)
+        database.close()
+        return unfinished
+
+    patch.setattr(disk, "prepare_restored", kept)
+
+
+def duplicate_submit_inserts(patch: pytest.MonkeyPatch) -> None:
+    submit = Requests.submit
+
+    def forgetful(self: Requests, step: Any, peer: Any, message: Any) -> None:
+        peer.session.submissions.clear()
+        submit(self, step, peer, message)
+        step.persist.submissions.clear()
+
+    patch.setattr(Requests, "submit", forgetful)
+
+
+def refill_read_outside_the_turn(patch: pytest.MonkeyPatch) -> None:
+    perform = turn.perform
+
+    def early(pool: Pool, store: Any, effects: list[Any], *more: Any) -> Any:
+        found = {need: store.read(need) for need in effects if isinstance(need, Refill)}
+
+        class Early(ThroughStore):
+            def read(self, need: Any) -> Any:
+                return found.pop(need) if need in found else self.store.read(need)
+
+        return perform(pool, Early(store), effects, *more)
+
+    patch.setattr(turn, "perform", early)
+
+
+MUTANTS: dict[Mutant, str] = {
+    no_fence_check: "with the result of another attempt",
+    acknowledge_before_commit: "was acknowledged and is not stored",
+    lease_on_the_wall_clock: "was given up after",
+    no_grace_after_restart: "was given up after",
+    retry_count_not_stored: "came back with 0 failures",
+    epoch_and_fences_kept_after_restore: "was given fence|has fence|came back with fence|another history",
+    duplicate_submit_inserts: "and not acknowledged",
+    refill_read_outside_the_turn: "its order is|knows no horizon|is out of order|was granted|met another fence",
+}
+
+
+def first_complaint() -> tuple[int, Exception] | None:
+    """The first seed that brings something to light, and what."""
+    for seed in SEEDS:
+        with Scenario.drawn(seed, STEPS, faults=HARSH, durability="full").world() as world:
+            try:
+                world.run(STEPS).rest()
+            except Exception as error:
+                return seed, error
+    return None
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_a_mutant_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch):
+    mutant(monkeypatch)
+    found = first_complaint()
+    assert found is not None, f"{len(SEEDS)} seeds did not notice"
+    assert re.search(MUTANTS[mutant], str(found[1])), found
+
+
+def test_without_a_mutant_there_is_no_complaint():
+    assert first_complaint() is None

@@ -134,9 +134,7 @@ def command_worker(type: str, source: Source, *, guarded: bool = False) -> type[
     if os.sep in program and not os.access(program, os.X_OK):
         raise ConfigError(f"command: {program} may not be executed; chmod +x, or put its interpreter first")
     if os.sep not in program and shutil.which(program) is None:
-        raise ConfigError(
-            f"command: there is no {program} in PATH; a file is named with its folder: ./{program}"
-        )
+        raise ConfigError(f"command: there is no {program} in PATH; a file is named with its folder: ./{program}")
     members = {"type": type, "command": source.command, "folder": source.folder, "guarded": guarded}
     return _new_class("CommandWorker", (CommandWorker,), {**members, "__module__": __name__})
 

@@ -54,11 +54,13 @@ class Backup:
         self._thread.start()
 
     def work(self, seconds: float) -> None:
-        """Copy for that long."""
+        """Copy for that long, some pages at least."""
         end = clock.now() + seconds
-        while self.copying and clock.now() < end:
+        while self.copying:
             self._go.release()
             self._stand.acquire()
+            if clock.now() >= end:
+                break
 
     def give_up(self) -> None:
         """Let go of the source: it is about to be closed."""

@@ -279,7 +279,11 @@ class MemoryStore:
             return [_row(self._tasks[id]) for id in need.ids if id in self._tasks]
         if isinstance(need, Resume):
             return [
-                (session, below, [(number, *answer) for number, answer in sorted(self._submissions.get(session, {}).items())])
+                (
+                    session,
+                    below,
+                    [(number, *answer) for number, answer in sorted(self._submissions.get(session, {}).items())],
+                )
                 for session, token, _, _, below in self._sessions.values()
                 if token == need.token
             ]

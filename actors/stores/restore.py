@@ -30,6 +30,7 @@ for some hundred restores of one history in a fence's 63 bits."""
 NUMBERS_AHEAD: Final = 1_000_000
 """By how much the numbers of tasks and ends grow where nobody knows how far the lost ones went."""
 
+_MAGIC: Final = b"SQLite format 3\0"
 _LOCK_START, _LOCK_LENGTH = 0x40000000, 512  # the bytes of the file that SQLite locks
 
 _PREPARE: Final = (
@@ -139,23 +140,22 @@ def prepare_restored(path: Path, replaced: Reached | None = None, *, ahead: int 
 
 def _check_header(backup: Path) -> None:
     """Tell a backup from any other file before anything is written."""
-    with backup.open("rb") as file:
-        header = file.read(100)
+    log = backup.with_name(backup.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        raise StoreBroken(f"{backup}: is a database in use, not a backup; make one with `workerhost backup FILE`")
+    header = _header(backup)
     application, version = (int.from_bytes(header[at : at + 4], "big") for at in (68, 60))
-    if not header.startswith(b"SQLite format 3\0") or application != APPLICATION_ID:
+    if not header.startswith(_MAGIC) or application != APPLICATION_ID:
         raise StoreBroken(f"{backup}: is no backup of a WorkerHost database; make one with `workerhost backup FILE`")
     if version > SCHEMA_VERSION:
         message = f"was written by a newer WorkerHost (schema {version}, this one knows {SCHEMA_VERSION}); use that one"
         raise StoreBroken(f"{backup}: {message}")
-    log = backup.with_name(backup.name + "-wal")
-    if log.exists() and log.stat().st_size:
-        raise StoreBroken(f"{backup}: is a database in use, not a backup; make one with `workerhost backup FILE`")
 
 
 def _reached_by(database: Path) -> Reached | None:
     """How far the database came that is to be replaced; None if there is none, or it cannot be read any more."""
-    if not database.exists() or not database.stat().st_size:
-        return None
+    if not database.exists() or not _header(database).startswith(_MAGIC):
+        return None  # SQLite would throw away the log of what it takes for no database
     connection = sqlite3.connect(database, isolation_level=None, timeout=0)
     try:
         connection.execute("pragma locking_mode = exclusive")
@@ -170,6 +170,11 @@ def _reached_by(database: Path) -> Reached | None:
         return None
     finally:
         connection.close()
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(100)
 
 
 def _read(connection: sqlite3.Connection) -> Reached:

@@ -64,7 +64,7 @@ def asked(pool: Any, request: int, path: Any, peer: bytes = b"c") -> tuple[list[
 
 
 def ended(pool: Any, fault: str | None, size: int) -> dict[bytes, list[Any]]:
-    return pool._turn(pool.pool.backed_up(fault, size, pool.now, pool.wall))  # noqa: SLF001 - what the shell does
+    return pool._turn(pool.pool.backed_up(fault, size, pool.now, pool.wall))
 
 
 def test_a_backup_is_answered_when_it_is_done_and_whoever_asks_for_the_same_hears_of_it_too(pool: Any) -> None:

@@ -39,7 +39,7 @@ class _Tally:
     slow: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Late:
     """Reports that match no live lease, waiting for what the store knows of their tasks."""
 

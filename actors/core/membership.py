@@ -219,6 +219,19 @@ class Membership:
             if client is not None and client.peer is not None and client.watching:
                 step.say(client.peer, Events([], items, [[item[0], RUNNING] for item in items]))
 
+    def give_up(self, step: Step, host: HostSession) -> None:
+        """A host is overdue. If only its connection is closed it may live, cut off: then what must never run twice
+        (`cut_off: stop`) waits until its lease ends, because its host stops it before that.
+        """
+        leases = host.leases.values()
+        keep = frozenset((lease.row.id, lease.row.fence) for lease in leases if lease.lane.policy.cut_off is None)
+        if not keep or step.now - host.heard >= self.hosts.lost_after:
+            self.lose(step, host)
+            return
+        host.gone_at = None  # from here on its silence alone counts
+        rescued = self.endings.rescue(step, host, lost=True, keep=keep)
+        step.note("warning", "host_gone", host=host.name, rescued=rescued, waiting=len(keep))
+
     def lose(self, step: Step, host: HostSession) -> None:
         """A host is given up: its tasks are rescued."""
         host.state = "lost"

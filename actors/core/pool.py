@@ -262,7 +262,7 @@ class Pool:
 
     def _lose_silent(self, step: Step) -> None:
         for host in self.hosts.overdue(step.now):
-            self.membership.lose(step, host)
+            self.membership.give_up(step, host)
         peers, patience = self.sessions.peers.values(), self.settings.lost_after
         for peer in [peer for peer in peers if peer.role != "host" and step.now - peer.heard > patience]:
             self._drop(peer)

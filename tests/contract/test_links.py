@@ -258,7 +258,10 @@ def test_a_peer_finds_a_server_that_comes_later_or_again(ends: Callable[[], End]
         assert item is not None
         assert item.link is server
         assert server.send(item.peer, b"answer %d" % turn)
-        assert below.one().body == b"answer %d" % turn
+        answer = below.one()
+        while isinstance(answer, Closed):  # of the server before this one
+            answer = below.one()
+        assert answer.body == b"answer %d" % turn
         server.close()
         while not above.nothing():
             pass

@@ -109,7 +109,7 @@ class Dealer:
 
     def hear(self, kind: type[Any]) -> tuple[Any, bytes]:
         """The next message of a kind, and its frame."""
-        while self.socket.poll(SECONDS * 1000):
+        while self.socket.poll(int(SECONDS * 1000)):
             frame = self.socket.recv()
             _, message = decode(frame)
             if isinstance(message, kind):
@@ -155,11 +155,6 @@ def cramped(tmp_path: Path, small: Path, stack: ExitStack) -> Server:
 
 def free(disk: Path) -> int:
     return shutil.disk_usage(disk).free
-
-
-def send_for_ever(client: Client) -> None:
-    while True:
-        client.send("disk.length", {"text": "z" * 100_000})
 
 
 def accepted_again(client: Client) -> Any:
@@ -234,40 +229,58 @@ def test_a_commit_that_meets_a_full_disk_is_undone_and_the_supervisor_goes_on(cr
     assert process.poll() is None
 
 
-def test_without_any_room_the_supervisor_waits_for_it_and_goes_on(cramped: Server, small: Path) -> None:
+class Greedy:
+    """Somebody who takes every byte of a disk that is given up, at once."""
+
+    def __init__(self, disk: Path) -> None:
+        self.file = (disk / "everything").open("wb", buffering=0)
+        self.enough = threading.Event()
+        self.thread = threading.Thread(target=self._take)
+        self.thread.start()
+
+    def _take(self) -> None:
+        chunk, pause = bytes(4096), threading.Event()
+        while not self.enough.is_set():
+            try:
+                self.file.write(chunk)
+            except OSError:
+                pause.wait(0.0001)
+
+    def leave(self) -> None:
+        self.enough.set()
+        self.thread.join()
+        self.file.truncate(0)
+        self.file.close()
+
+
+def test_without_any_room_the_supervisor_stays_and_goes_on_when_there_is_some(cramped: Server, small: Path) -> None:
     process = cramped.start()
     client = cramped.client()
-    handle = client.send("disk.length", {"text": "kept"})
-    filler = small / "everything"
-    chunk = bytes(64 * 1024)
-    with filler.open("wb", buffering=0) as file:  # takes the room that the ballast leaves behind, too
-        stop = threading.Event()
-
-        def fill() -> None:
-            while not stop.is_set():
-                try:
-                    file.write(chunk)
-                except OSError:
-                    stop.wait(0.001)
-
-        thread = threading.Thread(target=fill)
-        thread.start()
-        try:
-            impatient = Client(cramped.address, timeout=3.0)
-            with pytest.raises((PoolUnreachable, DiskFull)):
-                send_for_ever(impatient)
-            until(lambda: '"disk_full"' in cramped.said())
-        finally:
-            stop.set()
-            thread.join()
+    handles = list(client.send_many("disk.length", [{"text": "kept"}] * 1000))
+    greedy = Greedy(small)
+    try:
+        until(lambda: free(small) == 0)
+        cramped.host()
+        until(lambda: '"disk_full"' in cramped.said())
+        until(lambda: not list(small.glob("*-ballast")))
+        until(lambda: process.poll() is not None or not answers(cramped))
+    finally:
+        greedy.leave()
     assert process.poll() is None
 
-    filler.unlink()
     (small / "others").unlink()
-    cramped.host()
-    assert handle.result(SECONDS) == 4
+    assert {handle.result(SECONDS) for handle in handles} == {4}
     assert accepted_again(client).result(SECONDS) == 5
+    assert client.status()["tasks"]["completed"] == 1001
     assert process.poll() is None
+
+
+def answers(server: Server) -> bool:
+    with Client(server.address, timeout=0.5) as client:
+        try:
+            return bool(client.status())
+        except PoolUnreachable:
+            return False
 
 
 def test_after_an_error_of_the_disk_nothing_is_acknowledged_and_the_end_says_how_to_restore(server: Server) -> None:
@@ -318,6 +331,8 @@ def test_every_acknowledgement_follows_a_sync_of_the_log(server: Server, tmp_pat
     trace = tmp_path / "trace"
     calls = "trace=fdatasync,fsync,sendto,sendmsg,write,recvfrom,recvmsg,read"
     server.start("strace", "-f", "-y", "-xx", "-s", "100000", "-e", calls, "-o", str(trace))
+    (traced,) = _children(server.process.pid)
+    server.stack.callback(_kill_children, server.process.pid)  # a killed strace would leave it running
     dealer = server.dealer()
     dealer.say(Hello("client", [1, 1], b"s" * 16, "by hand"))
     dealer.hear(Welcome)
@@ -327,9 +342,7 @@ def test_every_acknowledgement_follows_a_sync_of_the_log(server: Server, tmp_pat
         marker = f"marker-{number}-{os.urandom(8).hex()}".encode()
         dealer.say(Submit(number, number, [["disk.length", 5, None, [marker]]]))
         asked.append((marker, dealer.hear(Accepted)[1]))
-    server.process.terminate()  # strace hands it on
-    for child in _children(server.process.pid):
-        os.kill(child, signal.SIGTERM)
+    os.kill(traced, signal.SIGKILL)
     server.process.wait(SECONDS)
 
     lines = trace.read_text().splitlines()
@@ -340,7 +353,13 @@ def test_every_acknowledgement_follows_a_sync_of_the_log(server: Server, tmp_pat
 
 
 def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in children.read_text().split()] if children.exists() else []
+
+
+def _kill_children(pid: int) -> None:
+    for child in _children(pid):
+        os.kill(child, signal.SIGKILL)
 
 
 def _hex(text: bytes) -> str:
@@ -369,9 +388,13 @@ def _synced(lines: list[str]) -> bool:
 
 
 @pytest.mark.slow
-def test_a_supervisor_killed_with_a_million_queued_tasks_serves_within_two_seconds(server: Server) -> None:
+def test_a_supervisor_killed_with_a_million_queued_tasks_serves_within_two_seconds(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKERHOST__QUEUE__MAX_SIZE", "2000000")
     _fill(server.database, 1_000_000)
     server.start()
+    server.client().send_many("disk.length", [{"text": "x" * 500}] * 20_000)  # a log for the next start to go through
     server.end(signal.SIGKILL)
     began = time.monotonic()
     command = [sys.executable, "-m", "workerhost", "supervisor", "--bind", server.address]

@@ -21,7 +21,6 @@ from workerhost.actors.core.rows import Row
 from workerhost.actors.simulation import disk
 from workerhost.actors.simulation.misfortune import FAULTS
 from workerhost.actors.simulation.scenario import Scenario
-from workerhost.actors.simulation.timeline import Clock
 
 SEEDS = range(40)
 STEPS = 1500
@@ -73,18 +72,18 @@ def acknowledge_before_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def lease_on_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
-    overdue, jump = Hosts.overdue, Clock.wall
-    jumped = [0.0]
+    handle, overdue = Pool.handle, Hosts.overdue
+    drift: dict[Hosts, tuple[float, float]] = {}  # wall less monotonic time, at first and now
 
-    def wall(self: Clock) -> float:
-        if self.jump:
-            jumped[0] = self.jump
-        return jump(self)
+    def watching(self: Pool, batch: Any, now: float, wall: float) -> Any:
+        drift[self.hosts] = (drift.get(self.hosts, (wall - now,))[0], wall - now)
+        return handle(self, batch, now, wall)
 
     def by_wall(self: Hosts, now: float) -> Any:
-        return overdue(self, now + jumped[0])
+        first, present = drift[self]
+        return overdue(self, now + present - first)
 
-    patch.setattr(Clock, "wall", wall)
+    patch.setattr(Pool, "handle", watching)
     patch.setattr(Hosts, "overdue", by_wall)
 
 
@@ -141,19 +140,33 @@ def duplicate_submit_inserts(patch: pytest.MonkeyPatch) -> None:
 
 def refill_read_outside_the_turn(patch: pytest.MonkeyPatch) -> None:
     perform = turn.perform
+    read: dict[Pool, list[tuple[Refill, list[Any]]]] = {}
 
-    def early(pool: Pool, store: Any, effects: list[Any], *more: Any) -> Any:
-        found = {need: store.read(need) for need in effects if isinstance(need, Refill)}
+    class Unasking:
+        """A pool whose needs of rows wait until the turn is over."""
 
-        class Early(ThroughStore):
-            def read(self, need: Any) -> Any:
-                return found.pop(need) if need in found else self.store.read(need)
+        def __init__(self, pool: Pool) -> None:
+            self.pool, self.postponed = pool, list[Refill]()
 
-        return perform(pool, Early(store), effects, *more)
+        def stripped(self, effects: list[Any]) -> list[Any]:
+            self.postponed += [effect for effect in effects if isinstance(effect, Refill)]
+            return [effect for effect in effects if not isinstance(effect, Refill)]
 
-    patch.setattr(turn, "perform", early)
+        def feed(self, *news: Any) -> list[Any]:
+            return self.stripped(self.pool.feed(*news))
+
+    def outside(pool: Pool, store: Any, effects: list[Any], now: float, wall: float) -> Any:
+        for need, rows in read.pop(pool, ()):
+            effects = [*effects, *pool.feed(need, rows, now, wall)]
+        unasking = Unasking(pool)
+        speech = perform(unasking, store, unasking.stripped(effects), now, wall)  # pyright: ignore[reportArgumentType]
+        read[pool] = [(need, store.read(need)) for need in unasking.postponed]
+        return speech
+
+    patch.setattr(turn, "perform", outside)
 
 
+# What each must be caught as: nothing that any other mistake would also bring about.
 MUTANTS: dict[Mutant, str] = {
     no_fence_check: "with the result of another attempt",
     acknowledge_before_commit: "was acknowledged and is not stored",
@@ -166,9 +179,9 @@ MUTANTS: dict[Mutant, str] = {
 }
 
 
-def first_complaint() -> tuple[int, Exception] | None:
+def first_complaint(seeds: range = SEEDS) -> tuple[int, Exception] | None:
     """The first seed that brings something to light, and what."""
-    for seed in SEEDS:
+    for seed in seeds:
         with Scenario.drawn(seed, STEPS, faults=HARSH, durability="full").world() as world:
             try:
                 world.run(STEPS).rest()
@@ -186,4 +199,4 @@ def test_a_mutant_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_without_a_mutant_there_is_no_complaint():
-    assert first_complaint() is None
+    assert first_complaint(SEEDS[:8]) is None

@@ -149,7 +149,7 @@ def test_a_restored_database_is_out_of_reach_of_everything_that_came_after_the_b
 
     assert restored.unfinished == 500
     assert restored.kept == tmp_path / "tasks.db.before-restore"
-    assert len(ids(restored.kept)) == 501
+    assert len(ids(tmp_path / "tasks.db.before-restore")) == 501
     fresh = SqliteStore(path)
     opening = fresh.open()
     try:

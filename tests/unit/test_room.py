@@ -101,7 +101,10 @@ class Sizes:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, total: int, free: int) -> None:
         self.total, self.free = total, free
-        monkeypatch.setattr("shutil.disk_usage", lambda _: self)
+        monkeypatch.setattr("shutil.disk_usage", self.of)
+
+    def of(self, _: Path) -> Sizes:
+        return self
 
 
 def test_a_disk_is_looked_at_once_a_second_or_when_much_was_written(tmp_path: Path) -> None:

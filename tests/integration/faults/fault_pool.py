@@ -267,9 +267,8 @@ class FaultPool:
             assert completions[id] == 0, f"task {id} completed more than once"
             if name != "completed":
                 continue
-            value: Any = unpack(result) if result else None
-            told: dict[str, Any] = value if isinstance(value, dict) else {}
-            if "fence" in told:
+            told: Any = unpack(result) if result else None
+            if type(told) is dict and "fence" in told:
                 assert (told["fence"], told["attempt"]) == (fence, attempt), f"task {id}: a stale result was stored"
                 assert executions[id] >= 1, f"task {id} completed and never ran"
             if executions_max is not None:

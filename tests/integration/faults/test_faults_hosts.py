@@ -9,7 +9,7 @@ import pytest
 from fault_pool import FaultPool, gone, until
 from raw_peer import RawPeer
 
-from workerhost.transport.messages import Claim, GiveBack, Outcome, Recorded, Results, Tasks, Welcome
+from workerhost.transport.messages import Claim, GiveBack, Outcome, Recorded, Refused, Results, Tasks, Welcome
 from workerhost.workers.values import pack
 
 pytestmark = pytest.mark.faults
@@ -102,7 +102,10 @@ def test_a_claim_of_a_million_is_granted_within_bounds_and_nothing_is_lost(pool:
     client = pool.client()
     batch = client.send_many("quick", [None] * 5000)
     greedy = RawPeer(pool)
-    greedy.hello("greedy", slots={"": 1_000_000}, types=["quick"])
+    refused = greedy.hello("greedy", slots={"": 1_000_000}, types=["quick"])
+    assert isinstance(refused, Refused)
+    assert refused.code == "forbidden"
+    assert isinstance(greedy.hello("greedy", slots={"": 10_000}, types=["quick"]), Welcome)
     greedy.say(Claim({"": 1_000_000}))
     granted = greedy.receive(Tasks)
     count = sum(len(tasks) for _, tasks in granted.groups)

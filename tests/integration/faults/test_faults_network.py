@@ -90,7 +90,7 @@ def test_a_cut_connection_is_made_again_and_nothing_runs_twice(pool: FaultPool) 
 @pytest.mark.parametrize(
     ("loss", "lost_after", "hosts", "seconds"),
     [
-        (0.05, 5.0, 3, 4.0),
+        (0.05, 5.0, 2, 3.0),
         pytest.param(0.05, 5.0, 8, 75.0, marks=pytest.mark.slow),  # ten minutes of hosts
         pytest.param(0.20, 30.0, 8, 75.0, marks=pytest.mark.slow),
     ],

@@ -1,0 +1,105 @@
+"""Two hundred histories of mixed weather, and that a history can be seen again."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workerhost.actors.core.queue import Queue
+from workerhost.actors.simulation.misfortune import FAULTS
+from workerhost.actors.simulation.scenario import Scenario
+from workerhost.bin import simulation
+
+SEEDS = 200
+STEPS = 1500
+PROCESSES = 2
+
+DIGEST = """
+import sys
+from test_seeds import digest
+print(digest(int(sys.argv[1])))
+"""
+
+
+def digest(seed: int) -> str:
+    """Of everything that is told in a history."""
+    told = hashlib.sha256()
+    with Scenario.drawn(seed, 800).world() as world:
+        tell = world.timeline.tell
+
+        def also(who: str, what: Any) -> None:
+            told.update(f"{world.timeline.now:.6f} {who} {what}\n".encode())
+            tell(who, what)
+
+        world.timeline.tell = also
+        world.run(800).rest()
+    return told.hexdigest()
+
+
+@pytest.fixture
+def simulations() -> Iterator[list[subprocess.Popen[str]]]:
+    share = SEEDS // PROCESSES
+    spans = [f"{first}-{first + share - 1}" for first in range(1, SEEDS + 1, share)]
+    program = [sys.executable, "-m", "workerhost.bin.simulation", "--steps", str(STEPS)]
+    processes = [subprocess.Popen([*program, "--seeds", span], stdout=subprocess.PIPE, text=True) for span in spans]
+    yield processes
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_two_hundred_seeds_of_mixed_weather(simulations: list[subprocess.Popen[str]]):
+    for process in simulations:
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_seed_is_a_history(seed: int, monkeypatch: pytest.MonkeyPatch):
+    """In another process, whose sets of texts have another order, everything happens at the same time."""
+    monkeypatch.setenv("PYTHONHASHSEED", "1234")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
+    run = subprocess.run([sys.executable, "-c", DIGEST, str(seed)], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == digest(seed)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_alone(fault: str, capsys: pytest.CaptureFixture[str]):
+    rate = 0.02 if fault in ("drop", "duplicate", "reorder", "clock_skew") else 0.3
+    assert simulation.main(["--seed", "7", "--steps", "1000", "--fault", f"{fault}={rate}"]) == 0, capsys.readouterr().out
+
+
+def test_a_failure_shows_the_events_and_how_to_see_it_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    back = Queue.back
+
+    def forgetful(self: Queue, step: Any, row: Any, was: int) -> None:
+        back(self, step, row, was)
+        state, place, due, relative, attempt, _failures, *more = step.persist.returns[-1]
+        step.persist.returns[-1] = (state, place, due, relative, attempt, 0, *more)
+
+    monkeypatch.setattr(Queue, "back", forgetful)
+    assert simulation.main(["--seeds", "3-9", "--fault", "crash_host=0.2", "--hosts", "2"]) == 1
+    said = capsys.readouterr().out
+    assert "Violation: task" in said
+    assert "host-0 -> supervisor" in said
+    command = said.splitlines()[-1].removeprefix("again: bin/simulate ")
+    assert "--fault crash_host=0.2" in command
+    assert simulation.main(command.split()) == 1
+    assert capsys.readouterr().out == said
+
+
+@pytest.mark.parametrize("mistake", [["--fault", "rain=1"], ["--fault", "drop=much"], ["--seeds", "x"]])
+def test_a_mistake_is_told(mistake: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as exit:
+        simulation.main(mistake)
+    assert exit.value.code == 2
+    assert "bin/simulate: error: " in capsys.readouterr().err

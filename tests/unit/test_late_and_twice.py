@@ -1,0 +1,129 @@
+"""What comes late, twice or at a wrong moment changes nothing: cases that the simulation found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from workerhost.transport.block import UNKNOWN
+from workerhost.transport.client_effects import Say
+from workerhost.transport.commands import Command
+from workerhost.transport.conversation import RESTORED_EPOCHS, Conversation
+from workerhost.transport.messages import (
+    PROTOCOL_VERSION,
+    Accepted,
+    Events,
+    Hello,
+    Message,
+    Recorded,
+    Results,
+    Stop,
+    Tasks,
+    Watch,
+    Welcome,
+)
+from workerhost.transport.parcel import Parcel
+from workerhost.transport.terms import Terms
+
+FAILURE = {"error_type": "ValueError", "message": "no", "retry": True}
+
+
+def grants(said: dict[bytes, list[Message]], host: bytes) -> list[list[int]]:
+    """[id, fence] of what a host was given."""
+    tasks = [m for m in said.get(host, []) if isinstance(m, Tasks)]
+    return [task[:2] for message in tasks for _, group in message.groups for task in group]
+
+
+class TestAnOldHello:
+    def test_is_ignored_on_its_own_connection_and_on_another(self, pool: Any):
+        pool.host(b"h", greeting=2)
+        ((id, _fence),) = grants(pool.send(), b"h")
+        old = Hello("host", [1, 1], b"h" * 16, "h", {"types": ["a"], "slots": {"": 1}, "greeting": 2})
+        assert pool.pool.handle([(b"h", 0, old), (b"old", 0, old)], pool.now, pool.wall) == []
+        assert pool.state(id) == "running"
+        assert b"h" not in pool.wait(1), "its session goes on"
+
+    def test_does_not_hide_a_new_one(self, pool: Any):
+        pool.host(b"h", greeting=2)
+        ((id, fence),) = grants(pool.send(), b"h")
+        pool.host(b"i", greeting=3, session=b"h" * 16, name="h", running=[[id, fence]])
+        assert pool.state(id) == "running"
+        assert pool.pool.sessions.peers.keys() >= {b"i"}
+        assert b"h" not in pool.pool.sessions.peers
+
+
+class TestAJumpOfTheWallClock:
+    def test_moves_no_delay_that_begins_in_the_same_batch(self, pool: Any):
+        """The due time is told by the new clock already."""
+        pool.host()
+        ((id, fence),) = grants(pool.send(), b"h")
+        pool.jump += 3600
+        pool.say(b"h", Results([[id, fence, 1, b"", 0.1, 1, {**FAILURE, "after": 5.0}]]))
+        assert pool.state(id) == "scheduled"
+        due = pool.store.show(id)["due"]
+        assert abs(due - pool.wall - 5) < 0.01
+        assert grants(pool.wait(6), b"h")[0][0] == id
+
+    def test_moves_those_that_began_before(self, pool: Any):
+        pool.host()
+        ((id, fence),) = grants(pool.send(), b"h")
+        pool.say(b"h", Results([[id, fence, 1, b"", 0.1, 1, {**FAILURE, "after": 5.0}]]))
+        pool.jump -= 3600
+        assert grants(pool.wait(6), b"h")[0][0] == id
+
+
+def test_a_completion_of_a_task_that_has_failed_since_is_stale(pool: Any):
+    """Its fence is still the stored one; RECORDED must not say that it was stored."""
+    pool.host()
+    ((id, fence),) = grants(pool.send(max_attempts=1), b"h")
+    pool.say(b"h", Results([[id, fence, 1, b"", 0.1, 1, FAILURE]]))
+    assert pool.state(id) == "failed"
+    said = pool.say(b"h", Results([[id, fence, 0, b"late", 0.1, 1, None], [id, fence, 1, b"", 0.1, 1, FAILURE]]))
+    (recorded,) = [m for m in said[b"h"] if isinstance(m, Recorded)]
+    assert recorded.stale == [[id, fence]]
+    assert pool.state(id) == "failed"
+
+
+def test_a_closed_connection_does_not_end_the_lease_of_what_must_not_run_twice(pool_with: Callable[..., Any]):
+    """`cut_off: stop`: its host stops it before its lease ends, a second after the connection closed is too early."""
+    pool = pool_with({"c": {"cut_off": None}})
+    pool.host(b"h", "a", "c", slots=2)
+    ((strict, fence),) = grants(pool.send("c"), b"h")
+    ((other, _),) = grants(pool.send("a"), b"h")
+    pool.host(b"i", "a", "c", slots=2)
+    pool.close(b"h")
+    pool.silent.add(b"h")
+    assert [id for id, _ in grants(pool.wait(2), b"i")] == [other]
+    assert pool.state(strict) == "running"
+    assert [id for id, _ in grants(pool.wait(4), b"i")] == [strict]
+    said = pool.say(b"j", Hello("host", [1, 1], b"h" * 16, "h", {"types": ["c"], "running": [[strict, fence]]}))
+    assert [m.items for m in said[b"j"] if isinstance(m, Stop)] == [[[strict, fence]]], "it came back too late"
+
+
+class TestARestoredPool:
+    def test_is_asked_anew_what_has_ended(self):
+        talk = Conversation(bytes(16), "test", 0.0)
+        talk.start(0.0)
+        assert self.hear(talk, 0, welcome(3)) == [Watch(0, 10_000, [])]
+        parcel: Command = Parcel(Terms("a", 5, None), [b"1"] * 3, 3)
+        talk.take([parcel], 0.0)
+        self.hear(talk, 1, Accepted(1, 7, 3))
+        self.hear(talk, 2, Events([[7, 40, 4, b"value", None]]))
+        talk.on_broken(1.0)
+        talk.tick(2.0)
+        assert self.hear(talk, 0, welcome(3 + RESTORED_EPOCHS)) == [Watch(0, 10_000, [8, 9])]
+        self.hear(talk, 1, Events([], [], [[8, 2], [9, -1]]))
+        block = parcel.block
+        assert block.ends == [b"value", None, (UNKNOWN, b"", None)]
+        talk.on_broken(3.0)
+        talk.tick(4.0)
+        assert self.hear(talk, 0, welcome(4 + RESTORED_EPOCHS))[0].ids == [8], "after a mere restart it is remembered"
+
+    @staticmethod
+    def hear(talk: Conversation, number: int, message: Message) -> list[Any]:
+        return [effect.message for effect in talk.on_message(number, message, 0.0) if isinstance(effect, Say)]
+
+
+def welcome(epoch: int) -> Welcome:
+    return Welcome(PROTOCOL_VERSION, "", epoch, 1.0, 5.0)
+

@@ -16,13 +16,19 @@ from ..transport.client import Client
 from ..workers.errors import ConfigError, WorkerHostError
 from ..workers.registry import Worker, locate, search_paths
 from .host import Host, HostSettings
+from .log import Log
 from .supervisor import Supervisor, SupervisorSettings
 
 _JOIN_SECONDS_MAX: Final = 30.0
 _LEAVE_SECONDS_MAX: Final = 10.0
 _FOREVER: Final = 10 * 365 * 86400.0
+_CANCELLED_AT_ONCE: Final = 10_000
+
+_SILENT_SECONDS: Final = 1.0
 
 _numbers = count(1)
+
+log = Log("embedded")
 
 
 class WorkerHost:
@@ -108,12 +114,30 @@ class WorkerHost:
     ) -> None:
         try:
             if kind is not None:
-                while waiting := self._unfinished():
-                    self.client.cancel(waiting)
+                self._cancel_all()  # makes room for what `send_soon` may still hold
+                self.client.settle()
+                self._cancel_all()
             elif self._database is None:
-                self.join()
+                self.client.settle()
+                self._finish_all()
         finally:
             self._end()
+
+    def _finish_all(self) -> None:
+        """Wait for everything; say why, if that may be for ever."""
+        if not self.join(_SILENT_SECONDS):
+            if notes := self.client.status()["notes"]:
+                log.warning("leaving_waits", unfinished=self.client.status()["queue"]["unfinished"], notes=notes)
+            self.join()
+
+    def _cancel_all(self) -> None:
+        """End every task; what waits goes first, so that none of it begins in the place of one that ran."""
+        while True:
+            counts = self.client.status()["tasks"]
+            state = next((state for state in ("scheduled", "queued", "running") if counts[state]), None)
+            if state is None:
+                return
+            self.client.cancel([task["id"] for task in self.client.tasks(state=state, limit=_CANCELLED_AT_ONCE)])
 
     def _end(self) -> None:
         if self._host is not None:
@@ -121,11 +145,13 @@ class WorkerHost:
             self._host.join(_LEAVE_SECONDS_MAX if self._database is None else None)
             self._host.stop()
             self._host.join(_LEAVE_SECONDS_MAX)
-        if hasattr(self, "client"):
-            self.client.close()
-        if self._supervisor is not None:
-            self._supervisor.stop()
-        self._host = self._supervisor = None
+        try:
+            if hasattr(self, "client"):
+                self.client.close()
+        finally:
+            if self._supervisor is not None:
+                self._supervisor.stop()
+            self._host = self._supervisor = None
 
     def _running(self) -> Supervisor:
         if self._supervisor is None:

@@ -9,6 +9,9 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Final
 
+from ..transport import clock
+
+_LOOK_SECONDS: Final = 0.5
 ENDING: Final = tuple(
     number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
 )
@@ -41,8 +44,15 @@ class Events:
         self._queue.put(event)
 
     def get(self, timeout: float | None = None) -> Any:
-        """The next event, or None when `timeout` seconds have passed."""
-        try:
-            return self._queue.get(timeout=None if timeout is None else max(timeout, 0.0))
-        except Empty:
-            return None
+        """The next event, or None when `timeout` seconds have passed.
+
+        It looks up now and then: a signal that the kernel gave to another thread does not end a wait of this one.
+        """
+        end = None if timeout is None else clock.now() + max(timeout, 0.0)
+        while True:
+            left = _LOOK_SECONDS if end is None else min(_LOOK_SECONDS, max(0.0, end - clock.now()))
+            try:
+                return self._queue.get(timeout=left)
+            except Empty:
+                if end is not None and clock.now() >= end:
+                    return None

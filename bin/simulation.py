@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from ..actors.simulation.misfortune import FAULTS
 from ..actors.simulation.scenario import STEPS, Scenario
@@ -31,36 +31,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     steps = 0
     for count, seed in enumerate(seeds, 1):
         scenario = Scenario.drawn(seed, given.steps, **fixed)
-        world = scenario.world()
-        with world:
+        began = time.monotonic()
+        with scenario.world() as world:
             if not _played(scenario, world):
                 return 1
         steps += world.steps
         now = time.monotonic()
-        if len(seeds) > 1 and (now - said > _PROGRESS_SECONDS or count == len(seeds)):
+        if len(seeds) == 1:
+            _tell_one(scenario, world, now - began)
+        elif now - said > _PROGRESS_SECONDS or count == len(seeds):
             said = now
-            print(f"{count} of {len(seeds)} seeds, {steps:,} steps, {steps / (now - started):,.0f} steps/s", flush=True)
-    if len(seeds) == 1:
-        _tell_one(scenario, world, time.monotonic() - started)
+            rate = steps / (now - started)
+            print(f"seed {seed}: {count} of {len(seeds)}, {steps:,} steps, {rate:,.0f} a second", flush=True)
     return 0
 
 
 _FIELDS: Final = ("hosts", "clients", "window", "durability", "quick")
+_DESCRIPTION: Final = (
+    "A whole pool on virtual time, with the real core, store and protocol, through misfortune drawn from a seed. "
+    "A seed is a history: the same command always shows the same one."
+)
+_RATES: Final = (
+    "Rates are per message for drop, duplicate and reorder, per connection for old_hello, the largest deviation for "
+    "clock_skew, and per second for the others."
+)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bin/simulate",
-        description="A whole pool on virtual time, with the real core, store and protocol, through misfortune drawn from "
-        "a seed. A seed is a history: the same command always shows the same one.",
-        epilog=f"Faults and their usual rates: {', '.join(f'{name}={rate:g}' for name, rate in FAULTS.items())}. Rates are "
-        "per message for drop, duplicate and reorder, per connection for old_hello, the largest deviation for clock_skew, "
-        "and per second for the others.",
+        description=_DESCRIPTION,
+        epilog=f"Faults and their usual rates: {_listed(FAULTS)}. {_RATES}",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--seed", type=int, default=0, metavar="N", help="the seed (0)")
     which.add_argument("--seeds", type=_span, metavar="FIRST-LAST", help="many seeds, one after the other")
-    parser.add_argument("--steps", type=int, default=STEPS, metavar="M", help=f"things that happen before peace ({STEPS})")
+    parser.add_argument(
+        "--steps", type=int, default=STEPS, metavar="M", help=f"things that happen before peace ({STEPS})"
+    )
     parser.add_argument("--hosts", type=int, metavar="H", help="hosts (drawn from the seed, 1 to 4)")
     parser.add_argument("--clients", type=int, metavar="C", help="clients (drawn from the seed, 1 to 3)")
     parser.add_argument("--window", type=int, metavar="ROWS", help="rows that the supervisor keeps in memory (drawn)")
@@ -75,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
         help="only these faults happen (drawn); `none`: no fault at all; a NAME alone has its usual rate",
     )
     return parser
+
+
+def _listed(faults: Mapping[str, float]) -> str:
+    return ", ".join(f"{name}={rate:g}" for name, rate in faults.items())
 
 
 def _span(text: str) -> range:
@@ -107,7 +119,8 @@ def _played(scenario: Scenario, world: World) -> bool:
         print(*world.timeline.told(), sep="\n")
         if not isinstance(error, AssertionError):  # an error of the code itself: show where
             traceback.print_exception(error, file=sys.stdout)
-        print(f"\nseed {scenario.seed}, step {world.steps}, second {world.timeline.now:.3f}: {type(error).__name__}: {error}")
+        print(f"\nseed {scenario.seed}, step {world.steps}, second {world.timeline.now:.3f}:")
+        print(f"{type(error).__name__}: {error}")
         print(f"again: {scenario.command()}", flush=True)
         return False
     return True
@@ -116,8 +129,9 @@ def _played(scenario: Scenario, world: World) -> bool:
 def _tell_one(scenario: Scenario, world: World, seconds: float) -> None:
     kinds = ", ".join(f"{count} {kind}" for kind, count in world.oracle.kinds().items())
     print(f"seed {scenario.seed}: {scenario.hosts} hosts, {scenario.clients} clients, durability {scenario.durability}")
-    print(f"faults: {', '.join(f'{name}={rate:g}' for name, rate in scenario.faults.items()) or 'none'}")
-    print(f"{len(world.oracle.tasks)} tasks ({kinds}), {world.executions.count} attempts, {world.supervisor.starts} starts")
+    print(f"faults: {_listed(scenario.faults) or 'none'}")
+    attempts, starts = world.executions.count, world.supervisor.starts
+    print(f"{len(world.oracle.tasks)} tasks ({kinds}), {attempts} attempts, {starts} starts of the supervisor")
     print(f"{world.steps:,} steps, {world.timeline.now:,.1f} s of virtual time, {world.steps / seconds:,.0f} steps/s")
 
 

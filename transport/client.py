@@ -339,6 +339,16 @@ class Client:
 
     # The end.
 
+    def settle(self) -> None:
+        """Wait until the pool has answered everything of `send_soon` (for this package's own use).
+
+        Raises:
+            PoolUnreachable: The pool was away for the timeout.
+        """
+        self.status()  # commands keep their order: whatever was sent before this is counted by now
+        connection = self._connections.current()
+        connection.wait(lambda: not connection.outstanding, [connection.conversation.outbox.waiters])
+
     def close(self) -> None:
         """End the session; tasks go on. Waits until everything of `send_soon` is acknowledged.
 

@@ -68,7 +68,9 @@ class Hello:
     `offer` of a host: `slots` {pool: count} (pool "" is shared by all types), `types` [type, ...] with a typed worker,
     `any` bool (has workers without type), `serve` [type, ...] and `not` [type, ...] (subtrees; empty serve = all),
     `named` bool (the name was chosen by a person), `running` [[id, fence], ...], `finished` [[id, fence], ...] (results
-    that follow at once), `greeting` (numbers the HELLOs of a session: one that is not the latest is ignored), `pid`, `machine`, `isolation`, `fingerprints` {type: text}, `failed` {type: why}. `offer` of a
+    that follow at once), `greeting` (numbers the HELLOs of a session: one that is
+    not the latest is ignored), `pid`, `machine`, `isolation`, `fingerprints` {type: text}, `failed` {type: why}.
+    `offer` of a
     client: `name`.
     """
 
@@ -333,7 +335,8 @@ class Query:
 class Admin:
     """Client -> supervisor: change something. Answered by REPLY.
 
-    `verb`: `retry` {ids} -> {retried: [id]} | `pause` {type} | `resume` {type} | `drain` {host, undo} | `backup` {path},
+    `verb`: `retry` {ids} -> {retried: [id]} | `pause` {type} | `resume` {type} | `drain` {host, undo} |
+    `backup` {path},
     answered with {path, bytes} when the copy is on the disk; `path` is on the supervisor's machine, a relative one from
     its database's folder.
     """

@@ -96,7 +96,7 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Need: what is known of a client session: [(session, below, [(submission, first, count, checksum), ...])] or []."""
+    """Need: what is known of a client session: [(session, below, [(submission, first, count, checksum), ...])]."""
 
     peer: bytes
     token: bytes

@@ -250,6 +250,8 @@ class Endings:
         if row.state != QUEUED or row.fence != fence or not fence:
             return False
         lane = self.queue.lanes.by_number[row.lane]
+        if not self.queue.lanes.room(lane, 1):
+            return False  # others run in its place by now: a limit is a promise, so this copy is stopped
         row = self.queue.take_out(row)
         moved(row, "adopt")
         row.owner = host.owner

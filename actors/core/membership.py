@@ -66,7 +66,7 @@ class Membership:
         self.policies, self.entries = policies, entries
 
     def is_old(self, hello: Hello) -> bool:
-        """Whether a host has said a later HELLO than this one, which came twice or late: what it names is no more true."""
+        """Whether a host has said this HELLO or a later one before: it came twice or late, and is not true any more."""
         host = self.hosts.by_token.get(hello.session)
         number: Any = hello.offer.get("greeting")
         return host is not None and host.alive() and isinstance(number, int) and number <= host.greeting

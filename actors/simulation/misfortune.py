@@ -37,8 +37,8 @@ FAULTS: Final = {
     "wall_jump": 0.02,
     "clock_skew": 0.02,
 }
-"""Each fault's usual rate: per message for `drop`, `duplicate` and `reorder`, per connection for `old_hello`, the largest
-deviation for `clock_skew`, and per second for the others.
+"""Each fault's usual rate: per message for `drop`, `duplicate` and `reorder`, per connection for `old_hello`, the
+largest deviation for `clock_skew`, and per second for the others.
 """
 
 

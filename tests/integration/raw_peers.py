@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-import msgpack  # pyright: ignore[reportMissingTypeStubs]
+import msgpack as _msgpack  # pyright: ignore[reportMissingTypeStubs]  # it has none
 import zmq
 
 HELLO, WELCOME, REFUSED, HEARTBEAT, ALIVE, BYE = 1, 2, 3, 4, 5, 6
@@ -20,15 +20,16 @@ CLAIM, TASKS, RESULTS, RECORDED, PROGRESS, DRAIN, STOP = 10, 11, 12, 13, 14, 17,
 SUBMIT, ACCEPTED, REJECTED, WATCH, EVENTS, CANCEL, QUERY, ADMIN, REPLY = 20, 21, 22, 23, 24, 25, 26, 27, 28
 SECONDS = 15.0
 
-packed: Any = msgpack.packb  # pyright: ignore[reportUnknownMemberType]
-unpacked: Any = msgpack.unpackb  # pyright: ignore[reportUnknownMemberType]
+msgpack: Any = _msgpack
+packed, unpacked = msgpack.packb, msgpack.unpackb
 
 
 class Peer:
     """One connection: sections 1 to 3 of the document."""
 
     def __init__(self, address: str, role: str, session: bytes, name: str, offer: dict[str, Any]) -> None:
-        self.socket = zmq.Context.instance().socket(zmq.DEALER)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.socket = context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 500)
         self.socket.connect(address)
         self.sent = self.seen = 0
@@ -119,7 +120,7 @@ def client(address: str) -> None:
     while len(told) < 3:
         finished, _, states = stranger.hear(EVENTS)
         told.update({id: [finish, state] for id, finish, state, _, _ in finished})
-        told.update({id: state for id, state in states})
+        told.update(dict(states))
     seen["stranger"] = [told[first], told[later], told[10**9]]
     stranger.close()
     peer.say(ADMIN, 4, "drain", {"host": "raw", "undo": False})

@@ -1,7 +1,8 @@
-"""What the project's first page promised: its worker patterns and configuration, copied as printed, in a `with` block."""
+"""What the project's first page promises, in a `with` block: its worker patterns and configuration, as printed."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 import threading
@@ -189,9 +190,7 @@ def test_the_worker_snippet_tries_three_times_with_growing_waits() -> None:
             handle.result(SECONDS)
         attempts = pool.client.show(handle.id)["attempts"]
     assert (caught.value.attempts, caught.value.cause, caught.value.error_type) == (3, "exception", "ConnectionError")
-    first, second = (
-        later["started_at"] - earlier["ended_at"] for earlier, later in zip(attempts, attempts[1:], strict=False)
-    )
+    first, second = (later["started_at"] - earlier["ended_at"] for earlier, later in itertools.pairwise(attempts))
     assert 0.8 < first < 1.6
     assert 1.7 < second < 2.9
 
@@ -237,6 +236,7 @@ def test_a_queue_that_is_full_refuses(tmp_path: Path) -> None:
 
 def test_the_monitoring_snippet_warns_once_and_clears_once(caplog: pytest.LogCaptureFixture) -> None:
     def said() -> list[str]:
+        pool.client.status()  # whatever went before it has been said by then
         return [record.message.split()[0] for record in caplog.records if "queue_depth" in record.message]
 
     with caplog.at_level(logging.INFO, "workerhost"), WorkerHost(yaml.safe_load(MONITORING_CONFIG)) as pool:
@@ -252,8 +252,6 @@ def test_the_monitoring_snippet_warns_once_and_clears_once(caplog: pytest.LogCap
         assert said() == ["queue_depth_high", "queue_depth_normal"]
         pool.client.cancel([task["id"] for task in pool.client.tasks(state="queued")])
         assert said() == ["queue_depth_high", "queue_depth_normal"]
-
-
 
 
 def test_all_snippets_hold_together(tmp_path: Path) -> None:

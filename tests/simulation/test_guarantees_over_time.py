@@ -1,4 +1,4 @@
-"""Guarantees about time that no random history shows by itself: an away supervisor, disks, and copies that must not be."""
+"""Guarantees about time and disks, each in a history made for it."""
 
 from __future__ import annotations
 

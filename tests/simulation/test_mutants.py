@@ -66,7 +66,8 @@ def acknowledge_before_commit(patch: pytest.MonkeyPatch) -> None:
     perform = turn.perform
 
     def lazily(pool: Pool, store: Any, *more: Any) -> Any:
-        return perform(pool, Lazy(store), *more)
+        lazy: Any = Lazy(store)
+        return perform(pool, lazy, *more)
 
     patch.setattr(turn, "perform", lazily)
 
@@ -88,7 +89,7 @@ def lease_on_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_grace_after_restart(patch: pytest.MonkeyPatch) -> None:
-    restore = Pool._restore
+    restore = Pool._restore  # pyright: ignore[reportPrivateUsage]  # a mutant changes what is inside
 
     def at_once(self: Pool, opening: Any, now: float) -> None:
         restore(self, opening, now)
@@ -158,8 +159,8 @@ def refill_read_outside_the_turn(patch: pytest.MonkeyPatch) -> None:
     def outside(pool: Pool, store: Any, effects: list[Any], now: float, wall: float) -> Any:
         for need, rows in read.pop(pool, ()):
             effects = [*effects, *pool.feed(need, rows, now, wall)]
-        unasking = Unasking(pool)
-        speech = perform(unasking, store, unasking.stripped(effects), now, wall)  # pyright: ignore[reportArgumentType]
+        unasking: Any = Unasking(pool)
+        speech = perform(unasking, store, unasking.stripped(effects), now, wall)
         read[pool] = [(need, store.read(need)) for need in unasking.postponed]
         return speech
 

@@ -65,7 +65,8 @@ def test_a_seed_is_a_history(seed: int, monkeypatch: pytest.MonkeyPatch):
     """In another process, whose sets of texts have another order, everything happens at the same time."""
     monkeypatch.setenv("PYTHONHASHSEED", "1234")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
-    run = subprocess.run([sys.executable, "-c", DIGEST, str(seed)], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", DIGEST, str(seed)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == digest(seed)
 
@@ -73,7 +74,9 @@ def test_a_seed_is_a_history(seed: int, monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_alone(fault: str, capsys: pytest.CaptureFixture[str]):
     rate = 0.02 if fault in ("drop", "duplicate", "reorder", "clock_skew") else 0.3
-    assert simulation.main(["--seed", "7", "--steps", "1000", "--fault", f"{fault}={rate}"]) == 0, capsys.readouterr().out
+    assert simulation.main(["--seed", "7", "--steps", "1000", "--fault", f"{fault}={rate}"]) == 0, (
+        capsys.readouterr().out
+    )
 
 
 def test_a_failure_shows_the_events_and_how_to_see_it_again(

@@ -61,7 +61,8 @@ def options(**changed: Any) -> HostOptions:
 def hello(**changed: Any) -> Say:
     offer: dict[str, Any] = {
         "slots": {"": 2}, "types": ["text.length"], "any": False, "serve": [], "not": [], "named": False,
-        "running": [], "finished": [], "greeting": ANY, "pid": 0, "machine": "", "isolation": "process", "fingerprints": {},
+        "running": [], "finished": [], "greeting": ANY, "pid": 0, "machine": "", "isolation": "process",
+        "fingerprints": {},
         "failed": {},
     }  # fmt: skip
     return Say(0, Hello("host", [1, 1], SESSION, "h1", offer | changed))

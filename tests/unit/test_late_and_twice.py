@@ -126,4 +126,3 @@ class TestARestoredPool:
 
 def welcome(epoch: int) -> Welcome:
     return Welcome(PROTOCOL_VERSION, "", epoch, 1.0, 5.0)
-

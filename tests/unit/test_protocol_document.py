@@ -1,4 +1,4 @@
-"""docs/protocol.md says what transport/messages.py and the codec do: every message and field, every code, every byte."""
+"""docs/protocol.md says what transport/messages.py and the codec do: every message, field, code and byte."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ from workerhost.transport.messages import (
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 MESSAGE = re.compile(r"^### (\d+) (\w+)\n(.*?)(?=^##)", re.MULTILINE | re.DOTALL)
 FIELD = re.compile(r"^\| (\w+) \| (\w+) \|(?: `(.*?)`)? \| \S.* \|$", re.MULTILINE)
-LINE = re.compile(r"^    (\w+) from the (client|host|supervisor)\n    (\[.*\])\n((?:    = [0-9a-f]+\n?)+)", re.MULTILINE)
+LINE = re.compile(
+    r"^    (\w+) from the (client|host|supervisor)\n    (\[.*\])\n((?:    = [0-9a-f]+\n?)+)", re.MULTILINE
+)
 TYPES = {"text": str, "map": dict, "list": list, "int": int, "float": float, "bytes": bytes, "bool": bool}
 
 

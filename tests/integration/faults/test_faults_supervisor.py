@@ -49,10 +49,12 @@ class Load:
             self.error = error
 
 
-@pytest.mark.parametrize("kills", [20, pytest.param(200, marks=pytest.mark.slow)])
-def test_a_supervisor_killed_at_random_under_load_loses_and_doubles_nothing(pool: FaultPool, kills: int) -> None:
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in range(1, 10))])
+def test_a_supervisor_killed_at_random_under_load_loses_and_doubles_nothing(pool: FaultPool, part: int) -> None:
+    """Ten parts of twenty kills: two hundred in all, none of them for longer than a test may take."""
+    kills = 20
     seed = int.from_bytes(os.urandom(4), "big")
-    print(f"seed {seed}")
+    print(f"part {part}, seed {seed}")
     chance = random.Random(seed)
     pool.configure(queue={"durability": "full"})
     pool.start("one", "two")
@@ -83,6 +85,29 @@ def test_a_supervisor_killed_at_random_under_load_loses_and_doubles_nothing(pool
         f"{kills} kills, {len(acknowledged)} tasks, {executions} executions, slowest restart to grant {slowest:.2f} s"
     )
     assert slowest < 2.0 * BUSY
+
+
+@pytest.mark.slow
+def test_a_supervisor_with_a_million_queued_tasks_grants_as_soon_after_a_kill(pool: FaultPool) -> None:
+    pool.start("one")
+    client = pool.client(60)
+    first = client.send("gated", {"gate": "go"})
+    pool.await_trace()
+    for _ in range(5):
+        client.send_many("quick", [None] * 199_000, full="wait")
+    client.pause("quick")
+    pool.supervisor.kill()
+    began = clock()
+    pool.start_supervisor()
+    pool.open("go")
+    assert first.result(20)["attempt"] == 1
+    urgent = client.send("patient", {"seconds": 0}, priority=9)
+    urgent.result(20)
+    seconds = clock() - began
+    queued = client.status()["tasks"]["queued"]
+    print(f"{queued} queued, {seconds:.2f} s from the start to the end of a task")
+    assert queued > 900_000
+    assert seconds < 2.0 * BUSY
 
 
 @pytest.mark.parametrize("point", ["before_commit", "after_commit", "between_sends", "in_turn", "exit_in_turn"])

@@ -176,7 +176,8 @@ class Up:
         if code == OK and child is not self._supervisor:
             say(f"{child.name} has left")
             return
-        if not self._ready and code in _USERS_MISTAKES:  # it has said why, and trying again would change nothing
+        # It has said why, and trying again would change nothing: so it is at a start, and always with a broken disk.
+        if code == INPUT_OUTPUT or (not self._ready and code in _USERS_MISTAKES):
             self._code = self._code or code
             self._signals += 1
             self._stop(NOW_SECONDS)

@@ -488,18 +488,3 @@ def test_an_inline_slot_runs_workers_as_they_are(host: Host) -> None:
     host.results(2)
     slot.close()
     assert host.exited()["cause"] == "stopped"
-
-
-def test_folders_of_hosts_that_were_killed_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slot_process.tempfile, "tempdir", str(tmp_path))
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait(SECONDS)
-    prefix = slot_process._folder_prefix()  # pyright: ignore[reportPrivateUsage]
-    old, own, other = (tmp_path / f"{prefix}{ended.pid}-x", tmp_path / f"{prefix}{os.getpid()}-x", tmp_path / "else")
-    for folder in (old, own, other):
-        folder.mkdir()
-    slot_process._sweep.__wrapped__()  # pyright: ignore[reportPrivateUsage]
-    done = threading.Event()
-    slot_process.spawner().later(0, done.set)
-    assert done.wait(SECONDS)
-    assert (old.exists(), own.exists(), other.exists()) == (False, True, True)

@@ -137,8 +137,7 @@ class Conversation:
 
     def on_closed(self, now: float) -> list[Effect]:
         """The connection is gone: whoever is there now does not know this session before it hears HELLO."""
-        if self._joined:
-            self._lose(now)
+        self._lose(now)
         return self._done()
 
     def tick(self, now: float) -> list[Effect]:

@@ -141,9 +141,8 @@ class HostCore:
             self.joining.lose("the link takes no more", now)
 
     def on_closed(self, now: float) -> None:
-        """The connection is gone: whoever is there now does not know this session before it hears HELLO."""
-        if self.joining.phase is Phase.JOINED:
-            self.joining.lose("the connection closed", now)
+        """The connection is gone."""
+        self.joining.closed(now)
 
     def on_slot(self, news: SlotNews, now: float) -> None:
         """A slot told something."""

@@ -18,6 +18,7 @@ from .host_effects import Connect, Disconnect, HostEffect, Say
 
 _BACKOFF_MIN: Final = 0.2
 _BACKOFF_MAX: Final = 5.0
+_CLOSED_MAX: Final = 1.0  # where somebody takes connections and closes them
 _PATIENCE_MIN: Final = 1.0  # for the answer to HELLO; a link that waits reconnects by itself meanwhile
 _NAME_TAKEN_SECONDS: Final = 1.0
 _JITTER: Final = 0.2
@@ -149,6 +150,17 @@ class Joining:
             self.connect(now)
         else:
             self._next = now + wait
+
+    def closed(self, now: float) -> None:
+        """The connection is gone: whoever is there now does not know this session before it hears HELLO.
+
+        The link itself waits for somebody to be there, so that neither many failures before nor a supervisor that
+        crashes again and again is a reason to be long.
+        """
+        if self.phase is Phase.JOINED:
+            self.lose("the connection closed", now, min(_BACKOFF_MIN, self._backoff()))
+        elif self.phase is Phase.GREETING:  # the HELLO may be lost with it
+            self.lose("the connection closed", now, min(_CLOSED_MAX, max(_BACKOFF_MIN, self._backoff())))
 
     def leave(self) -> None:
         """Say goodbye, if anybody listens, and stop trying."""

@@ -83,6 +83,7 @@ class Pool:
         """
         self.settings = settings
         self.anchor = wall - now  # what relative due times are kept by; see guarantee 10
+        self._wall_ahead = self.anchor  # the same at this moment: the wall clock drifts a little before it has jumped
         self.boot = boot
         known = boot != 0 and opening.meta.get("boot") == boot
         self._slept = self.anchor - opening.meta["anchor_ms"] / 1000 if known else 0.0
@@ -223,7 +224,7 @@ class Pool:
         if (due := self.queue.schedules[True].next()) is not None:
             times.append(due - self.anchor)
         if (due := self.queue.schedules[False].next()) is not None:
-            times.append(now + max(0.0, due - now - self.anchor))
+            times.append(max(now, due - self._wall_ahead))
         if (check := self.hosts.next_check()) is not None:
             times.append(check)
         if self.queue.leases:
@@ -243,7 +244,8 @@ class Pool:
 
     def _look_at_clocks(self, step: Step) -> None:
         """Notice a jump of the wall clock before anything of this batch is given a time by it."""
-        jump = step.wall - step.now - self.anchor
+        self._wall_ahead = step.wall - step.now
+        jump = self._wall_ahead - self.anchor
         if abs(jump) > _JUMP_SECONDS:
             self.anchor += jump
             self._anchored(step, jump)

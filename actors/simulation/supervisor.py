@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final
 
@@ -14,12 +14,13 @@ from ..core.pool import Pool
 from ..core.settings import PoolSettings
 from .disk import DiskError, SimulatedDisk
 from .network import Network
-from .oracle import Oracle
+from .oracle import Oracle, Violation
 from .timeline import Clock, Timeline
 from .vigil import Hearing
 
 _TURN_SECONDS: Final = 0.0005
 _BATCH: Final = 256
+_IDLE_TURNS_MAX: Final = 500
 
 
 class SimulatedSupervisor:
@@ -53,6 +54,7 @@ class SimulatedSupervisor:
         self._reported: dict[tuple[bytes, int], list[Any]] = {}
         self._inbox: list[tuple[bytes, int, Message | None]] = []
         self._turn_set = False
+        self._idle = (0, 0)  # (second, turns without news in it)
         self._stalled_until = 0.0
         self._wake = 0
 
@@ -134,6 +136,7 @@ class SimulatedSupervisor:
             self._set_turn(0.0)
             return
         batch, self._inbox = self._inbox[:_BATCH], self._inbox[_BATCH:]
+        self._check_idle(batch)
         self.hearing.batch(self.pool, batch)
         for address, number, message in batch:
             if isinstance(message, Hello):
@@ -143,6 +146,16 @@ class SimulatedSupervisor:
         self._run(self.pool.handle(batch, self.clock.now(), self.clock.wall()))
         if self._inbox:
             self._set_turn(_TURN_SECONDS)
+
+    def _check_idle(self, batch: Sequence[object]) -> None:
+        """Guarantee 9, of loops: time alone wakes a supervisor, but not again and again for nothing."""
+        second = int(self._timeline.now)
+        if second != self._idle[0]:
+            self._idle = (second, 0)
+        if not batch:
+            self._idle = (second, self._idle[1] + 1)
+            if self._idle[1] > _IDLE_TURNS_MAX:
+                raise Violation(f"the supervisor spins: {self._idle[1]} turns without news within a second")
 
     def _run(self, effects: list[Any]) -> None:
         assert self.pool is not None

@@ -28,11 +28,12 @@ class Peer:
     """One connection: sections 1 to 3 of the document."""
 
     def __init__(self, address: str, role: str, session: bytes, name: str, offer: dict[str, Any]) -> None:
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.socket = context.socket(zmq.DEALER)
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.socket = self.context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 500)
         self.socket.connect(address)
         self.sent = self.seen = 0
+        self.kept: list[list[Any]] = []
         self.beat_at, self.heartbeat = float("inf"), 0.0
         self.socket.send(packed([HELLO, 0, role, [1, 1], session, name, offer]))
         self.welcome = self.hear(WELCOME)
@@ -46,13 +47,17 @@ class Peer:
         return self.sent
 
     def hear(self, *kinds: int) -> list[Any]:
-        """The fields of the next message of one of these kinds; heartbeats go out meanwhile."""
+        """The fields of the next message of one of these kinds; others are kept, and heartbeats go out meanwhile."""
         end = time.monotonic() + SECONDS
         while True:
+            for kept in self.kept:
+                if kept[0] in kinds:
+                    self.kept.remove(kept)
+                    return kept if len(kinds) > 1 else kept[1:]
             if time.monotonic() >= self.beat_at:
                 self.beat_at += self.heartbeat
                 self.say(HEARTBEAT, self.seen)
-            if not self.socket.poll(max(0.0, min(end, self.beat_at) - time.monotonic()) * 1000):
+            if not self.socket.poll(int(max(0.0, min(end, self.beat_at) - time.monotonic()) * 1000) + 1):
                 if time.monotonic() >= end:
                     sys.exit(f"none of {kinds} came within {SECONDS} s")
                 continue
@@ -61,10 +66,9 @@ class Peer:
                 self.seen += 1
                 if number != self.seen:
                     sys.exit(f"message {self.seen} was lost, {number} came")
-            if kind in kinds:
-                return [kind, *fields] if len(kinds) > 1 else fields
-            if kind == REFUSED:
+            if kind == REFUSED and kind not in kinds:
                 sys.exit(f"refused: {fields}")
+            self.kept.append([kind, *fields])
 
     def close(self) -> None:
         """Leave."""

@@ -188,11 +188,16 @@ def test_a_mistake_is_found_and_shrunk_to_what_is_needed(monkeypatch: pytest.Mon
         step.persist.returns[-1] = (state, place, due, relative, attempt, 0, *more)
 
     monkeypatch.setattr(Queue, "back", forgetful)
-    phases, size = (Phase.generate, Phase.shrink), {"max_examples": 20, "stateful_step_count": 10}
+    short = settings(
+        QUICK,
+        max_examples=20,
+        stateful_step_count=10,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        report_multiple_bugs=False,
+    )
     with pytest.raises(Violation) as found:
-        run_state_machine_as_test(
-            Pool, settings=settings(QUICK, database=None, phases=phases, report_multiple_bugs=False, **size)
-        )
+        run_state_machine_as_test(Pool, settings=short)
     told = [line.strip() for line in found.value.__notes__ if line.strip().startswith("state.")]
     assert len(told) <= 8, told
     assert any("send" in line for line in told)

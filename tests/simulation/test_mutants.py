@@ -171,7 +171,7 @@ def refill_read_outside_the_turn(patch: pytest.MonkeyPatch) -> None:
 MUTANTS: dict[Mutant, str] = {
     no_fence_check: "with the result of another attempt",
     acknowledge_before_commit: "was acknowledged and is not stored",
-    lease_on_the_wall_clock: "was given up after",
+    lease_on_the_wall_clock: "was given up after|the supervisor spins",
     no_grace_after_restart: "was given up after",
     retry_count_not_stored: "came back with 0 failures",
     epoch_and_fences_kept_after_restore: "was given fence|has fence|came back with fence|another history",

@@ -72,6 +72,16 @@ class TestAJumpOfTheWallClock:
         assert grants(pool.wait(6), b"h")[0][0] == id
 
 
+def test_a_wall_clock_that_lags_does_not_keep_the_supervisor_busy(pool: Any):
+    """Until the hour of a task has come by the wall clock, there is nothing to wake up for."""
+    pool.send(at=pool.wall + 10)
+    pool.now += 10.2
+    pool.jump -= 0.5
+    pool.pool.handle([], pool.now, pool.wall)
+    assert pool.state(1) == "scheduled"
+    assert pool.pool.next_time(pool.now) - pool.now > 0.25
+
+
 def test_a_completion_of_a_task_that_has_failed_since_is_stale(pool: Any):
     """Its fence is still the stored one; RECORDED must not say that it was stored."""
     pool.host()

@@ -113,7 +113,7 @@ class Up:
     def run(self) -> int:
         """Start everything, keep it, end it. Returns the exit code."""
         self._start(self._supervisor)
-        threading.Thread(target=self._await_ready, name="ready", daemon=True).start()
+        threading.Thread(target=self._tell_when_ready, name="ready", daemon=True).start()
         try:
             while self._supervisor.alive or self._supervisor.due or self._draining():
                 self._handle(self._events.get(self._wait()))
@@ -200,8 +200,16 @@ class Up:
 
     # Readiness.
 
+    def _tell_when_ready(self) -> None:
+        """See `_await_ready`, in a thread of its own: when all ends meanwhile, it has nothing to say any more."""
+        try:
+            self._await_ready()
+        except Exception:
+            if not self._over.is_set():
+                raise
+
     def _await_ready(self) -> None:
-        """Ask the pool until all is there (a thread of its own; tells the main thread)."""
+        """Ask the pool until all is there; tells the main thread."""
         from ..transport.client import Client
 
         began = clock.now()

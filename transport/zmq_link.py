@@ -127,13 +127,7 @@ class ZmqServerLink:
         if not self._open:
             return
         self._open = False
-        self._mailbox.detach(self._monitor)
-        self._mailbox.detach(self._socket)
-        self._socket.disable_monitor()
-        self._monitor.close(linger=0)
-        self._socket.close(linger=int(flush * 1000))
-        self._context.term()
-        _contexts.discard(self._context)
+        _close(self._mailbox, self._context, self._socket, self._monitor, flush)
 
     def _drain(self) -> list[Any]:
         items: list[Any] = []
@@ -218,13 +212,7 @@ class ZmqPeerLink:
         if not self._open:
             return
         self._open = False
-        self._mailbox.detach(self._monitor)
-        self._mailbox.detach(self._socket)
-        self._socket.disable_monitor()
-        self._monitor.close(linger=0)
-        self._socket.close(linger=int(flush * 1000))
-        self._context.term()
-        _contexts.discard(self._context)
+        _close(self._mailbox, self._context, self._socket, self._monitor, flush)
 
     def _drain(self) -> list[Any]:
         items: list[Any] = []
@@ -246,6 +234,19 @@ class ZmqPeerLink:
                 self._monitor.recv_multipart(_NOBLOCK)
                 items = [Closed(self, b"")]  # however often: it is one suspicion
         return items
+
+
+def _close(
+    mailbox: Mailbox, context: zmq.Context[Any], socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes], flush: float
+) -> None:
+    """The end of a link of either side: nobody waits for its sockets any more, then they and their context go."""
+    mailbox.detach(monitor)
+    mailbox.detach(socket)
+    socket.disable_monitor()
+    monitor.close(linger=0)
+    socket.close(linger=int(flush * 1000))
+    context.term()
+    _contexts.discard(context)
 
 
 def _open_monitor(context: zmq.Context[zmq.Socket[bytes]], watched: zmq.Socket[bytes]) -> zmq.Socket[bytes]:

@@ -7,8 +7,14 @@ from typing import Any, Protocol
 
 from ..workers.source import Source
 
-SlotTask = tuple[int, int, str, int, int, int, float, float | None, str | None, tuple[str, ...], bytes]
-"""(id, fence, type, attempt, failures, priority, sent_at, seconds until the deadline or None, key, tags, params)."""
+SlotTask = tuple[
+    int, int, str, int, int, int, float, float | None, str | None, tuple[str, ...], bytes, dict[str, Any] | None
+]
+"""(id, fence, type, attempt, failures, priority, sent_at, seconds until the deadline or None, key, tags, params,
+extra).
+
+`extra` is None or a dict of what only some attempts have.
+"""
 
 
 @dataclass(frozen=True, slots=True)

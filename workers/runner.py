@@ -284,7 +284,7 @@ def run(
 
 def _task_of(item: Any) -> Task:
     """Build a task past the dataclass's own `__init__`, which for a frozen one costs as much as running it."""
-    id, fence, type, attempt, failures, priority, sent_at, seconds, key, tags, params = item
+    id, fence, type, attempt, failures, priority, sent_at, seconds, key, tags, params, _ = item
     task = object.__new__(Task)
     task.__dict__.update(
         id=id,

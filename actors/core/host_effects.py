@@ -12,8 +12,11 @@ from .verdicts import Brief
 Key = tuple[int, int]
 """(id, fence): one grant of a task."""
 
-SlotTask = tuple[int, int, str, int, int, int, float, float | None, str | None, tuple[str, ...], bytes]
-"""(id, fence, type, attempt, failures, priority, sent_at, timeout in seconds or None, key, tags, params)."""
+SlotTask = tuple[
+    int, int, str, int, int, int, float, float | None, str | None, tuple[str, ...], bytes, dict[str, Any] | None
+]
+"""(id, fence, type, attempt, failures, priority, sent_at, timeout in seconds or None, key, tags, params,
+extra). `extra` holds what only some attempts have, see `slot_news.SlotTask`."""
 
 
 @dataclass(frozen=True, slots=True)

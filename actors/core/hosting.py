@@ -204,12 +204,12 @@ class HostCore:
                 if params.__class__ is not bytes or id.__class__ is not int or fence.__class__ is not int:
                     raise TypeError("a task has a number, a fence and bytes")
                 if extra is None and id not in suspects:
-                    together.append((id, fence, type, attempt, 0, priority, sent_at, timeout, None, (), params))
+                    together.append((id, fence, type, attempt, 0, priority, sent_at, timeout, None, (), params, None))
                     continue
                 rare: dict[str, Any] = extra or {}
                 failures, tags = rare.get("failures", 0), tuple(rare.get("tags", ()))
                 own = rare.get("timeout", timeout)
-                task = (id, fence, type, attempt, failures, priority, sent_at, own, rare.get("key"), tags, params)
+                task = (id, fence, type, attempt, failures, priority, sent_at, own, rare.get("key"), tags, params, None)
                 (alone if rare.get("alone") or id in suspects else together).append(task)
         except (TypeError, ValueError, AttributeError) as error:
             raise BadMessage(str(error)) from error

@@ -168,7 +168,7 @@ def is_there(pid: int) -> bool:
 
 
 def task(type: str, params: Any = None, id: int = 1) -> tuple[Any, ...]:
-    return (id, 7, type, 1, 0, 5, 0.0, None, None, (), values.pack(params))
+    return (id, 7, type, 1, 0, 5, 0.0, None, None, (), values.pack(params), None)
 
 
 @pytest.fixture
@@ -410,7 +410,7 @@ mailbox = Mailbox()
 slots = [ProcessSlot(number, SlotSpec(code=(sys.argv[1],)), mailbox) for number in range(2)]
 for slot in slots:
     slot.start()
-slots[0].feed([(1, 7, "stuck", 1, 0, 5, 0.0, None, None, (), bytes([192]))])
+slots[0].feed([(1, 7, "stuck", 1, 0, 5, 0.0, None, None, (), bytes([192]), None)])
 seen = set()
 while seen != {"idle", "stuck"}:
     for news in mailbox.get().message.items:

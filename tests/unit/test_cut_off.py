@@ -33,7 +33,7 @@ class Alone:
             self.slots.ready(number)
         joining.connect(10.0)
         joining.welcomed(Welcome(1, "h", 1, 1.0, lost_after), 10.0)
-        tasks = [(id, 10 + id, type, 1, 0, 5, 0.0, None, None, (), b"p") for id, type in ((1, "a"), (2, "b"))]
+        tasks = [(id, 10 + id, type, 1, 0, 5, 0.0, None, None, (), b"p", None) for id, type in ((1, "a"), (2, "b"))]
         self.slots.place("", tasks, 10.0)
         self.slots.feed()
         self.effects.clear()
@@ -77,6 +77,6 @@ def test_a_result_that_comes_while_it_is_being_stopped_counts():
 
 def test_a_task_that_waits_behind_another_is_stopped_with_it():
     alone = Alone({"a": {"cut_off": "stop"}})
-    waits = (3, 13, "a", 1, 0, 5, 0.0, None, None, (), b"p")
+    waits = (3, 13, "a", 1, 0, 5, 0.0, None, None, (), b"p", None)
     alone.slots.place("", [waits], 10.001)
     assert alone.until(13.0) == [(13.0, CancelSlot(1, 1, 11)), (13.0, CancelSlot(1, 3, 13))]

@@ -73,7 +73,7 @@ def task(id: int, fence: int, extra: dict[str, Any] | None = None) -> list[Any]:
 
 
 def fed(id: int, fence: int, timeout: float | None = None, type: str = "text.length") -> tuple[Any, ...]:
-    return (id, fence, type, 1, 0, 5, 1000.0, timeout, None, (), b"p")
+    return (id, fence, type, 1, 0, 5, 1000.0, timeout, None, (), b"p", None)
 
 
 def result(id: int, fence: int, slot: int = 1, body: bytes = b"r") -> list[Any]:
@@ -249,7 +249,7 @@ class TestTasks:
 
         assert granted(host, task(1, 11)) == [Feed(1, [fed(1, 11)])]
         assert granted(host, task(2, 12, extra), task(3, 13)) == [
-            Feed(2, [(2, 12, "text.length", 1, 2, 5, 1000.0, 9.0, "k", ("a",), b"p")]),
+            Feed(2, [(2, 12, "text.length", 1, 2, 5, 1000.0, 9.0, "k", ("a",), b"p", None)]),
             Feed(1, [fed(3, 13)]),
         ]
 

@@ -57,7 +57,7 @@ class MyWorker(BaseWorker):
 
 
 def item(id: int = 1, type: str = "a", params: Any = None, seconds: float | None = None) -> tuple[Any, ...]:
-    return (id, 7, type, 2, 1, 5, 1_700_000_000.0, seconds, "key", ("x", "y"), values.pack(params))
+    return (id, 7, type, 2, 1, 5, 1_700_000_000.0, seconds, "key", ("x", "y"), values.pack(params), None)
 
 
 class Place:

@@ -82,7 +82,7 @@ class Bench:
 
     def feed(self, *items: tuple[int, str, Any]) -> None:
         self.slots.feed(
-            [(id, 7, type, 1, 0, 5, 0.0, None, None, (), values.pack(params)) for id, type, params in items]
+            [(id, 7, type, 1, 0, 5, 0.0, None, None, (), values.pack(params), None) for id, type, params in items]
         )
         self.nudged.set()
 

@@ -24,7 +24,7 @@ from workerhost.transport.messages import Outcome, Returned
 
 
 def task(id: int, timeout: float | None = None) -> SlotTask:
-    return (id, 10 + id, "text", 1, 0, 5, 1000.0, timeout, None, (), b"p")
+    return (id, 10 + id, "text", 1, 0, 5, 1000.0, timeout, None, (), b"p", None)
 
 
 def result(id: int, slot: int = 1) -> list[Any]:

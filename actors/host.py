@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
+from pathlib import Path
 from typing import Any, Final
 
 import pykka
@@ -44,6 +45,7 @@ from .core.host_options import HostOptions
 from .core.hosting import HostCore
 from .levels import Down, Hopeless, MediaActor, Revive, Subtree, VerdictTable
 from .log import Log
+from .profile import Profile
 from .slot import InlineSlot, ProcessSlot, Slot, SlotNews, SlotSpec, ThreadSlots
 
 _FLUSH_SECONDS: Final = 0.5
@@ -70,6 +72,7 @@ class HostSettings:
         paths: Folders for the slots' `sys.path`.
         workers: Classes and functions to be served as they are (isolation `inline` only).
         drain_timeout: Seconds that tasks have to finish when the host is told to go.
+        profile: A file for the profile of the actor's thread; None: no profile.
     """
 
     address: str = DEFAULT_ADDRESS
@@ -84,6 +87,7 @@ class HostSettings:
     paths: tuple[str, ...] = ()
     workers: Sequence[Worker] = ()
     drain_timeout: float = 30.0
+    profile: Path | None = None
 
     def options(self) -> HostOptions:
         """What of it the core must know, and a session of its own."""
@@ -141,6 +145,7 @@ class HostActor(pykka.ThreadingActor):
         self.verdicts_seen = 0
         self.levels = Subtree(MediaActor, self.verdicts, self._tell_self)
         self.watch_at = 0.0
+        self.profile: Profile | None = None
         self.garbage = 0
         self.garbage_said = 0.0
         self.perform: dict[type[HostEffect], Callable[[Any], None]] = {
@@ -165,6 +170,8 @@ class HostActor(pykka.ThreadingActor):
 
     def on_start(self) -> None:
         """Start the slots."""
+        if self.settings.profile is not None:
+            self.profile = Profile(self.settings.profile)
         self._guarded(self.core.start)
 
     def on_receive(self, message: Any) -> None:
@@ -216,6 +223,8 @@ class HostActor(pykka.ThreadingActor):
             slot.kill()
         self._disconnect(Disconnect())
         self.levels.stop()
+        if self.profile is not None:
+            self.profile.end()
         self.signals.left.set()
 
     # News.

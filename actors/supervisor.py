@@ -34,6 +34,7 @@ from .core.sessions import ID_MAX
 from .core.settings import PoolSettings
 from .disk import Disk
 from .log import Log
+from .profile import Profile
 from .stores.contract import BackupEnded, Store, StoreBroken, StoreDamaged, StoreFull, StoreLocked
 from .turn import Speech, perform
 
@@ -57,6 +58,7 @@ class SupervisorSettings:
         database: The queue's file; None keeps the queue in memory.
         durability: `full` or `relaxed` (see the store).
         name, heartbeat, lost_after, max_size, fifo, policies, hosts, queue_depth_high: See `PoolSettings`.
+        profile: A file for the profile of the actor's thread; None: no profile.
         on_failure: Called, in the actor's thread, with the error that ended it.
     """
 
@@ -71,6 +73,7 @@ class SupervisorSettings:
     policies: PolicyTree = field(default_factory=PolicyTree)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     queue_depth_high: int | None = None
+    profile: Path | None = None
     on_failure: Callable[[BaseException], None] | None = None
 
 
@@ -94,6 +97,7 @@ class SupervisorActor(pykka.ThreadingActor):
         self.pool: Pool | None = None
         self.link: ServerLink | None = None
         self.failure: BaseException | None = None
+        self.profile: Profile | None = None
         self.garbage = 0
         self.garbage_said = 0.0
         self.work_time: float | None = None  # when to go on with what goes on between turns
@@ -103,6 +107,8 @@ class SupervisorActor(pykka.ThreadingActor):
 
     def on_start(self) -> None:
         """Open the store, go on from it, then listen: nobody is answered before the queue is known."""
+        if self.settings.profile is not None:
+            self.profile = Profile(self.settings.profile)
         try:
             if self.settings.database is not None and self.settings.database.absolute().parent.is_dir():
                 self.disk = Disk(self.settings.database)
@@ -166,6 +172,8 @@ class SupervisorActor(pykka.ThreadingActor):
             with contextlib.suppress(StoreBroken):  # why it ends is known, or there is no room for a last word
                 self.store.close()
         self.pool = None
+        if self.profile is not None:
+            self.profile.end()
 
     def _go_on(self) -> Pool:
         """Open the store and go on from it.

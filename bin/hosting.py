@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ..actors.host import Host, HostSettings
@@ -34,6 +35,7 @@ class Wishes:
     refuse: list[str] | None
     isolation: str | None
     parent: int | None
+    profile: Path | None = None
 
 
 class _Left:
@@ -98,6 +100,7 @@ def combined(wishes: Wishes, settings: Settings) -> HostSettings:
         sources=settings.sources(),
         paths=search_paths(wishes.codes, os.environ, os.curdir),
         drain_timeout=file.drain_timeout,
+        profile=wishes.profile,
     )
 
 

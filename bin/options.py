@@ -36,6 +36,27 @@ Pairs = Annotated[
 Parent = Annotated[int | None, typer.Option("--parent", hidden=True, help="Process with which this one ends.")]
 
 
+
+def _writable(path: Path | None) -> Path | None:
+    if path is not None:
+        try:
+            path.open("ab").close()
+        except OSError as error:
+            raise typer.BadParameter(f"{path} cannot be written ({error.strerror}); name another file") from None
+    return path
+
+
+Profile = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile",
+        metavar="FILE",
+        callback=_writable,
+        help="Write a profile of its main loop there when it ends, for `python -m pstats FILE`.",
+    ),
+]
+
+
 @contextmanager
 def pool(context: typer.Context, address: str | None) -> Generator[Client]:
     """A client of the pool that was named, before or after the command, or by the environment."""

@@ -11,7 +11,7 @@ import typer
 
 from . import arguments, options
 from .exits import INPUT_OUTPUT, INTERNAL, say
-from .options import Address, Codes, Config, Pairs, Parent, Slots
+from .options import Address, Codes, Config, Pairs, Parent, Profile, Slots
 
 
 def up(
@@ -50,6 +50,7 @@ def supervisor(
     config: Config = None,
     bind: Annotated[str | None, typer.Option("--bind", metavar="ADDRESS", help="Where to listen.")] = None,
     database: Annotated[Path | None, typer.Option("--database", metavar="FILE", help="The queue's file.")] = None,
+    profile: Profile = None,
     parent: Parent = None,
     address: Address = None,
 ) -> None:
@@ -68,7 +69,7 @@ def supervisor(
         end_with(parent)
     where = bind or options.chosen(context, address) or settings.pool.bind
     wanted = supervisor_settings(settings, where, database or settings.database())
-    running = Supervisor.start(replace(wanted, on_failure=events.put))
+    running = Supervisor.start(replace(wanted, profile=profile, on_failure=events.put))
     if parent is None:
         say(f"the supervisor listens at {running.address}; Ctrl-C ends it, hosts work on")
     event = events.get()
@@ -99,6 +100,7 @@ def host(
     isolation: Annotated[
         str | None, typer.Option("--isolation", metavar="KIND", help="process (default) or thread.")
     ] = None,
+    profile: Profile = None,
     parent: Parent = None,
     address: Address = None,
 ) -> None:
@@ -114,6 +116,7 @@ def host(
             serve=arguments.types(serve, "--serve"),
             refuse=arguments.types(refuse, "--not"),
             isolation=isolation,
+            profile=profile,
             parent=parent,
         ),
         options.settings_of(config, quiet=parent is not None),

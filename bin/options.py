@@ -36,7 +36,6 @@ Pairs = Annotated[
 Parent = Annotated[int | None, typer.Option("--parent", hidden=True, help="Process with which this one ends.")]
 
 
-
 def _writable(path: Path | None) -> Path | None:
     if path is not None:
         try:

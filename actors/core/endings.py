@@ -13,7 +13,7 @@ from typing import Any, Final
 from ...transport.messages import Outcome, Returned
 from .backoff import delay
 from .hosts import HostSession, Lease
-from .lanes import Lane
+from .lane import Lane
 from .life import moved
 from .pace import SLOW_SECONDS
 from .queue import Queue

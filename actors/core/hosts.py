@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .lanes import Choice, Lane
+from .choices import Choice
+from .lane import Lane
 from .offers import Offer
 from .rows import Row
 from .step import Peer

@@ -1,154 +1,25 @@
-"""Lanes: tasks that anything can block together stand in one line, and a host takes from the best line it may.
+"""All lanes: tasks that anything can block together stand in one line, and a host takes from the best it may.
 
-A `Lane` is one line (type, tenant, requirements) with its window and its counts. A `Choice` is what all hosts with
-the same offer may run: the heads of those lanes in one heap, so that the best of a thousand types is found without
-looking at all.
+Owns the lanes (type, tenant, requirements), the nodes above them, the budget of rows that their windows share, and who
+waits for which node. Who gets what is decided in `dispatch`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from heapq import heapify, heappop, heappush
-from typing import Any, Final
+from typing import Final
 
-from ...config.policy import Policy, PolicyTree, parents
+from ...config.policy import PolicyTree, parents
 from ...transport.messages import STATES
+from .choices import Choice
 from .effects import Refill
-from .pace import Pace
-from .rows import QUEUED, Row
+from .lane import Lane
+from .nodes import Node
+from .rows import Row
 from .step import Step
-from .window import Key, Window, key_of
+from .window import key_of
 
 ROWS_MAX: Final = 50_000
 _REFILL_ROWS: Final = 4_000
-_STALE_MAX: Final = 16  # entries of a heap that may be stale beside as many as are good
-
-
-class Node:
-    """One node of the tree as the core counts it.
-
-    Attributes:
-        type: Its path.
-        limit: `max_concurrent` of exactly this node, or None.
-        held: Live leases in its subtree, stopping ones included.
-        paused: Whether a person paused it.
-        parked: Lanes below that could not be granted because of this node.
-    """
-
-    __slots__ = ("held", "limit", "parked", "paused", "type")
-
-    def __init__(self, type: str, limit: int | None) -> None:
-        self.type, self.limit = type, limit
-        self.held = 0
-        self.paused = False
-        self.parked: list[Lane] = []
-
-    def room(self) -> int | None:
-        """How many more leases it allows now; None: any number."""
-        if self.paused:
-            return 0
-        return None if self.limit is None else max(0, self.limit - self.held)
-
-
-class Lane:
-    """Tasks of one type, tenant and set of requirements.
-
-    Attributes:
-        number: Its number in the store.
-        counts: Tasks by state code.
-        stored: The counts as the store has them.
-        bounds: The nodes above that have a limit or a pause, nearest last.
-        policy: The effective settings of its type.
-    """
-
-    __slots__ = ("bounds", "counts", "filling", "number", "pace", "parked", "policy", "stored", "type", "window")
-
-    def __init__(self, number: int, type: str) -> None:
-        self.number, self.type = number, type
-        self.window = Window()
-        self.counts = [0] * len(STATES)
-        self.stored = [0] * len(STATES)
-        self.pace = Pace()
-        self.policy = Policy()
-        self.bounds: list[Node] = []
-        self.parked = False
-        self.filling = False
-
-    def __repr__(self) -> str:
-        return f"<Lane {self.number} {self.type} queued={self.counts[QUEUED]} in memory={self.window.size}>"
-
-    def beyond(self) -> int:
-        """Queued tasks that are only in the store."""
-        return self.counts[QUEUED] - self.window.size
-
-    def front(self) -> Key | None:
-        """Where its first task stands, or, while that is only in the store, what it stands behind; None: no task."""
-        head = self.window.head()
-        if head is not None:
-            return key_of(head)
-        return self.window.horizon if self.beyond() > 0 else None
-
-    def margin(self, slots: int) -> int:
-        """See `Pace.margin`; none under a limit."""
-        return 0 if self.bounds else self.pace.margin(slots)
-
-
-class Choice:
-    """The lanes that hosts with one offer may take from, best head first.
-
-    An entry of the heap may be stale (its lane's head has moved on); it is put right when it comes to the top, which
-    is enough because a head that becomes better is always pushed anew.
-    """
-
-    __slots__ = ("_entries", "_heap", "key", "pools", "serves")
-
-    def __init__(self, key: object, serves: Callable[[str], bool], lanes: Iterable[Lane]) -> None:
-        self.key = key
-        self.serves = serves
-        self.pools: list[Any] = []  # the slot pools of hosts that choose here
-        self._heap: list[tuple[Key, int, Lane]] = []
-        self._entries: dict[int, Key] = {}
-        for lane in lanes:
-            self.offer(lane)
-
-    def offer(self, lane: Lane) -> None:
-        """A lane has a new or better head, or is no longer blocked."""
-        if (key := lane.front()) is None or not self.serves(lane.type):
-            return
-        known = self._entries.get(lane.number)
-        if known is None or key < known:
-            self._entries[lane.number] = key
-            heappush(self._heap, (key, lane.number, lane))
-            if len(self._heap) > 2 * len(self._entries) + _STALE_MAX:
-                self._heap = [entry for entry in self._heap if self._entries.get(entry[1]) == entry[0]]
-                heapify(self._heap)
-
-    def best(self) -> Lane | None:
-        """The lane whose front is first, among those that are not parked.
-
-        Its window may be empty: then its next task must be read before anybody knows who is first.
-        """
-        heap, entries = self._heap, self._entries
-        while heap:
-            key, number, lane = heap[0]
-            if entries.get(number) != key:
-                heappop(heap)
-                continue
-            front = None if lane.parked else lane.front()
-            if front == key:
-                return lane
-            heappop(heap)
-            del entries[number]
-            if front is not None:
-                self.offer(lane)
-        return None
-
-    def second(self) -> Key | None:
-        """A bound on how far the best lane stays best: the next entry's key (perhaps stale, then merely cautious)."""
-        heap = self._heap
-        if len(heap) < 2:
-            return None
-        return heap[1][0] if len(heap) == 2 or heap[1][0] < heap[2][0] else heap[2][0]
 
 
 class Lanes:
@@ -160,6 +31,7 @@ class Lanes:
         self.by_number: dict[int, Lane] = {}
         self.by_type: dict[str, Lane] = {}
         self.nodes: dict[str, Node] = {}
+        self.parked: dict[Node, list[Lane]] = {}  # lanes that could not be granted, by the node that said no
         self.choices: dict[object, Choice] = {}
         self.touched: set[Lane] = set()
         self.in_memory = 0
@@ -295,7 +167,7 @@ class Lanes:
                 count = room
                 if count == 0:
                     lane.parked = True
-                    node.parked.append(lane)
+                    self.parked.setdefault(node, []).append(lane)
                     break
         return count
 
@@ -304,13 +176,12 @@ class Lanes:
         for node in lane.bounds:
             if node.limit is not None:
                 node.held += count
-                if count < 0 and node.parked:
+                if count < 0:
                     self.unpark(node)
 
     def unpark(self, node: Node) -> None:
         """A node that had no room may have some: its lanes are candidates again."""
-        parked, node.parked = node.parked, []
-        for lane in parked:
+        for lane in self.parked.pop(node, ()):
             lane.parked = False
             for choice in self.choices.values():
                 choice.offer(lane)

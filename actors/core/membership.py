@@ -25,11 +25,11 @@ from ...transport.messages import (
     Stop,
     Tree,
 )
+from .choices import Choice
 from .clients import Clients
 from .effects import Fetch
 from .endings import Endings, Late
 from .hosts import DECLINES_MAX, Hosts, HostSession, SlotPool
-from .lanes import Choice
 from .offers import Offer, leases_of
 from .queue import Queue
 from .reports import progress as checked_progress

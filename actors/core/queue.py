@@ -12,7 +12,8 @@ from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
 from .hosts import HostSession, Lease
-from .lanes import Lane, Lanes
+from .lane import Lane
+from .lanes import Lanes
 from .life import MOVES, moved
 from .rows import COMPLETED, PARAMS_IN_MEMORY, QUEUED, RUNNING, SCHEDULED, Row
 from .schedule import Schedule

@@ -1,0 +1,53 @@
+"""One line of tasks that anything can block together: its window, its counts, what is above it."""
+
+from __future__ import annotations
+
+from ...config.policy import Policy
+from ...transport.messages import STATES
+from .nodes import Node
+from .pace import Pace
+from .rows import QUEUED
+from .window import Key, Window, key_of
+
+
+class Lane:
+    """Tasks of one type, tenant and set of requirements.
+
+    Attributes:
+        number: Its number in the store.
+        counts: Tasks by state code.
+        stored: The counts as the store has them.
+        bounds: The nodes above that have a limit or a pause, nearest last.
+        policy: The effective settings of its type.
+    """
+
+    __slots__ = ("bounds", "counts", "filling", "number", "pace", "parked", "policy", "stored", "type", "window")
+
+    def __init__(self, number: int, type: str) -> None:
+        self.number, self.type = number, type
+        self.window = Window()
+        self.counts = [0] * len(STATES)
+        self.stored = [0] * len(STATES)
+        self.pace = Pace()
+        self.policy = Policy()
+        self.bounds: list[Node] = []
+        self.parked = False
+        self.filling = False
+
+    def __repr__(self) -> str:
+        return f"<Lane {self.number} {self.type} queued={self.counts[QUEUED]} in memory={self.window.size}>"
+
+    def beyond(self) -> int:
+        """Queued tasks that are only in the store."""
+        return self.counts[QUEUED] - self.window.size
+
+    def front(self) -> Key | None:
+        """Where its first task stands, or, while that is only in the store, what it stands behind; None: no task."""
+        head = self.window.head()
+        if head is not None:
+            return key_of(head)
+        return self.window.horizon if self.beyond() > 0 else None
+
+    def margin(self, slots: int) -> int:
+        """See `Pace.margin`; none under a limit."""
+        return 0 if self.bounds else self.pace.margin(slots)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from ...config.policy import TYPE_PATTERN
 from ...transport.messages import (
     PROTOCOL_VERSION,
     Admin,
@@ -26,7 +25,6 @@ from ...transport.messages import (
     Query,
     Recorded,
     Refused,
-    Reply,
     Results,
     Stop,
     Submit,
@@ -41,6 +39,7 @@ from .hosts import Hosts, HostSession, SlotPool
 from .membership import Membership
 from .offers import offer_of
 from .opening import Opening
+from .orders import Orders
 from .queue import Queue
 from .report import Report
 from .reports import shown
@@ -109,6 +108,7 @@ class Pool:
             settings.max_size,
             self.report.answers,
         )
+        self.orders = Orders(self.queue, self.membership, self.requests, self.backups)
         self._expected = now
         self._announced = self._looked = now
         self._complained = -1.0
@@ -365,7 +365,7 @@ class Pool:
         elif isinstance(message, Query):
             self.requests.query(step, peer, message)
         elif isinstance(message, Admin):
-            self._admin(step, peer, message)
+            self.orders.obey(step, peer, message)
 
     def _hello(self, step: Step, address: bytes, hello: Hello) -> None:
         low, high = (*hello.versions, 0, 0)[:2]
@@ -440,26 +440,6 @@ class Pool:
         else:
             self.clients.gone(peer)
 
-    def _admin(self, step: Step, peer: Peer, message: Admin) -> None:
-        request, arguments = message.request, message.arguments
-        if message.verb == "retry":
-            self.requests.retry(step, peer, message)
-        elif message.verb in ("pause", "resume"):
-            type, paused = arguments["type"], message.verb == "pause"
-            if TYPE_PATTERN.match(type) is None:
-                step.say(peer, Reply(request, False, {"code": "invalid", "reason": f"{shown(type)} is not a type"}))
-                return
-            self.queue.lanes.pause(type, paused)
-            step.persist.pauses.append((type, paused))
-            step.note("info", f"type_{message.verb}d", type=type)
-            step.say(peer, Reply(request, True, {"type": type, "paused": paused}))
-        elif message.verb == "drain":
-            self.membership.drain(step, peer, request, str(arguments["host"]), bool(arguments.get("undo")))
-        elif message.verb == "backup":
-            self.backups.ask(step, peer, message)
-        else:
-            step.say(peer, Reply(request, False, {"code": "invalid", "reason": f"no verb {shown(message.verb)}"}))
-
     def _fetched(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         if need.purpose == "late":
             late: Late = need.context
@@ -483,8 +463,7 @@ class Pool:
             self.requests.cancelled(step, peer, request, rows)
         elif need.purpose == "again":
             peer, request = need.context
-            retried = [row.id for row in rows.values() if self.queue.again(step, row)]
-            step.say(peer, Reply(request, True, {"retried": retried}))
+            self.requests.retried(step, peer, request, rows)
 
     def _watch_depth(self, step: Step) -> None:
         """The seed's one alert: raised once above the threshold, cleared once at four fifths of it."""

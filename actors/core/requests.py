@@ -187,6 +187,11 @@ class Requests:
         ids = _ids(message.arguments["ids"])
         step.needs.append(Fetch(ids, "again", (peer, message.request)))
 
+    def retried(self, step: Step, peer: Peer, request: int, rows: dict[int, Row]) -> None:
+        """The rows of tasks to run once more are known."""
+        retried = [row.id for row in rows.values() if self.queue.again(step, row)]
+        step.say(peer, Reply(request, True, {"retried": retried}))
+
 
 def _ids(given: Any) -> tuple[int, ...]:
     """Numbers of tasks, each once.

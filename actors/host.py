@@ -185,10 +185,9 @@ class HostActor(pykka.ThreadingActor):
         elif isinstance(message, _Stop):
             self._guarded(self.core.stop)
         elif isinstance(message, Down):
-            with suppress(Hopeless):  # its verdict says failed, and stays so until the host is started again
-                self.levels.down(message)
+            self._guarded(lambda now: self._watch_levels(lambda: self.levels.down(message), now))
         elif isinstance(message, Revive):
-            self.levels.revive(message)
+            self._guarded(lambda _: self.levels.revive(message))
 
     def on_stop(self) -> None:
         """Whatever still runs ends with the host."""
@@ -203,8 +202,7 @@ class HostActor(pykka.ThreadingActor):
                 self.core.verdicts = self.verdicts.copy()
             if now >= self.watch_at:
                 self.watch_at = now + _WATCH_SECONDS
-                with suppress(Hopeless):
-                    self.levels.watch()
+                self._watch_levels(self.levels.watch, now)
             change(now)
             self.core.tick(now)
             self._follow(now)
@@ -217,6 +215,19 @@ class HostActor(pykka.ThreadingActor):
             self.signals.error = WorkerHostError(f"the host failed: {error!r}")
             self._end()
             self.stop()
+
+    def _watch_levels(self, look: Callable[[], None], now: float) -> None:
+        """Where restarting a level does not help, its failure is the host's: it finishes what it has and leaves.
+
+        Whoever started the host begins anew with everything.
+        """
+        try:
+            look()
+        except Hopeless as error:
+            if self.signals.error is None:
+                log.critical("host_hopeless", error=str(error))
+                self.signals.error = WorkerHostError(f"the host failed: {error}")
+                self.core.drain(now)
 
     def _end(self) -> None:
         for slot in self.slots.values():

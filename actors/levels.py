@@ -11,21 +11,18 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import pykka
 
 from ..config.policy import parents
 from ..transport import clock
-from .core.restarts import Restarts
+from .core.restarts import LEVEL, Restarts
 from .core.verdicts import FAILED, Brief, Verdict, verdict
 from .log import Log
 from .slot_spawner import spawner
 
 log = Log("levels")
-
-START_SECONDS_MAX: Final = 1.0
-"""An actor that does not answer by then did not start. Whoever asks waits as long, which its own owner survives."""
 
 
 class VerdictTable:
@@ -112,7 +109,7 @@ class _Child:
     thread: threading.Thread | None = None
     writer: int = 0
     told: Brief | None = None
-    restarts: Restarts = field(default_factory=Restarts)
+    restarts: Restarts = field(default_factory=lambda: Restarts(LEVEL))
 
 
 class Subtree:
@@ -199,7 +196,7 @@ class Subtree:
         child.told = None
         try:
             child.ref = self._child.start(type, child.writer, self._verdicts, self._tell)
-            answer: Any = child.ref.ask(Started(), timeout=START_SECONDS_MAX)
+            answer: Any = child.ref.ask(Started(), timeout=LEVEL.start_seconds)
             child.thread = answer
         except BaseException as error:  # also one that did not start is a death, and counts as such
             self._tell(Down(type, child.writer, f"it did not start: {error!r}"))

@@ -11,28 +11,8 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
 
-BASE_SECONDS: Final = 0.2
-CAP_SECONDS: Final = 30.0
-HEALTHY_SECONDS: Final = 60.0
-
-
-class Backoff:
-    """How long to wait before a crashed child is started again: 0.2 s, doubled each time, at most 30 s.
-
-    A child that has lived for a minute begins anew.
-    """
-
-    def __init__(self) -> None:
-        self._crashes = 0
-
-    def crashed(self, lived: float) -> float:
-        """Seconds to wait after a crash of a child that had lived for `lived` seconds."""
-        if lived >= HEALTHY_SECONDS:
-            self._crashes = 0
-        self._crashes += 1
-        return min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(self._crashes - 1, 30))
+from ..actors.core.restarts import ChildSpec, Restarts
 
 
 class Exited:
@@ -48,31 +28,35 @@ class Child:
     Attributes:
         name: For people.
         alive: Whether it was started and its end has not been told.
-        due: When to start it again (time as given to `start`), or None.
-        backoff: Its crashes.
+        due: When to start it again (monotonic seconds), or None.
+        restarts: Its deaths.
     """
 
-    def __init__(self, name: str, command: Sequence[str], tell: Callable[[Exited], None]) -> None:
+    def __init__(self, name: str, spec: ChildSpec, command: Sequence[str], tell: Callable[[Exited], None]) -> None:
         self.name, self._command, self._tell = name, list(command), tell
         self.alive = False
         self.due: float | None = None
-        self.backoff = Backoff()
+        self.restarts = Restarts(spec)
         self._process: subprocess.Popen[bytes] | None = None
-        self._started = 0.0
 
-    def start(self, now: float) -> None:
+    def start(self) -> None:
         """Start the process, in a session of its own: Ctrl-C at the terminal reaches only the keeper."""
-        self.due, self._started, self.alive = None, now, True
+        self.due, self.alive = None, True
         self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)
         threading.Thread(target=self._watch, args=(self._process,), name=f"watch {self.name}", daemon=True).start()
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         self._tell(Exited(self, process.wait()))
 
-    def crashed(self, now: float) -> float:
-        """Note a crash; returns how many seconds from now it will be started again."""
-        wait = self.backoff.crashed(now - self._started)
-        self.due = now + wait
+    def ended(self, now: float, *, well: bool) -> float | None:
+        """Note its end; returns how many seconds from now it will be started again, None: it will not.
+
+        Args:
+            now: Monotonic seconds.
+            well: Whether it ended by itself and as it should.
+        """
+        wait = self.restarts.ended(now, well=well)
+        self.due = None if wait is None or self.restarts.too_many() else now + wait
         return wait
 
     @property

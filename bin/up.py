@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ..actors.core.restarts import PROCESS_DEATHS_MAX, ChildSpec, Restart
 from ..transport import clock
 from ..workers.errors import WorkerHostError
 from . import examples
@@ -22,8 +24,8 @@ from .signals import Events, Signalled
 GRACE_SECONDS: Final = 15.0
 """What a host may take beyond its drain timeout (kill, release, say goodbye) before it is killed itself."""
 
-SUPERVISOR_SECONDS: Final = 10.0
-"""What the supervisor may take to commit and leave."""
+SUPERVISOR: Final = ChildSpec(Restart.PERMANENT, shutdown_seconds=10.0, deaths_max=PROCESS_DEATHS_MAX)
+"""It has to commit before it leaves. One that leaves unasked is started again."""
 
 NOW_SECONDS: Final = 3.0
 """What everything may take after the second signal."""
@@ -89,9 +91,12 @@ class Up:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._events = Events()
-        self._supervisor = Child("supervisor", self._command("supervisor", "--bind", plan.address), self._events.put)
+        # A host that leaves as it should was drained; one that fails or is killed is started again.
+        self._kept = ChildSpec(Restart.TRANSIENT, math.inf, plan.drain_timeout + GRACE_SECONDS, PROCESS_DEATHS_MAX)
+        supervise = self._command("supervisor", "--bind", plan.address)
+        self._supervisor = Child("supervisor", SUPERVISOR, supervise, self._events.put)
         self._hosts = [
-            Child(f"host {number}", self._command("host", *self._host(number)), self._events.put)
+            Child(f"host {number}", self._kept, self._command("host", *self._host(number)), self._events.put)
             for number in range(1, plan.hosts + 1)
         ]
         self._signals = 0
@@ -112,7 +117,7 @@ class Up:
 
     def run(self) -> int:
         """Start everything, keep it, end it. Returns the exit code."""
-        self._start(self._supervisor)
+        self._supervisor.start()
         threading.Thread(target=self._tell_when_ready, name="ready", daemon=True).start()
         try:
             while self._supervisor.alive or self._supervisor.due or self._draining():
@@ -123,9 +128,6 @@ class Up:
             for child in (*self._hosts, self._supervisor):
                 child.end(now=True)
         return self._code
-
-    def _start(self, child: Child) -> None:
-        child.start(clock.now())
 
     def _draining(self) -> bool:
         return any(host.alive for host in self._hosts)
@@ -144,7 +146,7 @@ class Up:
             self._exited(event.child, event.code)
         elif isinstance(event, _Answers):
             for host in self._hosts if self._stop_at is None else ():
-                self._start(host)
+                host.start()
         elif isinstance(event, _Ready):
             self._ready = True
             self._announce(event.hosts)
@@ -154,7 +156,7 @@ class Up:
         if self._signals == 1:
             if self._draining():
                 say("the hosts finish what they run, then all ends (once more: end now)")
-            self._stop(self._plan.drain_timeout + GRACE_SECONDS)
+            self._stop(self._kept.shutdown_seconds)
         else:
             self._stop(NOW_SECONDS)
             self._supervisor.end()
@@ -170,11 +172,8 @@ class Up:
         child.alive = False
         if self._stop_at is not None and (child is not self._supervisor or not self._draining() or self._signals > 1):
             if not self._draining() and child is not self._supervisor:
-                self._stop_at = clock.now() + SUPERVISOR_SECONDS
+                self._stop_at = clock.now() + SUPERVISOR.shutdown_seconds
                 self._supervisor.end()
-            return
-        if code == OK and child is not self._supervisor:
-            say(f"{child.name} has left")
             return
         # It has said why, and trying again would change nothing: so it is at a start, and always with a broken disk.
         if code == INPUT_OUTPUT or (not self._ready and code in _USERS_MISTAKES):
@@ -182,16 +181,24 @@ class Up:
             self._signals += 1
             self._stop(NOW_SECONDS)
             return
-        wait = child.crashed(clock.now())
+        wait = child.ended(clock.now(), well=code == OK)
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        say(f"{child.name} {how}; it is started again" + (f" in {wait:.1f} s" if wait >= 1 else ""))
+        if wait is None:
+            say(f"{child.name} has left")
+        elif child.due is None:
+            say(f"{child.name} {how}, {child.restarts.deaths} times in a row: starting it again does not help")
+            self._code = INTERNAL
+            self._signals += 1
+            self._stop(self._kept.shutdown_seconds)
+        else:
+            say(f"{child.name} {how}; it is started again" + (f" in {wait:.1f} s" if wait >= 1 else ""))
 
     def _keep(self) -> None:
         """What time has brought: children to start again, and the end of patience."""
         now = clock.now()
         for child in (*self._hosts, self._supervisor):
             if child.due is not None and now >= child.due:
-                self._start(child)
+                child.start()
         if self._stop_at is not None and now >= self._stop_at:
             self._code = self._code or (INTERNAL if self._signals == 1 else OK)
             for child in (*self._hosts, self._supervisor):

@@ -9,7 +9,6 @@ import pytest
 
 from workerhost.actors.core.guidance import Guidance, NodePolicy
 from workerhost.actors.core.host_effects import Guide, HostEffect
-from workerhost.actors.core.restarts import Restarts
 from workerhost.actors.core.verdicts import Brief, Offer, verdict
 
 NODES: dict[str, dict[str, Any]] = {"a": {"timeout": 1}, "a.b": {"timeout": None, "cut_off": "stop"}}
@@ -95,21 +94,3 @@ class TestVerdict:
 
     def test_a_host_that_drains_drains_everywhere(self):
         assert verdict("a", Brief({"a": {}}, None, {"a": 1}, True)) == ("draining", "")
-
-
-class TestRestarts:
-    def test_the_first_is_at_once_and_then_it_waits_longer_and_longer(self):
-        restarts = Restarts()
-        assert [restarts.died(0.0) for _ in range(11)] == [0, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30]
-
-    def test_a_minute_in_health_starts_afresh(self):
-        restarts = Restarts()
-        assert [restarts.died(now) for now in (0.0, 1.0, 61.0, 121.1)] == [0, 0.2, 0.4, 0]
-
-    def test_five_restarts_are_enough(self):
-        restarts = Restarts()
-        counts: list[bool] = []
-        for _ in range(6):
-            restarts.died(0.0)
-            counts.append(restarts.too_many())
-        assert counts == [False, False, False, False, False, True]

@@ -10,7 +10,6 @@ import pytest
 import structlog
 
 from workerhost.bin import logs, progress
-from workerhost.bin.keeper import Backoff
 
 
 class Terminal(io.StringIO):
@@ -100,11 +99,3 @@ def test_at_a_terminal_progress_is_a_bar() -> None:
 
     assert "task 7" in stream.getvalue()
     assert "[half]" in stream.getvalue()
-
-
-def test_a_crashed_child_comes_back_later_each_time_and_at_once_after_a_healthy_minute() -> None:
-    backoff = Backoff()
-
-    waits = [backoff.crashed(lived=1.0) for _ in range(10)]
-    assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 30.0]
-    assert backoff.crashed(lived=60.0) == 0.2

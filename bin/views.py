@@ -143,7 +143,7 @@ def _why(detail: dict[str, Any] | None) -> str:
     said = str(detail.get("message") or detail.get("reason") or detail.get("cause") or "")
     parts = [str(detail["error_type"])] if detail.get("error_type") else []
     parts += [said] if said else []
-    parts += [f"{name} {detail[name]}" for name in ("signal", "exit_code") if detail.get(name) is not None]
+    parts += [f"{name} {detail[name]}" for name in ("signal", "exit_code", "kind") if detail.get(name) is not None]
     return ": ".join(parts)
 
 

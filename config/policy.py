@@ -25,6 +25,7 @@ class Retry:
         base: Seconds before the first retry.
         cap: Longest wait in seconds.
         jitter: Part of the wait by which it varies, up and down (0.1 = ±10 %).
+        on: The kinds of failures that are tried again; `other` is what nobody has classed.
     """
 
     max_attempts: int = 3
@@ -32,6 +33,7 @@ class Retry:
     base: float = 1.0
     cap: float = 300.0
     jitter: float = 0.1
+    on: tuple[str, ...] = ("transient", "system", "other")
 
 
 @dataclass(frozen=True, slots=True)

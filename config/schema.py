@@ -122,6 +122,10 @@ class RetrySettings(Section):
     jitter: Annotated[float, Field(ge=0, le=1)] = Field(
         default=_RETRY.jitter, description="By how much a wait varies: 0.1."
     )
+    on: list[Literal["transient", "system", "other"]] = Field(
+        default=["transient", "system", "other"],
+        description="Which kinds of failures are tried again; `other`: what nobody has classed.",
+    )
 
 
 class NodeDefaults(Section):
@@ -146,6 +150,8 @@ class NodeDefaults(Section):
         found = {name: getattr(self, name) for name in names}
         if "retry" in found:
             found["retry"] = self.retry.model_dump(exclude_unset=True)
+            if "on" in found["retry"]:
+                found["retry"]["on"] = tuple(found["retry"]["on"])
         return found
 
 
@@ -328,6 +334,8 @@ def _written_node(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         written["cwd"] = str((written.get("cwd") or folder).absolute())
     if "cut_off" in written and written["cut_off"] is None:
         written["cut_off"] = "stop"
+    if "on" in written.get("retry", {}):
+        written["retry"] = {**written["retry"], "on": list(written["retry"]["on"])}
     return {name: value for name, value in written.items() if value is not None or name == "timeout"}
 
 

@@ -43,7 +43,7 @@ class Outcome(IntEnum):
     """How one attempt ended, as its host reports it."""
 
     COMPLETED = 0  # `body` is the packed result
-    FAILED = 1  # an exception, or success=False; `detail["retry"]` says whether it may be tried again
+    FAILED = 1  # an exception, or success=False; `retry` or `kind` of `detail` says whether it may be tried again
     TIMEOUT = 2  # stopped by the host because it ran longer than its timeout
     CRASHED = 3  # its process died by itself (signal, exit code) or did not keep the protocol
     CANCELLED = 4  # stopped because the supervisor said so
@@ -167,8 +167,8 @@ class Results:
     """Host -> supervisor: ended attempts. Answered by RECORDED with this message's number; kept by the host until then.
 
     An item is [id, fence, outcome, body, duration, slot, detail]. `body`: packed result (COMPLETED) or b"". `detail` is
-    None or a dict: `error_type`, `message`, `traceback`, `retry` (bool), `after` (seconds), `exit_code`, `signal`,
-    `memory` (peak bytes), `cause`, `output` (the last lines that the task wrote).
+    None or a dict: `error_type`, `message`, `traceback`, `kind`, `retry` (bool), `after` (seconds), `node`,
+    `exit_code`, `signal`, `memory` (peak bytes), `cause`, `output` (the last lines that the task wrote).
     """
 
     KIND: ClassVar[int] = 12

@@ -66,6 +66,7 @@ def error_of(id: int, end: End) -> WorkerHostError | None:
         traceback=_text(said, "traceback"),
         attempts=attempts if isinstance(attempts, int) else 0,
         host=_text(said, "host"),
+        kind=_text(said, "kind"),
     )
 
 

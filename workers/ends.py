@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from . import values
 from .errors import Fail, InvalidTask, Release, TooLarge
+from .failures import kind_of
 from .task import Result
 
 # The codes of `messages.Outcome` and `messages.Returned` (that file needs a newer Python; a test compares them).
@@ -21,10 +22,8 @@ UNSTARTED, DRAIN, DECLINED, RELEASED, NEIGHBOUR = range(5)
 
 MESSAGE_CHARACTERS_MAX: Final = 4096
 TRACEBACK_CHARACTERS_MAX: Final = 16384
+NODE_CHARACTERS_MAX: Final = 200
 EMPTY: Final = values.pack(None)
-
-_MISTAKES = (NameError, SyntaxError, ImportError)
-"""A programmer's errors: trying again changes nothing. (And the TypeError of the call itself.)"""
 
 
 @dataclass
@@ -78,29 +77,50 @@ def end_of(error: BaseException, *, started: bool, cancelled: bool, file: str) -
         note = _cut(str(error.reason))
         return AttemptEnd(None, returned=RELEASED, after=_seconds(error.after) or 0.0, note=note, started=started)
     if isinstance(error, Fail):
-        end = failure("Fail", str(error.reason), cause="failed", retry=bool(error.retry))
-        if end.detail is not None and error.after is not None:
-            end.detail["after"] = _seconds(error.after)
+        end = _said(error)
     else:
-        own = _is_own_call(error.__traceback__, file)
-        retry = not (isinstance(error, _MISTAKES) or (isinstance(error, TypeError) and own))
-        end = failure(
-            type(error).__name__, text_of(error), cause="exception", retry=retry, trace=traceback_of(error, file)
-        )
+        own = isinstance(error, TypeError) and _is_own_call(error.__traceback__, file)
+        kind = "permanent" if own else kind_of(error)
+        retry = False if kind == "permanent" else None
+        trace = traceback_of(error, file)
+        end = failure(type(error).__name__, text_of(error), cause="exception", retry=retry, kind=kind, trace=trace)
     if cancelled:
         end.outcome = CANCELLED
     return end
 
 
-def failure(error_type: str, message: str, *, cause: str, retry: bool, trace: str = "") -> AttemptEnd:
-    """The end of an attempt that failed; texts are cut to what travels."""
-    detail = {
-        "error_type": error_type,
-        "message": _cut(message),
-        "traceback": trace,
-        "retry": retry,
-        "cause": cause,
-    }
+def _said(error: Fail) -> AttemptEnd:
+    """The end of an attempt whose worker said itself what went wrong."""
+    retry, kind = error.retry, error.kind
+    if retry is None and kind is None:
+        retry, kind = False, "permanent"
+    end = failure("Fail", str(error.reason), cause="failed", retry=None if retry is None else bool(retry), kind=kind)
+    if end.detail is not None:
+        if (after := _seconds(error.after)) is not None:
+            end.detail["after"] = after
+        if isinstance(error.node, str):
+            end.detail["node"] = error.node[:NODE_CHARACTERS_MAX]
+    return end
+
+
+def failure(
+    error_type: str, message: str, *, cause: str, retry: bool | None, kind: str | None = None, trace: str = ""
+) -> AttemptEnd:
+    """The end of an attempt that failed; texts are cut to what travels.
+
+    Args:
+        error_type: The class of the error, or "".
+        message: Its text.
+        cause: As in `TaskFailed.cause`.
+        retry: Whether it may be tried again; None: what the kind and the type's policy say.
+        kind: One of `errors.KINDS`; None: nobody can tell.
+        trace: Its traceback, or "".
+    """
+    detail: dict[str, Any] = {"error_type": error_type, "message": _cut(message), "traceback": trace, "cause": cause}
+    if retry is not None:
+        detail["retry"] = retry
+    if kind is not None:
+        detail["kind"] = kind
     return AttemptEnd(FAILED, detail=detail)
 
 

@@ -7,7 +7,10 @@ The tree says what happened to the task: `TaskRefused` and `PoolBusy` mean that 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+KINDS: Final = ("transient", "permanent", "configuration", "system", "quota", "auth")
+"""What a failure can be, as far as somebody can tell; `other` is what nobody has classed."""
 
 
 class WorkerHostError(Exception):
@@ -30,6 +33,7 @@ class TaskFailed(WorkerHostError):
         traceback: The traceback as text, or "".
         attempts: How many attempts were started.
         host: The name of the host of the last attempt, or "".
+        kind: What the last failure was: one of `KINDS`, or "" where nobody could tell.
     """
 
     def __init__(
@@ -42,9 +46,10 @@ class TaskFailed(WorkerHostError):
         traceback: str = "",
         attempts: int = 0,
         host: str = "",
+        kind: str = "",
     ) -> None:
         self.id, self.cause, self.error_type, self.message = id, cause, error_type, message
-        self.traceback, self.attempts, self.host = traceback, attempts, host
+        self.traceback, self.attempts, self.host, self.kind = traceback, attempts, host, kind
         what = f"{error_type}: {message}" if error_type else message or cause
         super().__init__(f"task {id} failed after {attempts} attempt(s): {what}")
 
@@ -127,16 +132,39 @@ class Release(Exception):
 
 
 class Fail(Exception):
-    """Raised by a worker: this attempt failed.
+    """Raised by a worker: this attempt failed; `kind` says what follows.
+
+    - `transient` (a connection broke, the service is busy), `system` (this host has no room, no memory): tried again as
+      the type's `retry` says.
+    - `permanent` (there is no such film), `configuration` (a setting is wrong): final. Also the default.
+    - `quota`: the service takes no more. The task goes back with nothing counted, and all of `node` sleeps for `after`
+      seconds; without `after` until the node's own quota resets, or an hour.
+    - `auth`: the service does not know us any more. The task goes back, and all of `node` is paused until `resume`.
 
     Args:
         reason: The error's text.
-        retry: Whether it may be tried again (default: no, it is final).
-        after: Seconds before the next try, instead of the policy's backoff.
+        retry: Whether it may be tried again, whatever its kind; None: the kind decides.
+        after: Seconds before the next try, instead of the policy's backoff (a service's Retry-After).
+        kind: One of `KINDS`, or None.
+        node: With `quota` and `auth`: whose service it is, the task's type or a node above it. Default: the platform,
+            which is the first two parts of the type.
+
+    Raises:
+        ValueError: The kind is none of these.
     """
 
-    def __init__(self, reason: str, *, retry: bool = False, after: float | None = None) -> None:
-        self.reason, self.retry, self.after = reason, retry, after
+    def __init__(
+        self,
+        reason: str,
+        *,
+        retry: bool | None = None,
+        after: float | None = None,
+        kind: str | None = None,
+        node: str | None = None,
+    ) -> None:
+        if kind is not None and kind not in KINDS:
+            raise ValueError(f"kind {kind!r} is not known; use {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+        self.reason, self.retry, self.after, self.kind, self.node = reason, retry, after, kind, node
         super().__init__(reason)
 
 

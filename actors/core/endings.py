@@ -19,6 +19,7 @@ from .pace import SLOW_SECONDS
 from .queue import Queue
 from .reports import Result, result, returned
 from .rows import CANCELLED, COMPLETED, FINAL, QUEUED, RUNNING, SCHEDULED, Row
+from .setbacks import SLEEP_SECONDS, SLEEP_SECONDS_MIN, is_set_back, is_tried_again, kind_of, node_of, wait_of
 from .step import Step
 
 LOSSES_ALONE: Final = 3
@@ -141,18 +142,39 @@ class Endings:
                 return
             moved(row, "crash")
         else:
+            kind = kind_of(outcome, detail)
+            if is_set_back(kind, detail):
+                self._set_back(step, row, kind, detail)
+                self._attempt_ended(step, row, host, slot, started_at, "released", {**detail, "cause": cause})
+                self.queue.back(step, row, was)
+                return
             row.failures += 1
-            if not detail.get("retry", outcome == Outcome.TIMEOUT) or row.failures >= limit:
+            if not is_tried_again(policy.retry, kind, detail) or row.failures >= limit:
                 detail = {**detail, "cause": cause}
                 self.queue.finish(step, row, "fail", detail, started_at=started_at, slot=slot, host=host)
                 return
             moved(row, "retry")
-            wait = detail.get("after")
-            if wait is None:
+            if (wait := wait_of(detail)) is None:
                 wait = delay(policy.retry, row.failures, row.id * 1000003 + row.attempt)
             row.due, row.relative = step.wall + wait, True
         self._attempt_ended(step, row, host, slot, started_at, cause, detail)
         self.queue.back(step, row, was)
+
+    def _set_back(self, step: Step, row: Row, kind: str, detail: dict[str, Any]) -> None:
+        """A service takes no more, or does not know us: the task goes back, and its like need not even try."""
+        lanes = self.queue.lanes
+        node = node_of(lanes.by_number[row.lane].type, detail)
+        reason = str(detail.get("message") or kind)
+        if kind == "auth":
+            moved(row, "release")
+            if not lanes.is_paused(node):
+                lanes.pause(node, True)
+                step.persist.pauses.append((node, True))
+                step.note("warning", "type_paused", type=node, reason=reason, task=row.id)
+            return
+        moved(row, "postpone")
+        wait = wait_of(detail)
+        row.due, row.relative = step.wall + max(SLEEP_SECONDS if wait is None else wait, SLEEP_SECONDS_MIN), True
 
     def give_back(self, step: Step, host: HostSession, items: Iterable[Any]) -> None:
         """A host hands tasks back; nothing is counted against them."""

@@ -75,6 +75,10 @@ class Lanes:
         if not paused:
             self.unpark(node)
 
+    def is_paused(self, type: str) -> bool:
+        """Whether a node itself is paused."""
+        return self._node(type).paused
+
     # The windows.
 
     def add(self, lane: Lane, rows: list[Row]) -> list[Row]:

@@ -21,6 +21,8 @@ MOVES: Final[dict[tuple[int, str], int]] = {
     (QUEUED, "retry"): SCHEDULED,  # the same, but the late report is a failure
     (QUEUED, "fail"): FAILED,
     (QUEUED, "crash"): QUEUED,
+    (QUEUED, "release"): QUEUED,  # the same, but its service takes no more
+    (QUEUED, "postpone"): SCHEDULED,
     (QUEUED, "quarantine"): QUARANTINED,
     (QUEUED, "expire"): FAILED,
     (QUEUED, "cancel"): CANCELLED,

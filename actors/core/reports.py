@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any, Final, cast
 
+from ...config.policy import TYPE_PATTERN
 from ...transport.messages import RESULT_BYTES_MAX, Outcome, Returned
 
 SECONDS_MAX: Final = 10 * 366 * 86400.0
@@ -15,6 +16,7 @@ SECONDS_MAX: Final = 10 * 366 * 86400.0
 _NUMBER_MAX: Final = 2**63 - 1
 _SLOT_MAX: Final = 2**31
 _TEXTS: Final = {"message": 8192, "traceback": 32768, "error_type": 256, "cause": 64, "reason": 1024, "host": 256}
+_FORMS: Final = {"cause": str, "retry": bool, "kind": str, "node": str}
 _LINES_MAX: Final = 200
 _LINE_MAX: Final = 1024
 
@@ -95,8 +97,11 @@ def _detail(given: Any) -> dict[str, Any]:
             detail[name] = value
         else:
             raise ValueError(f"the detail of a result cannot hold {shown(name)}")
-    if not isinstance(detail.get("cause", ""), str) or not isinstance(detail.get("retry", False), bool):
-        raise TypeError("the cause of a failure is a text, and retry says yes or no")
+    for name, form in _FORMS.items():
+        if name in detail and not isinstance(detail[name], form):
+            raise TypeError(f"the detail of a result has a wrong {name}")
+    if "node" in detail and not TYPE_PATTERN.match(detail["node"]):
+        raise ValueError(f"{shown(detail['node'])} is no node")
     return detail
 
 

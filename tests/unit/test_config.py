@@ -240,7 +240,7 @@ def test_the_whole_document_loads_again_to_the_same(tmp_path: Path) -> None:
             "workers:\n  video:\n    platforms:\n      youtube:\n        retry:\n          tries: 2\n",
             (
                 "workerhost.yaml:6: workers.video.platforms.youtube.retry.tries is an unknown key; "
-                "known here: max_attempts, backoff, base, cap, jitter"
+                "known here: max_attempts, backoff, base, cap, jitter, on"
             ),
         ),
         (

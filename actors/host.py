@@ -47,10 +47,13 @@ from .levels import Down, Hopeless, MediaActor, Revive, Subtree, VerdictTable
 from .log import Log
 from .profile import Profile
 from .slot import InlineSlot, ProcessSlot, Slot, SlotNews, SlotSpec, ThreadSlots
+from .slot_spawner import spawner
 
 _FLUSH_SECONDS: Final = 0.5
 _STOP_SECONDS_MAX: Final = 5.0
 _WATCH_SECONDS: Final = 1.0
+_SETTLE_SECONDS_MAX: Final = 2.0
+"""For the last folders to be removed and the last leftovers to be ended; a folder may be large."""
 
 log = Log("host")
 
@@ -232,6 +235,8 @@ class HostActor(pykka.ThreadingActor):
     def _end(self) -> None:
         for slot in self.slots.values():
             slot.kill()
+        if self.slots:
+            spawner().settle(_SETTLE_SECONDS_MAX)
         self._disconnect(Disconnect())
         self.levels.stop()
         if self.profile is not None:

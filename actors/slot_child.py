@@ -23,6 +23,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from ..workers.leftovers import Leftovers
     from ..workers.slots import Slots
 
 INIT: Final = 1  # host -> child, first: [1, {number, code, sources, paths, threads, folder}]
@@ -38,6 +39,8 @@ OUTPUT_MARK_END: Final = b"\x1f"
 
 _READ_BYTES: Final = 256 * 1024
 _LEAVE_SECONDS: Final = 2.0
+_QUICK_SECONDS: Final = 0.0001
+"""No process can be started in less: a task that took no longer has left none."""
 
 
 def main(arguments: list[str]) -> int:
@@ -71,13 +74,14 @@ class _Child:
         self._terminated = False
         self._forked = False
         self._slots: Slots
+        self._leftovers: Leftovers | None = None
         self._stopped: type[BaseException]
 
     def run(self, word_number: int) -> int:
         """Load the workers, say so, and work."""
         import mmap
 
-        from workerhost.workers import registry, runner, slots
+        from workerhost.workers import leftovers, registry, runner, slots
         from workerhost.workers.source import Source
 
         frames: list[Any] = []
@@ -87,6 +91,9 @@ class _Child:
         threads: int = settings["threads"]
         word = mmap.mmap(word_number, slots.WORD.size * threads)
         os.close(word_number)
+        if threads == 1:  # of several, nobody could say whose it is
+            begun: Any = leftovers.Leftovers()
+            self._leftovers = begun
         sources = {type: Source(*parts) for type, parts in settings["sources"].items()}
         offer = registry.load_all(settings["code"], sources, settings["paths"], guarded=True)
         made: Any = slots.Slots(
@@ -98,10 +105,13 @@ class _Child:
             word=word,
             folder=settings["folder"],
             interrupts=threads == 1,
-            after=self._flush_output,
+            after=self._clean_up,
+            settled=self._leftovers and self._leftovers.spare,
         )
         self._slots = made
         ready = [READY, made.offer()]
+        if self._leftovers is not None:
+            self._leftovers.spare()
         for output in self._output:
             output.present = self._slots.present
         self._send(ready)
@@ -122,6 +132,12 @@ class _Child:
             worker.start()
         for worker in workers:
             worker.join()
+
+    def _clean_up(self, seconds: float) -> None:
+        """After a task, before it is reported: nothing of it may be put down to the next one."""
+        self._flush_output()
+        if self._leftovers is not None and seconds > _QUICK_SECONDS and not self._forked:
+            self._leftovers.end()
 
     def _flush_output(self) -> None:
         """So that what is written without a newline is not put down to the next task."""

@@ -9,6 +9,7 @@ import mmap
 import os
 import secrets
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -21,12 +22,13 @@ from typing import Any, Final, Protocol, cast
 import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs] -- it ships none
 
 from ..transport.mailbox import Mailbox
+from ..workers.processes import end_marked, marks
 from ..workers.slots import WORD
 from . import slot_child
 from .slot_frames import Frames, ProtocolError
 from .slot_news import SlotNews, SlotSpec, SlotTask
 from .slot_output import Output
-from .slot_spawner import spawner
+from .slot_spawner import MARK, spawner
 
 msgpack: Any = _untyped
 
@@ -48,7 +50,8 @@ class ProcessSlot:
         self.number, self.spec = number, spec
         self._threads = 1
         self._mailbox = mailbox
-        self._folder = str(Path(tempfile.gettempdir(), f"{_folder_prefix()}{os.getpid()}-{secrets.token_hex(8)}"))
+        self._mark = f"{_prefix()}{os.getpid()}-{secrets.token_hex(8)}"
+        self._folder = str(Path(tempfile.gettempdir(), self._mark))
         self._pid = 0
         self._alive = False
         self._ready = False
@@ -78,7 +81,8 @@ class ProcessSlot:
         try:
             numbers = (far.fileno(), words)
             arguments = [str(number) for number in (*numbers, os.getpid())]
-            process = spawner().start([sys.executable, "-I", slot_child.__file__, *arguments], output, numbers)
+            command = [sys.executable, "-I", slot_child.__file__, *arguments]
+            process = spawner().start(command, output, numbers, self._mark)
         except Exception as error:
             self._mailbox.post(self._never_started(error))
             self._control.close()
@@ -116,9 +120,11 @@ class ProcessSlot:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL to the process group."""
+        """SIGKILL to the process group, and to what has left it."""
         self._stopped = True
         self._signal(signal.SIGKILL)
+        if self._alive:
+            spawner().end(self._mark)
 
     def close(self) -> None:
         """Let it end; what it has not begun is not run, and a task that runs is killed."""
@@ -260,6 +266,7 @@ class ProcessSlot:
         if self._exit_number >= 0:
             os.close(self._exit_number)
         self._word.close()
+        spawner().end(self._mark)
         spawner().remove(self._folder)
 
     def _has_more(self, news: SlotNews) -> bool:
@@ -287,8 +294,8 @@ class ThreadSlots(ProcessSlot):
         self._threads = spec.threads
 
 
-def _folder_prefix() -> str:
-    """Before the process id in a folder's name: process ids mean something only within one namespace."""
+def _prefix() -> str:
+    """Before the process id in marks and folders' names: process ids mean something only within one namespace."""
     try:
         return f"workerhost-{Path('/proc/self/ns/pid').stat().st_ino}-"
     except OSError:
@@ -297,13 +304,24 @@ def _folder_prefix() -> str:
 
 @cache
 def _sweep() -> None:
-    """Once per process: remove the folders of hosts of the same user that were killed."""
-    prefix = _folder_prefix()
-    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        number = folder.name.removeprefix(prefix).partition("-")[0]
+    """Once per process: end and remove what hosts of the same user left behind that were killed."""
+    spawner().later(0, _sweep_now)
+
+
+def _sweep_now() -> None:
+    for mark in marks(MARK):
+        if _is_orphan(mark.decode("utf-8", "replace")):
+            end_marked(MARK, {mark})
+    for folder in Path(tempfile.gettempdir()).glob(f"{_prefix()}*"):
         with suppress(OSError):
-            if number.isdigit() and folder.stat().st_uid == os.getuid() and not _exists(int(number)):
-                spawner().remove(str(folder))
+            if _is_orphan(folder.name) and folder.stat().st_uid == os.getuid():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_orphan(mark: str) -> bool:
+    """Whether the host that a mark or a folder's name tells of is gone."""
+    number = mark.removeprefix(_prefix()).partition("-")[0]
+    return mark.startswith(_prefix()) and number.isdigit() and not _exists(int(number))
 
 
 def _exists(pid: int) -> bool:

@@ -19,6 +19,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
+from .processes import end_marked
+
 MARK: Final = "WORKERHOST_RUN"
 """In the environment of a program and of all that it starts: by this, what it left behind is found."""
 
@@ -27,8 +29,6 @@ _READS_AFTER_END_MAX: Final = 64
 """Of a pipe whose program has ended: more than a pipe holds, and a bound where something still writes."""
 _POLL_SECONDS: Final = 0.02
 """Between two looks at whether it has ended, where the system has no descriptor that says so."""
-_ROUNDS_MAX: Final = 10
-"""Searches for what was left behind: what is killed may have started something meanwhile."""
 
 
 class Ended(NamedTuple):
@@ -74,14 +74,13 @@ class Program:
         guarded: bool = False,
     ) -> None:
         self._limit, self._on_error, self._guarded = limit, on_error, guarded
-        self._mark = f"{MARK}={os.getpid()}-{secrets.token_hex(8)}"
-        name, _, mark = self._mark.partition("=")
+        self._mark = f"{os.getpid()}-{secrets.token_hex(8)}"
         if guarded:
             _guard()
         self._process: subprocess.Popen[bytes] = subprocess.Popen(
             list(command),
             cwd=folder or None,
-            env={**os.environ, name: mark},
+            env={**os.environ, MARK: self._mark},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -218,7 +217,7 @@ class Program:
         if not self._guarded:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        _end_marked(self._mark.encode())
+        end_marked(MARK, {self._mark.encode()})
         self._process.wait()
         for read in (self._read_output, self._read_errors):
             for _ in range(_READS_AFTER_END_MAX):
@@ -245,31 +244,6 @@ def _exit_number(pid: int) -> int:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):
         return -1
-
-
-def _end_marked(mark: bytes) -> None:
-    """Kill every process with this in its environment, whatever session or parent it has given itself."""
-    for _ in range(_ROUNDS_MAX):
-        found = _marked(mark)
-        if not found:
-            return
-        for pid in found:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-
-
-def _marked(mark: bytes) -> list[int]:
-    found: list[int] = []
-    try:
-        names = os.listdir("/proc")  # noqa: PTH208 -- only names are needed, and this is done after every run
-    except OSError:  # not Linux: what left its group stays
-        return found
-    for name in names:
-        if name.isdigit():
-            with suppress(OSError), open(f"/proc/{name}/environ", "rb") as environ:  # noqa: PTH123 -- as above
-                if mark in environ.read().split(b"\0"):
-                    found.append(int(name))
-    return found
 
 
 @cache

@@ -117,10 +117,15 @@ class _Instance:
 
 
 class Runner:
-    """The workers of one slot. Used by one thread."""
+    """The workers of one slot. Used by one thread.
 
-    def __init__(self, offer: Offer) -> None:
-        self._offer = offer
+    Args:
+        offer: What can be run.
+        settled: Called each time a worker's `initialize` has run: what it set up is there to stay.
+    """
+
+    def __init__(self, offer: Offer, settled: Callable[[], None] | None = None) -> None:
+        self._offer, self._settled = offer, settled
         self._candidates: dict[str, list[tuple[Worker, bool]]] = {}
         self._instances: dict[Any, _Instance] = {}
         self._loop: Any = None
@@ -194,6 +199,8 @@ class Runner:
             if hasattr(ready, "__await__"):
                 self._wait(ready, None)
             known = self._instances[worker] = _Instance(made)
+            if self._settled is not None:
+                self._settled()
         return known
 
     def _execute(self, instance: _Instance, attempt: Attempt) -> Any:

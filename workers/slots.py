@@ -50,7 +50,8 @@ class Slots:
         word: Any = None,
         folder: str = "",
         interrupts: bool = False,
-        after: Callable[[], None] | None = None,
+        after: Callable[[float], None] | None = None,
+        settled: Callable[[], None] | None = None,
     ) -> None:
         """Set them up; nothing runs yet.
 
@@ -62,13 +63,14 @@ class Slots:
             count: How many tasks run at a time.
             word: A writable buffer of `WORD.size` bytes for each slot, or None.
             folder: Where the attempts' own folders are made, or "".
-            after: Called in the task's thread when it has ended, before it is reported.
+            after: Called in the task's thread when it has ended, before it is reported, with the seconds it took.
+            settled: Called when a worker was initialized, see `Runner`.
             interrupts: Whether `Stopped` is raised in the task's thread when it has to end.
         """
         self._offer = offer
         self._number, self._count, self._folder = number, count, folder
         self._emit, self._nudge, self._word = emit, nudge, word
-        self._runners = [Runner(offer) for _ in range(count)]
+        self._runners = [Runner(offer, settled) for _ in range(count)]
         self._lock = threading.Lock()
         self._tokens: SimpleQueue[None] = SimpleQueue()
         self._waiting: deque[Any] = deque()
@@ -166,7 +168,7 @@ class Slots:
                 end = runner.attempt(attempt)
                 self.in_task = False
                 if self._after is not None:
-                    self._after()
+                    self._after(perf_counter() - began)
                 item = self._ended(index, item[0], end, perf_counter() - began)
         finally:
             self.in_task = False

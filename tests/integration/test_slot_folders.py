@@ -19,7 +19,7 @@ def test_folders_of_hosts_that_were_killed_are_swept(tmp_path: Path, monkeypatch
     monkeypatch.setattr(slot_process.tempfile, "tempdir", str(tmp_path))
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait(SECONDS)
-    prefix = slot_process._folder_prefix()  # pyright: ignore[reportPrivateUsage]
+    prefix = slot_process._prefix()  # pyright: ignore[reportPrivateUsage]
     old, own, other = (tmp_path / f"{prefix}{ended.pid}-x", tmp_path / f"{prefix}{os.getpid()}-x", tmp_path / "else")
     for folder in (old, own, other):
         folder.mkdir()

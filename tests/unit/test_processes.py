@@ -1,0 +1,41 @@
+"""Who descends from whom: by the kernel's lists of children, and without them by looking through all processes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from workerhost.workers.processes import Family, process
+
+
+class Proc:
+    """A /proc of our own: 1 has the children 2 and 3, and 3 has 4."""
+
+    def __init__(self, folder: Path, *, lists: bool) -> None:
+        self.folder = folder
+        for pid, parent, children in ((1, 0, "2 3"), (2, 1, ""), (3, 1, "4"), (4, 3, "")):
+            (folder / f"{pid}/task/{pid}").mkdir(parents=True)
+            fields = ["S", parent, pid, pid, *[0] * 7, 1, 2, 3, 4, *[0] * 4, 100 + pid, 0, 5]
+            (folder / f"{pid}/stat").write_text(f"{pid} (a ) b) {' '.join(map(str, fields))} 0 0\n")
+            if lists:
+                (folder / f"{pid}/task/{pid}/children").write_text(children)
+
+
+@pytest.mark.parametrize("lists", [True, False])
+def test_descendants_are_found_with_and_without_lists_of_children(tmp_path: Path, lists: bool) -> None:
+    Proc(tmp_path, lists=lists)
+    assert sorted(one.pid for one in Family(str(tmp_path)).below(1)) == [2, 3, 4]
+    assert [one.pid for one in Family(str(tmp_path)).below(1, {(3, 103)})] == [2], "nor what is below it"
+    assert sorted(one.pid for one in Family(str(tmp_path)).below(1, {(3, 99)})) == [2, 3, 4], "a later one of that id"
+    assert list(Family(str(tmp_path)).below(5)) == []
+
+
+def test_what_is_told_of_a_process(tmp_path: Path) -> None:
+    Proc(tmp_path, lists=True)
+    four = process(4, str(tmp_path))
+    assert four is not None
+    ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+    assert four == (4, "S", 3, 4, 10 / ticks, 104, 5 * page)
+    assert process(5, str(tmp_path)) is None

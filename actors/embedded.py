@@ -10,14 +10,14 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from ..config.loading import load
-from ..config.schema import Settings
 from ..transport import clock
 from ..transport.client import Client
 from ..workers.errors import ConfigError, WorkerHostError
 from ..workers.registry import Worker, locate, search_paths
+from .configured import supervisor_settings
 from .host import Host, HostSettings
 from .log import Log
-from .supervisor import Supervisor, SupervisorSettings
+from .supervisor import Supervisor
 
 _JOIN_SECONDS_MAX: Final = 30.0
 _LEAVE_SECONDS_MAX: Final = 10.0
@@ -177,19 +177,3 @@ class WorkerHost:
             paths=search_paths(code, os.environ, os.curdir),
             drain_timeout=settings.host.drain_timeout,
         )
-
-
-def supervisor_settings(settings: Settings, address: str, database: Path | None) -> SupervisorSettings:
-    """What a configuration says to a supervisor."""
-    return SupervisorSettings(
-        address=address,
-        database=database,
-        durability=settings.queue.durability,
-        fifo=settings.queue.type == "fifo",
-        heartbeat=settings.pool.heartbeat,
-        lost_after=settings.pool.lost_after,
-        max_size=settings.queue.max_size,
-        policies=settings.policies(),
-        hosts=settings.host_entries(),
-        queue_depth_high=settings.queue_depth_high(),
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 from ..workers.errors import (
     ConfigError,
@@ -38,6 +38,13 @@ class UsageError(Exception):
 def say(text: str) -> None:
     """One line for the person at the terminal, on stderr: stdout carries data only."""
     print(f"workerhost: {plain(text, LINE_MAX)}", file=sys.stderr, flush=True)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process at once, with what it has said written: taking the interpreter apart is most of an end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def report(error: BaseException) -> int:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import socket
+from collections import deque
 from collections.abc import Iterable
-from queue import Empty, SimpleQueue
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
 from ..transport import clock
 
-_LOOK_SECONDS: Final = 0.5
 ENDING: Final = tuple(
     number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
 )
@@ -23,11 +25,19 @@ class Signalled:
 
 
 class Events:
-    """What the main thread waits for. `put` may be called by any thread and by signal handlers."""
+    """What the main thread waits for. `put` may be called by any thread and by signal handlers.
+
+    It waits on a socket that the interpreter itself writes to when a signal comes: one that the kernel gave to
+    another thread wakes the main thread all the same, at once.
+    """
 
     def __init__(self, numbers: Iterable[int] = ENDING) -> None:
-        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._events: deque[Any] = deque()
+        self._near, self._far = socket.socketpair()
+        self._near.setblocking(False)
+        self._far.setblocking(False)
         self._numbers = tuple(numbers)
+        signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
         for number in self._numbers:
             signal.signal(number, self._signalled)
 
@@ -37,22 +47,22 @@ class Events:
             signal.signal(number, lambda _number, _frame: os._exit(0))
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
-        self._queue.put(Signalled())
+        self.put(Signalled())
 
     def put(self, event: Any) -> None:
         """Wake the main thread with an event."""
-        self._queue.put(event)
+        self._events.append(event)
+        with suppress(BlockingIOError):  # a full socket wakes just as well
+            self._far.send(b"\0")
 
     def get(self, timeout: float | None = None) -> Any:
-        """The next event, or None when `timeout` seconds have passed.
-
-        It looks up now and then: a signal that the kernel gave to another thread does not end a wait of this one.
-        """
+        """The next event, or None when `timeout` seconds have passed."""
         end = None if timeout is None else clock.now() + max(timeout, 0.0)
-        while True:
-            left = _LOOK_SECONDS if end is None else min(_LOOK_SECONDS, max(0.0, end - clock.now()))
-            try:
-                return self._queue.get(timeout=left)
-            except Empty:
-                if end is not None and clock.now() >= end:
-                    return None
+        while not self._events:
+            left = None if end is None else end - clock.now()
+            if left is not None and left <= 0:
+                return None
+            select.select([self._near], [], [], left)
+            with suppress(BlockingIOError):
+                self._near.recv(4096)
+        return self._events.popleft()

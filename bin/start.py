@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from . import arguments, options
-from .exits import INPUT_OUTPUT, INTERNAL, say
+from .exits import INPUT_OUTPUT, INTERNAL, OK, leave, say
 from .options import Address, Codes, Config, Pairs, Parent, Profile, Slots
 
 
@@ -55,20 +55,27 @@ def supervisor(
     address: Address = None,
 ) -> None:
     """Run the supervisor: the one process that owns the queue."""
-    from ..actors.embedded import supervisor_settings
+    from ..actors.stores.lock import check_free
+    from .light import import_structlog
+
+    settings = options.settings_of(config, quiet=parent is not None)
+    path = database or settings.database()
+    if path is not None:
+        check_free(path.absolute())  # before all that takes time: a second supervisor learns at once that it is one
+    import_structlog()
+    from ..actors.configured import supervisor_settings
     from ..actors.stores.contract import StoreBroken
     from ..actors.supervisor import Supervisor
     from . import logs
     from .parent import end_with
     from .signals import Events, Signalled
 
-    settings = options.settings_of(config, quiet=parent is not None)
     logs.set_up(settings.logging.level, settings.logging.format, process="supervisor")
     events = Events()
     if parent is not None:
         end_with(parent)
     where = bind or options.chosen(context, address) or settings.pool.bind
-    wanted = supervisor_settings(settings, where, database or settings.database())
+    wanted = supervisor_settings(settings, where, path)
     running = Supervisor.start(replace(wanted, profile=profile, on_failure=events.put))
     if parent is None:
         say(f"the supervisor listens at {running.address}; Ctrl-C ends it, hosts work on")
@@ -80,6 +87,7 @@ def supervisor(
         raise typer.Exit(INTERNAL)  # the actor has logged why
     events.next_ends()
     running.stop()
+    leave(OK)
 
 
 def host(
@@ -105,6 +113,9 @@ def host(
     address: Address = None,
 ) -> None:
     """Run a host: it joins a supervisor and runs tasks in its slots."""
+    from .light import import_structlog
+
+    import_structlog()
     from . import hosting
 
     code = hosting.run(

@@ -21,6 +21,7 @@ from . import statements
 from .blobs import pack
 from .contract import StoreBroken, StoreDamaged, StoreLocked
 from .file_system import sync
+from .lock import LOCK_LENGTH, LOCK_START
 from .sqlite import APPLICATION_ID, SCHEMA_VERSION
 
 EPOCHS_AHEAD: Final = 1 << 14
@@ -31,7 +32,6 @@ NUMBERS_AHEAD: Final = 1_000_000
 """By how much the numbers of tasks and ends grow where nobody knows how far the lost ones went."""
 
 _MAGIC: Final = b"SQLite format 3\0"
-_LOCK_START, _LOCK_LENGTH = 0x40000000, 512  # the bytes of the file that SQLite locks
 
 _PREPARE: Final = (
     """insert or ignore into attempt select id, attempt, fence, owner, slot, started_at, null, 'restored', ?
@@ -192,7 +192,7 @@ def _locked(database: Path) -> Generator[None]:
 
     with database.open("r+b") as file:
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _LOCK_LENGTH, _LOCK_START)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, LOCK_LENGTH, LOCK_START)
         except BlockingIOError as error:
             raise StoreLocked(_taken(database)) from error
         yield

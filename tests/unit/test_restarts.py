@@ -89,5 +89,6 @@ def signals_as_before():
 
     before = {number: signal.getsignal(number) for number in ENDING}
     yield
+    signal.set_wakeup_fd(-1)
     for number, handler in before.items():
         signal.signal(number, handler)

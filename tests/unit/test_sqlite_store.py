@@ -18,6 +18,7 @@ from workerhost.actors.core.rows import COLUMNS, QUEUED, RUNNING
 from workerhost.actors.stores import statements
 from workerhost.actors.stores.contract import StoreBroken, StoreDisagrees, StoreLocked
 from workerhost.actors.stores.file_system import network_file_system
+from workerhost.actors.stores.lock import check_free
 from workerhost.actors.stores.sqlite import SCHEMA_VERSION, SqliteStore
 
 LANE = (1, "video.thumbnail", "", "")
@@ -109,6 +110,16 @@ def test_a_second_process_is_told_within_a_second_that_the_database_is_taken(
 
     assert time.monotonic() - started < 1.0
     assert str(path) in str(raised.value)
+
+
+def test_who_has_a_database_is_seen_without_opening_it(path: Path, holder: subprocess.Popen[str]) -> None:
+    with pytest.raises(StoreLocked, match=rf"another supervisor \(process {holder.pid}\) has this database open"):
+        check_free(path)
+    holder.kill()
+    holder.wait(10)
+    check_free(path)
+    check_free(path.with_name("nobody's.db"))
+    check_free(path.parent)
 
 
 def test_a_second_store_of_the_same_process_is_refused_and_does_not_free_the_lock(path: Path, store: OpenedUp) -> None:

@@ -32,6 +32,7 @@ from .core.pool import Pool
 from .core.reports import shown
 from .core.sessions import ID_MAX
 from .core.settings import PoolSettings
+from .core.story import story
 from .disk import Disk
 from .log import Log
 from .profile import Profile
@@ -352,6 +353,8 @@ class SupervisorActor(pykka.ThreadingActor):
             if task is None:
                 return Reply(effect.request, False, {"code": "unknown", "reason": f"no task {shown(id)}"})
             return Reply(effect.request, True, {"task": {**task, **effect.live.get(task["id"], {})}})
+        if effect.what == "why":
+            return self._why(effect)
         try:
             tasks, before = self.store.tasks(
                 state=_optional(arguments, "state", int),
@@ -364,6 +367,15 @@ class SupervisorActor(pykka.ThreadingActor):
             return Reply(effect.request, False, {"code": "invalid", "reason": str(error)})
         listed = [{**task, **effect.live.get(task["id"], {})} for task in tasks]
         return Reply(effect.request, True, {"tasks": listed, "next": before})
+
+    def _why(self, effect: Answer) -> Reply:
+        """What the core said of a task, and what it went through as the store has it."""
+        [(id, explanation)] = effect.live.items()
+        task = self.store.show(id)
+        if task is None:
+            return Reply(effect.request, False, {"code": "unknown", "reason": f"no task {id}"})
+        names = ("id", "type", "state", "priority")
+        return Reply(effect.request, True, {**{n: task[n] for n in names}, **explanation, "story": story(task)})
 
 
 class Supervisor:

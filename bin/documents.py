@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from ..workers.json_value import json_value
 
-INSTANTS = frozenset({"sent_at", "due", "started_at", "ended_at", "since", "at", "joined_at", "expires"})
+INSTANTS = frozenset({"sent_at", "due", "started_at", "ended_at", "since", "at", "joined_at", "expires", "until"})
 """Fields that hold seconds since the epoch."""
 
 

@@ -1,4 +1,4 @@
-"""Commands about tasks: `send`, `wait`, `ls`, `show`, `cancel`, `retry`."""
+"""Commands about tasks: `send`, `wait`, `ls`, `show`, `why`, `cancel`, `retry`."""
 
 from __future__ import annotations
 
@@ -128,6 +128,21 @@ def show(
         documents.show(document)
     else:
         print("\n".join(views.task(document)), flush=True)
+
+
+def why(
+    context: typer.Context,
+    id: Annotated[int, typer.Argument(metavar="ID", help="The task's number.")],
+    as_json: Json = False,
+    address: Address = None,
+) -> None:
+    """Why a task does not run now, or what became of it."""
+    with options.pool(context, address) as client:
+        document = documents.plain_data(client.why(id))
+    if as_json:
+        documents.show(document)
+    else:
+        print("\n".join(views.why(document)), flush=True)
 
 
 def cancel(

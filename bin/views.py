@@ -130,6 +130,23 @@ def task(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+def why(document: dict[str, Any]) -> list[str]:
+    """Why a task does not run, what each host says to it, and what it went through."""
+    lines = [f"task {document['id']}  {document['type']}  {document['state']}"]
+    for reason in document["reasons"]:
+        until = f" (until {reason['until']})" if reason.get("until") else ""
+        lines.append(f"{plain(reason['text'], TEXT_MAX)}{until}")
+    if document["state"] == "queued" and not document["reasons"]:
+        lines.append("nothing keeps it: the next claim takes it")
+    if document.get("ahead"):
+        lines.append(f"{document['ahead']} tasks stand before it")
+    rows = [[host["name"], host["says"]] for host in document["hosts"]]
+    if rows:
+        lines += ["", *table(["HOST", "SAYS"], rows, max(width(), 100))]
+    story = [f"{event['at'] or '-':24}  {plain(event['text'], TEXT_MAX)}" for event in document["story"]]
+    return [*lines, "", *story]
+
+
 def _failure(error: dict[str, Any]) -> list[str]:
     trace = str(error.get("traceback") or "")
     if trace:

@@ -279,6 +279,21 @@ class Client:
                 shown[key] = values.unpack(shown[key]) if shown[key] else None
         return shown
 
+    def why(self, id: int) -> dict[str, Any]:
+        """Why a task does not run now, or what became of it.
+
+        Returns:
+            `id`, `type`, `state`, `priority`; `reasons` [{code, text, until}], empty exactly when the next claim would
+            take the task (or it has ended); `hosts` [{name, says}]: what each host says to it; `ahead`: tasks that
+            stand before it, or None; `story` [{at, text}]: what it went through. Instants are seconds since the epoch.
+
+        Raises:
+            TaskUnknown: The pool has no task of this number.
+        """
+        if not 0 < id <= ID_MAX:
+            raise _no_task(id)
+        return self._connections.current().request(Query(0, "why", {"id": id}), TaskUnknown)
+
     # Orders and questions.
 
     def cancel(self, tasks: Tasks) -> list[int]:

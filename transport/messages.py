@@ -321,8 +321,8 @@ class Cancel:
 class Query:
     """Client -> supervisor: read something. Answered by REPLY.
 
-    `what`: `status` {} | `hosts` {} | `types` {} | `show` {id} | `tasks` {state, type, tag, limit, before}, whose REPLY
-    is {tasks, next}.
+    `what`: `status` {} | `hosts` {} | `types` {} | `show` {id} | `why` {id} | `tasks` {state, type, tag, limit,
+    before}, whose REPLY is {tasks, next}.
     """
 
     KIND: ClassVar[int] = 26

@@ -6,7 +6,7 @@ waits for which node. Who gets what is decided in `dispatch`.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from ...config.policy import PolicyTree, parents
 from ...transport.messages import STATES
@@ -174,6 +174,18 @@ class Lanes:
                     self.parked.setdefault(node, []).append(lane)
                     break
         return count
+
+    def blocks(self, lane: Lane) -> list[dict[str, Any]]:
+        """What of the nodes above keeps a lane from being granted now."""
+        found: list[dict[str, Any]] = []
+        for node in lane.bounds:
+            if node.paused:
+                text = f"{node.type} is paused; workerhost resume {node.type}"
+                found.append({"code": "paused", "text": text, "until": None})
+            elif node.room() == 0:
+                text = f"{node.type} runs as many as it may: max_concurrent is {node.limit}"
+                found.append({"code": "max_concurrent", "text": text, "until": None})
+        return found
 
     def hold(self, lane: Lane, count: int) -> None:
         """Leases began (or, with a negative count, ended) in a lane."""

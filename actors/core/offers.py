@@ -44,7 +44,11 @@ class Offer:
             return False
         if type in self.declined or not self.refuse.isdisjoint(path):
             return False
-        return type in self.types or self.any or any(f"{p}.*" in self.types for p in path)
+        return self.has(type)
+
+    def has(self, type: str) -> bool:
+        """Whether it has a worker that runs the type, or may be asked about it."""
+        return type in self.types or self.any or any(f"{p}.*" in self.types for p in parents(type))
 
     def slot_pool(self, type: str) -> str | None:
         """The slots a type uses: those of the nearest node above it that has its own, else the shared ones, if any."""

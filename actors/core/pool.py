@@ -461,6 +461,9 @@ class Pool:
         elif need.purpose == "cancel":
             peer, request = need.context
             self.requests.cancelled(step, peer, request, rows)
+        elif need.purpose == "why":
+            peer, request = need.context
+            self.requests.explained(step, peer, request, rows)
         elif need.purpose == "again":
             peer, request = need.context
             self.requests.retried(step, peer, request, rows)

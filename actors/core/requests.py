@@ -18,6 +18,7 @@ from .rows import FINAL, Row
 from .sessions import ID_MAX, Sessions
 from .step import Peer, Step
 from .submissions import TYPES_MAX, Unfit, checked
+from .why import Why
 
 _SUBMISSIONS_MAX: Final = 20_000
 _IDS_MAX: Final = 10_000
@@ -48,6 +49,7 @@ class Requests:
         self.queue, self.endings = queue, endings
         self.clients, self.membership, self.sessions = clients, membership, sessions
         self.room, self.max_size, self.reports = room, max_size, reports
+        self.why = Why(queue, membership.hosts)
 
     def submit(self, step: Step, peer: Peer, message: Submit) -> None:
         """Tasks handed in: stored once, however often the same submission comes.
@@ -179,8 +181,17 @@ class Requests:
                 id: {"progress": list(lease.progress)} for id, lease in leases.items() if lease.progress is not None
             }
             step.answer(peer, request, what, message.arguments, live)
+        elif what == "why":
+            step.needs.append(Fetch(_ids([message.arguments["id"]]), "why", (peer, request)))
         else:
             step.say(peer, Reply(request, False, {"code": "invalid", "reason": f"no query {shown(what)}"}))
+
+    def explained(self, step: Step, peer: Peer, request: int, rows: dict[int, Row]) -> None:
+        """The row of a task that somebody asks about is known: why it does not run. The store adds its story."""
+        for row in rows.values():
+            step.answer(peer, request, "why", {"id": row.id}, {row.id: self.why.explain(row)})
+        if not rows:
+            step.say(peer, Reply(request, False, {"code": "unknown", "reason": "the pool has no such task"}))
 
     def retry(self, step: Step, peer: Peer, message: Admin) -> None:
         """Run final tasks once more."""

@@ -132,6 +132,17 @@ class Window:
         message = "a trimmed window keeps at least one row"
         raise AssertionError(message)
 
+    def before(self, key: Key) -> int:
+        """How many live rows stand before a key, as far as memory holds them."""
+        negative, place = key
+        count = 0
+        for order in self._order:
+            if order > negative:
+                break
+            level = self._levels[order]
+            count += sum(row.state == QUEUED and (order < negative or row.place < place) for row in level)
+        return count
+
     def rows(self) -> list[Row]:
         """All live rows in order (for invariants and reports)."""
         return [row for negative in self._order for row in self._levels[negative] if row.state == QUEUED]

@@ -1,0 +1,164 @@
+"""Why a task does not run now: the very objects that grant, asked instead of told. Changes nothing.
+
+An explanation holds reasons, each `{code, text, until}` (`until`: the instant from which it may be different, or None),
+and what each host that is here says to the task. It has no reason exactly when the next claim would take the task.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .hosts import Hosts, HostSession, SlotPool
+from .lanes import Choice, Lane
+from .queue import Queue
+from .rows import FINAL, QUEUED, RUNNING, SCHEDULED, Row
+from .window import Key, key_of
+
+_HOSTS_MAX: Final = 100
+"""Hosts that are named one by one; who has more of them sees the first, those that serve the type before the others."""
+_JOIN: Final = "start one: workerhost host --join ADDRESS CODE"
+
+
+class Why:
+    """Explains tasks that have not ended."""
+
+    def __init__(self, queue: Queue, hosts: Hosts) -> None:
+        self._queue, self._hosts = queue, hosts
+
+    def explain(self, row: Row) -> dict[str, Any]:
+        """What keeps a task from running, or from ending.
+
+        Args:
+            row: The task as the store has it; what memory knows counts for more.
+
+        Returns:
+            `reasons`, `hosts` [{name, says}] and `ahead` (tasks that stand before it, None if that is not known).
+        """
+        row = self._queue.rows.get(row.id, row)
+        lease = self._queue.leases.get(row.id)
+        if lease is not None and lease.stopping:
+            text = f"it was cancelled and still stops on {lease.pool.host.name}; its slot counts until it is free"
+            return _explanation([_reason("stopping", text)])
+        if row.state in FINAL:
+            return _explanation([])
+        if row.state == RUNNING and lease is not None:
+            return _explanation([_reason("running", _running(lease.pool.host))])
+        if row.state == SCHEDULED:
+            return _explanation([_reason("scheduled", _scheduled(row), row.due)])
+        return self._queued(row) if row.state == QUEUED else _explanation([])
+
+    def _queued(self, row: Row) -> dict[str, Any]:
+        lane = self._queue.lanes.by_number[row.lane]
+        reasons = self._queue.lanes.blocks(lane)
+        said = sorted(self._asked(lane), key=lambda item: (item[1] is not None, item[2] is None, item[0].owner))
+        takers = [pool for _, text, pool in said if text is None and pool is not None]
+        if not takers:
+            reasons.append(self._nobody(lane))
+        ahead = self._ahead(lane, row, takers)
+        if takers and not reasons and ahead:
+            reasons.append(_reason("order", f"{ahead} that stand before it go first: by priority, then first come"))
+        hosts = [{"name": host.name, "says": text or "could take it"} for host, text, _ in said[:_HOSTS_MAX]]
+        return {"reasons": reasons, "hosts": hosts, "ahead": ahead}
+
+    def _asked(self, lane: Lane) -> list[tuple[HostSession, str | None, SlotPool | None]]:
+        """Each host that is here, why it takes no task of this lane now (None: it would), and the slots asked."""
+        found: list[tuple[HostSession, str | None, SlotPool | None]] = []
+        for host in self._hosts.by_owner.values():
+            if host.alive():
+                pool = host.pool_of(lane.type) if host.offer.serves(lane.type) and host.pools else None
+                found.append((host, _refusal(host, lane, pool), pool))
+        return found
+
+    def _nobody(self, lane: Lane) -> dict[str, Any]:
+        """No host would take it now: in one sentence why."""
+        alive = [host for host in self._hosts.by_owner.values() if host.alive()]
+        if not alive:
+            return _reason("no_host", f"no host has joined; {_JOIN}")
+        serving = [host for host in alive if host.offer.serves(lane.type)]
+        if not serving:
+            failed = sorted({f"{code}: {why}" for host in alive for code, why in host.facts.get("failed", {}).items()})
+            broken = f"; code that could not be loaded: {'; '.join(failed[:3])}" if failed else ""
+            return _reason("not_served", f"none of {len(alive)} hosts serves {lane.type}{broken}")
+        return _reason(
+            "hosts_busy", f"none of the {len(serving)} hosts that serve {lane.type} has a free slot for it now"
+        )
+
+    def _ahead(self, lane: Lane, row: Row, takers: list[SlotPool]) -> int | None:
+        """How many queued tasks the hosts that could take it would take before it; None if memory cannot tell."""
+        if self._queue.rows.get(row.id) is not row:
+            return None  # behind the horizon: it is known only that more than a window stands before it
+        choices = {id(pool.choice): pool.choice for pool in takers if pool.choice is not None}
+        before = [_before(self._queue, choice, lane, key_of(row)) for choice in choices.values()]
+        return min(before) if before else _in_lane(lane, key_of(row))
+
+
+def _before(queue: Queue, choice: Choice, lane: Lane, key: Key) -> int:
+    """Tasks that a host of this choice takes before the one that stands at `key` of a lane."""
+    others = [
+        other
+        for other in queue.lanes.by_number.values()
+        if other is not lane and not other.parked and other.counts[QUEUED] and choice.serves(other.type)
+    ]
+    return _in_lane(lane, key) + sum(_in_lane(other, key) for other in others)
+
+
+def _in_lane(lane: Lane, key: Key) -> int:
+    """Tasks of a lane before a key, those in memory at least."""
+    return lane.window.before(key)
+
+
+def _refusal(host: HostSession, lane: Lane, pool: SlotPool | None) -> str | None:
+    """Why a host takes no task of a lane now; None: it would."""
+    offer, type = host.offer, lane.type
+    if host.state == "draining":
+        return "drains: it takes nothing new"
+    if host.state == "away" or host.peer is None:
+        return "is not connected at the moment"
+    if pool is None:
+        return _not_served(host, type)
+    if pool.capacity == 0:
+        state, note = (*host.levels.get(type, ("", "")), "", "")[:2]
+        return f"has no slot that is ready{f': {note}' if state == 'failed' and note else ''}"
+    if pool.held >= pool.capacity + lane.margin(pool.capacity):
+        which = f" for {pool.name}" if pool.name else ""
+        return f"is full: {pool.held} of {pool.capacity} slots{which} are taken"
+    state, note = (*host.levels.get(type, ("", "")), "", "")[:2]
+    if state == "failed" and type not in offer.types:
+        return f"cannot run it: {note}" if note else "cannot run it"
+    return None
+
+
+def _not_served(host: HostSession, type: str) -> str:
+    offer = host.offer
+    if type in offer.declined:
+        return "declined it too often; it is asked again when it has joined anew"
+    failed = host.facts.get("failed", {})
+    broken = next((why for code, why in failed.items() if code == type or type.startswith(code + ".")), None)
+    if broken is not None:
+        return f"could not load its worker: {broken}"
+    if not offer.has(type):
+        return "has no worker for it"
+    return "does not serve it (its `serve` and `not`)"
+
+
+def _running(host: HostSession) -> str:
+    where = f"it runs on {host.name}"
+    if host.state in ("suspect", "away"):
+        return f"{where}, whose connection is lost: it has a moment to come back, then the task is rescued"
+    return where
+
+
+def _scheduled(row: Row) -> str:
+    if row.failures:
+        return f"it failed {row.failures} times and waits for its next try"
+    if row.releases:
+        return f"it was given back {row.releases} times and waits before it is offered again"
+    return "it was sent for later"
+
+
+def _reason(code: str, text: str, until: float | None = None) -> dict[str, Any]:
+    return {"code": code, "text": text, "until": until}
+
+
+def _explanation(reasons: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"reasons": reasons, "hosts": [], "ahead": None}

@@ -1,0 +1,190 @@
+"""Why a task does not run: every queued task has a reason, and what the reasons say is what the next claim does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.conftest import PoolAtHand  # pyright: ignore[reportMissingImports]
+from unit.pool_words import CLIENT, HOST, completed, failed, granted  # pyright: ignore[reportMissingImports]
+
+from workerhost.actors.core.effects import Answer
+from workerhost.actors.core.rows import QUEUED
+from workerhost.actors.core.settings import PoolSettings
+from workerhost.actors.core.story import story
+from workerhost.actors.turn import perform
+from workerhost.config.policy import PolicyTree
+from workerhost.transport.messages import Admin, Claim, Query, Reply, Results
+
+
+def why(pool: Any, id: int) -> dict[str, Any]:
+    """What the pool says of a task."""
+    (columns,) = [task for task in [pool.store.show(id)] if task is not None]
+    row = pool.pool.queue.rows.get(id) or (pool.pool.queue.leases[id].row if id in pool.pool.queue.leases else None)
+    assert row is not None, columns["state"]
+    return pool.pool.requests.why.explain(row)
+
+
+def codes(explanation: dict[str, Any]) -> list[str]:
+    return [reason["code"] for reason in explanation["reasons"]]
+
+
+def test_without_a_host_it_says_so_and_how_to_start_one(pool: Any) -> None:
+    pool.send("a")
+    said = why(pool, 1)
+    assert said == {
+        "reasons": [
+            {
+                "code": "no_host",
+                "text": "no host has joined; start one: workerhost host --join ADDRESS CODE",
+                "until": None,
+            }
+        ],
+        "hosts": [],
+        "ahead": 0,
+    }
+
+
+def test_hosts_that_do_not_serve_it_are_asked_one_by_one(pool: Any) -> None:
+    pool.host(b"h", "b")
+    pool.host(b"i", "a", **{"not": ["a"]})
+    pool.host(b"j", "b", failed={"a": "tasks.py:3: SyntaxError: no"})
+    pool.send("a")
+    said = why(pool, 1)
+    assert codes(said) == ["not_served"]
+    assert said["hosts"] == [
+        {"name": "h", "says": "has no worker for it"},
+        {"name": "i", "says": "does not serve it (its `serve` and `not`)"},
+        {"name": "j", "says": "could not load its worker: tasks.py:3: SyntaxError: no"},
+    ]
+
+
+def test_full_hosts_and_the_order_of_those_that_wait(pool: Any) -> None:
+    pool.host(slots=1)
+    pool.send(count=3)
+    pool.send(priority=9)
+    assert codes(why(pool, 1)) == ["running"]
+    for id, ahead in ((4, 0), (2, 1), (3, 2)):
+        said = why(pool, id)
+        assert (codes(said), said["ahead"]) == (["hosts_busy"], ahead), id
+        assert said["hosts"] == [{"name": "h", "says": "is full: 1 of 1 slots are taken"}]
+
+
+def test_a_draining_host_and_a_paused_node(pool: Any) -> None:
+    pool.host(slots=2)
+    pool.say(CLIENT, Admin(1, "pause", {"type": "a"}))
+    pool.send()
+    assert codes(why(pool, 1)) == ["paused"]
+    pool.say(CLIENT, Admin(2, "drain", {"host": "h"}))
+    said = why(pool, 1)
+    assert codes(said) == ["paused", "hosts_busy"]
+    assert said["hosts"] == [{"name": "h", "says": "drains: it takes nothing new"}]
+
+
+def test_a_task_that_failed_waits_for_its_time(pool: Any) -> None:
+    pool.host(slots=1)
+    [(id, fence, _)] = granted(pool.send())
+    pool.say(HOST, Results([failed(id, fence)]))
+    [reason] = why(pool, id)["reasons"]
+    assert reason["code"] == "scheduled"
+    assert reason["until"] > pool.wall
+
+
+def test_the_question_is_answered_with_what_the_store_knows(pool: Any) -> None:
+    pool.send("a")
+    effects = pool.pool.handle([(CLIENT, pool.numbers[CLIENT] + 1, Query(7, "why", {"id": 1}))], pool.now, pool.wall)
+    pool.numbers[CLIENT] += 1
+    [answer] = [e for e in perform(pool.pool, pool.store, effects, pool.now, pool.wall) if isinstance(e, Answer)]
+    assert (answer.request, answer.what, answer.arguments) == (7, "why", {"id": 1})
+    assert [reason["code"] for reason in answer.live[1]["reasons"]] == ["no_host"]
+    said = pool.say(CLIENT, Query(8, "why", {"id": 99}))
+    assert said == {CLIENT: [Reply(8, False, {"code": "unknown", "reason": "the pool has no such task"})]}
+
+
+NODES = {"a": {"max_concurrent": 2}, "b.x": {"max_concurrent": 1}}
+TYPES = ("a.one", "a.two", "b.x", "c")
+MOVES = st.one_of(
+    st.tuples(st.just("send"), st.sampled_from(TYPES), st.integers(1, 3)),
+    st.tuples(st.just("end"), st.integers(0, 5), st.none()),
+    st.tuples(st.just("slots"), st.sampled_from([b"h", b"i"]), st.integers(0, 3)),
+    st.tuples(st.sampled_from(["pause", "resume"]), st.sampled_from(["a", "a.one", "c"]), st.none()),
+)
+
+
+def prediction(pool: Any, lease: Any, reasons: dict[int, dict[str, Any]]) -> int | None:
+    """What `why` says that a host takes when this lease of its ends: the first of those that wait for a slot alone."""
+    host = lease.pool.host.name
+    waiting = [
+        (-row.priority, row.place, id)
+        for id, row in pool.pool.queue.rows.items()
+        if row.state == QUEUED
+        and all(_ends_with(reason, lease) for reason in reasons[id]["reasons"])
+        and any(said["name"] == host and _frees(said["says"]) for said in reasons[id]["hosts"])
+    ]
+    return min(waiting)[2] if waiting else None
+
+
+def _frees(says: str) -> bool:
+    return says == "could take it" or says.startswith("is full")
+
+
+def _ends_with(reason: dict[str, Any], lease: Any) -> bool:
+    """Whether the end of a lease removes this reason."""
+    if reason["code"] == "max_concurrent":
+        return (lease.lane.type + ".").startswith(reason["text"].split()[0] + ".")
+    return reason["code"] in ("hosts_busy", "order")
+
+
+@given(moves=st.lists(MOVES, max_size=25))
+@settings(max_examples=150, deadline=None)
+def test_what_waits_has_a_reason_and_the_reasons_say_what_is_taken_next(moves: list[Any]) -> None:
+    pool = PoolAtHand(PoolSettings(policies=PolicyTree(NODES)))
+    pool.client()
+    pool.host(b"h", *TYPES, slots=2)
+    pool.host(b"i", "a.one", "c", slots=1)
+    for request, (move, what, number) in enumerate(moves, 1):
+        if move == "send":
+            pool.send(what, priority=number)
+        elif move == "end" and pool.pool.queue.leases:
+            leases = list(pool.pool.queue.leases.values())
+            lease = leases[what % len(leases)]
+            before = {id: why(pool, id) for id, row in pool.pool.queue.rows.items() if row.state == QUEUED}
+            frees = lease.pool.held <= lease.pool.capacity
+            expected = prediction(pool, lease, before)
+            # As long as a minute: no margin is granted, so that one end is one free slot.
+            done = completed(lease.row.id, lease.row.fence, duration=60.0)
+            said = pool.say(lease.pool.host.peer.address, Results([done]))
+            if frees:
+                # The other host may take one too, where the end made room under a limit.
+                taken = [id for peer in (b"h", b"i") for id, _, _ in granted(said, peer)]
+                assert taken == [] if expected is None else expected in taken, (moves[:request], before)
+        elif move == "slots":
+            pool.say(what, Claim({"": number}))
+        elif move in ("pause", "resume"):
+            pool.say(CLIENT, Admin(request, move, {"type": what}))
+        for id, row in pool.pool.queue.rows.items():
+            assert row.state != QUEUED or codes(why(pool, id)), f"task {id} waits for no reason after {moves[:request]}"
+
+
+def test_the_story_tells_every_attempt_and_why_it_ended() -> None:
+    task = {
+        "sent_at": 100.0, "ended_at": 130.0, "state": "completed", "detail": None,
+        "attempts": [
+            {"attempt": 1, "host": "gpu-1", "started_at": 105.0, "ended_at": 110.0, "outcome": "crash",
+             "detail": {"message": "its process was killed by signal 9 (SIGKILL)", "signal": 9}},
+            {"attempt": 2, "host": "gpu-2", "started_at": 112.0, "ended_at": 130.0, "outcome": "completed",
+             "detail": None},
+        ],
+    }  # fmt: skip
+    assert story(task) == [
+        {"at": 100.0, "text": "sent, then waited 5.0 s for its first start"},
+        {"at": 105.0, "text": "attempt 1 began on gpu-1"},
+        {
+            "at": 110.0,
+            "text": "its process died after 5.0 s: its process was killed by signal 9 (SIGKILL);"
+            " tried again 2.0 s later",
+        },
+        {"at": 112.0, "text": "attempt 2 began on gpu-2"},
+        {"at": 130.0, "text": "completed after 18.0 s"},
+    ]

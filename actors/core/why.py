@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from .choices import Choice
 from .hosts import Hosts, HostSession, SlotPool
-from .lanes import Choice, Lane
+from .lane import Lane
 from .queue import Queue
 from .rows import FINAL, QUEUED, RUNNING, SCHEDULED, Row
 from .window import Key, key_of

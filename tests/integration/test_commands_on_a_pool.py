@@ -209,6 +209,25 @@ def test_a_failure_is_one_line_and_1_and_show_has_the_traceback(pool: Pool) -> N
     assert pool.ask("wait", str(id)).returncode == 1
 
 
+def test_why_says_what_a_task_waits_for_and_what_it_went_through(pool: Pool) -> None:
+    waits = pool.send("nobody.serves.this")
+    said = pool.answer("why", str(waits))
+    assert (said["state"], [reason["code"] for reason in said["reasons"]]) == ("queued", ["not_served"])
+    assert [host["says"] for host in said["hosts"]] == ["has no worker for it"]
+    text = pool.ask("why", str(waits)).stdout
+    assert "none of 1 hosts serves nobody.serves.this" in text
+    pool.ask("cancel", str(waits))
+
+    done = pool.ask("send", "text.boom", "how=always", "--max-attempts", "1", "--wait", "--tag", "told")
+    assert done.returncode == 1
+    (task,) = pool.answer("ls", "--tag", "told")["tasks"]
+    said = pool.answer("why", str(task["id"]))
+    assert said["reasons"] == []
+    assert [event["text"].split(" after ")[0] for event in said["story"][2:]] == ["it failed"]
+    assert "ValueError: nope" in pool.ask("why", str(task["id"])).stdout
+    assert pool.ask("why", "999999").returncode == 1
+
+
 def test_retry_runs_a_failed_task_again(pool: Pool) -> None:
     done = pool.ask("send", "text.boom", "how=once", "--max-attempts", "1", "--tag", "once", "--wait")
     assert done.returncode == 1

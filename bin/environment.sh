@@ -1,6 +1,6 @@
 # Sourced by the programs beside it, then `need LEVEL`. It makes the repository's own .venv when it is missing or when
-# pyproject.toml has changed, for LEVEL `media` (run the pool) or `dev,media` (also test, lint and measure it), and sets
-# $root and $python. All it says goes to stderr: stdout belongs to the program.
+# pyproject.toml has changed, for LEVEL `media` (run the pool) or `dev,media,youtube,spotify` (also test, lint and measure
+# all of it), and sets $root and $python. All it says goes to stderr: stdout belongs to the program.
 
 program=${0##*/}
 root=$(CDPATH='' cd -P -- "$(dirname -- "$(readlink -f -- "$0")")/.." && pwd -P)
@@ -63,7 +63,7 @@ make() {
         say "making $root/.venv with $("$base" --version) (only the first time)"
         "$base" -m venv --clear "$root/.venv" || die "cannot make $root/.venv: the reason is above"
     fi
-    rm -f "$root/.venv/made-for-media" "$root/.venv/made-for-dev,media"
+    rm -f "$root"/.venv/made-for-*
     say "installing WorkerHost and what it needs from PyPI [$1]: a minute or two the first time"
     quiet=--quiet
     [ -t 2 ] && quiet=''

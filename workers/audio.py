@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .base import BaseWorker
-from .media import MediaFile, Options, clock_text, load_libraries
+from .media import MediaFile, clock_text, load_libraries
+from .options import Options
 from .pictures import deliver
 from .task import Task
 

@@ -1,4 +1,4 @@
-"""What the media workers share: params, opening a file, reading it, and what can be wrong with it.
+"""What the media workers share: opening a file, reading it, and what can be wrong with it.
 
 Whatever is wrong with a file becomes one `Fail` that names the file and the reason and is final, because the file will
 not mend itself; only what may pass (no memory, too many open files, a network disk that does not answer) is tried
@@ -9,17 +9,14 @@ PyAV and Pillow are the extra `media`; they are imported when a task runs, so th
 
 from __future__ import annotations
 
-import difflib
 import errno
 import importlib
-import math
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from .errors import Fail, plain
-from .task import Task
 from .truncation import has_media_signature, what_is_missing
 
 if TYPE_CHECKING:
@@ -58,56 +55,6 @@ def load_libraries() -> None:
         importlib.import_module("PIL.Image")
     except ImportError as error:
         raise Fail(f"{MISSING_LIBRARIES} ({error})") from error
-
-
-class Options:
-    """The params of one task. Every complaint is a final `Fail` that names the parameter and what it may be.
-
-    Args:
-        task: The task.
-        known: The names its type knows.
-    """
-
-    def __init__(self, task: Task, known: Sequence[str]) -> None:
-        if not isinstance(task.params, dict):
-            raise Fail(f"{task.type}: params must be a mapping with {', '.join(known)}; got {plain(task.params, 80)}")
-        self._type = task.type
-        self._params = cast("dict[str, Any]", task.params)
-        for name in self._params:
-            if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
-                cure = f"did you mean {near[0]}?" if near else f"it knows {', '.join(known)}"
-                raise Fail(f"{task.type}: unknown parameter {plain(name, 40)}; {cure}")
-
-    def path(self) -> str:
-        """The required parameter `path`."""
-        path = self.text("path")
-        if path is None:
-            raise Fail(f"{self._type}: the parameter path is missing; it names the media file, as the host sees it")
-        return path
-
-    def text(self, name: str) -> str | None:
-        """A text that is not empty, or None if absent."""
-        value = self._params.get(name)
-        if value is not None and (not isinstance(value, str) or not value or "\0" in value):
-            raise Fail(f"{self._type}: {name} must be a text that is not empty; got {plain(value, 80)}")
-        return value
-
-    def whole(self, name: str, default: int, low: int, high: int) -> int:
-        """A whole number from `low` to `high`."""
-        value = self._params.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise Fail(f"{self._type}: {name} must be a whole number from {low} to {high}; got {plain(value, 40)}")
-        return value
-
-    def seconds(self, name: str) -> float | None:
-        """A time in seconds from the start of the file, or None if absent."""
-        value = self._params.get(name)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-            raise Fail(f"{self._type}: {name} must be a number of seconds, 0 or more; got {plain(value, 40)}")
-        return float(value)
 
 
 def reason_of(error: OSError | Exception) -> tuple[str, bool]:

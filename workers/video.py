@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from .base import BaseWorker
-from .media import MediaFile, Options, clock_text, load_libraries
+from .media import MediaFile, clock_text, load_libraries
+from .options import Options
 from .pictures import deliver
 from .task import Task
 

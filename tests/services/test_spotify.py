@@ -42,6 +42,10 @@ def failure(worker: Worker, **params: Any) -> tuple[str, float | None, str]:
     return end.detail.get("kind") or "", end.detail.get("after"), end.detail["message"]
 
 
+def unheard(attempt: runner.Attempt, fraction: float, note: str) -> None:
+    """Progress that nobody asked for."""
+
+
 class Slot:
     """One slot's workers, which keep their token from task to task."""
 
@@ -49,7 +53,7 @@ class Slot:
         self._runner = Runner(load("workerhost.workers.spotify"))
 
     def run(self, type: str, **params: Any) -> runner.AttemptEnd:
-        return self._runner.attempt(runner.Attempt(None, lambda *_: None, task=Task(1, type, params)))
+        return self._runner.attempt(runner.Attempt(None, unheard, task=Task(1, type, params)))
 
 
 # Tracks.

@@ -183,6 +183,8 @@ class SupervisorActor(pykka.ThreadingActor):
             StoreFull: There is not even room for that.
         """
         opening = self.store.open()
+        if opening.copy is not None:
+            log.info("database_migrated", database=str(self.settings.database), copy=opening.copy)
         now, wall = clock.now(), clock.wall()
         address = self.link.address if self.link else self.settings.address
         self.pool = pool = Pool(self._pool_settings(address), opening, now, wall, clock.boot())

@@ -19,6 +19,7 @@ class Opening:
         hosts: The latest host sessions (owner, token, name, machine, joined_at, left_at, state), those of `running`
             among them.
         pauses: Paused types.
+        copy: Where the database was copied to before it was brought to this version's tables; None: it had them.
     """
 
     epoch: int
@@ -28,3 +29,4 @@ class Opening:
     running: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     hosts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     pauses: list[str] = field(default_factory=list[str])
+    copy: str | None = None

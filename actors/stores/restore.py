@@ -22,7 +22,7 @@ from .blobs import pack
 from .contract import StoreBroken, StoreDamaged, StoreLocked
 from .file_system import sync
 from .lock import LOCK_LENGTH, LOCK_START
-from .sqlite import APPLICATION_ID, SCHEMA_VERSION
+from .schema import APPLICATION_ID, SCHEMA_VERSION, migrate
 
 EPOCHS_AHEAD: Final = 1 << 14
 """By how much the epoch grows at least: more starts than a pool makes between a backup and its restore. There is room
@@ -111,6 +111,7 @@ def prepare_restored(path: Path, replaced: Reached | None = None, *, ahead: int 
         (found,) = connection.execute("pragma integrity_check(1)").fetchone()
         if found != "ok":
             raise StoreDamaged(f"{path}: is damaged ({' '.join(found.split())}); use another backup")
+        migrate(connection)  # a copy of a backup: the backup itself stays as it is
         own = _read(connection)
         going_on = replaced is not None and replaced.epoch >= own.epoch and replaced.last_id >= own.last_id
         beyond = (

@@ -1,4 +1,4 @@
--- The tables of a pool's database, schema version 1. Applied as one transaction to an empty file.
+-- The tables of a pool's database, schema version 2. Applied as one transaction to an empty file.
 -- Instants are seconds since the epoch (UTC); states are the codes of `transport/messages.py`; blobs named options,
 -- detail, params and result are msgpack.
 

@@ -1,6 +1,6 @@
 """The default store: one SQLite file, one connection, one transaction a turn.
 
-Owns the file and the connection (`schema.sql` holds the tables, `statements.py` the SQL); decides nothing about tasks.
+Owns the file and the connection (tables: `schema.py`, SQL: `statements.py`); decides nothing about tasks.
 The file is held exclusively for as long as it is open: that keeps a second supervisor out, needs no shared-memory file,
 and avoids the corruption that SQLite up to 3.51.2 can cause when several connections write.
 """
@@ -12,26 +12,21 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Generator, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 from ...transport import clock
 from ..core.effects import Agenda, Fetch, Need, Persist, Refill, Replay, Resume
 from ..core.opening import Opening
-from . import statements
+from . import schema, statements
 from .backup import Backup
 from .binding import ends_of, for_attempts, for_finishes, for_tasks, rows_of
 from .blobs import unpack
 from .check import walk
 from .contract import BackupEnded, StoreBroken, StoreDamaged, StoreDisagrees, StoreFull, StoreLocked
 from .file_system import network_file_system, reserve_bytes
+from .schema import APPLICATION_ID, SCHEMA_VERSION
 from .views import full_view, list_item
-
-APPLICATION_ID: Final = 0x574B4853
-"""Stands in the file's header and tells that the database is ours ("WKHS")."""
-
-SCHEMA_VERSION: Final = 1
 
 CHECKED_BYTES_MAX: Final = 32 * 1024 * 1024
 """After an unclean stop a file up to this size is checked before it is used, which takes a moment; a larger one in
@@ -91,6 +86,7 @@ class SqliteStore:
         self._walk: Generator[None] | None = None
         self._step_end = 0.0
         self._damage = False
+        self._copy: Path | None = None
 
     def open(self) -> Opening:
         """Open, check, and start a new epoch. See `Store.open`."""
@@ -228,7 +224,7 @@ class SqliteStore:
             raise StoreBroken(message) from error
 
     def _prepare(self) -> None:
-        """Take the lock, see that the database is ours, and make the tables of a new one."""
+        """Take the lock, see that the database is ours, and make its tables those of this version."""
         for pragma in _PRAGMAS:
             self._database.execute(f"pragma {pragma}")
         application, version = self._pragma("application_id"), self._pragma("user_version")
@@ -247,9 +243,10 @@ class SqliteStore:
         for pragma in (*_WRITE_PRAGMAS, log, "synchronous = full"):  # an epoch is on the disk before it is used
             self._database.execute(f"pragma {pragma}")
         if empty:
-            schema = resources.files(__package__ or "").joinpath("schema.sql").read_text("utf-8")
-            header = f"pragma application_id = {APPLICATION_ID}; pragma user_version = {SCHEMA_VERSION}"
-            self._database.executescript(f"begin immediate; {schema}; {header}; commit;")
+            schema.create(self._database)
+        elif version < SCHEMA_VERSION:
+            self._copy = schema.keep_copy(self._database, self.path)
+            schema.migrate(self._database)
 
     def _opening(self) -> Opening:
         execute = self._database.execute
@@ -270,6 +267,7 @@ class SqliteStore:
             running=rows_of(execute(statements.RUNNING_ROWS)),
             hosts=execute(statements.HOSTS, (HOSTS_MAX,)).fetchall(),
             pauses=[type for (type,) in execute(statements.PAUSES)],
+            copy=str(self._copy) if self._copy else None,
         )
         self._database.executemany(statements.PUT_META, [("epoch", epoch), ("clean", 0)])
         execute("commit")

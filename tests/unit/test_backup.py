@@ -18,7 +18,8 @@ from workerhost.actors.stores import sqlite as module
 from workerhost.actors.stores.contract import BackupEnded, StoreBroken, StoreDamaged
 from workerhost.actors.stores.memory import MemoryStore
 from workerhost.actors.stores.restore import EPOCHS_AHEAD, NUMBERS_AHEAD, prepare_restored, restore
-from workerhost.actors.stores.sqlite import APPLICATION_ID, SCHEMA_VERSION, SqliteStore
+from workerhost.actors.stores.schema import APPLICATION_ID, SCHEMA_VERSION
+from workerhost.actors.stores.sqlite import SqliteStore
 
 SECONDS = 20.0
 FENCE = 1 << 40

@@ -19,7 +19,8 @@ from workerhost.actors.stores import statements
 from workerhost.actors.stores.contract import StoreBroken, StoreDisagrees, StoreLocked
 from workerhost.actors.stores.file_system import network_file_system
 from workerhost.actors.stores.lock import check_free
-from workerhost.actors.stores.sqlite import SCHEMA_VERSION, SqliteStore
+from workerhost.actors.stores.schema import SCHEMA_VERSION
+from workerhost.actors.stores.sqlite import SqliteStore
 
 LANE = (1, "video.thumbnail", "", "")
 

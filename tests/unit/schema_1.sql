@@ -1,0 +1,107 @@
+-- The tables of a pool's database, schema version 1. Applied as one transaction to an empty file.
+-- Instants are seconds since the epoch (UTC); states are the codes of `transport/messages.py`; blobs named options,
+-- detail, params and result are msgpack.
+
+create table meta(                      -- epoch, last_id, last_finish, clean
+    key   text primary key,
+    value integer not null
+) without rowid;
+
+create table lane(
+    lane         integer primary key,
+    type         text not null,
+    tenant       text not null,
+    requirements text not null
+);
+
+create table session(                   -- of clients
+    session integer primary key,
+    token   blob not null unique,
+    name    text not null,
+    seen_at real not null,
+    below   integer not null              -- submissions under it are acknowledged and forgotten
+);
+
+create table submission(                -- what a repeated SUBMIT is answered from
+    session    integer not null,
+    submission integer not null,
+    first      integer not null,
+    count      integer not null,
+    checksum   integer not null,
+    primary key (session, submission)
+) without rowid;
+
+create table host(                      -- one row per host session
+    owner     integer primary key,
+    token     blob not null,
+    name      text not null,
+    machine   text not null,
+    joined_at real not null,
+    left_at   real,
+    state     text not null
+);
+
+-- One row per task, with its latest attempt. The first nineteen columns are `rows.COLUMNS`, in that order.
+create table task(
+    id         integer primary key,
+    lane       integer not null,
+    priority   integer not null,
+    place      integer not null,
+    state      integer not null,
+    session    integer not null,
+    fence      integer not null,
+    attempt    integer not null,
+    failures   integer not null,
+    crashes    integer not null,
+    losses     integer not null,
+    releases   integer not null,
+    sent_at    real    not null,
+    due        real,
+    relative   integer not null,
+    owner      integer not null,
+    started_at real,
+    options    blob,
+    params     blob    not null,
+    finish     integer,
+    ended_at   real,
+    slot       integer,
+    result     blob,
+    detail     blob
+);
+
+-- Partial, so that a task stands in one of them at a time and ten million completed ones cost the queue nothing.
+create index ready    on task(lane, priority desc, place) where state = 2;
+create index agenda   on task(relative, due, id)          where state = 1;
+create index running  on task(id)                         where state = 3;
+create index finished on task(session, finish)            where finish is not null;
+create index ended    on task(state, id)                  where state >= 5;
+
+create table attempt(                   -- ended attempts that were not a task's last word
+    id         integer not null,
+    attempt    integer not null,
+    fence      integer not null,
+    owner      integer not null,
+    slot       integer,
+    started_at real,
+    ended_at   real,
+    outcome    text not null,
+    detail     blob,
+    primary key (id, attempt, fence)
+) without rowid;
+
+create table tag(
+    tag text not null,
+    id  integer not null,
+    primary key (tag, id)
+) without rowid;
+
+create table tally(                     -- counts are kept, never counted
+    lane  integer not null,
+    state integer not null,
+    count integer not null,
+    primary key (lane, state)
+) without rowid;
+
+create table pause(
+    type text primary key
+) without rowid;

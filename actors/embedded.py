@@ -174,6 +174,7 @@ class WorkerHost:
             code=code,
             workers=self._workers if isolation == "inline" else (),
             sources=settings.sources(),
+            environments=settings.environments(isolation),
             paths=search_paths(code, os.environ, os.curdir),
             drain_timeout=settings.host.drain_timeout,
         )

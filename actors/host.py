@@ -25,7 +25,7 @@ from ..transport.mailbox import Batch, Mailbox
 from ..transport.messages import DEFAULT_ADDRESS
 from ..workers.errors import ConfigError, PoolRefused, WorkerHostError
 from ..workers.registry import Worker
-from ..workers.source import Source
+from ..workers.source import Environment, Source
 from .core.effects import Note
 from .core.host_effects import (
     CancelSlot,
@@ -72,6 +72,7 @@ class HostSettings:
         isolation: `process`, `thread` or `inline`.
         code: CODEs as of the command line.
         sources: Type -> its class or command, from the host's own configuration.
+        environments: Where tasks run, see `HostOptions`.
         paths: Folders for the slots' `sys.path`.
         workers: Classes and functions to be served as they are (isolation `inline` only).
         drain_timeout: Seconds that tasks have to finish when the host is told to go.
@@ -87,6 +88,7 @@ class HostSettings:
     isolation: str = "process"
     code: tuple[str, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict[str, Source])
+    environments: Mapping[str, Environment] = field(default_factory=dict[str, Environment])
     paths: tuple[str, ...] = ()
     workers: Sequence[Worker] = ()
     drain_timeout: float = 30.0
@@ -104,6 +106,7 @@ class HostSettings:
             refuse=self.not_,
             fixed=self.fixed,
             isolation=self.isolation,
+            environments=self.environments,
             drain_timeout=self.drain_timeout,
             machine=socket.gethostname(),
             pid=os.getpid(),
@@ -249,6 +252,8 @@ class HostActor(pykka.ThreadingActor):
         for item in items:
             if isinstance(item, SlotNews):
                 self.core.on_slot(item, now)
+                if item.exited is not None and item.slot not in self.core.slots.slots:
+                    self.slots.pop(item.slot, None)
             elif isinstance(item, Received) and item.link is self.link:
                 try:
                     number, message = decode(item.body)
@@ -300,17 +305,25 @@ class HostActor(pykka.ThreadingActor):
             self.link = None
 
     def _spawn(self, effect: Spawn) -> None:
-        settings = self.settings
-        spec = SlotSpec(settings.code, dict(settings.sources), settings.paths, settings.isolation, effect.width)
+        spec = self._spec(effect)
         slot: Slot
-        if settings.isolation == "inline":
-            slot = InlineSlot(effect.slot, spec, self.inbox, settings.workers)
-        elif settings.isolation == "thread":
-            slot = ThreadSlots(effect.slot, spec, self.inbox)
-        else:
+        if spec.environment.isolation == "inline":
+            slot = InlineSlot(effect.slot, spec, self.inbox, self.settings.workers)
+        elif spec.environment.replaceable():
             slot = ProcessSlot(effect.slot, spec, self.inbox)
+        else:
+            slot = ThreadSlots(effect.slot, spec, self.inbox)
         self.slots[effect.slot] = slot
         slot.start()
+
+    def _spec(self, effect: Spawn) -> SlotSpec:
+        """What a slot runs: the sources of the types in its environment, and CODE where it can be needed."""
+        settings, environments = self.settings, self.core.environments
+        environment = effect.environment or environments.base
+        sources = {type: source for type, source in settings.sources.items() if environments.of(type) == environment}
+        nodes = [node for node, own in environments.nodes.items() if own == environment]
+        needed = environment == environments.base or any(node not in sources for node in nodes)
+        return SlotSpec(settings.code if needed else (), sources, settings.paths, environment, effect.width)
 
     def _leave(self, effect: Leave) -> None:
         if effect.error is not None:

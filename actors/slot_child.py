@@ -47,15 +47,20 @@ def main(arguments: list[str]) -> int:
     """Run tasks until the host closes the socket or says so with a signal.
 
     Args:
-        arguments: The numbers of: the control socket, the file of words, the host's process.
+        arguments: The numbers of: the control socket, the file of words, the host's process; then the folder of the
+            host's msgpack, or "" to use one's own.
     """
-    control_number, word_number, host = (int(argument) for argument in arguments)
+    if sys.version_info < (3, 9):  # noqa: UP036 -- a user names the interpreter
+        sys.exit(f"Python 3.9 or newer is needed, and {sys.executable} is {sys.version.split()[0]}")
+    control_number, word_number, host = (int(argument) for argument in arguments[:3])
     os.set_inheritable(control_number, False)  # pass_fds made it inheritable; a task's own children must not hold it
     _belong_to(host)
     faulthandler.enable()
     control = socket.socket(fileno=control_number)
     output = _capture_output()
     _find_package()
+    if arguments[3]:
+        _borrow_msgpack(arguments[3])
     return _Child(control, output).run(word_number)
 
 
@@ -63,9 +68,8 @@ class _Child:
     """The two ends of the work: the reader thread and the slots."""
 
     def __init__(self, control: socket.socket, output: list[_Output]) -> None:
-        import msgpack as untyped  # pyright: ignore[reportMissingTypeStubs] -- it ships none
+        from workerhost.workers.values import msgpack
 
-        msgpack: Any = untyped
         self._pack, self._unpack = msgpack.packb, msgpack.unpackb
         self._control, self._output = control, output
         self._streams = (sys.stdout, sys.stderr)
@@ -290,18 +294,32 @@ def _belong_to(host: int) -> None:
 
 def _find_package() -> None:
     """Make `import workerhost` mean the package that this file belongs to, wherever and under whatever name it lies."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 -- pathlib costs 6 ms
+    _load_package("workerhost", root)
+
+
+def _borrow_msgpack(folder: str) -> None:
+    """Another environment needs none of its own: the host's, in pure Python where its compiled part does not fit, under
+    a name that leaves `import msgpack` to what is installed here.
+    """
+    own = sys.modules.get("msgpack._cmsgpack")
+    _load_package("workerhost_msgpack", folder)
+    if own is None:
+        sys.modules.pop("msgpack._cmsgpack", None)  # its compiled part calls itself so, whatever its package's name
+
+
+def _load_package(name: str, folder: str) -> None:
     from importlib.util import module_from_spec, spec_from_file_location
 
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 -- pathlib costs 6 ms
     spec = spec_from_file_location(
-        "workerhost",
-        os.path.join(root, "__init__.py"),  # noqa: PTH118
-        submodule_search_locations=[root],
+        name,
+        os.path.join(folder, "__init__.py"),  # noqa: PTH118
+        submodule_search_locations=[folder],
     )
     if spec is None or spec.loader is None:
-        raise ImportError(f"no package at {root}")
+        raise ImportError(f"no package at {folder}")
     package = module_from_spec(spec)
-    sys.modules["workerhost"] = package
+    sys.modules[name] = package
     spec.loader.exec_module(package)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..workers.source import Source
+from ..workers.source import Environment, Source
 
 SlotTask = tuple[
     int, int, str, int, int, int, float, float | None, str | None, tuple[str, ...], bytes, dict[str, Any] | None
@@ -25,14 +25,14 @@ class SlotSpec:
         code: CODEs as of the command line, see `workers.registry.load`.
         sources: Type -> its class or command, from the host's own configuration.
         paths: Folders for `sys.path`, see `workers.registry.search_paths`.
-        isolation: `process`, `thread` or `inline`.
-        threads: How many tasks run at a time in one child (isolation `thread`).
+        environment: Where it lives and how it runs.
+        threads: How many tasks run at a time in one child, where its environment lets several.
     """
 
     code: tuple[str, ...] = ()
     sources: dict[str, Source] = field(default_factory=dict[str, Source])
     paths: tuple[str, ...] = ()
-    isolation: str = "process"
+    environment: Environment = field(default_factory=Environment)
     threads: int = 1
 
 

@@ -56,7 +56,7 @@ class ProcessSlot:
         self._alive = False
         self._ready = False
         self._stopped = False
-        self._fault = ""
+        self._fault = self._last_line = ""
         self._unsent: list[bytes] = []
         self._frames, self._output = Frames(), Output()
         self._selector: selectors.BaseSelector
@@ -81,7 +81,9 @@ class ProcessSlot:
         try:
             numbers = (far.fileno(), words)
             arguments = [str(number) for number in (*numbers, os.getpid())]
-            command = [sys.executable, "-I", slot_child.__file__, *arguments]
+            environment = self.spec.environment
+            arguments.append(str(Path(msgpack.__file__).parent) if environment.python else "")
+            command = [environment.interpreter(), "-I", slot_child.__file__, *arguments]
             process = spawner().start(command, output, numbers, self._mark)
         except Exception as error:
             self._mailbox.post(self._never_started(error))
@@ -200,6 +202,8 @@ class ProcessSlot:
                     self._selector.unregister(self._output_number)
                 return False
             news.lines += self._output.feed(data, running)
+            if not self._ready and news.lines:
+                self._last_line = news.lines[-1][1]
         return True
 
     def _send(self, frame: list[Any]) -> None:
@@ -260,6 +264,8 @@ class ProcessSlot:
             "memory": memory,
         }
         news.exited["message"] = self._fault or _said(news.exited)
+        if news.exited["cause"] == "start_failed" and self._last_line:
+            news.exited["message"] += f", and said: {self._last_line}"
         self._selector.close()
         self._control.close()
         os.close(self._output_number)
@@ -282,7 +288,12 @@ class ProcessSlot:
 
     def _never_started(self, error: Exception) -> SlotNews:
         exited: dict[str, Any] = {"signal": None, "exit_code": None, "cause": "start_failed", "running": None}
-        exited.update(started=[], memory=0, message=f"{type(error).__name__}: {error}")
+        message = f"{type(error).__name__}: {error}"
+        if self.spec.environment.python and isinstance(error, OSError):
+            message = (
+                f"{self.spec.environment.interpreter()}: {error.strerror}; name an interpreter or a virtualenv's folder"
+            )
+        exited.update(started=[], memory=0, message=message)
         return SlotNews(self.number, exited=exited)
 
 

@@ -77,7 +77,7 @@ def combined(wishes: Wishes, settings: Settings) -> HostSettings:
         UsageError, ConfigError: One of them says what cannot be.
     """
     file = settings.host
-    isolation = wishes.isolation or file.isolation or "process"
+    isolation = wishes.isolation or file.isolation or _default_isolation(settings) or "process"
     if isolation not in KINDS:
         message = f"isolation {isolation!r} is not for a host of its own; use {' or '.join(KINDS)}"
         raise UsageError(f"--{message}") if wishes.isolation else ConfigError(f"host.{message}")
@@ -98,10 +98,16 @@ def combined(wishes: Wishes, settings: Settings) -> HostSettings:
         isolation=isolation,
         code=wishes.codes,
         sources=settings.sources(),
+        environments=settings.environments(isolation),
         paths=search_paths(wishes.codes, os.environ, os.curdir),
         drain_timeout=file.drain_timeout,
         profile=wishes.profile,
     )
+
+
+def _default_isolation(settings: Settings) -> str | None:
+    """What `defaults:` says for all types, which is what this host's slots are for."""
+    return settings.defaults.isolation
 
 
 def _address(settings: Settings) -> str:

@@ -86,7 +86,12 @@ def types(found: list[dict[str, Any]]) -> list[str]:
         ]
         for item in found
     ]  # fmt: skip
-    return table(["TYPE", "QUEUED", "RUNNING", "COMPLETED", "FAILED", "HOSTS"], rows)
+    broken = [
+        f"{host} cannot run {item['type']}: {plain(why, 300)}"
+        for item in found
+        for host, why in item.get("broken", {}).items()
+    ]
+    return table(["TYPE", "QUEUED", "RUNNING", "COMPLETED", "FAILED", "HOSTS"], rows) + broken
 
 
 def tasks(found: list[dict[str, Any]], now: float) -> list[str]:

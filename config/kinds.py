@@ -184,4 +184,5 @@ Command = Annotated[
     WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
 ]
 FilePath = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string"})]
+Concurrency = Annotated[int, Field(ge=1, le=SLOTS_MAX)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]

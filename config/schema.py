@@ -14,11 +14,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
-from ..workers.source import Source
+from ..workers.source import Environment, Source
 from .kinds import (
     Address,
     Code,
     Command,
+    Concurrency,
     Count,
     CutOff,
     Duration,
@@ -32,10 +33,10 @@ from .kinds import (
     Upper,
     type_path,
 )
-from .policy import Policy, PolicyTree, Retry
+from .policy import Policy, PolicyTree, Retry, parents
 
 _POLICY, _RETRY = Policy(), Retry()
-_OF_THE_HOST = ("command", "cwd")
+_OF_THE_HOST = ("command", "cwd", "python", "concurrency")
 DEFAULT_DATABASE = "tasks.db"
 
 
@@ -143,6 +144,13 @@ class NodeDefaults(Section):
     isolation: Literal["process", "thread", "command"] | None = Field(
         default=None, description="The host's own if absent; `command` goes with `command:`."
     )
+    python: FilePath | None = Field(
+        default=None,
+        description="Interpreter or virtualenv's folder to run in (3.9 or newer); the host's own if absent.",
+    )
+    concurrency: Concurrency = Field(
+        default=1, description="Tasks at a time in each slot's event loop; above 1 only for `async def execute`."
+    )
 
     def values(self) -> dict[str, Any]:
         """What was set, in the names of `policy.Policy`, beside `max_concurrent` and what only a host must know."""
@@ -179,6 +187,9 @@ class NodeSettings(NodeDefaults):
             raise _problem("command", "and `class` exclude each other; remove one of the two")
         if self.cwd is not None and self.command is None:
             raise _problem("cwd", "goes with `command:`; add it, or remove this")
+        if self.command is not None and (self.python is not None or self.concurrency > 1):
+            name = "concurrency" if self.python is None else "python"
+            raise _problem(name, "does not go with `command:`, which names its own interpreter; remove it")
         return self
 
 
@@ -271,10 +282,10 @@ class Settings(Section):
         """The tree of policies: what the supervisor tells its hosts. A command is not told, it is a host's own."""
         told: dict[str, dict[str, Any]] = {}
         for path, values in self._nodes.items():
-            told[path] = {name: value for name, value in values.items() if name not in _OF_THE_HOST}
+            told[path] = _told(values)
             if "command" in values:
                 told[path]["code"] = None  # the class of the node above does not run this type
-        return PolicyTree(told, self.defaults.values())
+        return PolicyTree(told, _told(self.defaults.values()))
 
     def sources(self) -> dict[str, Source]:
         """Type -> what runs it on a host with this file, for the types whose node says `class:` or `command:`."""
@@ -285,6 +296,20 @@ class Settings(Section):
                 found[path] = Source(command=tuple(values["command"]), folder=str(folder.absolute()))
             elif values.get("code"):
                 found[path] = Source(values["code"])
+        return found
+
+    def environments(self, isolation: str) -> dict[str, Environment]:
+        """Where tasks of each node run on a host with this file and this isolation of its own: {"": what holds for all
+        types, type: where it differs}. A node has what the one above it has, but for what it sets itself.
+        """
+        everywhere = {name: value for name, value in self.defaults.values().items() if name != "isolation"}
+        found = {"": _within(Environment(isolation=isolation), everywhere)}
+        for path in sorted(self._nodes):
+            above = next(found[node] for node in (*reversed(parents(path)), "") if node in found)
+            values = self._nodes[path]
+            own = Environment(isolation=isolation) if values.get("command") else _within(above, values)
+            if own != above:
+                found[path] = own
         return found
 
     def host_entries(self) -> dict[str, dict[str, Any]]:
@@ -315,10 +340,16 @@ class Settings(Section):
                 by_alias=True, exclude_none=True, exclude=None if self.host.slots else {"slots"}
             ),
             "hosts": self.host_entries(),
-            "defaults": _written_node(asdict(PolicyTree({}, self.defaults.values()).effective("")), self._folder),
+            "defaults": _written_node(self._all_defaults(), self._folder),
             "workers": {path: _written_node(values, self._folder) for path, values in self._nodes.items()},
             "logging": self.logging.model_dump(),
             "monitoring": self.monitoring.model_dump(),
+        }
+
+    def _all_defaults(self) -> dict[str, Any]:
+        values = self.defaults.values()
+        return asdict(PolicyTree({}, _told(values)).effective("")) | {
+            name: values[name] for name in _OF_THE_HOST if name in values
         }
 
     def found_in(self, source: Path | None, folder: Path) -> Settings:
@@ -332,6 +363,8 @@ def _written_node(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     written = {"class" if name == "code" else name: value for name, value in values.items()}
     if "command" in written:
         written["cwd"] = str((written.get("cwd") or folder).absolute())
+    if written.get("python"):
+        written["python"] = str(written["python"].absolute())
     if "cut_off" in written and written["cut_off"] is None:
         written["cut_off"] = "stop"
     if "on" in written.get("retry", {}):
@@ -342,6 +375,21 @@ def _written_node(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _problem(key: str, text: str) -> PydanticCustomError:
     """An error about a key below the section that finds it; `loading` joins the two."""
     return PydanticCustomError("problem", "{text}", {"key": key, "text": text})
+
+
+def _told(values: dict[str, Any]) -> dict[str, Any]:
+    """What of a node's settings the supervisor tells."""
+    return {name: value for name, value in values.items() if name not in _OF_THE_HOST}
+
+
+def _within(above: Environment, values: dict[str, Any]) -> Environment:
+    """The environment of a node that sets these values. What is inline stays so, unless another interpreter runs it."""
+    python = str(values["python"].absolute()) if values.get("python") else above.python
+    isolation = values.get("isolation") or above.isolation
+    concurrency = values.get("concurrency", above.concurrency)
+    if above.isolation == "inline":
+        return Environment(python, "process", concurrency) if python else above
+    return Environment(python, isolation, concurrency)
 
 
 _LEVELS = {"platforms": (1, "a media type such as video"), "endpoints": (2, "a platform such as video.youtube")}

@@ -6,15 +6,18 @@ suffice, because a slot may run in another environment.
 
 from __future__ import annotations
 
+import sys
 import threading
 from datetime import datetime, timezone
 from typing import Any, Final
 
-import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs] -- it ships none
-
 from .errors import InvalidTask, TooLarge, plain
 
-msgpack: Any = _untyped
+msgpack: Any = sys.modules.get("workerhost_msgpack")  # the host's own, put there where another environment has none
+if msgpack is None:
+    import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs] -- it ships none
+
+    msgpack = _untyped
 
 PARAMS_BYTES_MAX: Final = 1024 * 1024
 RESULT_BYTES_MAX: Final = 4 * 1024 * 1024

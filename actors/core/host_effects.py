@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...transport.messages import Message
+from ...workers.source import Environment
 from .effects import Note
 from .verdicts import Brief
 
@@ -41,10 +42,14 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """Start the process (or threads) of a slot. `width`: how many tasks it runs at a time."""
+    """Start the process (or threads) of a slot.
+
+    `width`: how many tasks it runs at a time. `environment`: where; None: where tasks run that nothing is said for.
+    """
 
     slot: int
     width: int
+    environment: Environment | None = None
 
 
 @dataclass(frozen=True, slots=True)

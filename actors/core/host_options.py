@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ...workers.source import Environment
+
 
 @dataclass(frozen=True, slots=True)
 class HostOptions:
@@ -20,6 +22,7 @@ class HostOptions:
         refuse: Subtrees it does not take.
         fixed: Which of `slots`, `serve` and `not` the supervisor's settings for this host do not change.
         isolation: `process`, `thread` or `inline`.
+        environments: Where tasks run, {node: environment}; "" is for all types that no node says otherwise for.
         drain_timeout: Seconds that tasks have to finish when it is told to go.
         machine: The machine's name.
         pid: Its process.
@@ -34,6 +37,7 @@ class HostOptions:
     refuse: tuple[str, ...] = ()
     fixed: frozenset[str] = frozenset()
     isolation: str = "process"
+    environments: Mapping[str, Environment] = field(default_factory=dict[str, Environment])
     drain_timeout: float = 30.0
     machine: str = ""
     pid: int = 0

@@ -6,11 +6,10 @@ both in each HELLO. A supervisor that is away stops nothing here but claims.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any, Final
 
-from ...config.policy import parents
 from ...transport.messages import (
     PROTOCOL_VERSION,
     Alive,
@@ -27,14 +26,17 @@ from ...transport.messages import (
     Tree,
     Welcome,
 )
+from ...workers.source import Environment
 from .cut_off import CutOff
 from .effects import Note
+from .environments import Environments, pool_of
 from .guidance import Guidance
 from .host_effects import HostEffect, Key, Leave, SlotTask, key_of
 from .host_options import HostOptions
 from .joining import Joining, Phase
 from .outbox import Outbox
 from .slot_table import SlotNews, SlotTable
+from .slots import SlotState
 from .stopping import Why
 from .verdicts import FAILED, Offer, Verdict
 
@@ -59,12 +61,15 @@ class HostCore:
     def __init__(self, options: HostOptions) -> None:
         self.options = options
         self.name = options.name
-        self.shape: dict[str, int] = dict(options.slots)
+        environments = dict(options.environments)
+        base = environments.pop("", Environment(isolation=options.isolation))
+        self.environments = Environments(base, environments)
+        self.shape = self.environments.shape(options.slots)
         self.serve, self.refuse = options.serve, options.refuse
         self.verdicts: Mapping[str, Verdict] = {}  # as the level actors wrote them; put in by the shell
         self.effects: list[HostEffect] = []
         self.outbox = Outbox()
-        self.slots = SlotTable(options.isolation, self.outbox, self.effects)
+        self.slots = SlotTable(self.environments, self.outbox, self.effects)
         spread = int.from_bytes(options.session[:2], "big") / 65536
         self.joining = Joining(self.effects, self._hello, options.address, spread)
         self.guidance = Guidance(self.effects)
@@ -85,6 +90,7 @@ class HostCore:
     def start(self, now: float) -> None:
         """Start the slots; the supervisor is looked for as soon as one is ready."""
         self.slots.shape(self.shape)
+        self._check_environments(self.environments.unheard())
         self._join_by = now + _JOIN_PATIENCE
 
     def on_message(self, number: int, message: Message, now: float) -> None:
@@ -146,25 +152,49 @@ class HostCore:
 
     def on_slot(self, news: SlotNews, now: float) -> None:
         """A slot told something."""
+        slot = self.slots.slots.get(news.slot)
+        environment = None if slot is None else slot.environment
+        never_started = slot is not None and slot.state is SlotState.STARTING and not slot.killed
         self.slots.news(news, now)
-        if news.ready is not None:
-            self._on_offer(_offer(news.ready), now)
+        if environment is not None and news.ready is not None:
+            self.environments.heard(environment, news.ready)
+            self._on_offer(now)
+        elif environment is not None and news.exited is not None and never_started:
+            self._on_start_failed(environment, news.exited, now)
         for id, text in news.lines:
             self._note("info", "task_output", task=id, slot=news.slot, text=text)
-        if news.exited is not None and self._join_by < inf:
-            self._join(now)  # a slot that cannot start is a reason to be seen, not to hide
 
-    def _on_offer(self, offer: Offer, now: float) -> None:
+    def _on_start_failed(self, environment: Environment, exited: Mapping[str, Any], now: float) -> None:
+        """A slot of an environment cannot start: a reason to be seen, not to hide."""
+        if environment != self.environments.base:
+            again = not self.slots.started(environment)  # else the slot itself is started again
+            self.environments.failed(environment, str(exited.get("message", "")), now, again=again)
+            self._on_offer(now)
+        elif self._join_by < inf:
+            self._join(now)
+
+    def _on_offer(self, now: float) -> None:
+        """What the slots can run may have changed."""
+        offer = self.environments.offer()
         before = self.guidance.brief.offer
+        if offer is None:
+            return
         self.guidance.on_offer(offer)
         if before is not None and before.same_service(offer):
             return
-        for code, reason in offer.failed.items():
+        known: Mapping[str, str] = {} if before is None else before.failed
+        for code, reason in offer.failed.items() - known.items():
             self._note("error", "code_failed_to_load", code=code, reason=reason)
-        if self._join_by < inf:
-            self._join(now)
-        else:
+        if self._join_by == inf:
             self.joining.renew(now)
+        elif not self.environments.unheard():
+            self._join(now)
+
+    def _check_environments(self, environments: Iterable[Environment]) -> None:
+        """See what can be run where no slot is."""
+        for environment in environments:
+            if not self.slots.started(environment) and not self._leaving:
+                self.slots.check(environment)
 
     def _join(self, now: float) -> None:
         self._join_by = inf
@@ -174,15 +204,16 @@ class HostCore:
 
     def _on_tasks(self, message: Tasks, now: float) -> None:
         for type, tasks, alone in [self._checked(group) for group in message.groups]:
-            pool = next((path for path in (*reversed(parents(type)), "") if path in self.shape), None)
+            pool = pool_of(type, self.shape)
             if (refusal := self._refusal(type, pool)) is not None:
                 code, note = refusal
                 self.outbox.returned += [[task[0], task[1], code, 0.0, note, False] for task in (*tasks, *alone)]
             elif pool is not None:
+                environment = self.environments.of(type)
                 if tasks:
-                    self.slots.place(pool, tasks, now)
+                    self.slots.place(pool, tasks, now, environment)
                 for task in alone:
-                    self.slots.place_alone(pool, task, now)
+                    self.slots.place_alone(pool, task, now, environment)
 
     def _refusal(self, type: str, pool: str | None) -> tuple[Returned, str] | None:
         if self.draining:
@@ -262,7 +293,7 @@ class HostCore:
         fixed = self.options.fixed
         slots = settings.get("slots")
         if slots and "slots" not in fixed:
-            self.shape = {str(pool): int(count) for pool, count in slots.items()}
+            self.shape = self.environments.shape({str(pool): int(count) for pool, count in slots.items()})
         if "serve" in settings and "serve" not in fixed:
             self.serve = tuple(settings["serve"])
         if "not" in settings and "not" not in fixed:
@@ -328,6 +359,7 @@ class HostCore:
         if now >= self._drain_by:
             self._drain_by, self._abandon_at = inf, now + 2 * _LEAVE_SECONDS
             self.slots.stop(lambda _: True, Why.DRAIN, now)
+        self._check_environments(self.environments.take_due(now))
         self.slots.tick(now)
         if self.joining.beat_due(now):
             self._beat(now)
@@ -343,7 +375,7 @@ class HostCore:
     def due(self) -> float:
         """When `tick` must be called at the latest; `inf`: only news matters."""
         waits = (self._join_by, self._drain_by, self._abandon_at)
-        return min(self.joining.due(), self.slots.due(), self.cut_off.due(), *waits)
+        return min(self.joining.due(), self.slots.due(), self.cut_off.due(), self.environments.due(), *waits)
 
     def joined(self) -> bool:
         """Whether the supervisor has welcomed it as it is."""
@@ -396,7 +428,3 @@ def _pairs(items: list[Any]) -> list[Key]:
         return [(int(id), int(fence)) for id, fence in items]
     except (TypeError, ValueError) as error:
         raise BadMessage(str(error)) from error
-
-
-def _offer(ready: Mapping[str, Any]) -> Offer:
-    return Offer(tuple(sorted(ready["types"])), bool(ready["any"]), ready["failed"], ready["fingerprints"])

@@ -161,7 +161,8 @@ class Membership:
     def _types_of(self, host: HostSession) -> set[str]:
         types = {name.removesuffix(".*") for name in host.offer.types}
         types |= {lane.type for lane in self.queue.lanes.by_number.values() if host.offer.serves(lane.type)}
-        return types | {path for path in self.policies.nodes if host.offer.serves(path)}
+        failed: Mapping[str, str] = host.facts.get("failed", {})  # shown as failed, which an absent one is not
+        return types | {path for path in self.policies.nodes if host.offer.serves(path) or path in failed}
 
     def send_tree(self, step: Step, host: HostSession, types: Iterable[str]) -> None:
         """TREE: the nodes in use on a host that it does not know yet, parents included."""

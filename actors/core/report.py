@@ -114,6 +114,11 @@ class Report:
                     "completed": counts[COMPLETED],
                     "failed": counts[FAILED],
                     "hosts": sorted(host.name for host in self._hosts.serving(type)),
+                    "broken": {
+                        host.name: host.facts["failed"][type]
+                        for host in self._hosts.by_owner.values()
+                        if host.alive() and type in host.facts.get("failed", {})
+                    },
                     "paused": bool(node and node.paused),
                     "max_concurrent": policies.max_concurrent(type),
                 }

@@ -6,14 +6,16 @@ nothing counted (`Outbox.returned`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heapreplace
 from math import inf
 from typing import Any, Final, Protocol
 
 from ...transport.messages import Outcome, Returned
+from ...workers.source import Environment
 from .effects import Note
-from .host_effects import CancelSlot, CloseSlot, Feed, HostEffect, Key, Kill, SlotTask, Spawn, Terminate, key_of
+from .environments import Environments
+from .host_effects import CancelSlot, CloseSlot, Feed, HostEffect, Key, Kill, SlotTask, Terminate, key_of
 from .outbox import Outbox
 from .slots import Roster, Slot, SlotState
 from .stopping import Stage, Stopping, Why
@@ -42,19 +44,25 @@ class SlotTable(Roster):
             kills its process will be known.
     """
 
-    def __init__(self, isolation: str, outbox: Outbox, effects: list[HostEffect]) -> None:
-        super().__init__(isolation, effects)
+    def __init__(self, environments: Environments, outbox: Outbox, effects: list[HostEffect]) -> None:
+        super().__init__(environments, effects)
         self.suspects: dict[int, None] = {}
         self._outbox = outbox
         self._feeds: dict[int, list[SlotTask]] = {}
 
     # Tasks go in
 
-    def place(self, pool: str, tasks: Iterable[SlotTask], now: float) -> None:
-        """Hand tasks, best first, to the least loaded slots of a pool; given back if no slot there lives."""
-        slots = self.taking(pool)
-        if slots:
-            self._spread([slot for slot in slots if not slot.blocked(now)] or slots, tasks, now)
+    def place(self, pool: str, tasks: Sequence[SlotTask], now: float, environment: Environment | None = None) -> None:
+        """Hand tasks of one environment (None: the pool's own), best first, to the least loaded slots of a pool.
+
+        Where all that are of this environment are in a long task, or there is none, idle ones of another are replaced.
+        Given back if nothing helps.
+        """
+        environment = self.environments.of(pool) if environment is None else environment
+        slots = self.taking(pool, environment)
+        ways = [slot for slot in slots if not slot.blocked(now)] or self.change(pool, environment, len(tasks))
+        if ways := ways or slots or self.starting(pool, environment):
+            self._spread(ways, tasks, now)
             return
         for task in tasks:
             self._give_back(task, Returned.NEIGHBOUR, "its slot was replaced")
@@ -74,9 +82,12 @@ class SlotTable(Roster):
             self._feeds.setdefault(number, []).extend(fed)
             slot.settle(now)
 
-    def place_alone(self, pool: str, task: SlotTask, now: float) -> None:
+    def place_alone(self, pool: str, task: SlotTask, now: float, environment: Environment | None = None) -> None:
         """Hand a task to a slot where nothing else runs beside it; given back for a second if each has such a task."""
-        slots = self.taking(pool)
+        environment = self.environments.of(pool) if environment is None else environment
+        slots = self.taking(pool, environment)
+        if not any(slot.idle() for slot in slots):
+            slots = self.change(pool, environment, 1) or slots
         if not slots:
             self._give_back(task, Returned.NEIGHBOUR, "no slot is free of neighbours", after=1.0)
             return
@@ -99,7 +110,7 @@ class SlotTable(Roster):
         if slot is None or slot.state is SlotState.DOWN:
             return
         if news.ready is not None:
-            self.ready(news.slot)
+            self.ready(news.slot, now)
         if news.lines:
             slot.heard(news.lines)
         if news.results and slot.tasks:
@@ -158,9 +169,10 @@ class SlotTable(Roster):
 
     def _place_again(self, slot: Slot, tasks: list[SlotTask], now: float) -> None:
         """What stood behind a long task goes to a slot that moves, else back to the supervisor."""
-        others = [other for other in self.taking(slot.pool) if other is not slot and not other.blocked(now)]
-        if others:
-            self._spread(others, tasks, now)
+        ways = self.taking(slot.pool, slot.environment)
+        ways = [other for other in ways if other is not slot and not other.blocked(now)]
+        if ways := ways or self.change(slot.pool, slot.environment, len(tasks)):
+            self._spread(ways, tasks, now)
             return
         for task in tasks:
             self._give_back(task, Returned.UNSTARTED, "its slot was blocked")
@@ -199,10 +211,13 @@ class SlotTable(Roster):
                 fields["task"] = culprit[0]
             self._effects.append(Note("warning", "slot_died" if started else "slot_failed_to_start", fields))
         slot.clear(SlotState.DOWN if delay else SlotState.STARTING)
+        home = self.environments.of(slot.pool)
+        if not started and slot.environment != home:  # so that an environment that broke keeps no slot from others
+            slot.environment = home
         if delay:
             slot.due = now + delay
         else:
-            self._effects.append(Spawn(slot.number, slot.width))
+            self._spawn(slot)
 
     def _suspect(self, id: int) -> None:
         self.suspects[id] = None
@@ -266,7 +281,7 @@ class SlotTable(Roster):
         for slot in [slot for slot in self.slots.values() if slot.due <= now]:
             if slot.state is SlotState.DOWN:
                 slot.clear(SlotState.STARTING)
-                self._effects.append(Spawn(slot.number, slot.width))
+                self._spawn(slot)
                 continue
             for key in slot.overdue(now):
                 self._ask(slot, key, Stopping(Why.TIMEOUT), now)
@@ -279,7 +294,7 @@ class SlotTable(Roster):
         """The next step with a task that was asked to stop and has not."""
         stopping.advance(now)
         fields = {"slot": slot.number, "task": key[0], "why": stopping.why.value}
-        if self.isolation == "process":
+        if slot.environment.replaceable():
             fresh = not slot.killed
             self.changed = slot.killed = True
             if stopping.stage is Stage.KILL:
@@ -289,8 +304,9 @@ class SlotTable(Roster):
                 self._effects.append(Terminate(slot.number))
             return
         stopping.give_up()
-        self._effects.append(Note("warning", "task_does_not_stop", {**fields, "isolation": self.isolation}))
-        if self.isolation == "thread":
+        isolation = slot.environment.isolation
+        self._effects.append(Note("warning", "task_does_not_stop", {**fields, "isolation": isolation}))
+        if isolation != "inline":
             if not slot.retiring:
                 self._replace(slot)
             self._kill_if_hopeless(slot)
@@ -298,12 +314,12 @@ class SlotTable(Roster):
     def _replace(self, slot: Slot) -> None:
         """One task of a shared process cannot be killed alone: its neighbours finish there, new tasks go elsewhere."""
         slot.retiring = True
-        self._add(slot.pool, slot.width)
+        self._add(slot.pool, slot.width, slot.environment)
         self._group()
 
     def _kill_if_hopeless(self, slot: Slot) -> None:
         """Kill a shared process when nothing runs in it but tasks that do not stop."""
-        if self.isolation != "thread" or slot.killed or not slot.retiring:
+        if slot.environment.isolation == "inline" or slot.environment.replaceable() or slot.killed or not slot.retiring:
             return
         if all(key in slot.stopping and slot.stopping[key].stage is Stage.GIVEN_UP for key in slot.starts):
             self.changed = slot.killed = True
@@ -348,7 +364,8 @@ class SlotTable(Roster):
         for slot in self.slots.values():
             assert slot.starts.keys() <= slot.tasks.keys(), slot
             assert slot.stopping.keys() <= slot.tasks.keys(), slot
-            assert len(slot.starts) == min(len(slot.tasks), slot.width), slot
+            if slot.state is SlotState.READY:
+                assert len(slot.starts) == min(len(slot.tasks), slot.width), slot
 
 
 def _told(exited: Mapping[str, Any]) -> dict[str, Any]:

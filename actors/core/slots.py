@@ -12,6 +12,8 @@ from itertools import islice
 from math import inf
 from typing import Any, Final
 
+from ...workers.source import Environment
+from .environments import Environments
 from .host_effects import CloseSlot, HostEffect, Key, SlotTask, Spawn
 from .restarts import Restarts
 from .stopping import Stopping
@@ -40,8 +42,11 @@ class Slot:
     Attributes:
         number: Names it for good; a slot that is started again keeps it.
         pool: The slot pool that it belongs to.
+        environment: Where its process lives and how it runs tasks.
         width: How many tasks it runs at a time.
         retiring: It gets nothing new, ends when it is empty and is not started again.
+        checks: It was only started to hear what its environment can run; it never gets a task.
+        idle_since: When it became empty.
         killed: We ended its process; nobody is to blame.
         tasks: In hand, in the order in which they were fed; the first `width` run.
         starts: When those that run began.
@@ -53,7 +58,10 @@ class Slot:
     """
 
     __slots__ = (
+        "checks",
         "due",
+        "environment",
+        "idle_since",
         "killed",
         "next",
         "number",
@@ -69,10 +77,11 @@ class Slot:
         "width",
     )
 
-    def __init__(self, number: int, pool: str, width: int) -> None:
-        self.number, self.pool, self.width = number, pool, width
+    def __init__(self, number: int, pool: str, width: int, environment: Environment) -> None:
+        self.number, self.pool, self.width, self.environment = number, pool, width, environment
         self.restarts = Restarts()
-        self.retiring = False
+        self.retiring = self.checks = False
+        self.idle_since = 0.0
         self.clear(SlotState.STARTING)
 
     def clear(self, state: SlotState) -> None:
@@ -93,6 +102,10 @@ class Slot:
         """Whether it counts as capacity."""
         return self.state is SlotState.READY and not self.retiring and not self.killed
 
+    def idle(self) -> bool:
+        """Whether it is ready and has nothing in hand."""
+        return self.takes() and not self.tasks
+
     def takes(self) -> bool:
         """Whether tasks may be fed to it."""
         return self.lives() and not self.reserved
@@ -107,6 +120,10 @@ class Slot:
 
     def settle(self, now: float) -> None:
         """After `tasks` changed: note which ones run from now on, and when to look again."""
+        if self.state is not SlotState.READY:  # they wait for its process
+            return
+        if not self.tasks:
+            self.idle_since = now
         if self.width == 1:  # the common case, and the hot path
             head = next(iter(self.tasks), None)
             if head is None:
@@ -154,7 +171,7 @@ class Slot:
 
     def culprit(self, exited: Mapping[str, Any]) -> Key | None:
         """The task to blame for the process's death: the only one that ran, or the only one there was."""
-        if self.killed:
+        if self.killed or self.state is not SlotState.READY:
             return None
         running = exited.get("running")
         key = (running[0], running[1]) if running else None
@@ -167,13 +184,13 @@ class Roster:
     """Which slots there are, by pool.
 
     Attributes:
-        isolation: `process`, `thread` (one slot per pool, as wide as the pool) or `inline`.
+        environments: Where tasks of a slot pool run; `thread` is one slot per pool, as wide as the pool.
         slots: By number.
         changed: Whether `capacity` may have changed since somebody set this to False.
     """
 
-    def __init__(self, isolation: str, effects: list[HostEffect]) -> None:
-        self.isolation = isolation
+    def __init__(self, environments: Environments, effects: list[HostEffect]) -> None:
+        self.environments = environments
         self.slots: dict[int, Slot] = {}
         self.changed = True
         self._effects = effects
@@ -184,10 +201,7 @@ class Roster:
     def shape(self, pools: Mapping[str, int]) -> None:
         """Have so many slots in each pool: start those that are missing, retire those that are too many."""
         self._names = tuple(pools)
-        if self.isolation == "thread":
-            missing = [(pool, count) for pool, count in pools.items() if count]
-        else:
-            missing = [(pool, 1) for pool, count in pools.items() for _ in range(count)]
+        missing = [(pool, width) for pool, count in pools.items() for width in self._widths(pool, count)]
         surplus: list[Slot] = []
         for slot in self.slots.values():
             if slot.retiring:
@@ -196,21 +210,47 @@ class Roster:
                 missing.remove((slot.pool, slot.width))
             else:
                 surplus.append(slot)
-        for slot in surplus:  # a slot can change its pool, because all run the same code
-            pool = next((pool for pool, width in missing if width == slot.width), None)
+        for slot in surplus:  # a slot can change its pool, where both run the same code
+            fitting = (pool for pool, width in missing if width == slot.width and self._fits(slot, pool))
+            pool = next(fitting, None)
             if pool is None:
                 self._retire(slot)
             else:
                 missing.remove((pool, slot.width))
                 slot.pool = pool
         for pool, width in missing:
-            self._add(pool, width)
+            self._add(pool, width, self.environments.of(pool))
         self._group()
 
-    def _add(self, pool: str, width: int) -> None:
+    def _widths(self, pool: str, count: int) -> list[int]:
+        """How many tasks at a time each slot of a pool runs, so that together they run `count`."""
+        environment = self.environments.of(pool)
+        if environment.isolation == "thread":
+            return [count] if count else []
+        each = environment.concurrency
+        return [each] * (count // each) + ([count % each] if count % each else [])
+
+    def _fits(self, slot: Slot, pool: str) -> bool:
+        return slot.environment.shares(self.environments.of(pool))
+
+    def _add(self, pool: str, width: int, environment: Environment) -> Slot:
         self._last_number += 1
-        self.slots[self._last_number] = Slot(self._last_number, pool, width)
-        self._effects.append(Spawn(self._last_number, width))
+        slot = self.slots[self._last_number] = Slot(self._last_number, pool, width, environment)
+        self._spawn(slot)
+        return slot
+
+    def _spawn(self, slot: Slot) -> None:
+        own = None if slot.environment == self.environments.base else slot.environment
+        self._effects.append(Spawn(slot.number, slot.width, own))
+
+    def check(self, environment: Environment) -> None:
+        """Start a slot beside those that count, which ends when it has said what an environment can run."""
+        slot = self._add("", 1, environment)
+        slot.retiring = slot.checks = True
+
+    def started(self, environment: Environment) -> bool:
+        """Whether there is a slot of an environment, so that it will be heard of."""
+        return any(slot.environment == environment for slot in self.slots.values())
 
     def _retire(self, slot: Slot) -> None:
         slot.retiring = True
@@ -226,16 +266,42 @@ class Roster:
             if not slot.retiring:
                 self._pools.setdefault(slot.pool, []).append(slot)
 
-    def taking(self, pool: str) -> list[Slot]:
-        """The slots of a pool to which tasks may be fed."""
-        return [slot for slot in self._pools.get(pool, ()) if slot.takes()]
+    def taking(self, pool: str, environment: Environment) -> list[Slot]:
+        """The slots of a pool to which tasks of an environment may be fed."""
+        return [slot for slot in self._pools.get(pool, ()) if slot.takes() and slot.environment == environment]
 
-    def ready(self, number: int) -> None:
-        """A slot has loaded its code."""
+    def change(self, pool: str, environment: Environment, count: int) -> list[Slot]:
+        """Replace at most so many idle slots of a pool by ones of this environment, those idle longest first.
+
+        Returns:
+            The new ones, in which tasks wait until they are ready.
+        """
+        idle = [slot for slot in self._pools.get(pool, ()) if slot.idle() and slot.environment != environment]
+        changed: list[Slot] = []
+        for slot in sorted(idle, key=lambda slot: slot.idle_since)[:count]:
+            self._retire(slot)
+            changed.append(self._add(pool, slot.width, environment))
+        if changed:
+            self._group()
+        return changed
+
+    def starting(self, pool: str, environment: Environment) -> list[Slot]:
+        """The slots of a pool that are being started in this environment, with tasks that wait for that."""
+        return [
+            slot
+            for slot in self._pools.get(pool, ())
+            if slot.state is SlotState.STARTING and slot.environment == environment and slot.tasks and not slot.reserved
+        ]
+
+    def ready(self, number: int, now: float = 0.0) -> None:
+        """A slot has loaded its code; what waited for that runs."""
         slot = self.slots.get(number)
         if slot is not None and slot.state is SlotState.STARTING:
             slot.state = SlotState.READY
+            slot.settle(now)
             self.changed = True
+            if slot.retiring and not slot.tasks:
+                self._effects.append(CloseSlot(slot.number))
 
     def close(self) -> None:
         """Retire every slot."""
@@ -250,6 +316,8 @@ class Roster:
             if slot.lives():
                 full = len(slot.tasks) + (slot.next is not None)
                 capacity[slot.pool] += min(full, slot.width) if slot.reserved else slot.width
+            elif slot.tasks and slot.state is SlotState.STARTING and not slot.retiring:
+                capacity[slot.pool] += min(len(slot.tasks), slot.width)
         return capacity
 
     def in_hand(self) -> Iterable[SlotTask]:

@@ -20,6 +20,7 @@ from workerhost.transport.clock import now
 from workerhost.transport.messages import Outcome, Returned
 from workerhost.workers import values
 from workerhost.workers.registry import worker
+from workerhost.workers.source import Environment
 
 TASKS = """
 import ctypes, os, signal, subprocess, sys, time
@@ -351,7 +352,7 @@ def test_children_die_with_their_host(host: Host) -> None:
 
 
 def test_threads_share_a_child_and_run_side_by_side(host: Host, tmp_path: Path) -> None:
-    spec = SlotSpec(code=host.spec.code, paths=host.spec.paths, isolation="thread", threads=3)
+    spec = SlotSpec(code=host.spec.code, paths=host.spec.paths, environment=Environment(isolation="thread"), threads=3)
     slot = host.ready(ThreadSlots, spec)
     for id in (1, 2):
         (tmp_path / str(id)).mkdir()
@@ -369,7 +370,10 @@ def test_threads_share_a_child_and_run_side_by_side(host: Host, tmp_path: Path) 
 
 
 def test_threads_that_die_together_name_all_that_ran(host: Host, tmp_path: Path) -> None:
-    slot = host.ready(ThreadSlots, SlotSpec(code=host.spec.code, paths=host.spec.paths, isolation="thread", threads=2))
+    slot = host.ready(
+        ThreadSlots,
+        SlotSpec(code=host.spec.code, paths=host.spec.paths, environment=Environment(isolation="thread"), threads=2),
+    )
     slot.feed([task("long", str(tmp_path), id=1)])
     host.until(lambda news: bool(news.progress))
     slot.feed([task("die", {"how": "exit"}, id=2)])
@@ -391,7 +395,7 @@ def test_an_inline_slot_runs_workers_as_they_are(host: Host) -> None:
     def wait() -> None:
         release.wait(SECONDS)
 
-    slot = host.start(InlineSlot, SlotSpec(isolation="inline"), workers=[note, wait])
+    slot = host.start(InlineSlot, SlotSpec(environment=Environment(isolation="inline")), workers=[note, wait])
     slot.feed([task("here", {"x": 5}), task("wait", id=2), task("here", {"x": 6}, id=3)])
     news = host.until(lambda news: len(news.results) == 1 and len(news.returned) == 1)
     assert news.ready is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from workerhost.actors.core.cut_off import CutOff
+from workerhost.actors.core.environments import Environments
 from workerhost.actors.core.guidance import Guidance
 from workerhost.actors.core.host_effects import CancelSlot, HostEffect, Kill, Terminate
 from workerhost.actors.core.joining import Joining
@@ -12,6 +13,7 @@ from workerhost.actors.core.outbox import Outbox
 from workerhost.actors.core.slot_table import SlotTable
 from workerhost.actors.slot_news import SlotNews
 from workerhost.transport.messages import Hello, Outcome, Returned, Welcome
+from workerhost.workers.source import Environment
 
 WHY = "stopped by its host, which was cut off from the supervisor"
 
@@ -24,7 +26,7 @@ class Alone:
         self.outbox = Outbox()
         joining = Joining(self.effects, lambda: Hello("host", [1, 1], bytes(16)), "tcp://s", 0.5)
         guidance = Guidance(self.effects)
-        self.slots = SlotTable("process", self.outbox, self.effects)
+        self.slots = SlotTable(Environments(Environment()), self.outbox, self.effects)
         self.cut_off = CutOff(joining, guidance, self.slots)
         assert self.cut_off.due() == float("inf")
         guidance.on_tree(nodes)

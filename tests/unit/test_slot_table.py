@@ -6,6 +6,7 @@ from math import inf
 from typing import Any
 
 from workerhost.actors.core.effects import Note
+from workerhost.actors.core.environments import Environments
 from workerhost.actors.core.host_effects import (
     CancelSlot,
     CloseSlot,
@@ -21,6 +22,7 @@ from workerhost.actors.core.slot_table import SlotTable
 from workerhost.actors.core.stopping import Why
 from workerhost.actors.slot_news import SlotNews
 from workerhost.transport.messages import Outcome, Returned
+from workerhost.workers.source import Environment
 
 
 def task(id: int, timeout: float | None = None) -> SlotTask:
@@ -54,7 +56,7 @@ class Table:
     def __init__(self, slots: int = 2, isolation: str = "process", *, ready: bool = True) -> None:
         self.outbox = Outbox()
         self.effects: list[HostEffect] = []
-        self.table = SlotTable(isolation, self.outbox, self.effects)
+        self.table = SlotTable(Environments(Environment(isolation=isolation)), self.outbox, self.effects)
         self.now = 0.0
         self.table.shape({"": slots})
         for number in list(self.table.slots) if ready else []:

@@ -55,9 +55,10 @@ class Returned(IntEnum):
 
     UNSTARTED = 0  # granted with the margin, and its slot was blocked
     DRAIN = 1  # the host leaves
-    DECLINED = 2  # no worker there can handle it
+    DECLINED = 2  # no worker there takes this task
     RELEASED = 3  # the worker raised Release
     NEIGHBOUR = 4  # its slot's process died under another task, or was replaced
+    UNSERVED = 5  # no worker there is for its type, whatever the task
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from .task import Result
 
 # The codes of `messages.Outcome` and `messages.Returned` (that file needs a newer Python; a test compares them).
 COMPLETED, FAILED, TIMEOUT, CRASHED, CANCELLED, TOO_LARGE = range(6)
-UNSTARTED, DRAIN, DECLINED, RELEASED, NEIGHBOUR = range(5)
+UNSTARTED, DRAIN, DECLINED, RELEASED, NEIGHBOUR, UNSERVED = range(6)
 
 MESSAGE_CHARACTERS_MAX: Final = 4096
 TRACEBACK_CHARACTERS_MAX: Final = 16384

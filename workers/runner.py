@@ -15,15 +15,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from . import values
 from .base import BaseWorker
-from .ends import DECLINED, AttemptEnd, end_of, end_with, text_of, traceback_of
+from .ends import DECLINED, UNSERVED, AttemptEnd, end_of, end_with, text_of, traceback_of
 from .registry import Offer, Worker, name_of, offer_of
 from .task import Task
 
 _UTC = timezone.utc  # noqa: UP017 -- datetime.UTC is not in Python 3.9
+
+_NAMED_MAX: Final = 5  # workers, in the note of a task that all of them declined
 
 
 class Stopped(BaseException):
@@ -136,8 +138,7 @@ class Runner:
         try:
             worker = self._choose(attempt)
             if worker is None:
-                note = f"no worker here takes {attempt.type}"
-                return AttemptEnd(None, returned=DECLINED, note=note, started=False)
+                return self._declined(attempt)
             started = True
             if worker.__class__ is _Instance:
                 value = self._execute(worker, attempt)
@@ -190,6 +191,14 @@ class Runner:
             if not asks or instance.worker.can_handle(attempt.task):
                 return instance
         return None
+
+    def _declined(self, attempt: Attempt) -> AttemptEnd:
+        """Nobody takes it: nobody would take any other of its type either, or those who were asked said no to this."""
+        asked = [name_of(worker) for worker, _ in self._candidates[attempt.type]]
+        if not asked:
+            return AttemptEnd(None, returned=UNSERVED, note=f"no worker here is for {attempt.type}", started=False)
+        note = f"{', '.join(asked[:_NAMED_MAX])} cannot handle it"
+        return AttemptEnd(None, returned=DECLINED, note=note, started=False)
 
     def _instance(self, worker: Any) -> _Instance:
         known = self._instances.get(worker)

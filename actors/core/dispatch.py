@@ -16,6 +16,7 @@ from .hosts import HostSession, Lease, SlotPool
 from .queue import EXPIRED, Queue
 from .rows import QUEUED, RUNNING, Row
 from .step import Step
+from .window import key_of
 
 _CHUNK: Final = 32
 """Grants at a time to one of several hosts that compete for a fast lane."""
@@ -32,11 +33,12 @@ def dispatch(queue: Queue, step: Step) -> bool:
     """Grant what can be granted now; True if more can be, but not in this turn, so that it stays short."""
     contenders: list[tuple[float, int, str, SlotPool]] = []
     for choice in queue.lanes.choices.values():
-        if (lane := choice.best()) is not None:
+        lane = choice.best()
+        if lane is not None or queue.declines:
             contenders += [
                 _contender(pool)
                 for pool in choice.pools
-                if pool.capacity and pool.held < pool.capacity + lane.margin(pool.capacity)
+                if pool.capacity and pool.held < pool.capacity + (lane.margin(pool.capacity) if lane else 0)
             ]
     heapify(contenders)
     granted: dict[HostSession, dict[str, list[list[Any]]]] = {}
@@ -77,6 +79,8 @@ def _grant(
 ) -> int:
     """Give a slot pool the next tasks of the best lane; how many rows left the lane."""
     choice, lanes = pool.choice, queue.lanes
+    if queue.declines and _grant_declined(queue, step, pool, groups, left):
+        return 1
     while choice is not None and (lane := choice.best()) is not None:
         if (head := lane.window.head()) is None:
             return 0  # its next task is on its way from the store
@@ -112,6 +116,34 @@ def _grant(
         lanes.hold(lane, given)
         return len(rows)
     return 0
+
+
+def _grant_declined(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, list[list[Any]]], left: _Left) -> bool:
+    """Give a slot pool a task that another host declined, if that comes before what is first in the lanes."""
+    choice, lanes = pool.choice, queue.lanes
+    while choice is not None and pool.held < pool.capacity and (found := queue.declines.best(pool)) is not None:
+        lane, row = found
+        first = choice.best()
+        front = None if first is None else first.front()
+        if front is not None and front < key_of(row):
+            return False
+        if not lanes.room(lane, 1):
+            continue
+        declined = queue.declines.of(row.id)
+        row = queue.take_out(row)
+        queue.grant(step, Lease(row, lane, pool, step.now, declined=declined))
+        if row.params is None:
+            step.unloaded.append(row.id)
+        task = [row.id, row.fence, row.attempt, row.priority, row.sent_at, row.params, _extra(row, row.options)]
+        groups.setdefault(lane.type, []).append(task)
+        left.took(row)
+        pool.held += 1
+        lane.counts[QUEUED] -= 1
+        lane.counts[RUNNING] += 1
+        lanes.touched.add(lane)
+        lanes.hold(lane, 1)
+        return True
+    return False
 
 
 def _extra(row: Row, options: dict[str, Any] | None) -> dict[str, Any] | None:

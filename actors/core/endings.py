@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ...transport.messages import Outcome, Returned
 from .backoff import delay
+from .declines import POSTPONED_SECONDS
 from .hosts import HostSession, Lease
 from .lane import Lane
 from .life import moved
@@ -26,7 +27,6 @@ LOSSES_ALONE: Final = 3
 """A task whose hosts were lost so often runs with no neighbour; once more and it is quarantined."""
 RELEASE_LIMIT: Final = 100
 """Releases by its worker after which a task fails: it would go round for ever."""
-_DECLINE_WAIT_MAX: Final = 60.0
 _CAUSES: Final = {Outcome.FAILED: "exception", Outcome.TIMEOUT: "timeout", Outcome.CRASHED: "crash"}
 _CAUSES_FINAL: Final = {**_CAUSES, Outcome.TOO_LARGE: "result_too_large"}
 
@@ -189,10 +189,11 @@ class Endings:
                 continue
             if reason == Returned.UNSTARTED:
                 lane.pace.blocked()
+            elif reason == Returned.UNSERVED:
+                host.unserved.add(lane.type)
             elif reason == Returned.DECLINED:
-                host.declines[lane.type] = host.declines.get(lane.type, 0) + 1
-                row.releases += 1
-                after = min(_DECLINE_WAIT_MAX, 0.1 * 2 ** min(row.releases, 16))
+                self._declined(step, lease, note, started=started)
+                continue
             elif reason == Returned.RELEASED:
                 row.releases += 1
                 if row.releases >= RELEASE_LIMIT:
@@ -211,6 +212,18 @@ class Endings:
             else:
                 moved(row, "release")
             self.queue.back(step, row, RUNNING)
+
+    def _declined(self, step: Step, lease: Lease, note: str, *, started: bool) -> None:
+        """No worker of the host takes this task: others are asked first, and when nobody is left it waits."""
+        row, host, declines = lease.row, lease.pool.host, self.queue.declines
+        row.attempt -= not started
+        if declines.full():
+            moved(row, "postpone")
+            row.due, row.relative = step.wall + POSTPONED_SECONDS, True
+            self.queue.back(step, row, RUNNING)
+            return
+        moved(row, "release")
+        self.queue.back(step, row, RUNNING, declines.again(lease.declined, host.owner, host.name, note))
 
     def rescue(
         self, step: Step, host: HostSession, *, lost: bool, keep: frozenset[tuple[int, int]] = frozenset()

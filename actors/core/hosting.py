@@ -219,9 +219,9 @@ class HostCore:
         if self.draining:
             return Returned.DRAIN, "the host drains"
         if pool is None:
-            return Returned.DECLINED, "no slots for it here"
+            return Returned.UNSERVED, "no slots for it here"
         state, note = self.verdicts.get(type, ("", ""))
-        return (Returned.DECLINED, note) if state == FAILED else None
+        return (Returned.UNSERVED, note) if state == FAILED else None
 
     def _checked(self, group: Any) -> tuple[str, list[SlotTask], list[SlotTask]]:
         """(type, tasks, those that must run alone) of one group of TASKS. A host's hot path."""

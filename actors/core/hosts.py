@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .choices import Choice
+from .declines import Declined
 from .lane import Lane
 from .offers import Offer
 from .rows import Row
@@ -19,8 +20,6 @@ from .step import Peer
 SUSPECT_SECONDS: Final = 1.0
 _GONE_SECONDS: Final = 24 * 3600.0
 _GONE_MAX: Final = 1000
-DECLINES_MAX: Final = 16
-"""A type declined so often in a row is not offered to that session again."""
 
 
 class SlotPool:
@@ -48,6 +47,7 @@ class Lease:
         progress: (fraction, note, wall time) as last reported.
         stopping: It was cancelled; the lease only waits for the host to confirm, and still counts.
         announced: Its client was told that it runs.
+        declined: What is known of its declines before this grant.
     """
 
     row: Row
@@ -57,6 +57,7 @@ class Lease:
     progress: tuple[float, str, float] | None = None
     stopping: bool = False
     announced: bool = False
+    declined: Declined | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +73,7 @@ class HostSession:
         gone_at: When its connection closed, by `now`, or None.
         facts: What else its HELLO said (pid, isolation, ...), for people.
         levels: Its level actors, {type: [state, note]}.
-        declines: Times in a row that it declined a type.
+        unserved: Types that it has just said no worker of its is for.
         leases: What it holds, by task.
         tree: The nodes that it was told of.
         greeting: Number of its latest HELLO.
@@ -91,7 +92,7 @@ class HostSession:
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
     pools: dict[str, SlotPool] = field(default_factory=dict[str, SlotPool])
     levels: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    declines: dict[str, int] = field(default_factory=dict[str, int])
+    unserved: set[str] = field(default_factory=set[str])
     leases: dict[int, Lease] = field(default_factory=dict[int, "Lease"])
     tree: set[str] = field(default_factory=set[str])
     greeting: int = 0

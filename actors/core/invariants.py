@@ -39,7 +39,14 @@ def _check_windows(pool: Pool) -> None:
     assert sizes <= max(queue.lanes.rows_max, len(queue.lanes.by_number)), f"{sizes} rows are over the budget"
     scheduled = {id for id, row in queue.rows.items() if row.state == SCHEDULED}
     known = set(queue.rows)
-    assert known == in_windows | scheduled, f"rows {sorted(known ^ (in_windows | scheduled))} are in one place only"
+    aside = {id for id in known if id in queue.declines}
+    places = in_windows | scheduled | aside
+    assert known == places, f"rows {sorted(known ^ places)} are in one place only"
+    assert not aside & in_windows, f"rows {sorted(aside & in_windows)} stand aside and in line"
+    assert len(aside) == len(queue.declines), "what stands aside is not known"
+    for lane in queue.lanes.by_number.values():
+        count = sum(row.lane == lane.number for id, row in queue.rows.items() if id in aside)
+        assert lane.aside == count, f"{lane} counts {lane.aside} of {count} that stand aside"
     assert sum(schedule.size for schedule in queue.schedules.values()) == len(scheduled), "schedules miscount"
 
 

@@ -16,12 +16,15 @@ class Lane:
     Attributes:
         number: Its number in the store.
         counts: Tasks by state code.
+        aside: Queued tasks that stand aside, see `declines`.
         stored: The counts as the store has them.
         bounds: The nodes above that have a limit or a pause, nearest last.
         policy: The effective settings of its type.
     """
 
-    __slots__ = ("bounds", "counts", "filling", "number", "pace", "parked", "policy", "stored", "type", "window")
+    __slots__ = (
+        "aside", "bounds", "counts", "filling", "number", "pace", "parked", "policy", "stored", "type", "window",
+    )  # fmt: skip
 
     def __init__(self, number: int, type: str) -> None:
         self.number, self.type = number, type
@@ -31,6 +34,7 @@ class Lane:
         self.pace = Pace()
         self.policy = Policy()
         self.bounds: list[Node] = []
+        self.aside = 0
         self.parked = False
         self.filling = False
 
@@ -39,7 +43,7 @@ class Lane:
 
     def beyond(self) -> int:
         """Queued tasks that are only in the store."""
-        return self.counts[QUEUED] - self.window.size
+        return self.counts[QUEUED] - self.window.size - self.aside
 
     def front(self) -> Key | None:
         """Where its first task stands, or, while that is only in the store, what it stands behind; None: no task."""

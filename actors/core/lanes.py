@@ -6,6 +6,7 @@ waits for which node. Who gets what is decided in `dispatch`.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, Final
 
 from ...config.policy import PolicyTree, parents
@@ -142,8 +143,8 @@ class Lanes:
             needs.append(Refill(lane.number, (-negative, place), count))
         return needs
 
-    def refilled(self, need: Refill, rows: list[Row]) -> list[Row]:
-        """The next rows of a lane came from the store; those that went into memory."""
+    def refilled(self, need: Refill, read: list[Row], known: Container[int] = ()) -> list[Row]:
+        """The next rows of a lane came from the store; those that went into memory. `known` ones stand aside there."""
         lane = self.by_number[need.lane]
         lane.filling = False
         self.touched.add(lane)
@@ -152,11 +153,12 @@ class Lanes:
         if window.horizon != after:
             return []  # the window has changed since; if it still wants rows it asks again
         window.horizon = None
+        rows = [row for row in read if row.id not in known]
         for row in rows:
             window.add(row)
         self.in_memory += len(rows)
-        if len(rows) == need.count and lane.beyond() > 0:
-            window.horizon = key_of(rows[-1])
+        if len(read) == need.count and lane.beyond() > 0:
+            window.horizon = key_of(read[-1])
         for choice in self.choices.values():
             choice.offer(lane)
         return rows

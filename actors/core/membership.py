@@ -29,7 +29,7 @@ from .choices import Choice
 from .clients import Clients
 from .effects import Fetch
 from .endings import Endings, Late
-from .hosts import DECLINES_MAX, Hosts, HostSession, SlotPool
+from .hosts import Hosts, HostSession, SlotPool
 from .offers import Offer, leases_of
 from .queue import Queue
 from .reports import progress as checked_progress
@@ -97,6 +97,7 @@ class Membership:
         host.greeting = number if isinstance(number, int) else 0
         self._leave_choices(host)
         self._renew_pools(host, offer)
+        self.queue.declines.hello(host.owner)
         none: dict[str, Any] = {}
         settings = next((s for p, s in self.entries.items() if fnmatchcase(host.name, p)), none)
         step.persist.hosts.append((host.owner, host.token, host.name, host.machine, host.joined_at, None, host.state))
@@ -194,7 +195,6 @@ class Membership:
     def results(self, step: Step, peer: Peer, number: int, message: Results) -> None:
         """Ended attempts; RECORDED follows, after a look into the store for those of no live lease."""
         late = Late(peer.session, number)
-        peer.session.declines.clear()
         self.endings.results(step, late, message.items)
         ids = tuple({item[0] for item in late.items})
         if ids:
@@ -253,6 +253,7 @@ class Membership:
             self.sessions.peers.pop(host.peer.address, None)
             host.peer = None
         self._leave_choices(host)
+        self.queue.declines.gone(host.owner)
         host.facts, host.levels = {}, {}
         step.persist.hosts.append(
             (host.owner, host.token, host.name, host.machine, host.joined_at, step.wall, host.state)
@@ -288,12 +289,18 @@ class Membership:
             choice.pools.append(pool)
             pool.choice = choice
 
-    def heed_declines(self, host: HostSession) -> None:
-        """A type that a session declined too often is not offered to it again."""
-        for type in [type for type, count in host.declines.items() if count >= DECLINES_MAX]:
-            del host.declines[type]
-            host.offer = host.offer.without(type)
+    def heed_unserved(self, host: HostSession) -> None:
+        """A type that no worker of a host is for is not offered to that session again."""
+        while host.unserved:
+            host.offer = host.offer.without(host.unserved.pop())
             self._join_choices(host)
+
+    def recovered(self, host: HostSession, levels: Mapping[str, list[str]]) -> None:
+        """A node of a host's that had failed is well again: what lies there may be offered to it."""
+        for type in host.offer.declined & levels.keys():
+            if levels[type][:1] != ["failed"]:
+                host.offer = host.offer.again(type)
+                self._join_choices(host)
 
     def _leave_choices(self, host: HostSession) -> None:
         for pool in host.pools.values():

@@ -27,7 +27,7 @@ class Offer:
         any: Whether there are workers without type.
         serve: Subtrees it takes; empty: all.
         refuse: Subtrees it does not take.
-        declined: Types that it declined too often in this session.
+        declined: Types that no worker of its is for, as it has found out in this session.
     """
 
     slots: tuple[tuple[str, int], ...] = (("", 0),)
@@ -56,8 +56,12 @@ class Offer:
         return next((path for path in (*reversed(parents(type)), "") if path in names), None)
 
     def without(self, type: str) -> Offer:
-        """The same, with a type declined for good."""
+        """The same, without a type."""
         return replace(self, declined=self.declined | {type})
+
+    def again(self, type: str) -> Offer:
+        """The same, with a type that it was without."""
+        return replace(self, declined=self.declined - {type})
 
 
 def offer_of(hello: dict[str, Any]) -> Offer:

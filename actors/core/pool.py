@@ -185,7 +185,7 @@ class Pool:
         """The rows that a need of this turn asked for."""
         step = Step(now, wall)
         if isinstance(need, Refill):
-            kept = self.queue.lanes.refilled(need, [Row(*columns) for columns in rows])
+            kept = self.queue.lanes.refilled(need, [Row(*columns) for columns in rows], self.queue.declines)
             self.queue.remember(kept)
         elif isinstance(need, Agenda):
             scheduled = [Row(*columns) for columns in rows]
@@ -331,6 +331,8 @@ class Pool:
                 host.levels.update({t[:200]: [text[:200] for text in state[:2]] for t, state in message.levels.items()})
                 if len(host.levels) > _LEVELS_MAX:
                     raise ValueError(f"more than {_LEVELS_MAX} levels")
+                if host.offer.declined:
+                    self.membership.recovered(host, message.levels)
         elif isinstance(message, Bye):
             if peer.role == "host":
                 self.membership.bye(step, peer, message)
@@ -353,7 +355,7 @@ class Pool:
             self.membership.claim(peer.session, message)
         elif isinstance(message, GiveBack):
             self.endings.give_back(step, peer.session, message.items)
-            self.membership.heed_declines(peer.session)
+            self.membership.heed_unserved(peer.session)
 
     def _from_client(self, step: Step, peer: Peer, message: Message) -> None:
         if isinstance(message, Submit):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
+from .declines import Declined, Declines
 from .hosts import HostSession, Lease
 from .lane import Lane
 from .lanes import Lanes
@@ -31,6 +32,7 @@ class Queue:
     Attributes:
         rows: Rows in a window or on a schedule, by id.
         leases: Granted tasks, by id.
+        declines: Queued tasks that stand aside, because a host declined them.
     """
 
     def __init__(self, settings: PoolSettings, epoch: int, last_id: int, last_finish: int) -> None:
@@ -38,6 +40,7 @@ class Queue:
         self.fifo = settings.fifo
         self.rows: dict[int, Row] = {}
         self.leases: dict[int, Lease] = {}
+        self.declines = Declines()
         self.schedules = {True: Schedule(relative=True), False: Schedule(relative=False)}
         self.last_id, self.last_finish = last_id, last_finish
         self.unfinished_count = 0
@@ -131,8 +134,8 @@ class Queue:
                     step.persist.meta["last_id"] = self.last_id
                 self.back(step, row, SCHEDULED)
 
-    def back(self, step: Step, row: Row, was: int) -> None:
-        """A row is queued or scheduled (again): write it, count it, put it where it belongs."""
+    def back(self, step: Step, row: Row, was: int, declined: Declined | None = None) -> None:
+        """A row is queued or scheduled (again): write it, count it, put it where it belongs. `declined`: aside."""
         lane = self.lanes.by_number[row.lane]
         counters = (row.attempt, row.failures, row.crashes, row.losses, row.releases)
         step.persist.returns.append((row.state, row.place, row.due, row.relative, *counters, row.id, row.fence))
@@ -140,7 +143,11 @@ class Queue:
         lane.counts[row.state] += 1
         self.lanes.touched.add(lane)
         self.rows.pop(row.id, None)
-        self._hold_in_memory(lane, [row])
+        if declined is None:
+            self._hold_in_memory(lane, [row])
+        else:
+            self.declines.put(lane, row, declined)
+            self.remember([row])
         if row.session:
             step.changes.setdefault(row.session, []).append([row.id, row.state])
 
@@ -191,7 +198,9 @@ class Queue:
 
     def forget(self, lane: Lane, row: Row, was: int) -> None:
         """A row in memory ended or was adopted where it stood."""
-        if was == QUEUED:
+        if was == QUEUED and row.id in self.declines:
+            self.declines.take(row)
+        elif was == QUEUED:
             lane.window.forget()
             self.lanes.taken(lane, 1)
         else:

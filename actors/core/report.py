@@ -71,8 +71,17 @@ class Report:
             "unserved": unserved,
             "notes": ([self._room.reason()] if self._room.low else [])
             + [f"no host serves {type}" for type in unserved]
+            + self._declined()
             + [f"{path} is paused" for path, node in sorted(lanes.nodes.items()) if node.paused],
         }
+
+    def _declined(self) -> list[str]:
+        """The types of which tasks wait because every host that serves them declined those."""
+        notes: list[str] = []
+        for lane, by, count, first in self._queue.declines.waiting():
+            if all(host.owner in by for host in self._hosts.serving(lane.type)):
+                notes.append(f"{count} of {lane.type} wait for another host or new code; {first.reason()}")
+        return notes[:_LISTED_MAX]
 
     def hosts(self, step: Step) -> dict[str, Any]:
         """Each host with what it offers and runs."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from .choices import Choice
+from .declines import Declined
 from .hosts import Hosts, HostSession, SlotPool
 from .lane import Lane
 from .queue import Queue
@@ -17,6 +18,7 @@ from .window import Key, key_of
 
 _HOSTS_MAX: Final = 100
 """Hosts that are named one by one; who has more of them sees the first, those that serve the type before the others."""
+_SAID_NO: Final = "is not asked again: no worker there took it, or enough others were asked"
 _JOIN: Final = "start one: workerhost host --join ADDRESS CODE"
 
 
@@ -51,9 +53,14 @@ class Why:
     def _queued(self, row: Row) -> dict[str, Any]:
         lane = self._queue.lanes.by_number[row.lane]
         reasons = self._queue.lanes.blocks(lane)
-        said = sorted(self._asked(lane), key=lambda item: (item[1] is not None, item[2] is None, item[0].owner))
+        declined = self._queue.declines.of(row.id)
+        said = sorted(
+            self._asked(lane, declined), key=lambda item: (item[1] is not None, item[2] is None, item[0].owner)
+        )
         takers = [pool for _, text, pool in said if text is None and pool is not None]
-        if not takers:
+        if not takers and declined is not None and all(host.owner in declined.by for host in self._serving(lane)):
+            reasons.append(_reason("declined", f"{declined.reason()}; it waits for another host, or for new code"))
+        elif not takers:
             reasons.append(self._nobody(lane))
         ahead = self._ahead(lane, row, takers)
         if takers and not reasons and ahead:
@@ -61,13 +68,17 @@ class Why:
         hosts = [{"name": host.name, "says": text or "could take it"} for host, text, _ in said[:_HOSTS_MAX]]
         return {"reasons": reasons, "hosts": hosts, "ahead": ahead}
 
-    def _asked(self, lane: Lane) -> list[tuple[HostSession, str | None, SlotPool | None]]:
+    def _serving(self, lane: Lane) -> list[HostSession]:
+        return [host for host in self._hosts.by_owner.values() if host.alive() and host.offer.serves(lane.type)]
+
+    def _asked(self, lane: Lane, declined: Declined | None) -> list[tuple[HostSession, str | None, SlotPool | None]]:
         """Each host that is here, why it takes no task of this lane now (None: it would), and the slots asked."""
         found: list[tuple[HostSession, str | None, SlotPool | None]] = []
         for host in self._hosts.by_owner.values():
             if host.alive():
                 pool = host.pool_of(lane.type) if host.offer.serves(lane.type) and host.pools else None
-                found.append((host, _refusal(host, lane, pool), pool))
+                said_no = declined is not None and host.owner in declined.by
+                found.append((host, _SAID_NO if said_no else _refusal(host, lane, pool), pool))
         return found
 
     def _nobody(self, lane: Lane) -> dict[str, Any]:
@@ -75,7 +86,7 @@ class Why:
         alive = [host for host in self._hosts.by_owner.values() if host.alive()]
         if not alive:
             return _reason("no_host", f"no host has joined; {_JOIN}")
-        serving = [host for host in alive if host.offer.serves(lane.type)]
+        serving = self._serving(lane)
         if not serving:
             failed = sorted({f"{code}: {why}" for host in alive for code, why in host.facts.get("failed", {}).items()})
             broken = f"; code that could not be loaded: {'; '.join(failed[:3])}" if failed else ""
@@ -132,7 +143,7 @@ def _refusal(host: HostSession, lane: Lane, pool: SlotPool | None) -> str | None
 def _not_served(host: HostSession, type: str) -> str:
     offer = host.offer
     if type in offer.declined:
-        return "declined it too often; it is asked again when it has joined anew"
+        return "said that no worker there is for it; it is asked again when it has joined anew"
     failed = host.facts.get("failed", {})
     broken = next((why for code, why in failed.items() if code == type or type.startswith(code + ".")), None)
     if broken is not None:

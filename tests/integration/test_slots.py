@@ -299,7 +299,7 @@ def test_code_that_cannot_be_loaded(host: Host, text: str, cause: str | None) ->
     assert host.news.ready["types"] == []
     assert "No module named 'nothing_like_this'" in host.news.ready["failed"][str(host.code)]
     slot.feed([task("echo")])
-    assert host.until(lambda news: bool(news.returned)).returned[0][2] == Returned.DECLINED
+    assert host.until(lambda news: bool(news.returned)).returned[0][2] == Returned.UNSERVED
 
 
 def test_an_interpreter_that_is_not_there(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

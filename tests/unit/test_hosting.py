@@ -269,7 +269,7 @@ class TestTasks:
         assert granted(host, task(1, 11), type="video.youtube") == [Feed(2, [fed(1, 11, type="video.youtube")])]
         assert granted(host, task(2, 12), type="audio") == [Feed(1, [fed(2, 12, type="audio")])]
 
-    def test_a_type_without_slots_and_a_failed_node_are_declined(self):
+    def test_a_type_without_slots_and_a_failed_node_are_not_served(self):
         host = joined(slots={"video": 2})
         host.core.verdicts = {"video.youtube": (FAILED, "no module named yt")}
 
@@ -279,8 +279,8 @@ class TestTasks:
 
         assert effects == [
             Say(2, GiveBack([
-                [1, 11, Returned.DECLINED, 0.0, "no slots for it here", False],
-                [2, 12, Returned.DECLINED, 0.0, "no module named yt", False],
+                [1, 11, Returned.UNSERVED, 0.0, "no slots for it here", False],
+                [2, 12, Returned.UNSERVED, 0.0, "no module named yt", False],
             ])),
             Feed(1, [fed(3, 13, type="video")]),
         ]  # fmt: skip

@@ -223,18 +223,6 @@ def test_a_task_given_back_unstarted_has_not_been_attempted(pool: Any) -> None:
     assert (again, attempt) == (id, 1)
 
 
-def test_a_type_that_everybody_declines_waits_and_does_not_spin(pool: Any) -> None:
-    pool.host(HOST, any=True)
-    said = pool.send("odd")
-    declines = 0
-    for _ in range(40):
-        for id, fence, _ in granted(said):
-            declines += 1
-            pool.say(HOST, GiveBack([[id, fence, Returned.DECLINED, 0.0, "", False]]))
-        said = pool.wait(1.0)
-    assert 5 <= declines <= 16
-
-
 def test_a_limit_holds_for_the_whole_pool_and_blocks_nobody_else(pool_with: Any) -> None:
     pool = pool_with({"a": {"max_concurrent": 2}})
     pool.host(b"x", "a.one", "b", slots=3)

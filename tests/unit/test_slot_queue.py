@@ -238,11 +238,11 @@ def test_stop_ends_after_the_present_task_and_reports_it(bench: Callable[..., Be
     assert here.said.empty()
 
 
-def test_a_task_of_a_type_that_nobody_takes_is_declined(bench: Callable[..., Bench]) -> None:
+def test_a_task_of_a_type_that_nobody_is_for_is_given_back(bench: Callable[..., Bench]) -> None:
     here = bench()
     here.feed((1, "unknown.type", None))
     here.until(lambda b: len(b.returned) == 1)
-    assert here.returned == [[1, 7, ends.DECLINED, 0.0, "no worker here takes unknown.type", False]]
+    assert here.returned == [[1, 7, ends.UNSERVED, 0.0, "no worker here is for unknown.type", False]]
 
 
 def test_the_offer_names_what_is_asked_below_its_type_and_leaves_out_what_is_not_healthy() -> None:

@@ -30,7 +30,7 @@ INIT: Final = 1  # host -> child, first: [1, {number, code, sources, paths, thre
 TASKS: Final = 2  # host -> child: [2, [SlotTask, ...]]
 CANCEL: Final = 3  # host -> child: [3, id, fence]
 READY: Final = 4  # child -> host, once: [4, offer]
-NEWS: Final = 5  # child -> host: [5, progress, results, returned]
+NEWS: Final = 5  # child -> host: [5, progress, results, returned, checkpoints]
 
 HEADER: Final = struct.Struct("<I")
 OUTPUT_MARK: Final = b"\x1e"
@@ -236,9 +236,9 @@ class _Child:
     def _nudge(self) -> None:
         os.write(self._nudge_in, b"\0")
 
-    def _emit(self, progress: list[Any], results: list[Any], returned: list[Any]) -> None:
+    def _emit(self, progress: list[Any], results: list[Any], returned: list[Any], checkpoints: list[Any]) -> None:
         if not self._forked:
-            self._send([NEWS, progress, results, returned])
+            self._send([NEWS, progress, results, returned, checkpoints])
         elif results or returned:
             os._exit(0)  # a copy came out of the task that made it
 

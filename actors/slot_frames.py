@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs] -- it ships none
 
-from ..workers.values import RESULT_BYTES_MAX
+from ..workers.values import CHECKPOINT_BYTES_MAX, RESULT_BYTES_MAX
 from .slot_child import HEADER, NEWS, READY
 from .slot_news import SlotNews
 
@@ -17,6 +17,7 @@ FRAME_BYTES_MAX: Final = 6 * 1024 * 1024
 
 _NUMBER, _TEXT = {int, float}, {str}
 _PROGRESS: Final = ({int}, {int}, _NUMBER, _TEXT)
+_CHECKPOINTS: Final = ({int}, {int}, {bytes})
 _RESULTS: Final = ({int}, {int}, {int}, {bytes}, _NUMBER, {int}, {dict, type(None)})
 _RETURNED: Final = ({int}, {int}, {int}, _NUMBER, _TEXT, {bool})
 
@@ -60,10 +61,13 @@ def _add(frame: Any, news: SlotNews) -> None:
     if not isinstance(frame, list):
         raise ProtocolError("a frame that is no list")
     match cast("list[Any]", frame):
-        case [kind, progress, results, returned] if kind == NEWS:
+        case [kind, progress, results, returned, checkpoints] if kind == NEWS:
             news.progress += _checked(progress, _PROGRESS, "progress")
             news.results += _checked(results, _RESULTS, "results")
             news.returned += _checked(returned, _RETURNED, "returned")
+            news.checkpoints += _checked(checkpoints, _CHECKPOINTS, "checkpoints")
+            if any(len(item[2]) > CHECKPOINT_BYTES_MAX for item in news.checkpoints):
+                raise ProtocolError("a checkpoint above the limit")
             if any(len(item[3]) > RESULT_BYTES_MAX for item in news.results):
                 raise ProtocolError("a result above the limit")
         case [kind, offer] if kind == READY:

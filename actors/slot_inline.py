@@ -100,8 +100,9 @@ class InlineSlot:
         exited.update(memory=0, message="its thread ended")
         self._mailbox.post(SlotNews(self.number, exited=exited))
 
-    def _emit(self, progress: list[Any], results: list[Any], returned: list[Any]) -> None:
-        self._mailbox.post(SlotNews(self.number, progress=progress, results=results, returned=returned))
+    def _emit(self, progress: list[Any], results: list[Any], returned: list[Any], checkpoints: list[Any]) -> None:
+        news = SlotNews(self.number, progress=progress, results=results, returned=returned, checkpoints=checkpoints)
+        self._mailbox.post(news)
 
     def _relieve_later(self, seconds: float) -> None:
         """There is no second thread to look at the time, so the spawner's does, as long as there is need."""

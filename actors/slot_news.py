@@ -13,7 +13,7 @@ SlotTask = tuple[
 """(id, fence, type, attempt, failures, priority, sent_at, seconds until the deadline or None, key, tags, params,
 extra).
 
-`extra` is None or a dict of what only some attempts have.
+`extra` is None or a dict of what only some attempts have: `checkpoint` (packed, what an earlier attempt saved).
 """
 
 
@@ -44,6 +44,7 @@ class SlotNews:
         slot: The slot's number.
         ready: Once: what it can run, `registry.Offer.plain()`.
         progress: Items of PROGRESS: [id, fence, fraction, note], the latest of each task.
+        checkpoints: Items of CHECKPOINT: [id, fence, body], the latest of each task.
         results: Items of RESULTS: [id, fence, outcome, body, duration, slot, detail].
         returned: Items of RELEASE: [id, fence, Returned code, after, note, started].
         lines: What tasks wrote to stdout and stderr: (id or 0, text), bounded per line and per task.
@@ -55,6 +56,7 @@ class SlotNews:
     slot: int
     ready: dict[str, Any] | None = None
     progress: list[Any] = field(default_factory=list[Any])
+    checkpoints: list[Any] = field(default_factory=list[Any])
     results: list[Any] = field(default_factory=list[Any])
     returned: list[Any] = field(default_factory=list[Any])
     lines: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])

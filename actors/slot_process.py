@@ -162,7 +162,15 @@ class ProcessSlot:
         if dead:
             self._bury(news)
         self._ready = self._ready or news.ready is not None
-        empty = not (news.results or news.progress or news.returned or news.lines or news.ready or news.exited)
+        empty = not (
+            news.results
+            or news.progress
+            or news.checkpoints
+            or news.returned
+            or news.lines
+            or news.ready
+            or news.exited
+        )
         return [] if empty else [news]
 
     def _read_control(self, news: SlotNews) -> bool:

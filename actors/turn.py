@@ -25,6 +25,7 @@ def perform(pool: Pool, store: Store, effects: list[Effect], now: float, wall: f
     needs: deque[Need] = deque()
     speech: list[Speech] = []
     unloaded: list[int] = []
+    resumed: list[int] = []
     writing = False
     while True:
         for effect in effects:
@@ -38,24 +39,27 @@ def perform(pool: Pool, store: Store, effects: list[Effect], now: float, wall: f
                 store.apply(effect)
             elif isinstance(effect, Params):
                 unloaded += effect.ids
+                resumed += effect.resumed
             else:
                 needs.append(effect)
         if not needs:
             break
         need = needs.popleft()
         effects = pool.feed(need, store.read(need), now, wall)
-    if unloaded:
-        _load(speech, store.params(unloaded))
+    if unloaded or resumed:
+        _load(speech, store.params(unloaded), store.checkpoints(resumed))
     if writing:
         store.commit()
     return speech
 
 
-def _load(speech: Iterable[Speech], params: dict[int, bytes]) -> None:
-    """Put params that memory does not keep into the TASKS that carry None for them."""
+def _load(speech: Iterable[Speech], params: dict[int, bytes], checkpoints: dict[int, bytes]) -> None:
+    """Put what memory does not keep into the TASKS that carry None for it."""
     for effect in speech:
         if isinstance(effect, Send) and isinstance(effect.message, Tasks):
             for _, tasks in effect.message.groups:
                 for task in tasks:
                     if task[5] is None:
                         task[5] = params[task[0]]
+                    if task[6] is not None and "checkpoint" in task[6]:
+                        task[6]["checkpoint"] = checkpoints[task[0]]

@@ -19,6 +19,7 @@ PROTOCOL_VERSION: Final = 1
 FRAME_BYTES_MAX: Final = 8 * 1024 * 1024
 PARAMS_BYTES_MAX: Final = 1024 * 1024
 RESULT_BYTES_MAX: Final = 4 * 1024 * 1024
+CHECKPOINT_BYTES_MAX: Final = 64 * 1024
 DEFAULT_ADDRESS: Final = "tcp://127.0.0.1:7470"
 
 
@@ -156,7 +157,7 @@ class Tasks:
 
     `groups`: [[type, [task, ...]], ...]. A task is [id, fence, attempt, priority, sent_at, params, extra]; `extra` is
     None or a dict of what is rare: `failures`, `key`, `tags`, `timeout` (seconds, this task's own), `alone` (run it
-    with no neighbour in its process).
+    with no neighbour in its process), `checkpoint` (packed: what an earlier attempt saved).
     """
 
     KIND: ClassVar[int] = 11
@@ -358,10 +359,23 @@ class Reply:
     value: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Host -> supervisor: where tasks are, for their next attempts; the latest of each. An item is [id, fence, body].
+
+    `body` is a packed value of at most CHECKPOINT_BYTES_MAX. Not answered. Said at most a few times a second per task,
+    the last one before the RESULTS or RELEASE that ends its attempt, and all again in a new session.
+    """
+
+    KIND: ClassVar[int] = 30
+    items: list[Any]
+
+
 Message = (
     Hello | Welcome | Refused | Heartbeat | Alive | Bye
     | Claim | Tasks | Results | Recorded | Progress | GiveBack | Tree | Drain | Stop
     | Submit | Accepted | Rejected | Watch | Events | Cancel | Query | Admin | Reply
+    | Checkpoint
 )  # fmt: skip
 
 MESSAGES: Final[dict[int, type[Message]]] = {
@@ -370,6 +384,7 @@ MESSAGES: Final[dict[int, type[Message]]] = {
         Hello, Welcome, Refused, Heartbeat, Alive, Bye,
         Claim, Tasks, Results, Recorded, Progress, GiveBack, Tree, Drain, Stop,
         Submit, Accepted, Rejected, Watch, Events, Cancel, Query, Admin, Reply,
+        Checkpoint,
     )
 }  # fmt: skip
 """Kind number -> message. Retired numbers: none yet."""

@@ -33,6 +33,10 @@ class Attempt(Protocol):
         """Take the latest progress."""
         ...
 
+    def save(self, value: object) -> None:
+        """Take the latest checkpoint."""
+        ...
+
     def folder(self) -> Path:
         """The attempt's own folder, made when it is first asked for."""
         ...
@@ -83,6 +87,23 @@ class BaseWorker:
         fraction = 0.0 if fraction != fraction else min(1.0, max(0.0, fraction))  # NaN: 0
         if self._attempt is not None:
             self._attempt.report(fraction, str(note)[:200].encode("utf-8", "replace").decode())
+
+    def checkpoint(self, value: Any) -> None:
+        """Save where the task is: the next attempt, on whatever host, finds the latest such value in `task.checkpoint`.
+
+        Call it freely: at most 4 a second travel, the latest always, and before the end of an attempt is told. It does
+        not wait for the pool's disk; an attempt whose host is killed loses what it saved in the last 0.3 s. A task that
+        has ended for good, or is retried by hand, begins from nothing.
+
+        Args:
+            value: What a result may be, at most 64 KiB (65536 bytes) packed. None too is a checkpoint.
+
+        Raises:
+            InvalidTask: It cannot travel; the message names the part that cannot.
+            TooLarge: It is above the limit: store it elsewhere and save where.
+            RuntimeError: No task runs.
+        """
+        self._running("checkpoint").save(value)
 
     @property
     def task(self) -> Task:

@@ -35,12 +35,13 @@ class Stopped(BaseException):
 class Attempt:
     """One attempt as its worker sees it. Other threads may only call `cancel`."""
 
-    __slots__ = ("_base", "_folder", "_item", "_report", "_task", "cancelled", "stop")
+    __slots__ = ("_base", "_folder", "_item", "_report", "_save", "_task", "cancelled", "stop")
 
     def __init__(
         self,
         item: Any,
         report: Callable[[Attempt, float, str], None],
+        save: Callable[[Attempt, bytes], None] | None = None,
         base: str = "",
         task: Task | None = None,
     ) -> None:
@@ -49,10 +50,11 @@ class Attempt:
         Args:
             item: See above; with `task` it is not looked at.
             report: Called with each progress.
+            save: Called with each checkpoint, packed.
             base: Folder below which the attempt's own may be made; "": the system's temporary one.
             task: The task, where there is no item.
         """
-        self._item, self._report, self._base, self._task = item, report, base, task
+        self._item, self._report, self._save, self._base, self._task = item, report, save, base, task
         self._folder: Path | None = None
         self.cancelled = False
         self.stop: Callable[[], object] | None = None  # interrupts an `async def` or a program from another thread
@@ -77,6 +79,12 @@ class Attempt:
     def report(self, fraction: float, note: str) -> None:
         """Pass on the latest progress."""
         self._report(self, fraction, note)
+
+    def save(self, value: object) -> None:
+        """Pack and pass on the latest checkpoint."""
+        body = values.pack(value, what="checkpoint", limit=values.CHECKPOINT_BYTES_MAX)
+        if self._save is not None:
+            self._save(self, body)
 
     def cancel(self) -> None:
         """Ask it to end."""
@@ -269,6 +277,7 @@ def run(
     task: Task,
     *,
     on_progress: Callable[[float, str], None] | None = None,
+    on_checkpoint: Callable[[Any], None] | None = None,
     reraise: bool = False,
 ) -> AttemptEnd:
     """Run one task here, without a pool, with a worker that is not asked whether it wants it: for `try` and for tests.
@@ -277,6 +286,7 @@ def run(
         worker: A class or a function.
         task: Its params are packed and unpacked first, as on the way through a pool.
         on_progress: Called with each (fraction, note).
+        on_checkpoint: Called with each checkpoint, as the next attempt would find it.
         reraise: Let what the worker raises through, with its traceback.
 
     Raises:
@@ -290,17 +300,22 @@ def run(
         if on_progress is not None:
             on_progress(fraction, note)
 
+    def save(attempt: Attempt, body: bytes) -> None:  # noqa: ARG001
+        if on_checkpoint is not None:
+            on_checkpoint(values.unpack(body))
+
     runner = Runner(offer)
     runner._candidates[task.type] = [(worker, False)]  # pyright: ignore[reportPrivateUsage]
     try:
-        return runner.attempt(Attempt(None, report, task=values_only), reraise=reraise)
+        return runner.attempt(Attempt(None, report, save, task=values_only), reraise=reraise)
     finally:
         runner.close()
 
 
 def _task_of(item: Any) -> Task:
     """Build a task past the dataclass's own `__init__`, which for a frozen one costs as much as running it."""
-    id, fence, type, attempt, failures, priority, sent_at, seconds, key, tags, params, _ = item
+    id, fence, type, attempt, failures, priority, sent_at, seconds, key, tags, params, extra = item
+    saved = extra.get("checkpoint") if extra else None
     task = object.__new__(Task)
     task.__dict__.update(
         id=id,
@@ -314,7 +329,7 @@ def _task_of(item: Any) -> Task:
         tags=tuple(tags),
         sent_at=datetime.fromtimestamp(sent_at, _UTC) if sent_at else None,
         fence=fence,
-        checkpoint=None,
+        checkpoint=None if saved is None else values.unpack(saved),
     )
     return task
 

@@ -32,8 +32,13 @@ MEMORY_SECONDS: Final = 0.1
 WORD: Final = struct.Struct("<qq")
 """What a slot notes at each start, readable from outside after a crash: (id, fence), zeros when idle."""
 
-Emit = Callable[[list[Any], list[Any], list[Any]], None]
-"""Takes (progress, results, returned): items of PROGRESS, RESULTS and RELEASE. Never called by two threads at once."""
+CHECKPOINTS_MAX: Final = 8
+"""So many checkpoints leave at once, for the same reason."""
+
+Emit = Callable[[list[Any], list[Any], list[Any], list[Any]], None]
+"""Takes (progress, results, returned, checkpoints): items of PROGRESS, RESULTS, RELEASE and CHECKPOINT. Never called by
+two threads at once.
+"""
 
 
 class Slots:
@@ -82,7 +87,8 @@ class Slots:
         self._results_since, self._results_bytes = 0.0, 0
         self._returned: list[Any] = []
         self._progress: dict[tuple[int, int], list[Any]] = {}
-        self._progress_due = 0.0
+        self._checkpoints: dict[tuple[int, int], list[Any]] = {}
+        self._latest_due = 0.0
         self._stopping = False
         self._interrupts, self._after = interrupts, after
         self.in_task = False
@@ -186,10 +192,10 @@ class Slots:
             if (self._waiting or self._results) and self._blocked():
                 self._hand_back()
             wait = BLOCKED_SECONDS if self._waiting or self._results else None
-            if self._progress:
-                left = self._progress_due - monotonic()
+            if self._progress or self._checkpoints:
+                left = self._latest_due - monotonic()
                 if left <= 0:
-                    self._flush_progress()
+                    self._flush_latest()
                 else:
                     wait = left if wait is None else min(left, wait)
             return wait
@@ -197,12 +203,20 @@ class Slots:
     def report(self, attempt: Attempt, fraction: float, note: str) -> None:
         """Take progress of a running attempt: the first leaves at once, later ones every 0.1 s, always the latest."""
         task = attempt.task
+        self._keep_latest(self._progress, [task.id, task.fence, fraction, note])
+
+    def save(self, attempt: Attempt, body: bytes) -> None:
+        """Take a checkpoint of a running attempt; it leaves as progress does, and always before the attempt's end."""
+        task = attempt.task
+        self._keep_latest(self._checkpoints, [task.id, task.fence, body])
+
+    def _keep_latest(self, latest: dict[tuple[int, int], list[Any]], item: list[Any]) -> None:
         interruptible, self.in_task = self.in_task, False  # a frame must not be cut in two by `Stopped`
         with self._lock:
-            waits = bool(self._progress)
-            self._progress[task.id, task.fence] = [task.id, task.fence, fraction, note]
-            if monotonic() >= self._progress_due:
-                self._flush_progress()
+            waits = bool(self._progress or self._checkpoints)
+            latest[item[0], item[1]] = item
+            if monotonic() >= self._latest_due or len(self._checkpoints) >= CHECKPOINTS_MAX:
+                self._flush_latest()
             elif not waits:
                 self._nudge()
         self.in_task = interruptible
@@ -227,7 +241,7 @@ class Slots:
             return None
         if self._word is not None:
             WORD.pack_into(self._word, index * WORD.size, item[0], item[1])
-        slot = self._running[index] = (item, Attempt(item, self.report, self._folder), perf_counter())
+        slot = self._running[index] = (item, Attempt(item, self.report, self.save, self._folder), perf_counter())
         return slot
 
     def _ended(self, index: int, item: Any, end: AttemptEnd, duration: float) -> Any:
@@ -272,18 +286,20 @@ class Slots:
         self._flush()
 
     def _flush(self) -> None:
-        if not (self._results or self._returned):
-            return
-        results, returned, progress = self._results, self._returned, list(self._progress.values())
-        self._results, self._returned, self._results_bytes = [], [], 0
-        self._progress.clear()
-        self._emit(progress, results, returned)
+        if self._results or self._returned or self._checkpoints:
+            results, returned = self._results, self._returned
+            self._results, self._returned, self._results_bytes = [], [], 0
+            self._say(results, returned)
 
-    def _flush_progress(self) -> None:
-        progress = list(self._progress.values())
+    def _flush_latest(self) -> None:
+        self._latest_due = monotonic() + PROGRESS_SECONDS
+        self._say([], [])
+
+    def _say(self, results: list[Any], returned: list[Any]) -> None:
+        progress, checkpoints = list(self._progress.values()), list(self._checkpoints.values())
         self._progress.clear()
-        self._progress_due = monotonic() + PROGRESS_SECONDS
-        self._emit(progress, [], [])
+        self._checkpoints.clear()
+        self._emit(progress, results, returned, checkpoints)
 
 
 def peak_memory() -> int:

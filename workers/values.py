@@ -21,6 +21,7 @@ if msgpack is None:
 
 PARAMS_BYTES_MAX: Final = 1024 * 1024
 RESULT_BYTES_MAX: Final = 4 * 1024 * 1024
+CHECKPOINT_BYTES_MAX: Final = 64 * 1024
 DEPTH_MAX: Final = 100
 """Levels of lists and dicts inside each other; far below what makes a decoder refuse or a stack run out."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
-from ...transport.messages import Tasks
+from ...transport.messages import CHECKPOINT_BYTES_MAX, Tasks
 from .endings import LOSSES_ALONE
 from .hosts import HostSession, Lease, SlotPool
 from .queue import EXPIRED, Queue
@@ -90,6 +90,8 @@ def _grant(
             return 0
         if head.params is None:
             room = min(room, 1)  # a large one: count after each
+        elif queue.checkpoints:
+            room = min(room, _CHUNK)
         if not alone:
             room = min(room, _CHUNK if margin else 1)
         if not (room := lanes.room(lane, room)):
@@ -97,6 +99,7 @@ def _grant(
         rows = lane.window.take(room, choice.second())
         lanes.taken(lane, len(rows))
         tasks = groups.setdefault(lane.type, [])
+        saved = queue.checkpoints
         given = 0
         for row in rows:
             options = row.options
@@ -107,8 +110,13 @@ def _grant(
             queue.grant(step, Lease(row, lane, pool, step.now))
             if row.params is None:
                 step.unloaded.append(row.id)
-            tasks.append([row.id, row.fence, row.attempt, row.priority, row.sent_at, row.params, _extra(row, options)])
+            extra = _extra(row, options)
             left.took(row)
+            if saved and row.id in saved:
+                extra = {**(extra or {}), "checkpoint": None}
+                step.resumed.append(row.id)
+                left.bytes -= CHECKPOINT_BYTES_MAX
+            tasks.append([row.id, row.fence, row.attempt, row.priority, row.sent_at, row.params, extra])
             given += 1
         pool.held += given
         lane.counts[QUEUED] -= given
@@ -172,7 +180,7 @@ def _send(step: Step, host: HostSession, groups: dict[str, list[list[Any]]]) -> 
         for index, task in enumerate(tasks):
             size += _TASK_BYTES + (_UNKNOWN_BYTES if task[5] is None else len(task[5]))
             if task[6] is not None:
-                size += _EXTRA_BYTES
+                size += _EXTRA_BYTES + (CHECKPOINT_BYTES_MAX if "checkpoint" in task[6] else 0)
             if size > _MESSAGE_BYTES:
                 message.append([type, tasks[start : index + 1]])
                 step.say(host.peer, Tasks(message))

@@ -27,11 +27,13 @@ class Persist:
             replaced.
         tasks: New tasks, in the order of `rows.COLUMNS`, options as dict or None.
         tags: (tag, id) of new tasks.
+        checkpoints: The latest of tasks under a lease (body, id, fence), inserted or replaced.
         adoptions: Leases that their first host still holds after a rescue (owner, id, fence): running again, same
             attempt.
         returns: Back to queued or scheduled (state, place, due, relative, attempt, failures, crashes, losses, releases,
             id, fence).
         finishes: Ends (state, finish, ended_at, started_at, slot, body, detail, failures, crashes, id, fence).
+        cleared: Ids of ended tasks whose checkpoints go.
         retries: Final tasks queued again by hand (new fence, id): counters zero, finish and result cleared.
         claims: Grants (fence, attempt, owner, started_at, id). Last: what a step gives back it may grant.
         attempts: Ended attempts that were not the task's last word (id, attempt, fence, owner, slot, started_at,
@@ -49,9 +51,11 @@ class Persist:
     hosts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     tasks: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     tags: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
+    checkpoints: list[tuple[bytes, int, int]] = field(default_factory=list[tuple[bytes, int, int]])
     adoptions: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
     returns: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     finishes: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    cleared: list[int] = field(default_factory=list[int])
     retries: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     claims: list[tuple[int, int, int, float, int]] = field(default_factory=list[tuple[int, int, int, float, int]])
     attempts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
@@ -131,9 +135,12 @@ Need = Refill | Agenda | Fetch | Resume | Replay | Ends
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """Before the commit: put the stored params of these ids into the TASKS of this turn that carry None for them."""
+    """Before the commit: put the stored params of `ids`, and the checkpoints of `resumed`, into the TASKS of this turn
+    that carry None for them.
+    """
 
     ids: tuple[int, ...]
+    resumed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from math import inf
 from typing import Any, Final
 
 from ...transport.messages import (
+    CHECKPOINT_BYTES_MAX,
     PROTOCOL_VERSION,
     Alive,
     Bye,
@@ -240,7 +241,9 @@ class HostCore:
                 rare: dict[str, Any] = extra or {}
                 failures, tags = rare.get("failures", 0), tuple(rare.get("tags", ()))
                 own = rare.get("timeout", timeout)
-                task = (id, fence, type, attempt, failures, priority, sent_at, own, rare.get("key"), tags, params, None)
+                saved = {"checkpoint": _checkpoint(rare)} if "checkpoint" in rare else None
+                key = rare.get("key")
+                task = (id, fence, type, attempt, failures, priority, sent_at, own, key, tags, params, saved)
                 (alone if rare.get("alone") or id in suspects else together).append(task)
         except (TypeError, ValueError, AttributeError) as error:
             raise BadMessage(str(error)) from error
@@ -319,7 +322,7 @@ class HostCore:
         self._join_by = self._drain_by = inf
         self._abandon_at = now + _LEAVE_SECONDS  # for the dead to be buried
         self.slots.abandon()
-        self._speak()
+        self._speak(now)
         self.joining.leave()
 
     def _start_drain(self) -> None:
@@ -375,7 +378,8 @@ class HostCore:
     def due(self) -> float:
         """When `tick` must be called at the latest; `inf`: only news matters."""
         waits = (self._join_by, self._drain_by, self._abandon_at)
-        return min(self.joining.due(), self.slots.due(), self.cut_off.due(), self.environments.due(), *waits)
+        outbox = self.outbox.due() if self.joined() else inf
+        return min(self.joining.due(), self.slots.due(), self.cut_off.due(), self.environments.due(), outbox, *waits)
 
     def joined(self) -> bool:
         """Whether the supervisor has welcomed it as it is."""
@@ -385,7 +389,7 @@ class HostCore:
 
     def take(self, now: float) -> list[HostEffect]:
         """What must be done after a batch of news, in this order."""
-        self._speak()
+        self._speak(now)
         if self.draining:
             self._leave_when_done(now)
         self._expected = self.due()
@@ -393,11 +397,11 @@ class HostCore:
         self.effects.clear()  # emptied, not replaced: the parts of this core write into it
         return effects
 
-    def _speak(self) -> None:
+    def _speak(self, now: float) -> None:
         """Claims first, so that what is given back does not come again; then what ended, then tasks to the slots."""
         if self.joining.phase is Phase.JOINED:
             self._claim()
-            self.outbox.speak(self.joining)
+            self.outbox.speak(self.joining, now)
         self.slots.feed()
 
     def _claim(self) -> None:
@@ -428,3 +432,10 @@ def _pairs(items: list[Any]) -> list[Key]:
         return [(int(id), int(fence)) for id, fence in items]
     except (TypeError, ValueError) as error:
         raise BadMessage(str(error)) from error
+
+
+def _checkpoint(extra: Mapping[str, Any]) -> bytes:
+    body: Any = extra["checkpoint"]
+    if type(body) is not bytes or len(body) > CHECKPOINT_BYTES_MAX:
+        raise TypeError("a checkpoint is bytes, and not many")
+    return body

@@ -19,6 +19,7 @@ class Opening:
         hosts: The latest host sessions (owner, token, name, machine, joined_at, left_at, state), those of `running`
             among them.
         pauses: Paused types.
+        checkpoints: Unfinished tasks that have one.
         copy: Where the database was copied to before it was brought to this version's tables; None: it had them.
     """
 
@@ -29,4 +30,5 @@ class Opening:
     running: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     hosts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     pauses: list[str] = field(default_factory=list[str])
+    checkpoints: list[int] = field(default_factory=list[int])
     copy: str | None = None

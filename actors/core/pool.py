@@ -16,6 +16,7 @@ from ...transport.messages import (
     Alive,
     Bye,
     Cancel,
+    Checkpoint,
     Claim,
     GiveBack,
     Heartbeat,
@@ -31,6 +32,7 @@ from ...transport.messages import (
     Watch,
 )
 from .backups import Backups
+from .checkpoints import Checkpoints
 from .clients import Clients, ClientSession
 from .dispatch import dispatch
 from .effects import Agenda, Effect, Fetch, Need, Refill, Replay, Resume
@@ -45,7 +47,7 @@ from .report import Report
 from .reports import shown
 from .requests import Requests
 from .room import Room
-from .rows import FINAL, QUEUED, RUNNING, Row
+from .rows import FINAL, RUNNING, Row
 from .sessions import Sessions
 from .settings import PoolSettings
 from .step import Peer, Step
@@ -59,7 +61,7 @@ _NAME_MAX: Final = 255
 _LEVELS_MAX: Final = 10_000
 _JUMP_SECONDS: Final = 1.0
 _ALLOWED: Final = {
-    "host": (Claim, Results, Progress, GiveBack),
+    "host": (Claim, Results, Progress, GiveBack, Checkpoint),
     "client": (Submit, Watch, Cancel, Query, Admin),
     "observer": (Watch, Query),
     "admin": (Submit, Watch, Cancel, Query, Admin),
@@ -89,6 +91,7 @@ class Pool:
         meta = opening.meta
         self.queue = Queue(settings, opening.epoch, meta.get("last_id", 0), meta.get("last_finish", 0))
         self.endings = Endings(self.queue)
+        self.checkpoints = Checkpoints(self.queue)
         self.sessions = Sessions(opening.epoch, settings.heartbeat, settings.lost_after)
         self.hosts = Hosts(settings.lost_after)
         self.clients = Clients()
@@ -143,6 +146,7 @@ class Pool:
                 host.pools[""] = SlotPool(host, "")
                 self.hosts.by_owner[row.owner] = host
             self.queue.lease_again(row, host.pools[""], now)
+        self.queue.checkpoints.update(opening.checkpoints)
 
     def start(self, now: float, wall: float) -> list[Effect]:
         """The first needs: the heads of all lanes and what falls due first."""
@@ -237,9 +241,10 @@ class Pool:
         self._more = dispatch(self.queue, step)
         self.queue.keep_bounds(step)
         self.clients.tell(step)
+        self.checkpoints.settle(step)
         if self.queue.lanes.touched:
             self.queue.lanes.tallies(step)
-            self._watch_depth(step)
+            self.report.watch_depth(step)
         return step.effects()
 
     def _look_at_clocks(self, step: Step) -> None:
@@ -351,6 +356,8 @@ class Pool:
             self.membership.results(step, peer, number, message)
         elif isinstance(message, Progress):
             self.membership.progress(step, peer.session, message)
+        elif isinstance(message, Checkpoint):
+            self.checkpoints.heard(step, peer.session, message.items)
         elif isinstance(message, Claim):
             self.membership.claim(peer.session, message)
         elif isinstance(message, GiveBack):
@@ -469,16 +476,3 @@ class Pool:
         elif need.purpose == "again":
             peer, request = need.context
             self.requests.retried(step, peer, request, rows)
-
-    def _watch_depth(self, step: Step) -> None:
-        """The seed's one alert: raised once above the threshold, cleared once at four fifths of it."""
-        high = self.settings.queue_depth_high
-        if high is None:
-            return
-        depth = self.queue.lanes.total(QUEUED)
-        if depth > high and not self.report.depth_warned:
-            self.report.depth_warned = True
-            step.note("warning", "queue_depth_high", queued=depth, threshold=high)
-        elif self.report.depth_warned and depth <= high * 0.8:
-            self.report.depth_warned = False
-            step.note("info", "queue_depth_normal", queued=depth, threshold=high)

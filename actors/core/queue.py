@@ -32,6 +32,7 @@ class Queue:
     Attributes:
         rows: Rows in a window or on a schedule, by id.
         leases: Granted tasks, by id.
+        checkpoints: Unfinished tasks with a checkpoint in the store.
         declines: Queued tasks that stand aside, because a host declined them.
     """
 
@@ -40,6 +41,7 @@ class Queue:
         self.fifo = settings.fifo
         self.rows: dict[int, Row] = {}
         self.leases: dict[int, Lease] = {}
+        self.checkpoints: set[int] = set()
         self.declines = Declines()
         self.schedules = {True: Schedule(relative=True), False: Schedule(relative=False)}
         self.last_id, self.last_finish = last_id, last_finish

@@ -20,7 +20,7 @@ _SHOWN_STATES = {"away": "suspect"}
 
 
 class Report:
-    """Looks at everything and changes nothing.
+    """Looks at everything and changes nothing of it.
 
     Attributes:
         answers: By the name of the query.
@@ -45,6 +45,19 @@ class Report:
             "hosts": self.hosts,
             "types": self.types,
         }
+
+    def watch_depth(self, step: Step) -> None:
+        """The seed's one alert: raised once above the threshold, cleared once at four fifths of it."""
+        high = self._settings.queue_depth_high
+        if high is None:
+            return
+        depth = self._queue.lanes.total(QUEUED)
+        if depth > high and not self.depth_warned:
+            self.depth_warned = True
+            step.note("warning", "queue_depth_high", queued=depth, threshold=high)
+        elif self.depth_warned and depth <= high * 0.8:
+            self.depth_warned = False
+            step.note("info", "queue_depth_normal", queued=depth, threshold=high)
 
     def status(self, step: Step) -> dict[str, Any]:
         """The pool at a glance."""

@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Any, Final, cast
 
 from ...config.policy import TYPE_PATTERN
-from ...transport.messages import RESULT_BYTES_MAX, Outcome, Returned
+from ...transport.messages import CHECKPOINT_BYTES_MAX, RESULT_BYTES_MAX, Outcome, Returned
 
 SECONDS_MAX: Final = 10 * 366 * 86400.0
 """The longest duration that anybody may ask for or report: ten years."""
@@ -71,6 +71,15 @@ def progress(item: Any) -> tuple[int, int, float, str]:
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not isfinite(fraction):
         raise ValueError(f"{shown(fraction)} is no fraction")
     return id, fence, min(1.0, max(0.0, float(fraction))), str(note)[:_LINE_MAX]
+
+
+def checkpoint(item: Any) -> tuple[int, int, bytes]:
+    """One item of CHECKPOINT."""
+    id, fence, body = item
+    id, fence = key(id, fence)
+    if type(body) is not bytes or len(body) > CHECKPOINT_BYTES_MAX:
+        raise ValueError(f"a checkpoint is at most {CHECKPOINT_BYTES_MAX} bytes")
+    return id, fence, body
 
 
 def _detail(given: Any) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class SlotNews(Protocol):
     ready: dict[str, Any] | None
     results: list[Any]
     progress: list[Any]
+    checkpoints: list[Any]
     returned: list[Any]
     lines: list[tuple[int, str]]
     exited: dict[str, Any] | None
@@ -113,6 +114,9 @@ class SlotTable(Roster):
             self.ready(news.slot, now)
         if news.lines:
             slot.heard(news.lines)
+        for item in news.checkpoints:
+            if key_of(item) in slot.tasks:
+                self._outbox.save(item)
         if news.results and slot.tasks:
             self._ended(slot, news.results, now)
         for item in news.progress:
@@ -125,14 +129,14 @@ class SlotTable(Roster):
 
     def _ended(self, slot: Slot, items: list[Any], now: float) -> None:
         tasks, stopping, append = slot.tasks, slot.stopping, self._outbox.results.append
-        watched = bool(self._outbox.progress)
+        watched = bool(self._outbox.progress or self._outbox.checkpoints)
         for item in items:
             key = (item[0], item[1])
             task = tasks.pop(key, None)
             if task is None:
                 continue
             if watched:
-                self._outbox.ended(key)
+                self._outbox.ended(key, completed=item[2] == Outcome.COMPLETED)
             stop = stopping.pop(key, None) if stopping else None
             if slot.output:
                 said = slot.said(item[0])

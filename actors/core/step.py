@@ -30,13 +30,14 @@ class Peer:
 class Step:
     """Collects the effects of one call into the core; `effects` puts them in the order in which they must be done."""
 
-    __slots__ = ("changes", "ends", "needs", "now", "persist", "speech", "unloaded", "wall")
+    __slots__ = ("changes", "ends", "needs", "now", "persist", "resumed", "speech", "unloaded", "wall")
 
     def __init__(self, now: float, wall: float) -> None:
         self.now, self.wall = now, wall
         self.persist = Persist()
         self.needs: list[Need] = []
         self.unloaded: list[int] = []
+        self.resumed: list[int] = []
         self.speech: list[Send | Answer | Backup | Note] = []
         self.ends: dict[int, list[Any]] = {}  # client session -> items of EVENTS.finished
         self.changes: dict[int, list[Any]] = {}  # client session -> items of EVENTS.states
@@ -67,8 +68,8 @@ class Step:
         if self.persist != _NOTHING:
             effects.append(self.persist)
         effects += self.needs
-        if self.unloaded:
-            effects.append(Params(tuple(self.unloaded)))
+        if self.unloaded or self.resumed:
+            effects.append(Params(tuple(self.unloaded), tuple(self.resumed)))
         effects += self.speech
         return effects
 

@@ -35,6 +35,7 @@ from .vigil import Executions
 
 _READY_SECONDS = 0.05
 _KILL_SECONDS = 0.002
+_SAVING = 3  # one attempt in three saves no checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +275,8 @@ class SimulatedHost:
         self._later(duration, self._end, slot, slot.life, duration)
         if self._random.random() < 0.3:
             self._later(duration / 2, self._progress, slot, slot.life)
+        if task[1] % _SAVING:
+            self._later(duration / 4, self._save, slot, slot.life)
         if slot.waiting and duration > 0.005:
             self._later(0.005, self._hand_back, slot)
 
@@ -286,6 +289,11 @@ class SimulatedHost:
     def _progress(self, slot: _Slot, life: int) -> None:
         if slot.task is not None and slot.life == life:
             self._news(SlotNews(slot.number, progress=[[slot.task[0], slot.task[1], 0.5, ""]]))
+
+    def _save(self, slot: _Slot, life: int) -> None:
+        if slot.task is not None and slot.life == life:
+            id, fence = slot.task[:2]
+            self._news(SlotNews(slot.number, checkpoints=[[id, fence, b"%d" % fence]]))
 
     def _end(self, slot: _Slot, life: int, duration: float) -> None:
         task = slot.task

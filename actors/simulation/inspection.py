@@ -29,6 +29,7 @@ def inspect(supervisor: SimulatedSupervisor, hosts: Sequence[SimulatedHost], ora
     if pool is not None:
         check_invariants(pool)
         _check_store(supervisor.disk, oracle)
+        _check_checkpoints(pool, supervisor.disk, oracle)
         _check_windows(pool, supervisor.disk)
         _check_leases(pool, oracle)
     for host in hosts:
@@ -48,6 +49,15 @@ def _check_store(disk: SimulatedDisk, oracle: Oracle) -> None:
         for name in _COMPARED:
             if row[name] != getattr(known, name):
                 raise Violation(f"task {id} has {name} {row[name]} in the store, {getattr(known, name)} by the commits")
+
+
+def _check_checkpoints(pool: Pool, disk: SimulatedDisk, oracle: Oracle) -> None:
+    """Memory knows which tasks have one, the store holds the latest, and neither more than that."""
+    known = oracle.history.checkpoints
+    if pool.queue.checkpoints != known.keys():
+        raise Violation(f"memory knows checkpoints of {sorted(pool.queue.checkpoints)}, the commits {sorted(known)}")
+    if (stored := disk.checkpoints(list(oracle.tasks))) != known:
+        raise Violation(f"the store holds the checkpoints {stored}, by the commits {known}")
 
 
 def _check_windows(pool: Pool, disk: SimulatedDisk) -> None:

@@ -58,6 +58,7 @@ class History:
         queued: Queued tasks by lane.
         running: Running tasks by lane.
         grants: Every (id, fence) granted -> (the run-through it belongs to, the world's time).
+        checkpoints: The latest of each unfinished task that has one.
         last_finish: The latest number of an end.
     """
 
@@ -67,6 +68,7 @@ class History:
     queued: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
     running: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
     grants: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict[tuple[int, int], tuple[int, float]])
+    checkpoints: dict[int, bytes] = field(default_factory=dict[int, bytes])
     last_finish: int = 0
 
     def copied(self) -> History:
@@ -78,6 +80,7 @@ class History:
             {lane: set(ids) for lane, ids in self.queued.items()},
             {lane: set(ids) for lane, ids in self.running.items()},
             dict(self.grants),
+            dict(self.checkpoints),
             self.last_finish,
         )
 
@@ -109,6 +112,7 @@ class Oracle:
         self.highest_fence = 0
         self.lost: set[int] = set()
         self._never_again: set[int] = set()
+        self._resumes: dict[tuple[int, int], bytes | None] = {}  # grant -> the checkpoint that it must bring
 
     @property
     def tasks(self) -> dict[int, Known]:
@@ -134,9 +138,15 @@ class Oracle:
             if known.state == RUNNING:
                 self.history.move(id, QUEUED)
 
-    def began(self, id: int, fence: int) -> None:
-        """A host began an attempt."""
+    def began(self, id: int, fence: int, checkpoint: bytes | None) -> None:
+        """A host began an attempt, with this checkpoint.
+
+        Raises:
+            Violation: It is not the latest that was recorded when the task was granted.
+        """
         self.executed.add((id, fence))
+        recorded = self._resumes.get((id, fence))
+        _must(checkpoint == recorded, f"task {id} goes on from {checkpoint}, recorded was {recorded}")
 
     # Commits.
 
@@ -151,9 +161,11 @@ class Oracle:
             history.lanes.update((lane, type) for lane, type, *_ in persist.lanes)
             history.sessions.update((session, token) for session, token, *_ in persist.sessions)
             self._inserted(persist)
+            self._saved(persist)
             self._adopted(persist)
             self._returned(persist)
             self._finished(persist)
+            self._cleared(persist)
             self._retried(persist)
             self._claimed(persist, pool, now)
         self._check_limits()
@@ -168,6 +180,22 @@ class Oracle:
             failures_max = options.get("max_attempts") or policy.retry.max_attempts
             self.tasks[id] = Known(lane, priority, place, -1, session, failures_max)
             self.history.move(id, state)
+
+    def _saved(self, persist: Persist) -> None:
+        """A simulated attempt saves its own fence."""
+        for body, id, fence in persist.checkpoints:
+            known = self.tasks[id]
+            _must(known.state == RUNNING, f"task {id} has a checkpoint in state {known.state}")
+            _must(known.fence == fence, f"task {id} has a checkpoint of fence {fence}, stored is {known.fence}")
+            _must(body == b"%d" % fence, f"task {id} has the checkpoint of another attempt under fence {fence}")
+            self.history.checkpoints[id] = body
+
+    def _cleared(self, persist: Persist) -> None:
+        for id in persist.cleared:
+            _must(self.tasks[id].state in FINAL, f"task {id} lost its checkpoint before its end")
+            del self.history.checkpoints[id]
+        for finish in persist.finishes:
+            _must(finish[9] not in self.history.checkpoints, f"task {finish[9]} ended and kept its checkpoint")
 
     def _adopted(self, persist: Persist) -> None:
         for owner, id, fence in persist.adoptions:
@@ -234,6 +262,7 @@ class Oracle:
             known.fence, known.attempt, known.owner = fence, attempt, owner
             self.history.move(id, RUNNING)
             self.history.grants[id, fence] = (known.runs, now)
+            self._resumes[id, fence] = self.history.checkpoints.get(id)
             if pool is not None:
                 self._check_order(id, known, owner, pool)
 

@@ -110,10 +110,11 @@ class Executions:
         """A slot begins a task.
 
         Raises:
-            Violation: It was never granted, or a copy of it runs that must not.
+            Violation: It was never granted, brings another checkpoint than the latest, or a copy runs that must not.
         """
         id, fence, type = task[0], task[1], task[2]
-        self._oracle.began(id, fence)
+        extra: dict[str, Any] = task[11] or {}
+        self._oracle.began(id, fence, extra.get("checkpoint"))
         self.count += 1
         run, granted = self._oracle.history.grants.get((id, fence), (None, 0.0))
         live = self._live.setdefault(id, [])

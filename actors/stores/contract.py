@@ -81,6 +81,10 @@ class Store(Protocol):
         """The params of tasks whose rows in memory do not carry them."""
         ...
 
+    def checkpoints(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """The latest checkpoints of these tasks."""
+        ...
+
     def commit(self) -> None:
         """Make the turn durable."""
         ...

@@ -49,6 +49,7 @@ class MemoryStore:
         self._submissions: dict[int, dict[int, tuple[int, int, int]]] = {}
         self._tallies: dict[tuple[int, int], int] = {}
         self._pauses: dict[str, None] = {}
+        self._checkpoints: dict[int, tuple[int, bytes]] = {}
         self._meta: dict[str, int] = {"epoch": 0, "last_id": 0, "last_finish": 0}
         self._ready: dict[int, dict[int, Order]] = defaultdict(lambda: defaultdict(Order))  # by lane and priority
         self._agenda: dict[bool, Order] = defaultdict(Order)  # by kind of due time
@@ -67,6 +68,7 @@ class MemoryStore:
             running=[_row(record) for _, record in sorted(self._tasks.items()) if record[STATE] == RUNNING],
             hosts=[self._hosts[owner] for owner in sorted(self._hosts)],
             pauses=sorted(self._pauses),
+            checkpoints=sorted(self._checkpoints),
         )
 
     def begin(self) -> None:
@@ -115,9 +117,12 @@ class MemoryStore:
             self._insert(row)
         for tag, id in persist.tags:
             self._add(self._tags[tag], (id,))
+        self._save(persist)
         self._adopt(persist)
         self._return(persist)
         self._finish(persist)
+        for id in persist.cleared:
+            self._drop(self._checkpoints, id)
         self._retry(persist)
         self._claim(persist)
         for id, attempt, fence, *rest, detail in persist.attempts:
@@ -148,6 +153,12 @@ class MemoryStore:
             new[STATE], new[FENCE], new[ATTEMPT] = RUNNING, fence, attempt
             new[OWNER], new[STARTED_AT] = owner, started_at
             self._replace(old, new)
+
+    def _save(self, persist: Persist) -> None:
+        for body, id, fence in persist.checkpoints:
+            if self._leased("checkpoint", id, fence)[STATE] != RUNNING:
+                raise _disagrees("checkpoint", id)
+            self._put(self._checkpoints, id, (fence, body))
 
     def _adopt(self, persist: Persist) -> None:
         for owner, id, fence in persist.adoptions:
@@ -319,6 +330,10 @@ class MemoryStore:
     def params(self, ids: Sequence[int]) -> dict[int, bytes]:
         """The params of tasks; ids that are not there are left out."""
         return {id: self._tasks[id][PARAMS] for id in ids if id in self._tasks}
+
+    def checkpoints(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """The latest checkpoints of tasks; ids that have none are left out."""
+        return {id: self._checkpoints[id][1] for id in ids if id in self._checkpoints}
 
     # --- for people
 

@@ -89,6 +89,12 @@ create table attempt(                   -- ended attempts that were not a task's
     primary key (id, attempt, fence)
 ) without rowid;
 
+create table checkpoint(                -- the latest of unfinished tasks that saved one, for their next attempts
+    id    integer primary key,
+    fence integer not null,               -- the lease under which it was saved
+    body  blob    not null
+);
+
 create table tag(
     tag text not null,
     id  integer not null,

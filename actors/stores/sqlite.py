@@ -126,6 +126,12 @@ class SqliteStore:
             execute = self._database.execute
             return {id: params for id in ids for (params,) in execute(statements.PARAMS_OF, (id,))}
 
+    def checkpoints(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """The latest checkpoints of tasks. See `Store.checkpoints`."""
+        with self._explained():
+            execute = self._database.execute
+            return {id: body for id in ids for (body,) in execute(statements.CHECKPOINT_OF, (id,))}
+
     def commit(self) -> None:
         """Make the turn durable."""
         with self._explained():
@@ -267,6 +273,7 @@ class SqliteStore:
             running=rows_of(execute(statements.RUNNING_ROWS)),
             hosts=execute(statements.HOSTS, (HOSTS_MAX,)).fetchall(),
             pauses=[type for (type,) in execute(statements.PAUSES)],
+            checkpoints=[id for (id,) in execute(statements.CHECKPOINTS)],
             copy=str(self._copy) if self._copy else None,
         )
         self._database.executemany(statements.PUT_META, [("epoch", epoch), ("clean", 0)])
@@ -296,9 +303,11 @@ class SqliteStore:
         self._many(statements.INSERT_TAG, persist.tags)
 
     def _update(self, persist: Persist) -> None:
+        self._exactly("checkpoints", statements.PUT_CHECKPOINT, persist.checkpoints)
         self._exactly("adoptions", statements.ADOPT, persist.adoptions)
         self._exactly("returns", statements.RETURN, persist.returns)
         self._exactly("finishes", *for_finishes(persist.finishes))
+        self._many(statements.CLEAR_CHECKPOINT, [(id,) for id in persist.cleared])
         self._many(statements.KEEP_LAST_ATTEMPT, [(id,) for _, id in persist.retries])
         self._exactly("retries", statements.RETRY, persist.retries)
         self._exactly("claims", statements.CLAIM, persist.claims)

@@ -22,6 +22,9 @@ INSERT_FRESH_TASK: Final = """insert into task(id, lane, priority, place, sessio
 INSERT_TAG: Final = "insert into tag values (?, ?)"
 CLAIM: Final = """update task set state = 3, fence = ?, attempt = ?, owner = ?, started_at = ?
     where id = ? and state = 2"""
+PUT_CHECKPOINT: Final = """insert or replace into checkpoint(body, id, fence)
+    select ?, id, fence from task where id = ? and fence = ? and state = 3"""
+CLEAR_CHECKPOINT: Final = "delete from checkpoint where id = ?"
 ADOPT: Final = "update task set state = 3, owner = ? where id = ? and fence = ? and state = 2"
 RETURN: Final = """update task set state = ?, place = ?, due = ?, relative = ?, attempt = ?, failures = ?, crashes = ?,
     losses = ?, releases = ? where id = ? and fence = ? and state < 4"""
@@ -55,6 +58,7 @@ TALLIES: Final = "select lane, state, count from tally where count <> 0 order by
 HOSTS: Final = """select owner, token, name, machine, joined_at, left_at, state from host
     where owner in (select owner from host order by owner desc limit ?)
     or owner in (select owner from task where state = 3) order by owner"""
+CHECKPOINTS: Final = "select id from checkpoint order by id"
 PAUSES: Final = "select type from pause order by type"
 
 # --- needs
@@ -72,6 +76,7 @@ AGENDA: Final = f"""select {_ROW} from task where state = 1 and relative = ? and
 RUNNING_ROWS: Final = f"select {_ROW} from task where state = 3 order by id"  # noqa: S608 - constants only
 ROW_OF: Final = f"select {_ROW} from task where id = ?"  # noqa: S608 - constants only
 PARAMS_OF: Final = "select params from task where id = ?"
+CHECKPOINT_OF: Final = "select body from checkpoint where id = ?"
 SESSION_OF: Final = "select session, below from session where token = ?"
 SUBMISSIONS_OF: Final = """select submission, first, count, checksum from submission where session = ?
     order by submission"""

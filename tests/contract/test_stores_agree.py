@@ -54,6 +54,8 @@ class Model:
         self.chance = chance
         self.tasks: dict[int, tuple[int, int, int]] = {}  # id -> state, fence, attempt
         self.next = self.tasks
+        self.saved: set[int] = set()  # those with a checkpoint
+        self.next_saved = self.saved
         self.counter = 0
 
     def _number(self) -> int:
@@ -62,8 +64,11 @@ class Model:
 
     def step(self) -> Persist:
         chance, persist = self.chance, Persist()
-        self.next = dict(self.tasks)
+        self.next, self.next_saved = dict(self.tasks), set(self.saved)
         for id, (state, fence, attempt) in self.tasks.items():
+            if state == RUNNING and chance.random() < 0.3:
+                persist.checkpoints.append((chance.randbytes(3), id, fence))
+                self.next_saved.add(id)
             if state == QUEUED and chance.random() < 0.3:
                 grant = self._number()
                 persist.claims.append(claim(id, grant, attempt + 1, chance.choice([1, 2]), float(grant)))
@@ -85,6 +90,9 @@ class Model:
                 started_at = chance.choice([5.0, None])
                 finish = ended(id, fence, self._number(), state=to, detail=detail, started_at=started_at)
                 persist.finishes.append(finish)
+                if id in self.next_saved:
+                    persist.cleared.append(id)
+                    self.next_saved.discard(id)
                 self.next[id] = (to, fence, attempt)
             elif state in (FAILED, CANCELLED) and chance.random() < 0.3:
                 persist.retries.append((fence + 1, id))
@@ -102,7 +110,8 @@ class Model:
         return persist
 
     def settle(self, kept: bool) -> None:
-        self.tasks = self.next if kept else self.tasks
+        if kept:
+            self.tasks, self.saved = self.next, self.next_saved
 
     def questions(self, store: Store) -> list[Any]:
         every = range(1, len(self.tasks) + 2)
@@ -113,6 +122,7 @@ class Model:
             *(store.read(Replay(session, after[1], 9, 2**30)) for session in (1, 2)),
             store.read(Fetch(tuple(every), "test")),
             store.read(Ends(b"peer", tuple(every))),
+            store.checkpoints(every),
             *(store.show(id) for id in every),
             *(
                 store.tasks(state=state, type=type, tag=tag, limit=4, before=before)

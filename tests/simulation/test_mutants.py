@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from workerhost.actors import turn
+from workerhost.actors.core.checkpoints import Checkpoints
 from workerhost.actors.core.effects import Refill
 from workerhost.actors.core.endings import Endings, Late
 from workerhost.actors.core.hosts import Hosts
@@ -51,6 +52,18 @@ def no_fence_check(patch: pytest.MonkeyPatch) -> None:
                 believed(self, step, Late(lease.pool.host, late.number), [[item[0], lease.row.fence, *item[2:]]])
 
     patch.setattr(Endings, "results", results)
+
+
+def checkpoint_without_fence_check(patch: pytest.MonkeyPatch) -> None:
+    believed = Checkpoints.heard
+
+    def heard(self: Checkpoints, step: Any, host: Any, items: Any) -> None:
+        for id, _fence, body in items:
+            lease = self.queue.leases.get(id)
+            if lease is not None:
+                believed(self, step, lease.pool.host, [[id, lease.row.fence, body]])
+
+    patch.setattr(Checkpoints, "heard", heard)
 
 
 def acknowledge_before_commit(patch: pytest.MonkeyPatch) -> None:
@@ -169,7 +182,8 @@ def refill_read_outside_the_turn(patch: pytest.MonkeyPatch) -> None:
 
 # What each must be caught as: nothing that any other mistake would also bring about.
 MUTANTS: dict[Mutant, str] = {
-    no_fence_check: "with the result of another attempt",
+    no_fence_check: "with the result of another attempt|and never ran so|while a copy runs on",
+    checkpoint_without_fence_check: "has the checkpoint of another attempt",
     acknowledge_before_commit: "was acknowledged and is not stored",
     lease_on_the_wall_clock: "was given up after|the supervisor spins",
     no_grace_after_restart: "was given up after",

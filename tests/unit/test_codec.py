@@ -21,6 +21,7 @@ from workerhost.transport.messages import (
     Alive,
     Bye,
     Cancel,
+    Checkpoint,
     Claim,
     Drain,
     Events,
@@ -120,6 +121,7 @@ GOLDEN: dict[type[Message], tuple[int, Message, str]] = {
         Admin(3, "drain", {"host": "box-1", "undo": False}),
         "951b0503a5647261696e82a4686f7374a5626f782d31a4756e646fc2",
     ),
+    Checkpoint: (2, Checkpoint([[7, 12884901889, b"\x2a"]]), "931e02919307cf0000000300000001c4012a"),
     Reply: (
         4,
         Reply(3, False, {"code": "unknown", "reason": "no host box-1"}),

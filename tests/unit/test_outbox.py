@@ -16,7 +16,7 @@ def result(id: int, body: bytes = b"r") -> list[Any]:
 
 def said(outbox: Outbox) -> list[HostEffect]:
     effects: list[HostEffect] = []
-    outbox.speak(Joining(effects, lambda: Hello("host", [1, 1], bytes(16)), "tcp://s", 0.5))
+    outbox.speak(Joining(effects, lambda: Hello("host", [1, 1], bytes(16)), "tcp://s", 0.5), now=100.0)
     return effects
 
 

@@ -71,7 +71,7 @@ class Bench:
         for thread in self.threads:
             thread.start()
 
-    def take(self, progress: list[Any], results: list[Any], returned: list[Any]) -> None:
+    def take(self, progress: list[Any], results: list[Any], returned: list[Any], _checkpoints: list[Any]) -> None:
         self.said.put((progress, results, returned))
 
     def relieve(self) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, cast
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
+from . import limits
 from .durations import seconds
 from .policy import TYPE_PATTERN
 
@@ -165,6 +166,46 @@ CutOff = Annotated[
     float | None,
     BeforeValidator(_cut_off),
     WithJsonSchema({"type": ["number", "string"], "pattern": r"^(stop|[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?)$"}),
+]
+RateText = Annotated[
+    limits.Rate,
+    BeforeValidator(limits.rate),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+ */ *(s|min|h|day)$"}),
+]
+QuotaText = Annotated[
+    limits.Quota,
+    BeforeValidator(limits.quota),
+    WithJsonSchema(
+        {
+            "type": ["string", "object"],
+            "pattern": r"^[0-9]+ */ *(hour|day|month)$",
+            "properties": {
+                "limit": {"type": "integer", "minimum": 1},
+                "per": {"enum": ["hour", "day", "month"]},
+                "resets": {"type": "string", "pattern": r"^[0-9]{1,2}:[0-9]{2}$"},
+                "zone": {"type": "string"},
+            },
+            "required": ["limit"],
+            "additionalProperties": False,
+        }
+    ),
+]
+BreakerOrOff = Annotated[
+    limits.Breaker | None,
+    BeforeValidator(limits.breaker),
+    WithJsonSchema(
+        {
+            "type": ["string", "object"],
+            "pattern": "^off$",
+            "properties": {
+                "failures": {"type": ["string", "number"]},
+                "window": {"type": ["string", "number"]},
+                "at_least": {"type": "integer", "minimum": 1},
+                "cool_off": {"type": ["string", "number"]},
+            },
+            "additionalProperties": False,
+        }
+    ),
 ]
 TypePath = Annotated[str, BeforeValidator(type_path)]
 Types = Annotated[

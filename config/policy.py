@@ -1,7 +1,7 @@
 """The tree of settings: what a node sets, what it inherits, and from where. Plain data, no file, no schema.
 
 A type is a dotted path of one to three parts. What is set on `video` holds for `video.youtube` unless that sets its
-own; but `max_concurrent` is not inherited: every node's own limit bounds its whole subtree.
+own; but a limit (`OWN_LIMITS`) is not inherited: every node's own bounds its whole subtree.
 """
 
 from __future__ import annotations
@@ -11,8 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from .limits import Breaker, Quota, Rate
+
 TYPE_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,2}\Z")
 """One to three parts of letters, digits, `_` and `-`."""
+
+OWN_LIMITS: Final = ("max_concurrent", "per_host", "rate", "quota")
+"""What binds the node that sets it and all below it together, and is copied to none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Policy:
             (`cut_off: stop`).
         isolation: `process`, `thread` or `command`; None: the host's own.
         code: The worker's class, `module:Class`, from `class:`; None: found by the host among its CODE.
+        breaker: When the node stops because too much fails; None: never. Each node below has one of its own.
     """
 
     timeout: float | None = 300.0
@@ -56,6 +62,24 @@ class Policy:
     cut_off: float | None = 3600.0
     isolation: str | None = None
     code: str | None = None
+    breaker: Breaker | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one node allows itself and all that lies below it, together; None: any number.
+
+    Attributes:
+        max_concurrent: Leases at a time.
+        per_host: Leases at a time on each host.
+        rate: Grants in any window.
+        quota: Units from one reset to the next.
+    """
+
+    max_concurrent: int | None = None
+    per_host: int | None = None
+    rate: Rate | None = None
+    quota: Quota | None = None
 
 
 def parents(type: str) -> list[str]:
@@ -68,7 +92,7 @@ class PolicyTree:
     """Settings by node.
 
     `nodes` maps a type to what is set there, in the names of `Policy`, `retry` as a mapping of `Retry`'s names, plus
-    `max_concurrent`; `defaults` is the same for every type.
+    those of `Limits`; `defaults` is the same for every type.
     """
 
     def __init__(
@@ -83,7 +107,7 @@ class PolicyTree:
         retry: dict[str, Any] = {}
         for source in (self.defaults, *(self.nodes.get(path, {}) for path in parents(type))):
             retry.update(source.get("retry", {}))
-            values.update((k, v) for k, v in source.items() if k not in ("retry", "max_concurrent"))
+            values.update((k, v) for k, v in source.items() if k != "retry" and k not in OWN_LIMITS)
         return Policy(retry=Retry(**retry), **values)
 
     def origin(self, type: str) -> dict[str, str]:
@@ -101,3 +125,8 @@ class PolicyTree:
     def max_concurrent(self, node: str) -> int | None:
         """The limit set on exactly this node."""
         return self.nodes.get(node, {}).get("max_concurrent")
+
+    def limits(self, node: str) -> Limits:
+        """The limits set on exactly this node."""
+        values = self.nodes.get(node, {})
+        return Limits(**{name: values[name] for name in OWN_LIMITS if name in values})

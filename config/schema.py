@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from ..workers.source import Environment, Source
 from .kinds import (
     Address,
+    BreakerOrOff,
     Code,
     Command,
     Concurrency,
@@ -27,13 +28,16 @@ from .kinds import (
     FilePath,
     HostName,
     HostPattern,
+    QuotaText,
+    RateText,
     Slots,
     TypePath,
     Types,
     Upper,
     type_path,
 )
-from .policy import Policy, PolicyTree, Retry, parents
+from .limits import Breaker, Quota, Rate
+from .policy import OWN_LIMITS, Policy, PolicyTree, Retry, parents
 
 _POLICY, _RETRY = Policy(), Retry()
 _OF_THE_HOST = ("command", "cwd", "python", "concurrency")
@@ -151,10 +155,14 @@ class NodeDefaults(Section):
     concurrency: Concurrency = Field(
         default=1, description="Tasks at a time in each slot's event loop; above 1 only for `async def execute`."
     )
+    breaker: BreakerOrOff = Field(
+        default=_POLICY.breaker,
+        description="Stops a node whose tasks fail too often, and tries again later; `off`: never.",
+    )
 
     def values(self) -> dict[str, Any]:
-        """What was set, in the names of `policy.Policy`, beside `max_concurrent` and what only a host must know."""
-        names = self.model_fields_set & {*Policy.__dataclass_fields__, "max_concurrent", *_OF_THE_HOST}
+        """What was set, in the names of `policy.Policy`, beside `OWN_LIMITS` and what only a host must know."""
+        names = self.model_fields_set & {*Policy.__dataclass_fields__, *OWN_LIMITS, *_OF_THE_HOST}
         found = {name: getattr(self, name) for name in names}
         if "retry" in found:
             found["retry"] = self.retry.model_dump(exclude_unset=True)
@@ -173,6 +181,13 @@ class NodeSettings(NodeDefaults):
     cwd: FilePath | None = Field(default=None, description="Where the command runs; beside this file if absent.")
     max_concurrent: Count | None = Field(
         default=None, description="Tasks of this node and below it that run at a time."
+    )
+    per_host: Count | None = Field(default=None, description="The same on each host.")
+    rate: RateText | None = Field(
+        default=None, description="Tasks of this node and below it that start in any window: 10/s, 600/min, 5000/h."
+    )
+    quota: QuotaText | None = Field(
+        default=None, description="Units that its tasks use until the reset: 10000/day, or limit, per, resets, zone."
     )
     platforms: dict[str, NodeSettings] = Field(default_factory=dict, description="Nodes below a media type.")
     endpoints: dict[str, NodeSettings] = Field(default_factory=dict, description="Nodes below a platform.")
@@ -365,6 +380,11 @@ def _written_node(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         written["cwd"] = str((written.get("cwd") or folder).absolute())
     if written.get("python"):
         written["python"] = str(written["python"].absolute())
+    for name in ("rate", "quota", "breaker"):
+        if isinstance(value := written.get(name), Rate | Quota | Breaker):
+            written[name] = value.written()
+    if "breaker" in written and written["breaker"] is None:
+        written["breaker"] = "off"
     if "cut_off" in written and written["cut_off"] is None:
         written["cut_off"] = "stop"
     if "on" in written.get("retry", {}):

@@ -13,6 +13,7 @@ from workerhost import ConfigError
 from workerhost.config import schema
 from workerhost.config.document import read
 from workerhost.config.loading import check, find, load
+from workerhost.config.limits import Breaker
 from workerhost.config.policy import Policy, Retry
 from workerhost.workers.source import Source
 
@@ -132,7 +133,7 @@ def test_what_the_sample_calls_a_default_is_one() -> None:
 
     assert sample.pool == empty.pool
     assert sample.queue.model_copy(update={"database": None}) == empty.queue
-    assert sample.policies().effective("text") == Policy(isolation="process")
+    assert sample.policies().effective("text") == Policy(isolation="process", breaker=Breaker())
     assert empty.policies().effective("text") == Policy()
     assert sample.logging == empty.logging
     assert (sample.host.drain_timeout, sample.host.join) == (empty.host.drain_timeout, empty.pool.bind)

@@ -95,7 +95,7 @@ class Declines:
         """The first task that a slot pool's host takes and has not declined."""
         owner, found = pool.host.owner, None
         for (lane, by), window in self._groups.items():
-            if owner in by or lane.parked or pool.choice is None or not pool.choice.serves(lane.type):
+            if owner in by or pool.choice is None or not pool.choice.may_take(lane):
                 continue
             head = window.head()
             if head is not None and (found is None or key_of(head) < key_of(found[1])):

@@ -32,7 +32,7 @@ _EXTRA_BYTES: Final = 32 * 132  # as many tags as a task may have
 def dispatch(queue: Queue, step: Step) -> bool:
     """Grant what can be granted now; True if more can be, but not in this turn, so that it stays short."""
     contenders: list[tuple[float, int, str, SlotPool]] = []
-    for choice in queue.lanes.choices.values():
+    for choice in queue.lanes.choices.by_key.values():
         lane = choice.best()
         if lane is not None or queue.declines:
             contenders += [
@@ -94,7 +94,7 @@ def _grant(
             room = min(room, _CHUNK)
         if not alone:
             room = min(room, _CHUNK if margin else 1)
-        if not (room := lanes.room(lane, room)):
+        if lane.bounds and not (room := lanes.tree.room(lane, room, pool, step)):
             continue
         rows = lane.window.take(room, choice.second())
         lanes.taken(lane, len(rows))
@@ -121,7 +121,8 @@ def _grant(
         pool.held += given
         lane.counts[QUEUED] -= given
         lane.counts[RUNNING] += given
-        lanes.hold(lane, given)
+        if given:
+            lanes.tree.granted(step, lane, pool, given, rows[-1].id)
         return len(rows)
     return 0
 
@@ -135,7 +136,7 @@ def _grant_declined(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, 
         front = None if first is None else first.front()
         if front is not None and front < key_of(row):
             return False
-        if not lanes.room(lane, 1):
+        if lane.bounds and not lanes.tree.room(lane, 1, pool, step):
             continue
         declined = queue.declines.of(row.id)
         row = queue.take_out(row)
@@ -149,7 +150,7 @@ def _grant_declined(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, 
         lane.counts[QUEUED] -= 1
         lane.counts[RUNNING] += 1
         lanes.touched.add(lane)
-        lanes.hold(lane, 1)
+        lanes.tree.granted(step, lane, pool, 1, row.id)
         return True
     return False
 

@@ -41,7 +41,9 @@ class Persist:
         submissions: (session, submission, first id, count, checksum).
         forgotten: (session, below): submissions below that number are not repeated any more.
         tallies: Absolute counts (lane, state, count).
-        pauses: (type, paused).
+        pauses: (type, paused, until or None, reason): a node is stopped, or goes on.
+        rates: Grants of a node within its rate's window (type, place, then as `rates.RateRow`), inserted or replaced.
+        quotas: (type, start of the period, units used), inserted or replaced.
         meta: Absolute values of `last_id`, `last_finish`.
     """
 
@@ -62,7 +64,9 @@ class Persist:
     submissions: list[tuple[int, int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int, int]])
     forgotten: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     tallies: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
-    pauses: list[tuple[str, bool]] = field(default_factory=list[tuple[str, bool]])
+    pauses: list[tuple[str, bool, float | None, str]] = field(default_factory=list[tuple[str, bool, float | None, str]])
+    rates: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    quotas: list[tuple[str, float, int]] = field(default_factory=list[tuple[str, float, int]])
     meta: dict[str, int] = field(default_factory=dict[str, int])
 
 

@@ -27,6 +27,8 @@ LOSSES_ALONE: Final = 3
 """A task whose hosts were lost so often runs with no neighbour; once more and it is quarantined."""
 RELEASE_LIMIT: Final = 100
 """Releases by its worker after which a task fails: it would go round for ever."""
+_NOBODYS_FAULT: Final = ("quota", "auth")
+"""Kinds of failures that have answers of their own: they open no breaker."""
 _CAUSES: Final = {Outcome.FAILED: "exception", Outcome.TIMEOUT: "timeout", Outcome.CRASHED: "crash"}
 _CAUSES_FINAL: Final = {**_CAUSES, Outcome.TOO_LARGE: "result_too_large"}
 
@@ -100,7 +102,9 @@ class Endings:
                 lane.counts[COMPLETED] += tally.count
                 lane.pace.measured(tally.count, tally.seconds, tally.slow)
                 self.queue.lanes.touched.add(lane)
-                self.queue.lanes.hold(lane, -tally.count)
+                self.queue.lanes.tree.hold(lane, host.owner, -tally.count)
+                if lane.guarded:
+                    self.queue.lanes.tree.completed(step, lane, tally.count, leases)
         if tallies:
             step.persist.meta["last_finish"] = self.queue.last_finish
 
@@ -130,8 +134,10 @@ class Endings:
         detail: dict[str, Any],
     ) -> None:
         """Decide what follows from a failure, a timeout, a crash or a result that is too large."""
-        was = row.state
-        policy = self.queue.lanes.by_number[row.lane].policy
+        was, lane = row.state, self.queue.lanes.by_number[row.lane]
+        policy = lane.policy
+        if lane.guarded and detail.get("kind") not in _NOBODYS_FAULT:
+            self.queue.lanes.tree.failed(step, lane, row.id)
         limit = (row.options or {}).get("max_attempts") or policy.retry.max_attempts
         cause = detail.get("cause") or _CAUSES_FINAL[outcome]
         if outcome == Outcome.CRASHED:
@@ -167,9 +173,8 @@ class Endings:
         reason = str(detail.get("message") or kind)
         if kind == "auth":
             moved(row, "release")
-            if not lanes.is_paused(node):
-                lanes.pause(node, True)
-                step.persist.pauses.append((node, True))
+            if not lanes.tree.node(node).paused:
+                lanes.tree.pause(step, node, reason)
                 step.note("warning", "type_paused", type=node, reason=reason, task=row.id)
             return
         moved(row, "postpone")
@@ -285,7 +290,7 @@ class Endings:
         if row.state != QUEUED or row.fence != fence or not fence:
             return False
         lane = self.queue.lanes.by_number[row.lane]
-        if not self.queue.lanes.room(lane, 1):
+        if not self.queue.lanes.tree.takes_back(lane, host.owner):
             return False  # others run in its place by now: a limit is a promise, so this copy is stopped
         row = self.queue.take_out(row)
         moved(row, "adopt")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from .nodes import Node
 from .pool import Pool
 from .rows import FINAL, QUEUED, RUNNING, SCHEDULED
 from .window import key_of
@@ -71,11 +72,33 @@ def _check_leases(pool: Pool) -> None:
     for host in pool.hosts.by_owner.values():
         for slots in host.pools.values():
             assert slots.held == held[id(slots)], f"{host.name} counts {slots.held} of {held[id(slots)]} leases"
-    for node in queue.lanes.nodes.values():
-        if node.limit is not None:
-            below = sum(node in lease.lane.bounds for lease in queue.leases.values())
-            assert node.held == below, f"{node.type} counts {node.held} of {below} leases"
-            assert below <= node.limit, f"{node.type} runs {below} of {node.limit}"
+    _check_nodes(pool)
+
+
+def _check_nodes(pool: Pool) -> None:
+    queue = pool.queue
+    below: Counter[Node] = Counter()
+    on_host: Counter[tuple[Node, int]] = Counter()
+    by_lane: Counter[tuple[int, int]] = Counter()
+    for lease in queue.leases.values():
+        owner = lease.pool.host.owner
+        by_lane[lease.lane.number, owner] += 1
+        for node in lease.lane.counted:
+            below[node] += 1
+            on_host[node, owner] += 1
+    for lane in queue.lanes.by_number.values():
+        held = {owner: count for (number, owner), count in by_lane.items() if number == lane.number}
+        assert lane.held == held, f"{lane} counts {lane.held} of {held} leases"
+    for node in queue.lanes.tree.nodes.values():
+        limits = node.limits
+        if node.counts():
+            assert node.held == below[node], f"{node.type} counts {node.held} of {below[node]} leases"
+        if limits.max_concurrent is not None and not queue.lanes.tree.retuned:
+            assert node.held <= limits.max_concurrent, f"{node.type} runs {node.held} of {limits.max_concurrent}"
+        for owner, count in node.held_on.items() if limits.per_host is not None else ():
+            assert count == on_host[node, owner], f"{node.type} counts {count} of {on_host[node, owner]} on a host"
+            most = count if queue.lanes.tree.retuned else limits.per_host or 0
+            assert count <= most, f"{node.type} runs {count} of {limits.per_host} on a host"
 
 
 def _check_sessions(pool: Pool) -> None:

@@ -18,12 +18,17 @@ class Lane:
         counts: Tasks by state code.
         aside: Queued tasks that stand aside, see `declines`.
         stored: The counts as the store has them.
-        bounds: The nodes above that have a limit or a pause, nearest last.
+        held: Live leases by host (its owner number), stopping ones included.
+        bounds: The nodes above (and its own) that may say no at present, nearest last.
+        counted: Those that count leases.
+        guarded: Those that have a breaker.
+        spending: Those that count grants: a rate, a quota.
         policy: The effective settings of its type.
     """
 
     __slots__ = (
-        "aside", "bounds", "counts", "filling", "number", "pace", "parked", "policy", "stored", "type", "window",
+        "aside", "bounds", "counted", "counts", "filling", "guarded", "held", "number", "pace", "parked", "policy",
+        "spending", "stored", "type", "window",
     )  # fmt: skip
 
     def __init__(self, number: int, type: str) -> None:
@@ -33,7 +38,11 @@ class Lane:
         self.stored = [0] * len(STATES)
         self.pace = Pace()
         self.policy = Policy()
+        self.held: dict[int, int] = {}
         self.bounds: list[Node] = []
+        self.counted: list[Node] = []
+        self.guarded: list[Node] = []
+        self.spending: list[Node] = []
         self.aside = 0
         self.parked = False
         self.filling = False

@@ -1,22 +1,22 @@
 """All lanes: tasks that anything can block together stand in one line, and a host takes from the best it may.
 
-Owns the lanes (type, tenant, requirements), the nodes above them, the budget of rows that their windows share, and who
-waits for which node. Who gets what is decided in `dispatch`.
+Owns the lanes (type, tenant, requirements) and the budget of rows that their windows share. What the nodes above them
+allow is `tree`'s, who gets what is decided in `dispatch`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Any, Final
+from typing import Final
 
-from ...config.policy import PolicyTree, parents
+from ...config.policy import PolicyTree
 from ...transport.messages import STATES
-from .choices import Choice
+from .choices import Choices
 from .effects import Refill
 from .lane import Lane
-from .nodes import Node
 from .rows import Row
 from .step import Step
+from .tree import Tree
 from .window import key_of
 
 ROWS_MAX: Final = 50_000
@@ -24,16 +24,14 @@ _REFILL_ROWS: Final = 4_000
 
 
 class Lanes:
-    """All lanes, the nodes above them and the one budget of rows that their windows share."""
+    """All lanes, the tree above them and the one budget of rows that their windows share."""
 
     def __init__(self, policies: PolicyTree, rows_max: int) -> None:
-        self.policies = policies
         self.rows_max = rows_max
         self.by_number: dict[int, Lane] = {}
         self.by_type: dict[str, Lane] = {}
-        self.nodes: dict[str, Node] = {}
-        self.parked: dict[Node, list[Lane]] = {}  # lanes that could not be granted, by the node that said no
-        self.choices: dict[object, Choice] = {}
+        self.choices = Choices(self.by_number.values)
+        self.tree = Tree(policies, self.choices)
         self.touched: set[Lane] = set()
         self.in_memory = 0
         self.new: list[str] = []  # types first seen since somebody looked
@@ -43,9 +41,7 @@ class Lanes:
     def restore(self, number: int, type: str) -> Lane:
         """Take a lane over from the store."""
         lane = Lane(number, type)
-        lane.policy = self.policies.effective(type)
-        nodes = [self._node(path) for path in parents(type)]
-        lane.bounds = [node for node in nodes if node.limit is not None or node.paused]
+        self.tree.plant(lane)
         self.by_number[number] = self.by_type[type] = lane
         self._last = max(self._last, number)
         return lane
@@ -59,26 +55,9 @@ class Lanes:
             self.new.append(type)
         return lane
 
-    def _node(self, path: str) -> Node:
-        node = self.nodes.get(path)
-        if node is None:
-            node = self.nodes[path] = Node(path, self.policies.max_concurrent(path))
-        return node
-
-    def pause(self, type: str, paused: bool) -> None:
-        """Pause or resume a node: its subtree is granted nothing more, what runs goes on."""
-        node = self._node(type)
-        node.paused = paused
-        for lane in self.by_number.values():
-            chain = [self._node(path) for path in parents(lane.type)]
-            if node in chain:
-                lane.bounds = [n for n in chain if n.limit is not None or n.paused]
-        if not paused:
-            self.unpark(node)
-
-    def is_paused(self, type: str) -> bool:
-        """Whether a node itself is paused."""
-        return self._node(type).paused
+    def retune(self, policies: PolicyTree) -> None:
+        """Another tree of settings from now on; see `Tree.retune`."""
+        self.tree.retune(policies)
 
     # The windows.
 
@@ -92,8 +71,7 @@ class Lanes:
         self.in_memory += len(kept)
         self.touched.add(lane)
         if kept and (head is None or window.head() is not head):
-            for choice in self.choices.values():
-                choice.offer(lane)
+            self.choices.offer(lane)
         return kept
 
     def taken(self, lane: Lane, count: int) -> None:
@@ -159,50 +137,8 @@ class Lanes:
         self.in_memory += len(rows)
         if len(read) == need.count and lane.beyond() > 0:
             window.horizon = key_of(read[-1])
-        for choice in self.choices.values():
-            choice.offer(lane)
+        self.choices.offer(lane)
         return rows
-
-    # Limits.
-
-    def room(self, lane: Lane, count: int) -> int:
-        """How many of `count` the nodes above allow now; a lane without room is parked at the node that says no."""
-        for node in lane.bounds:
-            room = node.room()
-            if room is not None and room < count:
-                count = room
-                if count == 0:
-                    lane.parked = True
-                    self.parked.setdefault(node, []).append(lane)
-                    break
-        return count
-
-    def blocks(self, lane: Lane) -> list[dict[str, Any]]:
-        """What of the nodes above keeps a lane from being granted now."""
-        found: list[dict[str, Any]] = []
-        for node in lane.bounds:
-            if node.paused:
-                text = f"{node.type} is paused; workerhost resume {node.type}"
-                found.append({"code": "paused", "text": text, "until": None})
-            elif node.room() == 0:
-                text = f"{node.type} runs as many as it may: max_concurrent is {node.limit}"
-                found.append({"code": "max_concurrent", "text": text, "until": None})
-        return found
-
-    def hold(self, lane: Lane, count: int) -> None:
-        """Leases began (or, with a negative count, ended) in a lane."""
-        for node in lane.bounds:
-            if node.limit is not None:
-                node.held += count
-                if count < 0:
-                    self.unpark(node)
-
-    def unpark(self, node: Node) -> None:
-        """A node that had no room may have some: its lanes are candidates again."""
-        for lane in self.parked.pop(node, ()):
-            lane.parked = False
-            for choice in self.choices.values():
-                choice.offer(lane)
 
     # Counts.
 

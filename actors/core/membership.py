@@ -25,7 +25,6 @@ from ...transport.messages import (
     Stop,
     Tree,
 )
-from .choices import Choice
 from .clients import Clients
 from .effects import Fetch
 from .endings import Endings, Late
@@ -275,19 +274,8 @@ class Membership:
         step.say(peer, Reply(request, True, {"host": name, "draining": not undo}))
 
     def _join_choices(self, host: HostSession) -> None:
-        self._leave_choices(host)
-        lanes, offer = self.queue.lanes, host.offer
         for pool in host.pools.values():
-            key = (offer, pool.name)
-            choice = lanes.choices.get(key)
-            if choice is None:
-
-                def serves(type: str, name: str = pool.name) -> bool:
-                    return offer.slot_pool(type) == name and offer.serves(type)
-
-                choice = lanes.choices[key] = Choice(key, serves, lanes.by_number.values())
-            choice.pools.append(pool)
-            pool.choice = choice
+            self.queue.lanes.choices.join(pool)
 
     def heed_unserved(self, host: HostSession) -> None:
         """A type that no worker of a host is for is not offered to that session again."""
@@ -304,11 +292,7 @@ class Membership:
 
     def _leave_choices(self, host: HostSession) -> None:
         for pool in host.pools.values():
-            if (choice := pool.choice) is not None:
-                choice.pools.remove(pool)
-                pool.choice = None
-                if not choice.pools:
-                    del self.queue.lanes.choices[choice.key]
+            self.queue.lanes.choices.leave(pool)
 
 
 def _facts(offer: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ _POOLS_MAX: Final = 100
 _SLOTS_MAX: Final = 10_000
 _TYPES_MAX: Final = 5_000
 _TYPE_LENGTH_MAX: Final = 200
+_COST_MAX: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Offer:
         serve: Subtrees it takes; empty: all.
         refuse: Subtrees it does not take.
         declined: Types that no worker of its is for, as it has found out in this session.
+        costs: Units of the quota that a task costs, by type, where it is not one.
     """
 
     slots: tuple[tuple[str, int], ...] = (("", 0),)
@@ -36,6 +38,7 @@ class Offer:
     serve: frozenset[str] = frozenset()
     refuse: frozenset[str] = frozenset()
     declined: frozenset[str] = frozenset()
+    costs: tuple[tuple[str, int], ...] = ()
 
     def serves(self, type: str) -> bool:
         """Whether tasks of this type may be given to the host."""
@@ -54,6 +57,13 @@ class Offer:
         """The slots a type uses: those of the nearest node above it that has its own, else the shared ones, if any."""
         names = {name for name, _ in self.slots}
         return next((path for path in (*reversed(parents(type)), "") if path in names), None)
+
+    def cost(self, type: str) -> int:
+        """Units of the quota that a task of a type costs here: as its worker says, or the nearest above it."""
+        if not self.costs:
+            return 1
+        known = dict(self.costs)
+        return next((known[path] for path in reversed(parents(type)) if path in known), 1)
 
     def without(self, type: str) -> Offer:
         """The same, without a type."""
@@ -80,6 +90,7 @@ def offer_of(hello: dict[str, Any]) -> Offer:
         any=bool(hello.get("any")),
         serve=_texts(hello, "serve"),
         refuse=_texts(hello, "not"),
+        costs=_costs(hello),
     )
 
 
@@ -103,6 +114,18 @@ def _texts(hello: dict[str, Any], key: str) -> frozenset[str]:
         message = f"offer[{key!r}] must be a list of types"
         raise ValueError(message)
     return frozenset(values)
+
+
+def _costs(hello: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+    costs: Any = hello.get("costs") or {}
+    known = cast("dict[Any, Any]", costs) if isinstance(costs, dict) else {None: 0}
+    if len(known) > _TYPES_MAX or not all(
+        isinstance(type, str) and len(type) <= _TYPE_LENGTH_MAX and cost.__class__ is int and 1 <= cost <= _COST_MAX
+        for type, cost in known.items()
+    ):
+        message = f"offer['costs'] must map types to units, 1 to {_COST_MAX} each"
+        raise ValueError(message)
+    return tuple(sorted(known.items()))
 
 
 def _is_counts(value: Any) -> TypeGuard[dict[str, int]]:

@@ -18,7 +18,9 @@ class Opening:
         running: Rows under a lease, in the order of `rows.COLUMNS`.
         hosts: The latest host sessions (owner, token, name, machine, joined_at, left_at, state), those of `running`
             among them.
-        pauses: Paused types.
+        pauses: Stopped nodes (type, until or None, reason).
+        rates: What was granted within rates' windows (type, then as `rates.RateRow`).
+        quotas: What was used of quotas (type, start of the period, units).
         checkpoints: Unfinished tasks that have one.
         copy: Where the database was copied to before it was brought to this version's tables; None: it had them.
     """
@@ -29,6 +31,8 @@ class Opening:
     tallies: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
     running: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     hosts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    pauses: list[str] = field(default_factory=list[str])
+    pauses: list[tuple[str, float | None, str]] = field(default_factory=list[tuple[str, float | None, str]])
+    rates: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    quotas: list[tuple[str, float, int]] = field(default_factory=list[tuple[str, float, int]])
     checkpoints: list[int] = field(default_factory=list[int])
     copy: str | None = None

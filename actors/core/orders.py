@@ -44,8 +44,11 @@ class Orders:
             reason = f"{shown(type)} is not a type"
             step.say(peer, Reply(message.request, False, {"code": "invalid", "reason": reason}))
             return
-        self._queue.lanes.pause(type, paused)
-        step.persist.pauses.append((type, paused))
+        tree = self._queue.lanes.tree
+        if paused:
+            tree.pause(step, type)
+        else:
+            tree.resume(step, type)
         step.note("info", f"type_{message.verb}d", type=type)
         step.say(peer, Reply(message.request, True, {"type": type, "paused": paused}))
 

@@ -117,13 +117,14 @@ class Pool:
         self._complained = -1.0
         self._greeted: dict[bytes, bytes] = {}  # tokens of clients whose sessions are being looked up
         self._more = False
-        self._restore(opening, now)
+        self._restore(opening, now, wall)
 
-    def _restore(self, opening: Opening, now: float) -> None:
+    def _restore(self, opening: Opening, now: float, wall: float) -> None:
         """Go on from the store: what ran, runs on for one full period of grace until its host says HELLO."""
         self.hosts.last_owner = opening.meta.get("last_owner", 0)
         self.clients.last_session = opening.meta.get("last_session", 0)
         lanes = self.queue.lanes
+        lanes.tree.restore(opening, self.boot, now, wall)
         for number, type, _tenant, _requirements in opening.lanes:
             lanes.restore(number, type)
         for number, state, count in opening.tallies:
@@ -131,8 +132,6 @@ class Pool:
             lane.counts[state] = lane.stored[state] = count
             lanes.totals[state] += count
             self.queue.unfinished_count += 0 if state in FINAL else count
-        for path in opening.pauses:
-            lanes.pause(path, True)
         for owner, token, name, machine, joined_at, left_at, _state in opening.hosts:
             if left_at is None:
                 host = HostSession(owner, token, name, machine, joined_at, heard=now, state="away")
@@ -231,6 +230,7 @@ class Pool:
             times.append(max(now, due - self._wall_ahead))
         if (check := self.hosts.next_check()) is not None:
             times.append(check)
+        times.append(self.queue.lanes.tree.next_time())
         if self.queue.leases:
             times.append(self._announced + ANNOUNCE_SECONDS)
         self._expected = max(now, min(times))
@@ -239,6 +239,7 @@ class Pool:
     def _settle(self, step: Step) -> list[Effect]:
         """The end of every step: grant, keep the bounds of memory, tell clients, write the counts."""
         self._more = dispatch(self.queue, step)
+        self.queue.lanes.tree.write(step)
         self.queue.keep_bounds(step)
         self.clients.tell(step)
         self.checkpoints.settle(step)
@@ -256,6 +257,7 @@ class Pool:
             self._anchored(step, jump)
 
     def _time(self, step: Step, more: bool) -> None:
+        self.queue.lanes.tree.wake(step)
         self.queue.due(step, self.anchor)
         self.queue.expire(step)
         self.clients.go_on(step)
@@ -280,6 +282,7 @@ class Pool:
         step.persist.meta["anchor_ms"] = round(self.anchor * 1000)
         if abs(jump) > _JUMP_SECONDS:
             self.queue.schedules[True].shift(jump)
+            self.queue.lanes.tree.clock_jumped(step)
             step.persist.shifts.append(jump)
             step.note("warning", "clock_jumped", seconds=round(jump, 3))
 

@@ -221,14 +221,14 @@ class Queue:
         """A lease is over: its slot is free as far as anybody here knows."""
         del self.leases[lease.row.id], lease.pool.host.leases[lease.row.id]
         lease.pool.held -= 1
-        self.lanes.hold(lease.lane, -1)
+        self.lanes.tree.let_go(lease.lane, lease.pool.host.owner, lease.row.id)
 
     def lease_again(self, row: Row, pool: Any, now: float) -> None:
         """A lease known from elsewhere than a grant: adopted, or read at a start."""
         lane = self.lanes.by_number[row.lane]
         self.leases[row.id] = pool.host.leases[row.id] = Lease(row, lane, pool, now)
         pool.held += 1
-        self.lanes.hold(lane, 1)
+        self.lanes.tree.hold(lane, pool.host.owner, 1)
 
     def again(self, step: Step, row: Row) -> bool:
         """By hand: run a task that ended badly once more, all counts at zero; not while it is still stopping."""

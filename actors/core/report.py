@@ -8,6 +8,7 @@ from typing import Any
 
 from ...transport.messages import STATES
 from .hosts import Hosts, HostSession, Lease
+from .nodes import Block
 from .queue import Queue
 from .room import Room
 from .rows import COMPLETED, FAILED, QUEUED, RUNNING
@@ -16,6 +17,7 @@ from .step import Step
 
 _LISTED_MAX = 100  # types that nobody serves; who has more of them has seen enough
 _TASKS_MAX = 200  # of each host
+_STOPPED = ("paused", "asleep", "quota", "breaker")
 _SHOWN_STATES = {"away": "suspect"}
 
 
@@ -85,7 +87,7 @@ class Report:
             "notes": ([self._room.reason()] if self._room.low else [])
             + [f"no host serves {type}" for type in unserved]
             + self._declined()
-            + [f"{path} is paused" for path, node in sorted(lanes.nodes.items()) if node.paused],
+            + [block.text for block in self._stopped(step)],
         }
 
     def _declined(self) -> list[str]:
@@ -116,9 +118,18 @@ class Report:
             ]
         }
 
-    def types(self, _step: Step) -> dict[str, Any]:
+    def _stopped(self, step: Step) -> list[Block]:
+        """The nodes that grant nothing at present, for another reason than that they are busy."""
+        return [
+            block
+            for _, node in sorted(self._queue.lanes.tree.nodes.items())
+            for block in node.blocks(step.now, step.wall)
+            if block.code in _STOPPED
+        ]
+
+    def types(self, step: Step) -> dict[str, Any]:
         """Every type that is configured, offered or has tasks."""
-        lanes, policies = self._queue.lanes, self._settings.policies
+        lanes, policies = self._queue.lanes, self._queue.lanes.tree.policies
         types = set(lanes.by_type) | set(policies.nodes)
         for host in self._hosts.by_owner.values():
             if host.alive():
@@ -127,7 +138,7 @@ class Report:
         for type in sorted(types):
             lane = lanes.by_type.get(type)
             counts = lane.counts if lane else [0] * len(STATES)
-            node = lanes.nodes.get(type)
+            node, limits = lanes.tree.nodes.get(type), policies.limits(type)
             listed.append(
                 {
                     "type": type,
@@ -142,7 +153,13 @@ class Report:
                         if host.alive() and type in host.facts.get("failed", {})
                     },
                     "paused": bool(node and node.paused),
-                    "max_concurrent": policies.max_concurrent(type),
+                    "max_concurrent": limits.max_concurrent,
+                    "per_host": limits.per_host,
+                    "rate": limits.rate and limits.rate.written(),
+                    "quota": limits.quota and limits.quota.written(),
+                    "quota_used": node.meter.used_at(step.now, step.wall) if node and node.meter else None,
+                    "breaker": node.guard.state(step.now) if node and node.guard else None,
+                    "blocks": [block._asdict() for block in node.blocks(step.now, step.wall)] if node else [],
                 }
             )
         return {"types": listed}

@@ -189,7 +189,7 @@ class Requests:
     def explained(self, step: Step, peer: Peer, request: int, rows: dict[int, Row]) -> None:
         """The row of a task that somebody asks about is known: why it does not run. The store adds its story."""
         for row in rows.values():
-            step.answer(peer, request, "why", {"id": row.id}, {row.id: self.why.explain(row)})
+            step.answer(peer, request, "why", {"id": row.id}, {row.id: self.why.explain(row, step.now, step.wall)})
         if not rows:
             step.say(peer, Reply(request, False, {"code": "unknown", "reason": "the pool has no such task"}))
 

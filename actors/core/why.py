@@ -28,11 +28,13 @@ class Why:
     def __init__(self, queue: Queue, hosts: Hosts) -> None:
         self._queue, self._hosts = queue, hosts
 
-    def explain(self, row: Row) -> dict[str, Any]:
+    def explain(self, row: Row, now: float, wall: float) -> dict[str, Any]:
         """What keeps a task from running, or from ending.
 
         Args:
             row: The task as the store has it; what memory knows counts for more.
+            now: The time, by the clock that never jumps.
+            wall: The same by the wall clock.
 
         Returns:
             `reasons`, `hosts` [{name, says}] and `ahead` (tasks that stand before it, None if that is not known).
@@ -48,11 +50,12 @@ class Why:
             return _explanation([_reason("running", _running(lease.pool.host))])
         if row.state == SCHEDULED:
             return _explanation([_reason("scheduled", _scheduled(row), row.due)])
-        return self._queued(row) if row.state == QUEUED else _explanation([])
+        return self._queued(row, now, wall) if row.state == QUEUED else _explanation([])
 
-    def _queued(self, row: Row) -> dict[str, Any]:
+    def _queued(self, row: Row, now: float, wall: float) -> dict[str, Any]:
         lane = self._queue.lanes.by_number[row.lane]
-        reasons = self._queue.lanes.blocks(lane)
+        blocks = self._queue.lanes.tree.blocks(lane, now, wall)
+        reasons = [_reason(block.code, block.text, block.until) for block in blocks]
         declined = self._queue.declines.of(row.id)
         said = sorted(
             self._asked(lane, declined), key=lambda item: (item[1] is not None, item[2] is None, item[0].owner)

@@ -48,7 +48,9 @@ class MemoryStore:
         self._hosts: dict[int, tuple[Any, ...]] = {}
         self._submissions: dict[int, dict[int, tuple[int, int, int]]] = {}
         self._tallies: dict[tuple[int, int], int] = {}
-        self._pauses: dict[str, None] = {}
+        self._pauses: dict[str, tuple[float | None, str]] = {}
+        self._rates: dict[tuple[str, int], tuple[Any, ...]] = {}
+        self._quotas: dict[str, tuple[float, int]] = {}
         self._checkpoints: dict[int, tuple[int, bytes]] = {}
         self._meta: dict[str, int] = {"epoch": 0, "last_id": 0, "last_finish": 0}
         self._ready: dict[int, dict[int, Order]] = defaultdict(lambda: defaultdict(Order))  # by lane and priority
@@ -67,7 +69,9 @@ class MemoryStore:
             tallies=[(*key, count) for key, count in sorted(self._tallies.items()) if count],
             running=[_row(record) for _, record in sorted(self._tasks.items()) if record[STATE] == RUNNING],
             hosts=[self._hosts[owner] for owner in sorted(self._hosts)],
-            pauses=sorted(self._pauses),
+            pauses=[(type, *pause) for type, pause in sorted(self._pauses.items())],
+            rates=[(type, *row) for (type, _), row in sorted(self._rates.items())],
+            quotas=[(type, *quota) for type, quota in sorted(self._quotas.items())],
             checkpoints=sorted(self._checkpoints),
         )
 
@@ -130,11 +134,15 @@ class MemoryStore:
         self._keep_submissions(persist)
         for lane, state, count in persist.tallies:
             self._put(self._tallies, (lane, state), count)
-        for type, paused in persist.pauses:
+        for type, paused, until, reason in persist.pauses:
             if paused:
-                self._put(self._pauses, type, None)
+                self._put(self._pauses, type, (until, reason))
             elif type in self._pauses:
                 self._drop(self._pauses, type)
+        for type, place, *row in persist.rates:
+            self._put(self._rates, (type, place), tuple(row))
+        for type, start, used in persist.quotas:
+            self._put(self._quotas, type, (start, used))
         for name, value in persist.meta.items():
             self._put(self._meta, name, value)
 

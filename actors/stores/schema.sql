@@ -108,6 +108,26 @@ create table tally(                     -- counts are kept, never counted
     primary key (lane, state)
 ) without rowid;
 
-create table pause(
-    type text primary key
+create table pause(                     -- nodes that are stopped
+    type   text primary key,
+    until  real,                          -- null: until a person lets it go on
+    reason text not null default ''
+) without rowid;
+
+create table rate(                      -- grants within the windows of rates; see rates.RateRow
+    type   text    not null,
+    place  integer not null,
+    number integer not null,
+    first  real    not null,
+    last   real    not null,
+    wall   real    not null,
+    grants integer not null,
+    boot   integer not null,
+    primary key (type, place)
+) without rowid;
+
+create table quota(
+    type  text primary key,
+    start real    not null,               -- of the present period
+    used  integer not null
 ) without rowid;

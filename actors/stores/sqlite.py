@@ -272,7 +272,9 @@ class SqliteStore:
             tallies=execute(statements.TALLIES).fetchall(),
             running=rows_of(execute(statements.RUNNING_ROWS)),
             hosts=execute(statements.HOSTS, (HOSTS_MAX,)).fetchall(),
-            pauses=[type for (type,) in execute(statements.PAUSES)],
+            pauses=execute(statements.PAUSES).fetchall(),
+            rates=execute(statements.RATES).fetchall(),
+            quotas=execute(statements.QUOTAS).fetchall(),
             checkpoints=[id for (id,) in execute(statements.CHECKPOINTS)],
             copy=str(self._copy) if self._copy else None,
         )
@@ -317,8 +319,10 @@ class SqliteStore:
         self._many(statements.INSERT_SUBMISSION, persist.submissions)
         self._many(statements.FORGET_SUBMISSIONS, persist.forgotten)
         self._many(statements.PUT_TALLY, persist.tallies)
-        for type, paused in persist.pauses:
-            self._many(statements.PAUSE if paused else statements.RESUME, [(type,)])
+        for type, paused, until, reason in persist.pauses:
+            self._many(*(statements.PAUSE, [(type, until, reason)]) if paused else (statements.RESUME, [(type,)]))
+        self._many(statements.PUT_RATE, persist.rates)
+        self._many(statements.PUT_QUOTA, persist.quotas)
         self._many(statements.PUT_META, list(persist.meta.items()))
 
     def _many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:

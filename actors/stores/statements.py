@@ -44,8 +44,10 @@ INSERT_SUBMISSION: Final = "insert into submission values (?, ?, ?, ?, ?)"
 FORGET_SUBMISSIONS: Final = "delete from submission where session = ? and submission < ?"
 SHIFT: Final = "update task set due = due + ? where state = 1 and relative = 1"
 PUT_TALLY: Final = "insert or replace into tally values (?, ?, ?)"
-PAUSE: Final = "insert or ignore into pause values (?)"
+PAUSE: Final = "insert or replace into pause(type, until, reason) values (?, ?, ?)"
 RESUME: Final = "delete from pause where type = ?"
+PUT_RATE: Final = "insert or replace into rate values (?, ?, ?, ?, ?, ?, ?, ?)"
+PUT_QUOTA: Final = "insert or replace into quota values (?, ?, ?)"
 PUT_META: Final = "insert or replace into meta values (?, ?)"
 
 # --- what a supervisor goes on from
@@ -58,8 +60,10 @@ TALLIES: Final = "select lane, state, count from tally where count <> 0 order by
 HOSTS: Final = """select owner, token, name, machine, joined_at, left_at, state from host
     where owner in (select owner from host order by owner desc limit ?)
     or owner in (select owner from task where state = 3) order by owner"""
+PAUSES: Final = "select type, until, reason from pause order by type"
+RATES: Final = "select type, number, first, last, wall, grants, boot from rate order by type, place"
+QUOTAS: Final = "select type, start, used from quota order by type"
 CHECKPOINTS: Final = "select id from checkpoint order by id"
-PAUSES: Final = "select type from pause order by type"
 
 # --- needs
 

@@ -32,10 +32,17 @@ def test_an_opening_brings_back_what_a_supervisor_goes_on_from(store: Store, reo
         store,
         tasks=[row(1), row(2), row(3, params=b"x" * 20_000)],
         tallies=[(1, QUEUED, 2), (1, RUNNING, 1), (2, QUEUED, 7)],
-        pauses=[("video", True), ("audio", True), ("audio.probe", True)],
+        pauses=[("video", True, None, ""), ("audio", True, None, ""), ("audio.probe", True, 1e9, "quota used up")],
+        rates=[("a", 0, 0, 1.0, 2.0, 1e9, 3, 7), ("a", 0, 0, 1.0, 2.5, 1e9, 4, 7), ("a", 1, 1, 3.0, 3.0, 1e9, 1, 7)],
+        quotas=[("b", 1e9, 3), ("b", 1e9, 5)],
         meta={"last_id": 3, "last_finish": 9},
     )
-    write(store, claims=[claim(3, 11, owner=2), claim(1, 12)], tallies=[(2, QUEUED, 0)], pauses=[("audio", False)])
+    write(
+        store,
+        claims=[claim(3, 11, owner=2), claim(1, 12)],
+        tallies=[(2, QUEUED, 0)],
+        pauses=[("audio", False, None, "")],
+    )
 
     opening = reopen().open()
 
@@ -43,7 +50,9 @@ def test_an_opening_brings_back_what_a_supervisor_goes_on_from(store: Store, reo
     assert opening.lanes == LANES
     assert opening.hosts == HOSTS
     assert opening.tallies == [(1, QUEUED, 2), (1, RUNNING, 1)]
-    assert opening.pauses == ["audio.probe", "video"]
+    assert opening.pauses == [("audio.probe", 1e9, "quota used up"), ("video", None, "")]
+    assert opening.rates == [("a", 0, 1.0, 2.5, 1e9, 4, 7), ("a", 1, 3.0, 3.0, 1e9, 1, 7)]
+    assert opening.quotas == [("b", 1e9, 5)]
     assert opening.running == [
         row(1, state=RUNNING, fence=12, attempt=1, owner=1, started_at=200.0),
         row(3, state=RUNNING, fence=11, attempt=1, owner=2, started_at=200.0, params=None),
@@ -69,7 +78,9 @@ def test_a_turn_reads_its_own_writes_and_a_rollback_undoes_all_of_them(
         tags=[("red", 1)],
         submissions=[(1, 1, 1, 5, 77)],
         tallies=[(1, QUEUED, 4)],
-        pauses=[("audio", True)],
+        pauses=[("audio", True, None, "")],
+        rates=[("a", 0, 0, 1.0, 2.0, 1e9, 3, 7)],
+        quotas=[("b", 1e9, 3)],
         meta={"last_id": 5},
     )
     write(store, claims=[claim(2, 7), claim(4, 8)])
@@ -93,7 +104,9 @@ def test_a_turn_reads_its_own_writes_and_a_rollback_undoes_all_of_them(
             forgotten=[(1, 2)],
             shifts=[10.0],
             tallies=[(1, QUEUED, 5), (3, QUEUED, 1)],
-            pauses=[("audio", False), ("video", True)],
+            pauses=[("audio", False, None, ""), ("video", True, None, "")],
+            rates=[("a", 0, 0, 1.0, 9.0, 1e9, 9, 7), ("a", 1, 1, 3.0, 3.0, 1e9, 1, 7)],
+            quotas=[("b", 1e9, 9)],
             meta={"last_id": 6, "last_finish": 2},
         )
     )
@@ -106,7 +119,8 @@ def test_a_turn_reads_its_own_writes_and_a_rollback_undoes_all_of_them(
 
     assert everything(store) == before
     opening = reopen().open()
-    assert (opening.lanes, opening.hosts, opening.pauses) == (LANES, HOSTS, ["audio"])
+    assert (opening.lanes, opening.hosts, opening.pauses) == (LANES, HOSTS, [("audio", None, "")])
+    assert (opening.rates, opening.quotas) == ([("a", 0, 1.0, 2.0, 1e9, 3, 7)], [("b", 1e9, 3)])
     assert opening.tallies == [(1, QUEUED, 4)]
     assert opening.meta == {"last_id": 5, "last_finish": 0, "last_owner": 2, "last_session": 2}
 

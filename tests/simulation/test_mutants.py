@@ -104,8 +104,8 @@ def lease_on_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
 def no_grace_after_restart(patch: pytest.MonkeyPatch) -> None:
     restore = Pool._restore  # pyright: ignore[reportPrivateUsage]  # a mutant changes what is inside
 
-    def at_once(self: Pool, opening: Any, now: float) -> None:
-        restore(self, opening, now)
+    def at_once(self: Pool, opening: Any, now: float, wall: float) -> None:
+        restore(self, opening, now, wall)
         for host in self.hosts.by_owner.values():
             host.heard = now - self.settings.lost_after
 

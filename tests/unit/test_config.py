@@ -12,8 +12,8 @@ import pytest
 from workerhost import ConfigError
 from workerhost.config import schema
 from workerhost.config.document import read
-from workerhost.config.loading import check, find, load
 from workerhost.config.limits import Breaker
+from workerhost.config.loading import check, find, load
 from workerhost.config.policy import Policy, Retry
 from workerhost.workers.source import Source
 

@@ -23,7 +23,7 @@ def why(pool: Any, id: int) -> dict[str, Any]:
     (columns,) = [task for task in [pool.store.show(id)] if task is not None]
     row = pool.pool.queue.rows.get(id) or (pool.pool.queue.leases[id].row if id in pool.pool.queue.leases else None)
     assert row is not None, columns["state"]
-    return pool.pool.requests.why.explain(row)
+    return pool.pool.requests.why.explain(row, pool.now, pool.wall)
 
 
 def codes(explanation: dict[str, Any]) -> list[str]:

@@ -117,8 +117,10 @@ def _texts(hello: dict[str, Any], key: str) -> frozenset[str]:
 
 
 def _costs(hello: dict[str, Any]) -> tuple[tuple[str, int], ...]:
-    costs: Any = hello.get("costs") or {}
-    known: dict[Any, Any] = cast("dict[Any, Any]", costs) if isinstance(costs, dict) else {None: 0}
+    given: Any = hello.get("costs") or {}
+    known: dict[Any, Any] = {None: 0}
+    if isinstance(given, dict):
+        known = cast("dict[Any, Any]", given)
     if len(known) > _TYPES_MAX or not all(
         isinstance(type, str) and len(type) <= _TYPE_LENGTH_MAX and cost.__class__ is int and 1 <= cost <= _COST_MAX
         for type, cost in known.items()

@@ -155,7 +155,7 @@ def test_why_says_who_declined_it_and_what_it_waits_for(pool: Any) -> None:
     pool.host(slots=2)
     ((id, fence, _),) = granted(pool.send())
     decline(pool, HOST, id, fence)
-    told = pool.pool.requests.why.explain(pool.pool.queue.rows[id])
+    told = pool.pool.requests.why.explain(pool.pool.queue.rows[id], pool.now, pool.wall)
     (reason,) = told["reasons"]
     assert reason["code"] == "declined"
     assert reason["text"].startswith("declined once, the last time by h: not mine; it waits for another host")

@@ -82,7 +82,7 @@ def test_a_task_whose_key_is_refused_goes_back_and_its_platform_is_paused(pool: 
     pool.start()
     pool.client()
     pool.host(HOST, "v.y.c", "v.y.d", slots=3, session=b"again" * 4)
-    assert pool.pool.queue.lanes.is_paused("v.y"), "a restart does not forget it"
+    assert pool.pool.queue.lanes.tree.node("v.y").paused, "a restart does not forget it"
     said = pool.say(CLIENT, Admin(1, "resume", {"type": "v.y"}))
     assert said[CLIENT] == [Reply(1, True, {"type": "v.y", "paused": False})]
     assert [id for id, _, _ in granted(said)] == [1, 2]
@@ -93,7 +93,7 @@ def test_a_worker_may_name_a_node_above_its_own_task_only(pool: Any, said: str |
     pool.host(HOST, "v.y.c")
     ((id, fence, _),) = granted(pool.send("v.y.c"))
     pool.say(HOST, report(id, fence, kind="auth", **(dict[str, Any](node=said) if said else {})))
-    assert [path for path, node in pool.pool.queue.lanes.nodes.items() if node.paused] == [paused]
+    assert [path for path, node in pool.pool.queue.lanes.tree.nodes.items() if node.paused] == [paused]
 
 
 @pytest.mark.parametrize("detail", [{"kind": 3}, {"node": "v y"}, {"node": ["v"]}, {"retry": "yes"}, {"after": -1}])

@@ -134,6 +134,11 @@ class MemoryStore:
         self._keep_submissions(persist)
         for lane, state, count in persist.tallies:
             self._put(self._tallies, (lane, state), count)
+        self._keep_limits(persist)
+        for name, value in persist.meta.items():
+            self._put(self._meta, name, value)
+
+    def _keep_limits(self, persist: Persist) -> None:
         for type, paused, until, reason in persist.pauses:
             if paused:
                 self._put(self._pauses, type, (until, reason))
@@ -143,8 +148,6 @@ class MemoryStore:
             self._put(self._rates, (type, place), tuple(row))
         for type, start, used in persist.quotas:
             self._put(self._quotas, type, (start, used))
-        for name, value in persist.meta.items():
-            self._put(self._meta, name, value)
 
     def _insert(self, row: tuple[Any, ...]) -> None:
         record = [*row, None, None, None, None, None]

@@ -74,6 +74,9 @@ class InlineSlot:
         """Ask what runs to end: a thread cannot be killed."""
         self.terminate()
 
+    def measure(self, id: int, fence: int, enough: float) -> None:
+        """Of a thread nobody can tell what it uses."""
+
     def close(self) -> None:
         """Let the thread end after its present task; `exited` follows."""
         with self._lock:

@@ -51,6 +51,7 @@ class SlotNews:
         exited: Last: the process is gone. `signal` and `exit_code` (one is None), `cause` (`crash`, `start_failed`,
             `protocol_error`), `running` ([id, fence] if exactly one task ran, else None), `started` ([[id, fence],
             ...] of all that ran), `memory` (peak bytes), `message`.
+        usage: What the process and all below it use, when it was asked for: `core.consumption.Usage` by name.
     """
 
     slot: int
@@ -61,6 +62,7 @@ class SlotNews:
     returned: list[Any] = field(default_factory=list[Any])
     lines: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     exited: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
 
 
 class Slot(Protocol):
@@ -98,6 +100,12 @@ class Slot(Protocol):
 
     def kill(self) -> None:
         """SIGKILL to the process group."""
+        ...
+
+    def measure(self, id: int, fence: int, enough: float) -> None:
+        """Tell what the process uses while this task runs; `usage` follows, where that can be told.
+        See `core.host_effects.Measure`.
+        """
         ...
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ from ..transport.mailbox import Mailbox
 from ..workers.processes import end_marked, marks
 from ..workers.slots import WORD
 from . import slot_child
+from .slot_figures import measure
 from .slot_frames import Frames, ProtocolError
 from .slot_news import SlotNews, SlotSpec, SlotTask
 from .slot_output import Output
@@ -35,6 +36,10 @@ msgpack: Any = _untyped
 _READ_BYTES: Final = 256 * 1024
 _READS_MAX: Final = 4
 """Reads of one source in a turn of the actor; what is left stays readable, and others get their turn."""
+
+
+_TOLD_BYTES: Final = 64 * 1024
+"""Where an attempt runs under limits, whenever it has written so much more its host is told."""
 
 
 class _Descriptor(Protocol):
@@ -58,6 +63,8 @@ class ProcessSlot:
         self._stopped = False
         self._fault = self._last_line = ""
         self._unsent: list[bytes] = []
+        self._written = self._told = 0
+        self._measured = (0, 0)  # whom the last figures were about
         self._frames, self._output = Frames(), Output()
         self._selector: selectors.BaseSelector
         self._control: socket.socket
@@ -128,6 +135,19 @@ class ProcessSlot:
         if self._alive:
             spawner().end(self._mark)
 
+    def measure(self, id: int, fence: int, enough: float) -> None:
+        """Tell what the process and all below it use, see `slot_news.Slot`."""
+        if self._alive and (figures := measure(self._pid, enough)) is not None:
+            self._measured = (id, fence)
+            self._mailbox.post(SlotNews(self.number, usage=self._usage(**figures)))
+
+    def _usage(self, memory: int = 0, processes: int = 0, cpu: float = 0.0) -> dict[str, Any]:
+        """`core.consumption.Usage`, with what was written until now."""
+        self._told = self._written
+        id, fence = self._measured
+        written = self._written
+        return {"id": id, "fence": fence, "memory": memory, "processes": processes, "cpu": cpu, "output": written}
+
     def close(self) -> None:
         """Let it end; what it has not begun is not run, and a task that runs is killed."""
         self._stopped = True
@@ -159,6 +179,8 @@ class ProcessSlot:
                 self._read_output(news)
             else:
                 dead = True
+        if self._written - self._told > _TOLD_BYTES and self._measured[0]:
+            news.usage = self._usage()
         if dead:
             self._bury(news)
         self._ready = self._ready or news.ready is not None
@@ -170,6 +192,7 @@ class ProcessSlot:
             or news.lines
             or news.ready
             or news.exited
+            or news.usage
         )
         return [] if empty else [news]
 
@@ -209,6 +232,7 @@ class ProcessSlot:
                 with suppress(KeyError):
                     self._selector.unregister(self._output_number)
                 return False
+            self._written += len(data)
             news.lines += self._output.feed(data, running)
             if not self._ready and news.lines:
                 self._last_line = news.lines[-1][1]

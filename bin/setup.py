@@ -71,11 +71,10 @@ def show(
     tree = settings.policies()
     origin = tree.origin(type)
     policy = asdict(tree.effective(type))
-    flat = {**policy, **{f"retry.{key}": value for key, value in policy["retry"].items()}}
-    del flat["retry"]
+    nested = {f"{name}.{key}": value for name in ("retry", "limits") for key, value in policy.pop(name).items()}
     rows = {
         name.replace("code", "class"): {"value": _cut_off(name, value), "from": origin.get(name, "built in")}
-        for name, value in sorted(flat.items())
+        for name, value in sorted({**policy, **nested}.items())
     }
     source = settings.sources().get(type)
     if source is not None and source.command:

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 from . import limits
 from .durations import seconds
 from .policy import TYPE_PATTERN
+from .sizes import size
 
 SLOTS_MAX: Final = 4096
 """Slots of one pool on one host: each may be a process."""
@@ -26,6 +27,10 @@ _TCP: Final = re.compile(r"tcp://(\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9_.*-]+):([0-9
 
 def _seconds_or_none(value: Any) -> float | None:
     return None if value is None else seconds(value)
+
+
+def _size_or_none(value: Any) -> int | None:
+    return None if value is None else size(value)
 
 
 def _cut_off(value: Any) -> float | None:
@@ -161,6 +166,11 @@ DurationOrNone = Annotated[
     float | None,
     BeforeValidator(_seconds_or_none),
     WithJsonSchema({"type": ["number", "string", "null"], "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$"}),
+]
+SizeOrNone = Annotated[
+    int | None,
+    BeforeValidator(_size_or_none),
+    WithJsonSchema({"type": ["integer", "string", "null"], "minimum": 1, "pattern": r"^[0-9]+(\.[0-9]+)?[KMGT]?$"}),
 ]
 CutOff = Annotated[
     float | None,

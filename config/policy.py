@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from .limits import Breaker, Quota, Rate
@@ -42,6 +42,27 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptLimits:
+    """What one attempt in a process slot may use; None: as much as there is.
+
+    Attributes:
+        memory: Bytes, of its process and all below it.
+        processes: How many processes below its own.
+        cpu: Seconds of processor time.
+        output: Bytes written to stdout and stderr.
+    """
+
+    memory: int | None = None
+    processes: int | None = None
+    cpu: float | None = None
+    output: int | None = None
+
+    def plain(self) -> dict[str, int | float]:
+        """Those that are set."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The effective settings of one node.
 
@@ -54,6 +75,8 @@ class Policy:
         isolation: `process`, `thread` or `command`; None: the host's own.
         code: The worker's class, `module:Class`, from `class:`; None: found by the host among its CODE.
         breaker: When the node stops because too much fails; None: never. Each node below has one of its own.
+        no_progress_timeout: Seconds one attempt may go without reporting progress, or None.
+        limits: See `AttemptLimits`.
     """
 
     timeout: float | None = 300.0
@@ -63,6 +86,8 @@ class Policy:
     isolation: str | None = None
     code: str | None = None
     breaker: Breaker | None = None
+    no_progress_timeout: float | None = None
+    limits: AttemptLimits = field(default_factory=AttemptLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +107,10 @@ class Limits:
     quota: Quota | None = None
 
 
+_NESTED: Final = ("retry", "limits")
+"""Settings that are mappings: each of their names is inherited by itself."""
+
+
 def parents(type: str) -> list[str]:
     """`video.youtube.channel` -> [`video`, `video.youtube`, `video.youtube.channel`]."""
     parts = type.split(".")
@@ -91,8 +120,8 @@ def parents(type: str) -> list[str]:
 class PolicyTree:
     """Settings by node.
 
-    `nodes` maps a type to what is set there, in the names of `Policy`, `retry` as a mapping of `Retry`'s names, plus
-    those of `Limits`; `defaults` is the same for every type.
+    `nodes` maps a type to what is set there, in the names of `Policy`, `retry` and `limits` as mappings of the names
+    of `Retry` and `AttemptLimits`, plus those of `Limits`; `defaults` is the same for every type.
     """
 
     def __init__(
@@ -105,10 +134,12 @@ class PolicyTree:
         """What holds for a type."""
         values: dict[str, Any] = {}
         retry: dict[str, Any] = {}
+        limits: dict[str, Any] = {}
         for source in (self.defaults, *(self.nodes.get(path, {}) for path in parents(type))):
             retry.update(source.get("retry", {}))
-            values.update((k, v) for k, v in source.items() if k != "retry" and k not in OWN_LIMITS)
-        return Policy(retry=Retry(**retry), **values)
+            limits.update(source.get("limits", {}))
+            values.update((k, v) for k, v in source.items() if k not in _NESTED and k not in OWN_LIMITS)
+        return Policy(retry=Retry(**retry), limits=AttemptLimits(**limits), **values)
 
     def origin(self, type: str) -> dict[str, str]:
         """Setting (dotted, `retry.base`) -> the node it comes from, or `defaults`; what nobody set is absent."""
@@ -118,7 +149,7 @@ class PolicyTree:
             *((path, self.nodes.get(path, {})) for path in parents(type)),
         ):
             for key, value in source.items():
-                for setting in [f"retry.{k}" for k in value] if key == "retry" else [key]:
+                for setting in [f"{key}.{k}" for k in value] if key in _NESTED else [key]:
                     found[setting] = name
         return found
 

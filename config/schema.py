@@ -30,6 +30,7 @@ from .kinds import (
     HostPattern,
     QuotaText,
     RateText,
+    SizeOrNone,
     Slots,
     TypePath,
     Types,
@@ -41,6 +42,7 @@ from .policy import OWN_LIMITS, Policy, PolicyTree, Retry, parents
 
 _POLICY, _RETRY = Policy(), Retry()
 _OF_THE_HOST = ("command", "cwd", "python", "concurrency")
+_NULL_MEANS = ("timeout", "no_progress_timeout")
 DEFAULT_DATABASE = "tasks.db"
 
 
@@ -133,6 +135,15 @@ class RetrySettings(Section):
     )
 
 
+class LimitSettings(Section):
+    """`limits:` what one attempt in a process slot may use. Beyond it the attempt ends, and nothing else does."""
+
+    memory: SizeOrNone = Field(default=None, description="Of its process and all below it: 512M, 2G. Ends as `oom`.")
+    processes: Count | None = Field(default=None, description="How many processes below its own.")
+    cpu: DurationOrNone = Field(default=None, description="Time of processors, not of the clock: 10m.")
+    output: SizeOrNone = Field(default=None, description="What it writes to stdout and stderr: 1M.")
+
+
 class NodeDefaults(Section):
     """`defaults:` what holds for every type that does not say otherwise."""
 
@@ -159,11 +170,17 @@ class NodeDefaults(Section):
         default=_POLICY.breaker,
         description="Stops a node whose tasks fail too often, and tries again later; `off`: never.",
     )
+    no_progress_timeout: DurationOrNone = Field(
+        default=None, description="How long one attempt may go without reporting progress; null: for ever."
+    )
+    limits: LimitSettings = LimitSettings()
 
     def values(self) -> dict[str, Any]:
         """What was set, in the names of `policy.Policy`, beside `OWN_LIMITS` and what only a host must know."""
         names = self.model_fields_set & {*Policy.__dataclass_fields__, *OWN_LIMITS, *_OF_THE_HOST}
         found = {name: getattr(self, name) for name in names}
+        if "limits" in found:
+            found["limits"] = self.limits.model_dump(exclude_unset=True)
         if "retry" in found:
             found["retry"] = self.retry.model_dump(exclude_unset=True)
             if "on" in found["retry"]:
@@ -389,7 +406,7 @@ def _written_node(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         written["cut_off"] = "stop"
     if "on" in written.get("retry", {}):
         written["retry"] = {**written["retry"], "on": list(written["retry"]["on"])}
-    return {name: value for name, value in written.items() if value is not None or name == "timeout"}
+    return {name: value for name, value in written.items() if value is not None or name in _NULL_MEANS}
 
 
 def _problem(key: str, text: str) -> PydanticCustomError:

@@ -18,10 +18,12 @@ class NodePolicy(NamedTuple):
     Attributes:
         timeout: Seconds an attempt may run, or None.
         cut_off: Seconds to go on without the supervisor, or None: stop before the lease ends.
+        extra: What a slot and those that watch it must know (`SlotTask`): `no_progress_timeout` in seconds, `limits`.
     """
 
     timeout: float | None = None
     cut_off: float | None = 3600.0
+    extra: dict[str, Any] | None = None
 
 
 _NONE: Final = NodePolicy()
@@ -100,4 +102,14 @@ def _policy(values: Mapping[str, Any]) -> NodePolicy:
     return NodePolicy(
         None if timeout is None else float(timeout),
         None if cut_off is None or cut_off == "stop" else float(cut_off),
+        _extra(values),
     )
+
+
+def _extra(values: Mapping[str, Any]) -> dict[str, Any] | None:
+    extra: dict[str, Any] = {}
+    if (patience := values.get("no_progress_timeout")) is not None:
+        extra["no_progress_timeout"] = float(patience)
+    if limits := values.get("limits"):
+        extra["limits"] = {str(name): float(value) for name, value in limits.items() if value is not None}
+    return extra or None

@@ -84,6 +84,18 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """Tell what the slot's process and all below it use, while this attempt runs. The figures are news of the slot.
+    Up to `enough` bytes of memory it need not be exact: pages that processes share may be counted for each.
+    """
+
+    slot: int
+    id: int
+    fence: int
+    enough: float
+
+
+@dataclass(frozen=True, slots=True)
 class CloseSlot:
     """Let the slot end by itself: it gets no more tasks."""
 
@@ -105,7 +117,19 @@ class Leave:
 
 
 HostEffect = (
-    Connect | Disconnect | Say | Spawn | Feed | CancelSlot | Terminate | Kill | CloseSlot | Guide | Leave | Note
+    Connect
+    | Disconnect
+    | Say
+    | Spawn
+    | Feed
+    | CancelSlot
+    | Terminate
+    | Kill
+    | Measure
+    | CloseSlot
+    | Guide
+    | Leave
+    | Note
 )
 
 

@@ -231,19 +231,20 @@ class HostCore:
         suspects = self.slots.suspects
         try:
             type, tasks = group
-            timeout = self.guidance.policy(type).timeout
+            policy = self.guidance.policy(type)
+            timeout, ours = policy.timeout, policy.extra
             for id, fence, attempt, priority, sent_at, params, extra in tasks:
                 if params.__class__ is not bytes or id.__class__ is not int or fence.__class__ is not int:
                     raise TypeError("a task has a number, a fence and bytes")
                 if extra is None and id not in suspects:
-                    together.append((id, fence, type, attempt, 0, priority, sent_at, timeout, None, (), params, None))
+                    together.append((id, fence, type, attempt, 0, priority, sent_at, timeout, None, (), params, ours))
                     continue
                 rare: dict[str, Any] = extra or {}
                 failures, tags = rare.get("failures", 0), tuple(rare.get("tags", ()))
                 own = rare.get("timeout", timeout)
-                saved = {"checkpoint": _checkpoint(rare)} if "checkpoint" in rare else None
+                spare = {**(ours or {}), "checkpoint": _checkpoint(rare)} if "checkpoint" in rare else ours
                 key = rare.get("key")
-                task = (id, fence, type, attempt, failures, priority, sent_at, own, key, tags, params, saved)
+                task = (id, fence, type, attempt, failures, priority, sent_at, own, key, tags, params, spare)
                 (alone if rare.get("alone") or id in suspects else together).append(task)
         except (TypeError, ValueError, AttributeError) as error:
             raise BadMessage(str(error)) from error

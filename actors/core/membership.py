@@ -182,6 +182,8 @@ class Membership:
             "cut_off": "stop" if policy.cut_off is None else policy.cut_off,
             "isolation": policy.isolation,
             "class": policy.code,
+            "no_progress_timeout": policy.no_progress_timeout,
+            "limits": policy.limits.plain(),
         }
 
     def claim(self, host: HostSession, claim: Claim) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from ...transport.messages import Outcome, Returned
 from ...workers.source import Environment
+from .consumption import Usage
 from .effects import Note
 from .environments import Environments
 from .host_effects import CancelSlot, CloseSlot, Feed, HostEffect, Key, Kill, SlotTask, Terminate, key_of
@@ -35,6 +36,7 @@ class SlotNews(Protocol):
     returned: list[Any]
     lines: list[tuple[int, str]]
     exited: dict[str, Any] | None
+    usage: dict[str, Any] | None
 
 
 class SlotTable(Roster):
@@ -117,15 +119,29 @@ class SlotTable(Roster):
         for item in news.checkpoints:
             if key_of(item) in slot.tasks:
                 self._outbox.save(item)
+        if news.usage is not None:
+            self._used(slot, Usage(**news.usage), now)
         if news.results and slot.tasks:
             self._ended(slot, news.results, now)
         for item in news.progress:
-            if key_of(item) in slot.tasks:
+            if (key := key_of(item)) in slot.tasks:
                 self._outbox.report(item)
+                if key in slot.watched:
+                    slot.watched[key].heard(now)
         if news.returned and slot.tasks:
             self._came_back(slot, news.returned, now)
         if news.exited is not None:
             self._exited(slot, news.exited, now)
+
+    def _used(self, slot: Slot, usage: Usage, now: float) -> None:
+        """What an attempt under limits uses: beyond them it is stopped."""
+        key = (usage.id, usage.fence)
+        watched = slot.watched.get(key)
+        if watched is not None and key not in slot.stopping and (stopping := watched.judge(usage)) is not None:
+            fields = {"slot": slot.number, "task": usage.id, "limit": stopping.why.value, "reason": stopping.message}
+            self._effects.append(Note("warning", "limit_exceeded", fields))
+            self._ask(slot, key, stopping, now)
+            slot.schedule()
 
     def _ended(self, slot: Slot, items: list[Any], now: float) -> None:
         tasks, stopping, append = slot.tasks, slot.stopping, self._outbox.results.append
@@ -287,8 +303,9 @@ class SlotTable(Roster):
                 slot.clear(SlotState.STARTING)
                 self._spawn(slot)
                 continue
-            for key in slot.overdue(now):
-                self._ask(slot, key, Stopping(Why.TIMEOUT), now)
+            for key, stopping in slot.overdue(now):
+                self._ask(slot, key, stopping, now)
+            self._effects.extend(slot.unmeasured(now))
             for key, stopping in slot.stopping.items():
                 if stopping.next_at <= now:
                     self._press(slot, key, stopping, now)

@@ -13,10 +13,11 @@ from math import inf
 from typing import Any, Final
 
 from ...workers.source import Environment
+from .consumption import Consumption
 from .environments import Environments
-from .host_effects import CloseSlot, HostEffect, Key, SlotTask, Spawn
+from .host_effects import CloseSlot, HostEffect, Key, Measure, SlotTask, Spawn
 from .restarts import Restarts
-from .stopping import Stopping
+from .stopping import Stopping, Why
 
 OUTPUT_LINES: Final = 20
 """Lines that are kept of what a task wrote, until its end is known."""
@@ -50,6 +51,7 @@ class Slot:
         killed: We ended its process; nobody is to blame.
         tasks: In hand, in the order in which they were fed; the first `width` run.
         starts: When those that run began.
+        watched: Of those that run under limits or must report progress: what they have used.
         stopping: Those that must stop.
         output: The last lines that tasks in hand wrote, by id; for what is told of one that dies.
         next: A task that waits for the slot to be empty, because it must run without neighbours.
@@ -74,6 +76,7 @@ class Slot:
         "state",
         "stopping",
         "tasks",
+        "watched",
         "width",
     )
 
@@ -89,6 +92,7 @@ class Slot:
         self.state = state
         self.tasks: dict[Key, SlotTask] = {}
         self.starts: dict[Key, float] = {}
+        self.watched: dict[Key, Consumption] = {}
         self.stopping: dict[Key, Stopping] = {}
         self.output: dict[int, deque[str]] = {}
         self.next: SlotTask | None = None
@@ -97,6 +101,10 @@ class Slot:
 
     def __repr__(self) -> str:
         return f"<Slot {self.number} pool={self.pool!r} {self.state.name.lower()} {len(self.tasks)}/{self.width}>"
+
+    def measured(self) -> bool:
+        """Whether what a task uses can be told, because it has a process of its own."""
+        return self.environment.isolation == "process" and self.width == 1
 
     def lives(self) -> bool:
         """Whether it counts as capacity."""
@@ -133,10 +141,22 @@ class Slot:
         else:
             starts = self.starts
             self.starts = {key: starts.get(key, now) for key in islice(self.tasks, self.width)}
+        self._watch(now)
         for key, stopping in self.stopping.items():
             if key in self.starts:
                 stopping.begin(now)
         self.schedule()
+
+    def _watch(self, now: float) -> None:
+        """Begin to watch those that have begun to run and are to be watched, and cease with those that have ended."""
+        if self.watched:
+            self.watched = {key: one for key, one in self.watched.items() if key in self.starts}
+        for key in self.starts:
+            extra = self.tasks[key][11]
+            if extra is not None and key not in self.watched:
+                watched = Consumption(extra, now, measured=self.measured())
+                if watched.due() < inf:
+                    self.watched[key] = watched
 
     def schedule(self) -> None:
         """Recompute `due`."""
@@ -147,15 +167,33 @@ class Slot:
                 due = min(due, since + timeout)
         for stopping in self.stopping.values():
             due = min(due, stopping.next_at)
+        for key, watched in self.watched.items():
+            if key not in self.stopping:
+                due = min(due, watched.due())
         self.due = due
 
-    def overdue(self, now: float) -> list[Key]:
-        """Tasks that have run longer than their timeout and were not yet asked to stop."""
-        return [
-            key
+    def overdue(self, now: float) -> list[tuple[Key, Stopping]]:
+        """Tasks that have run longer than their timeout, or were silent too long, and were not yet asked to stop."""
+        found = [
+            (key, Stopping(Why.TIMEOUT))
             for key, since in self.starts.items()
             if (timeout := self.tasks[key][7]) is not None and since + timeout <= now and key not in self.stopping
         ]
+        for key, watched in self.watched.items():
+            silent = watched.silent(now)
+            if silent is not None and key not in self.stopping and all(key != late for late, _ in found):
+                found.append((key, silent))
+        return found
+
+    def unmeasured(self, now: float) -> list[HostEffect]:
+        """Ask for the figures of what runs under limits, where they are due."""
+        asked: list[HostEffect] = []
+        for key, watched in self.watched.items():
+            if watched.measure_at <= now:
+                watched.asked(now)
+                if key not in self.stopping:
+                    asked.append(Measure(self.number, *key, watched.memory()))
+        return asked
 
     def heard(self, lines: Iterable[tuple[int, str]]) -> None:
         """Keep the last of what the tasks in hand write."""

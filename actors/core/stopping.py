@@ -29,6 +29,23 @@ class Why(Enum):
     STALE = "stale"
     DRAIN = "drain"
     CUT_OFF = "cut_off"
+    NO_PROGRESS = "no_progress"
+    MEMORY = "oom"
+    PROCESSES = "processes"
+    CPU = "cpu"
+    OUTPUT = "output"
+
+
+_OUTCOMES: Final = {  # of the reasons that count as an attempt that ended; the cause is the reason's own name
+    Why.TIMEOUT: Outcome.TIMEOUT,
+    Why.NO_PROGRESS: Outcome.TIMEOUT,
+    Why.MEMORY: Outcome.CRASHED,
+    Why.PROCESSES: Outcome.FAILED,
+    Why.CPU: Outcome.FAILED,
+    Why.OUTPUT: Outcome.FAILED,
+    Why.CANCELLED: Outcome.CANCELLED,
+    Why.STALE: Outcome.CANCELLED,
+}
 
 
 _GRACE: Final = {  # seconds from asking to SIGTERM, and to SIGKILL
@@ -37,6 +54,11 @@ _GRACE: Final = {  # seconds from asking to SIGTERM, and to SIGKILL
     Why.STALE: (0.0, 2.0),  # it runs elsewhere by now
     Why.DRAIN: (0.0, 1.0),  # it had all of `drain_timeout`
     Why.CUT_OFF: (2.0, 5.0),
+    Why.NO_PROGRESS: (2.0, 5.0),
+    Why.CPU: (2.0, 5.0),
+    Why.OUTPUT: (0.0, 2.0),
+    Why.MEMORY: (0.0, 0.0),  # it takes more while we wait
+    Why.PROCESSES: (0.0, 0.0),
 }
 
 
@@ -46,13 +68,15 @@ class Stopping:
     Attributes:
         why: The reason.
         stage: What was done so far.
+        message: What is reported; "": that it ran longer than its timeout.
         next_at: When the next thing is to be done; `inf`: nothing.
     """
 
-    __slots__ = ("_kill_after", "_since", "_terminate_after", "next_at", "stage", "why")
+    __slots__ = ("_kill_after", "_since", "_terminate_after", "message", "next_at", "stage", "why")
 
-    def __init__(self, why: Why, within: float | None = None) -> None:
+    def __init__(self, why: Why, within: float | None = None, message: str = "") -> None:
         self.why = why
+        self.message = message
         self._terminate_after, self._kill_after = _GRACE[why] if within is None else (within / 2, within)
         self._since = 0.0
         self.stage = Stage.WAITS
@@ -93,18 +117,20 @@ class Stopping:
 
     def counts(self) -> bool:
         """Whether the end is reported as an attempt that ended (RESULTS), not as a task given back."""
-        return self.why in (Why.TIMEOUT, Why.CANCELLED, Why.STALE)
+        return self.why in _OUTCOMES
 
     def report(
         self, task: SlotTask, duration: float, slot: int, *, started: bool, told: Mapping[str, Any] | None = None
     ) -> list[Any]:
         """The item of RESULTS or of RELEASE (see `counts`) that says how it ended; `told` is what else is known."""
         id, fence = task[0], task[1]
-        if self.why is Why.TIMEOUT:
-            detail = {**(told or {}), "cause": "timeout", "message": f"ran longer than {task[7]:g} s"}
-            return [id, fence, Outcome.TIMEOUT, b"", duration, slot, detail]
-        if self.why in (Why.CANCELLED, Why.STALE):
-            return [id, fence, Outcome.CANCELLED, b"", duration, slot, None]
+        outcome = _OUTCOMES.get(self.why)
+        if outcome == Outcome.CANCELLED:
+            return [id, fence, outcome, b"", duration, slot, None]
+        if outcome is not None:
+            message = self.message or f"ran longer than {task[7]:g} s"
+            detail = {**(told or {}), "cause": self.why.value, "message": message}
+            return [id, fence, outcome, b"", duration, slot, detail]
         if self.why is Why.DRAIN:
             return [id, fence, Returned.DRAIN, 0.0, "the host leaves", started]
         return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -353,7 +354,7 @@ def test_config_show_of_a_type_tells_where_settings_come_from(capsys: Captured, 
     assert settings["class"] == {"value": "a:B", "from": "video"}
     assert settings["crash_limit"] == {"value": 9, "from": "defaults"}
     assert settings["retry.base"] == {"value": 1.0, "from": "built in"}
-    assert "crash_limit         9" in answer(capsys, "config", "show", "video.youtube")[1]
+    assert re.search(r"crash_limit +9 +defaults", answer(capsys, "config", "show", "video.youtube")[1])
 
 
 def test_config_schema_is_json_schema(capsys: Captured) -> None:

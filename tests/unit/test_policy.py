@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workerhost.config.policy import TYPE_PATTERN, Policy, PolicyTree, Retry, parents
+from workerhost.config.policy import TYPE_PATTERN, AttemptLimits, Policy, PolicyTree, Retry, parents
 
 
 def test_what_nobody_set_is_the_default() -> None:
@@ -75,3 +75,16 @@ def test_types(type: str) -> None:
 @pytest.mark.parametrize("type", ["", ".", "a.", "a..b", "a.b.c.d", "a b", "ä", "a\n", "x" * 65, "a/b"])
 def test_what_is_no_type(type: str) -> None:
     assert not TYPE_PATTERN.match(type)
+
+
+def test_each_limit_is_inherited_by_itself() -> None:
+    tree = PolicyTree(
+        {"video": {"limits": {"memory": 1000}}, "video.youtube": {"limits": {"cpu": 60.0, "memory": None}}},
+        {"limits": {"processes": 8}, "no_progress_timeout": 30.0},
+    )
+    assert tree.effective("video").limits == AttemptLimits(memory=1000, processes=8)
+    assert tree.effective("video.youtube") == Policy(
+        limits=AttemptLimits(processes=8, cpu=60.0), no_progress_timeout=30.0
+    )
+    assert tree.effective("video").limits.plain() == {"memory": 1000, "processes": 8}
+    assert tree.origin("video")["limits.processes"] == "defaults"

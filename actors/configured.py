@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..config.schema import Settings
+from .core.settings import Keep
 from .supervisor import SupervisorSettings
 
 
@@ -21,4 +22,5 @@ def supervisor_settings(settings: Settings, address: str, database: Path | None)
         policies=settings.policies(),
         hosts=settings.host_entries(),
         queue_depth_high=settings.queue_depth_high(),
+        keep=Keep(**settings.queue.keep.model_dump()),
     )

@@ -13,7 +13,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +31,7 @@ from .core.effects import Answer, Backup, Note, Send
 from .core.pool import Pool
 from .core.reports import shown
 from .core.sessions import ID_MAX
-from .core.settings import PoolSettings
+from .core.settings import KEEP, Keep, PoolSettings
 from .core.story import story
 from .disk import Disk
 from .log import Log
@@ -43,6 +43,7 @@ _START_SECONDS_MAX: Final = 600.0
 _STOP_SECONDS_MAX: Final = 10.0
 _FLUSH_SECONDS: Final = 0.5
 _LISTED_MAX: Final = 1000
+_ENDS_IN_MEMORY_MAX: Final = 100_000
 _NO_ROOM_SECONDS: Final = 1.0
 _WORK_SECONDS: Final = 0.003  # of a check or a backup at a time, so that no turn waits long
 _WORK_PAUSE_SECONDS: Final = 0.007
@@ -58,7 +59,7 @@ class SupervisorSettings:
         address: Where it listens; port 0 takes a free one.
         database: The queue's file; None keeps the queue in memory.
         durability: `full` or `relaxed` (see the store).
-        name, heartbeat, lost_after, max_size, fifo, policies, hosts, queue_depth_high: See `PoolSettings`.
+        name, heartbeat, lost_after, max_size, fifo, policies, hosts, queue_depth_high, keep: See `PoolSettings`.
         profile: A file for the profile of the actor's thread; None: no profile.
         on_failure: Called, in the actor's thread, with the error that ended it.
     """
@@ -74,6 +75,7 @@ class SupervisorSettings:
     policies: PolicyTree = field(default_factory=PolicyTree)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     queue_depth_high: int | None = None
+    keep: Keep = KEEP
     profile: Path | None = None
     on_failure: Callable[[BaseException], None] | None = None
 
@@ -241,6 +243,7 @@ class SupervisorActor(pykka.ThreadingActor):
                 "database": str(settings.database) if settings.database else "memory",
                 "backup": None,
             },
+            keep=_bounded(settings.keep) if settings.database is None else settings.keep,
             disk_reserve=self.disk.reserve if self.disk is not None else 0,
         )
 
@@ -426,6 +429,11 @@ def _store(settings: SupervisorSettings) -> Store:
     from .stores.sqlite import SqliteStore
 
     return SqliteStore(settings.database, durability=settings.durability)
+
+
+def _bounded(keep: Keep) -> Keep:
+    """Of a queue in memory: what is kept of its past is memory too."""
+    return keep if keep.count is not None else replace(keep, count=_ENDS_IN_MEMORY_MAX)
 
 
 def _optional(arguments: dict[str, Any], key: str, kind: type) -> Any:

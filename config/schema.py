@@ -68,6 +68,18 @@ class PoolSettings(Section):
         return self
 
 
+class KeepSettings(Section):
+    """`queue: keep:` how long tasks that have ended can still be looked at, and their results be fetched."""
+
+    completed: DurationOrNone = Field(default=7 * 86400.0, description="Those that completed; null: for ever.")
+    failed: DurationOrNone = Field(
+        default=30 * 86400.0, description="Those that failed, were cancelled or quarantined; null: for ever."
+    )
+    count: Count | None = Field(
+        default=None, description="At most so many, the latest; null: any number, 100000 if the queue is in memory."
+    )
+
+
 class QueueSettings(Section):
     """`queue:` the order of tasks, how many may wait, and where they are kept."""
 
@@ -87,6 +99,8 @@ class QueueSettings(Section):
         default="full",
         description="`full`: acknowledged means on disk; `relaxed`: a power cut may lose the last moments.",
     )
+
+    keep: KeepSettings = KeepSettings()
 
     @model_validator(mode="after")
     def _one_place(self) -> QueueSettings:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from .block import UNKNOWN, Block, Register
 from .client_effects import Alarm, Connect, Disconnect, Effect, Leave, Say
@@ -165,7 +165,10 @@ class Conversation:
     def _open(self, now: float) -> None:
         self._linked = True
         self._next_at = now + PATIENCE[min(self._failures, len(PATIENCE) - 1)] * self._spread
-        hello = Hello("client", [PROTOCOL_VERSION, PROTOCOL_VERSION], self.session, "", {"name": self.name})
+        offer: dict[str, Any] = {"name": self.name}
+        if self.outbox.last:  # a session that was forgotten meanwhile must not look like a new one
+            offer |= {"submitted": self.outbox.last, "away": now - self._heard}
+        hello = Hello("client", [PROTOCOL_VERSION, PROTOCOL_VERSION], self.session, "", offer)
         self._effects += (Connect(), Say(0, hello))
 
     def _lose(self, now: float) -> None:
@@ -228,7 +231,9 @@ class Conversation:
         self._next_at = now + self._heartbeat
         if message.epoch < self._epoch:
             self._forget_all()
-        elif self._epoch and message.epoch - self._epoch >= RESTORED_EPOCHS:
+        elif self._epoch and (
+            message.epoch - self._epoch >= RESTORED_EPOCHS or message.settings.get("forgotten") is True
+        ):
             self._ask_anew()
         self._epoch = message.epoch
         self._owed = set(self.outbox.flying)
@@ -264,7 +269,9 @@ class Conversation:
         self._foreign.clear()
 
     def _ask_anew(self) -> None:
-        """The pool was put back to an earlier time: what it told since is not true any more, and tasks may be lost."""
+        """The pool was put back to an earlier time, and what it told since is not true any more; or it has forgotten
+        this session. Our tasks may be lost, and none is told to us as our own.
+        """
         self._after = 0
         for block in self.register.all():
             if block.left:

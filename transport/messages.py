@@ -72,8 +72,8 @@ class Hello:
     `named` bool (the name was chosen by a person), `running` [[id, fence], ...], `finished` [[id, fence], ...] (results
     that follow at once), `greeting` (numbers the HELLOs of a session: one that is
     not the latest is ignored), `pid`, `machine`, `isolation`, `fingerprints` {type: text}, `failed` {type: why}.
-    `offer` of a
-    client: `name`.
+    `offer` of a client: `name`; of one that has sent some also `submitted` (the highest number of its
+    submissions) and `away` (seconds since it last heard the supervisor): tells a forgotten session from a new one.
     """
 
     KIND: ClassVar[int] = 1
@@ -88,7 +88,8 @@ class Hello:
 class Welcome:
     """Supervisor -> peer, answers HELLO. The peer's numbering starts anew.
 
-    `settings` of a host: those of its entry in `hosts:` that its command line does not set.
+    `settings` of a host: those of its entry in `hosts:` that its command line does not set. Of a client: `forgotten`
+    true if its session was: what it repeats of it is refused.
     """
 
     KIND: ClassVar[int] = 2

@@ -62,6 +62,7 @@ class Outbox:
         flying: What was sent and not answered, by number, oldest first.
         unanswered: How many tasks are here.
         wake_at: When `wake` has something to do, or None.
+        last: The highest number of a submission so far.
         waiters: Who waits for `unanswered` to shrink.
     """
 
@@ -73,12 +74,12 @@ class Outbox:
         self._waiting: deque[Parcel] = deque()
         self._held: deque[tuple[float, Parcel]] = deque()
         self._room = LETTER_TASKS_MAX  # how many tasks may fit into a queue that was full a moment ago
-        self._last = 0
+        self.last = 0
 
     @property
     def below(self) -> int:
         """The number below which every submission is answered."""
-        return next(iter(self.flying), self._last + 1)
+        return next(iter(self.flying), self.last + 1)
 
     def put(self, parcel: Parcel) -> None:
         """Add a parcel at the end."""
@@ -102,8 +103,8 @@ class Outbox:
             return None
         for parcel in parcels:
             parcel.block.transmitted = True
-        self._last += 1
-        letter = self.flying[self._last] = Letter(self._last, parcels)
+        self.last += 1
+        letter = self.flying[self.last] = Letter(self.last, parcels)
         return letter
 
     def _compose(self) -> list[Parcel]:

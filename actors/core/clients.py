@@ -13,8 +13,15 @@ from typing import Any, Final
 from ...transport.messages import Events
 from .effects import Ends, Replay
 from .reports import weight
+from .sessions import ID_MAX
 from .step import Peer, Step
 
+SESSION_SECONDS: Final = 7 * 86400.0
+"""A session is forgotten so long after its last word."""
+FRESH_SECONDS: Final = 86400.0
+"""So often the last word of a connected session is written down."""
+_FORGOTTEN_SECONDS: Final = SESSION_SECONDS - 2 * FRESH_SECONDS
+"""One that was away for less was not forgotten."""
 REPLAY_ROWS: Final = 500
 REPLAY_BYTES: Final = 4 * 1024 * 1024
 CREDIT_MAX: Final = 100_000
@@ -59,6 +66,16 @@ class ClientSession:
         return self.credit - self.outstanding
 
 
+def past_of(offer: dict[str, Any]) -> int:
+    """How many submissions a session has numbered that the store, which does not know it, must have forgotten; 0 if it
+    may as well never have known it. From the `offer` of its HELLO.
+    """
+    submitted, away = offer.get("submitted"), offer.get("away")
+    if type(submitted) is not int or not isinstance(away, int | float):
+        return 0
+    return submitted if away > _FORGOTTEN_SECONDS and 0 < submitted < ID_MAX else 0
+
+
 class Clients:
     """All client sessions that are connected, and who watches which task."""
 
@@ -90,6 +107,11 @@ class Clients:
             self.watchers[id].discard(peer)
             if not self.watchers[id]:
                 del self.watchers[id]
+
+    def waits_for(self, session: int, finish: int) -> bool:
+        """Whether a connected client has not been told of this end of its own yet."""
+        client = self.by_number.get(session)
+        return client is not None and client.watching and finish > client.told
 
     def watch(self, step: Step, client: ClientSession, after: int, credit: int) -> None:
         """The client has consumed everything up to `after` and takes `credit` more."""

@@ -1,6 +1,6 @@
 """What the supervisor's core asks for. The order of a turn's effects is the order in which they are done.
 
-A turn: `Persist` and needs (`Refill`, `Agenda`, `Fetch`, `Resume`, `Replay`) are done as they come, inside one
+A turn: `Persist` and needs (`Refill`, `Agenda`, `Fetch`, `Resume`, `Replay` ...) are done as they come, inside one
 transaction; the rows
 that a need reads are fed back with `Pool.feed`, whose effects follow. Then the transaction is committed, and only then
 the others (`Send`, `Answer`, `Backup`, `Note`) are performed: an acknowledgement means that it is on disk.
@@ -45,6 +45,9 @@ class Persist:
         rates: Grants of a node within its rate's window (type, place, then as `rates.RateRow`), inserted or replaced.
         quotas: (type, start of the period, units used), inserted or replaced.
         meta: Absolute values of `last_id`, `last_finish`.
+        prunes: Ended tasks that are forgotten with all that is kept of them (id, finish).
+        forgotten_sessions: Sessions of clients that are forgotten, with their submissions.
+        forgotten_hosts: Sessions of hosts that are forgotten (owner).
     """
 
     shifts: list[float] = field(default_factory=list[float])
@@ -68,6 +71,9 @@ class Persist:
     rates: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     quotas: list[tuple[str, float, int]] = field(default_factory=list[tuple[str, float, int]])
     meta: dict[str, int] = field(default_factory=dict[str, int])
+    prunes: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    forgotten_sessions: list[int] = field(default_factory=list[int])
+    forgotten_hosts: list[int] = field(default_factory=list[int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +140,30 @@ class Ends:
     ids: tuple[int, ...]
 
 
-Need = Refill | Agenda | Fetch | Resume | Replay | Ends
+@dataclass(frozen=True, slots=True)
+class EndedAfter:
+    """Need: ended tasks after (session, finish), in that order: (session, finish, id, lane, state, ended_at, bytes of
+    params and result).
+    """
+
+    session: int
+    finish: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAfter:
+    """Need: sessions after a number, in order: (number, wall time of the last word, or None).
+
+    `kind`: `session` of a client, or `host` (whose last word is when it left, None while it has not).
+    """
+
+    kind: str
+    number: int
+    count: int
+
+
+Need = Refill | Agenda | Fetch | Resume | Replay | Ends | EndedAfter | SeenAfter
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,4 +215,4 @@ class Note:
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-Effect = Persist | Refill | Agenda | Fetch | Resume | Replay | Ends | Params | Send | Answer | Backup | Note
+Effect = Persist | Need | Params | Send | Answer | Backup | Note

@@ -33,11 +33,12 @@ from ...transport.messages import (
 )
 from .backups import Backups
 from .checkpoints import Checkpoints
-from .clients import Clients, ClientSession
+from .clients import Clients, ClientSession, past_of
 from .dispatch import dispatch
-from .effects import Agenda, Effect, Fetch, Need, Refill, Replay, Resume
+from .effects import Agenda, Effect, EndedAfter, Fetch, Need, Refill, Replay, Resume, SeenAfter
 from .endings import Endings, Late
 from .hosts import Hosts, HostSession, SlotPool
+from .housekeeping import Housekeeping
 from .membership import Membership
 from .offers import offer_of
 from .opening import Opening
@@ -100,6 +101,7 @@ class Pool:
         )
         self.room = Room(settings.disk_reserve)
         self.backups = Backups(self.sessions)
+        self.housekeeping = Housekeeping(settings.keep, self.queue, self.clients, self.hosts, now)
         self.report = Report(settings, self.queue, self.hosts, self.room, opening.epoch, now, wall)
         self.requests = Requests(
             self.queue,
@@ -115,7 +117,7 @@ class Pool:
         self._expected = now
         self._announced = self._looked = now
         self._complained = -1.0
-        self._greeted: dict[bytes, bytes] = {}  # tokens of clients whose sessions are being looked up
+        self._greeted: dict[bytes, tuple[bytes, int]] = {}  # tokens and pasts of clients that are being looked up
         self._more = False
         self._restore(opening, now, wall)
 
@@ -200,6 +202,10 @@ class Pool:
             self._resumed(step, need, rows)
         elif isinstance(need, Replay):
             self.clients.replayed(step, need, rows)
+        elif isinstance(need, EndedAfter):
+            self.housekeeping.ended(step, need, rows)
+        elif isinstance(need, SeenAfter):
+            self.housekeeping.seen(step, need, rows)
         else:
             self.requests.told_ends(step, need, rows)
         return self._settle(step)
@@ -221,7 +227,7 @@ class Pool:
         if self._more or self.clients.owes():
             self._expected = now
             return now
-        times = [now + 60.0]
+        times = [now + 60.0, self.housekeeping.next_time()]
         if self.hosts.by_owner or self.sessions.peers:
             times.append(now + self.settings.heartbeat)
         if (due := self.queue.schedules[True].next()) is not None:
@@ -261,6 +267,7 @@ class Pool:
         self.queue.due(step, self.anchor)
         self.queue.expire(step)
         self.clients.go_on(step)
+        self.housekeeping.go_on(step)
         # What waits in the inbox may be the very heartbeats that are missing; but not for ever.
         if not more or step.now - self._looked >= self.settings.lost_after:
             self._looked = step.now
@@ -284,6 +291,7 @@ class Pool:
             self.queue.schedules[True].shift(jump)
             self.queue.lanes.tree.clock_jumped(step)
             step.persist.shifts.append(jump)
+            self.housekeeping.clock_jumped(step.now, jump)
             step.note("warning", "clock_jumped", seconds=round(jump, 3))
 
     def _announce(self, step: Step) -> None:
@@ -397,7 +405,7 @@ class Pool:
         elif hello.role in ("client", "observer", "admin"):
             # It has no session until the store has said whether it is an old one.
             self.sessions.peers[address] = Peer(address, hello.role, None, step.now)
-            self._greeted[address] = hello.session
+            self._greeted[address] = hello.session, past_of(hello.offer)
             step.needs.append(Resume(address, hello.session, hello.name[:_NAME_MAX]))
         else:
             step.say_first(address, Refused("forbidden", f"no role {shown(hello.role)}"))
@@ -405,7 +413,8 @@ class Pool:
     def _resumed(self, step: Step, need: Resume, rows: list[Any]) -> None:
         """What the store knows of a client session: it is welcome, and repeated submissions will be recognised."""
         peer = self.sessions.peers.get(need.peer)
-        if peer is None or peer.session is not None or self._greeted.get(need.peer) != need.token:
+        token, past = self._greeted.get(need.peer, (b"", 0))
+        if peer is None or peer.session is not None or token != need.token:
             return
         del self._greeted[need.peer]
         old = self.clients.by_token.get(need.token)
@@ -417,10 +426,13 @@ class Pool:
             client.submissions = {n: (first, count, checksum) for n, first, count, checksum in known}
         else:
             self.clients.last_session = client.number = self.clients.last_session + 1
+            client.below = past + 1 if past else 0
         step.persist.sessions.append((client.number, client.token, client.name, step.wall, client.below))
         client.peer = peer
         self.clients.add(client)
-        step.say_first(peer.address, self.sessions.welcome(client.name, {}))
+        step.say_first(
+            peer.address, self.sessions.welcome(client.name, {"forgotten": True} if past and not rows else {})
+        )
 
     def _closed(self, address: bytes, now: float) -> None:
         """A connection closed: suspicion for a host, the end for a client's session here (it may come back)."""

@@ -72,7 +72,9 @@ class Requests:
                 step.say(peer, Accepted(number, known[0], known[1]))
                 return
             if number < client.below:
-                raise Unfit("forgotten", f"submission {number} was acknowledged and forgotten")
+                raise Unfit(
+                    "forgotten", f"submission {number} was answered, or its session is forgotten; its tasks may exist"
+                )
             self._check_room(message, count)
         except Unfit as unfit:
             retry_after = _RETRY_AFTER.get(unfit.code, 0.0)

@@ -3,10 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from math import inf
+from typing import Any, Final
 
 from ...config.policy import PolicyTree
 from .lanes import ROWS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How long ended tasks are kept: seconds, None for ever.
+
+    Attributes:
+        completed: Those that completed.
+        failed: Those that failed, were cancelled or are in quarantine.
+        count: How many ends are kept at most, the latest; None: any number.
+    """
+
+    completed: float | None = 7 * 86400.0
+    failed: float | None = 30 * 86400.0
+    count: int | None = None
+
+    def ends(self) -> bool:
+        """Whether anything is ever forgotten."""
+        return self != _FOR_EVER
+
+    def shortest(self) -> float:
+        """The shorter of the two times."""
+        return min(inf if self.completed is None else self.completed, inf if self.failed is None else self.failed)
+
+    def longest(self) -> float:
+        """The longer of the two times."""
+        return max(inf if self.completed is None else self.completed, inf if self.failed is None else self.failed)
+
+
+KEEP: Final = Keep()
+_FOR_EVER: Final = Keep(None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +55,7 @@ class PoolSettings:
         hosts: Settings by host name or pattern, sent with WELCOME.
         queue_depth_high: Queued tasks above which a warning is due, or None.
         rows_max: Queued tasks that memory holds at most.
+        keep: How long ended tasks are kept.
         disk_reserve: Bytes of the database's disk that are to stay free; see `Pool.disk`.
         about: Facts that `status` shows as they are.
     """
@@ -36,5 +69,6 @@ class PoolSettings:
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     queue_depth_high: int | None = None
     rows_max: int = ROWS_MAX
+    keep: Keep = KEEP
     disk_reserve: int = 0
     about: dict[str, Any] = field(default_factory=dict[str, Any])

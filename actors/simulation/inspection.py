@@ -98,8 +98,8 @@ def restlessness(clients: Sequence[SimulatedClient], oracle: Oracle) -> str | No
         return waiting
     for client in clients:
         for block in client.blocks:
-            if block.left:
-                return f"{client.name} was not told how {block.unfinished()[:5]} ended"
+            if block.left and (untold := set(block.unfinished()) - oracle.history.pruned):
+                return f"{client.name} was not told how {sorted(untold)[:5]} ended"
     return None
 
 
@@ -124,7 +124,7 @@ def _check_accepted(clients: Sequence[SimulatedClient], oracle: Oracle) -> None:
     accepted = [id for client in clients for id in (*client.past, *client.accepted())]
     if len(accepted) != len(set(accepted)) and not oracle.lost:
         raise Violation("two submissions were given the same task")
-    if missing := set(accepted) - oracle.tasks.keys() - oracle.lost:
+    if missing := set(accepted) - oracle.tasks.keys() - oracle.lost - oracle.history.pruned:
         raise Violation(f"acknowledged and not stored: {sorted(missing)[:10]}")
     interrupted = {token for client in clients for token in client.interrupted}
     sessions = {session for session, token in oracle.history.sessions.items() if token in interrupted}

@@ -60,6 +60,7 @@ class History:
         grants: Every (id, fence) granted -> (the run-through it belongs to, the world's time).
         checkpoints: The latest of each unfinished task that has one.
         last_finish: The latest number of an end.
+        pruned: Tasks that had ended and were forgotten.
     """
 
     tasks: dict[int, Known] = field(default_factory=dict[int, Known])
@@ -70,6 +71,7 @@ class History:
     grants: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict[tuple[int, int], tuple[int, float]])
     checkpoints: dict[int, bytes] = field(default_factory=dict[int, bytes])
     last_finish: int = 0
+    pruned: set[int] = field(default_factory=set[int])
 
     def copied(self) -> History:
         """One that does not change with this."""
@@ -82,6 +84,7 @@ class History:
             dict(self.grants),
             dict(self.checkpoints),
             self.last_finish,
+            set(self.pruned),
         )
 
     def move(self, id: int, state: int) -> None:
@@ -125,7 +128,7 @@ class Oracle:
 
     def rewind(self, history: History) -> None:
         """The store was put back to what it was then."""
-        self.lost |= self.tasks.keys() - history.tasks.keys()
+        self.lost |= self.tasks.keys() - history.tasks.keys() - history.pruned
         self.history = history.copied()
 
     def restored(self, history: History) -> None:
@@ -168,12 +171,14 @@ class Oracle:
             self._cleared(persist)
             self._retried(persist)
             self._claimed(persist, pool, now)
+            self._pruned(persist)
         self._check_limits()
 
     def _inserted(self, persist: Persist) -> None:
         for row in persist.tasks:
             id, lane, priority, place, state, session = row[:6]
             _must(id not in self.tasks, f"task {id} was stored twice")
+            _must(id not in self.history.pruned, f"task {id} has the number of one that was forgotten")
             _must(id not in self._never_again, f"task {id} has the number of one that was lost")
             options: dict[str, Any] = row[17] or {}
             policy = self._policies.effective(self.history.lanes[lane])
@@ -266,6 +271,13 @@ class Oracle:
             if pool is not None:
                 self._check_order(id, known, owner, pool)
 
+    def _pruned(self, persist: Persist) -> None:
+        for id, _finish in persist.prunes:
+            known = self.tasks[id]
+            _must(known.state in FINAL, f"task {id} was forgotten in state {known.state}")
+            self.history.pruned.add(id)
+            del self.tasks[id]
+
     def _check_fence(self, id: int, fence: int) -> None:
         """A fence is never given twice, not even when the store was put back in time."""
         _must(fence > self.highest_fence, f"task {id} was given fence {fence} after {self.highest_fence}")
@@ -312,7 +324,7 @@ class Oracle:
         """
         for id in range(first, first + count):
             known = self.tasks.get(id)
-            _must(known is not None, f"task {id} was acknowledged and is not stored")
+            _must(known is not None or id in self.history.pruned, f"task {id} was acknowledged and is not stored")
             if known is not None:
                 told = self.history.sessions.get(known.session)
                 _must(told == token, f"task {id} was acknowledged to a client that did not send it")
@@ -325,7 +337,7 @@ class Oracle:
         """
         refused = {(id, fence) for id, fence in stale}
         for id, fence, outcome, *_ in items:
-            if outcome != Outcome.COMPLETED or (id, fence) in refused:
+            if outcome != Outcome.COMPLETED or (id, fence) in refused or id in self.history.pruned:
                 continue
             known = self.tasks.get(id)
             _must(

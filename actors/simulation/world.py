@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from ...config.policy import PolicyTree
 from ..core.effects import Persist
-from ..core.settings import PoolSettings
+from ..core.settings import Keep, PoolSettings
 from .client import SimulatedClient
 from .disk import SimulatedDisk
 from .host import Behaviour, SimulatedHost
@@ -52,6 +52,7 @@ class World:
         work: Mean seconds between two things that a client does by itself; 0: it only does what it is told.
         behaviour: How tasks behave.
         policies: What nodes set.
+        keep: Seconds that ended tasks are kept.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class World:
         work: float = 0.5,
         behaviour: Behaviour | None = None,
         policies: PolicyTree | None = None,
+        keep: float = 7 * 86400.0,
     ) -> None:
         self.seed = seed
         self.random = Random(seed)
@@ -78,7 +80,7 @@ class World:
         self._stack = ExitStack()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="workerhost-simulation-")))
         self.network = Network(self.timeline, self.random, weather_of(self.faults))
-        self.supervisor = self._make_supervisor(window, durability)
+        self.supervisor = self._make_supervisor(window, durability, Keep(keep, keep))
         self.hosts = [self._make_host(number, behaviour or Behaviour()) for number in range(hosts)]
         self.supervisor.start()
         for host in self.hosts:
@@ -109,7 +111,7 @@ class World:
         skew = self.faults.get("clock_skew", 0.0)
         return Clock(self.timeline, 1 + self.random.uniform(-skew, skew))
 
-    def _make_supervisor(self, window: int, durability: str) -> SimulatedSupervisor:
+    def _make_supervisor(self, window: int, durability: str, keep: Keep) -> SimulatedSupervisor:
         def make_disk(committed: Callable[[list[Persist]], None]) -> SimulatedDisk:
             return SimulatedDisk(
                 self._folder,
@@ -121,7 +123,7 @@ class World:
                 restored=self.oracle.restored,
             )
 
-        settings = PoolSettings(policies=self.policies, max_size=500, rows_max=window)
+        settings = PoolSettings(policies=self.policies, max_size=500, rows_max=window, keep=keep)
         return SimulatedSupervisor(
             self.timeline, self.network, self._clock(), self.random, settings, self.oracle, make_disk
         )

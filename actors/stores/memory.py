@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...transport.messages import STATES
-from ..core.effects import Agenda, Fetch, Need, Persist, Refill, Replay, Resume
+from ..core.effects import Agenda, EndedAfter, Fetch, Need, Persist, Refill, Replay, Resume, SeenAfter
 from ..core.opening import Opening
 from ..core.rows import COLUMNS, FINAL, QUEUED, RUNNING, SCHEDULED
 from .blobs import LARGE_PARAMS_BYTES, pack, unpack
@@ -57,6 +57,7 @@ class MemoryStore:
         self._agenda: dict[bool, Order] = defaultdict(Order)  # by kind of due time
         self._finished: dict[int, Order] = defaultdict(Order)  # by session
         self._tags: dict[str, Order] = defaultdict(Order)
+        self._ids = Order()
 
     def open(self) -> Opening:
         """Start a new epoch. See `Store.open`."""
@@ -137,6 +138,7 @@ class MemoryStore:
         self._keep_limits(persist)
         for name, value in persist.meta.items():
             self._put(self._meta, name, value)
+        self._forget(persist)
 
     def _keep_limits(self, persist: Persist) -> None:
         for type, paused, until, reason in persist.pauses:
@@ -153,6 +155,7 @@ class MemoryStore:
         record = [*row, None, None, None, None, None]
         record[OPTIONS] = pack(record[OPTIONS])
         self._put_new(self._tasks, record[ID], record)
+        self._add(self._ids, (record[ID],))
         self._stand(record)
 
     def _claim(self, persist: Persist) -> None:
@@ -235,6 +238,25 @@ class MemoryStore:
             for submission in [number for number in known if number < below]:
                 self._drop(known, submission)
 
+    def _forget(self, persist: Persist) -> None:
+        for id, finish in persist.prunes:
+            record = self._tasks.get(id)
+            if record is None or record[FINISH] != finish:
+                raise _disagrees("prune", id)
+            for tag in dict.fromkeys((unpack(record[OPTIONS]) or {}).get("tags", ())):
+                self._remove(self._tags[tag], (id,))
+            if id in self._attempts:
+                self._drop(self._attempts, id)
+            self._remove(self._ids, (id,))
+            self._remove(self._finished[record[SESSION]], (finish, id))
+            self._drop(self._tasks, id)
+        for session in persist.forgotten_sessions:
+            if session in self._submissions:
+                self._drop(self._submissions, session)
+            self._drop(self._sessions, session)
+        for owner in persist.forgotten_hosts:
+            self._drop(self._hosts, owner)
+
     def _shift(self, seconds: float) -> None:
         for _, id in self._agenda[True].after(None, len(self._tasks)):
             old = self._tasks[id]
@@ -264,12 +286,14 @@ class MemoryStore:
         order.add(entry)
         self._undo.append((order.remove, entry))
 
+    def _remove(self, order: Order, entry: Entry) -> None:
+        order.remove(entry)
+        self._undo.append((order.add, entry))
+
     def _replace(self, old: Record, new: Record) -> None:
         stood = self._standing(old)
         if stood is not None:
-            order, entry = stood
-            order.remove(entry)
-            self._undo.append((order.add, entry))
+            self._remove(*stood)
         self._put(self._tasks, new[ID], new)
         self._stand(new)
 
@@ -319,6 +343,13 @@ class MemoryStore:
                 if size <= 0:
                     break
             return ends
+        if isinstance(need, EndedAfter):
+            return list(islice(self._ended_after(need), need.count))
+        if isinstance(need, SeenAfter):
+            seen = [(session, seen_at) for session, _, _, seen_at, _ in self._sessions.values()]
+            if need.kind == "host":
+                seen = [(host[0], host[5]) for host in self._hosts.values()]
+            return sorted(item for item in seen if item[0] > need.number)[: need.count]
         records = [self._tasks[id] for id in need.ids if id in self._tasks]
         ends = [self._end(record) for record in records if record[FINISH] is not None]
         return sorted(ends, key=lambda end: end[1])
@@ -330,6 +361,14 @@ class MemoryStore:
                 yield from levels[priority].after(None, need.count)
             elif priority == need.after[0]:
                 yield from levels[priority].after((need.after[1], 2**63), need.count)
+
+    def _ended_after(self, need: EndedAfter) -> Iterator[tuple[Any, ...]]:
+        for session in sorted(session for session in self._finished if session >= need.session):
+            start = (need.finish, 2**63) if session == need.session else None
+            for finish, id in self._finished[session].after(start, need.count):
+                record = self._tasks[id]
+                size = len(record[PARAMS]) + len(record[RESULT] or b"")
+                yield session, finish, id, record[LANE], record[STATE], record[ENDED_AT], size
 
     def _end(self, record: Record) -> Any:
         id, finish, state, result = record[ID], record[FINISH], record[STATE], record[RESULT]
@@ -374,11 +413,9 @@ class MemoryStore:
         return found, last if scanned == SCANNED_ROWS_MAX else None
 
     def _newest(self, tag: str | None, before: int | None) -> Iterable[Record]:
-        if tag is not None:
-            start = None if before is None else (before,)
-            return (self._tasks[id] for (id,) in self._tags[tag].before(start, SCANNED_ROWS_MAX))
-        last = next(reversed(self._tasks), 0) if before is None else before - 1
-        return (self._tasks[id] for id in range(last, 0, -1) if id in self._tasks)
+        order = self._ids if tag is None else self._tags[tag]
+        start = None if before is None else (before,)
+        return (self._tasks[id] for (id,) in order.before(start, SCANNED_ROWS_MAX))
 
     def _named(self, record: Record) -> dict[str, Any]:
         task = dict(zip(_NAMES, record, strict=True))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...transport import clock
-from ..core.effects import Agenda, Fetch, Need, Persist, Refill, Replay, Resume
+from ..core.effects import Agenda, EndedAfter, Fetch, Need, Persist, Refill, Replay, Resume, SeenAfter
 from ..core.opening import Opening
 from . import schema, statements
 from .backup import Backup
@@ -38,6 +38,8 @@ HOSTS_MAX: Final = 1000
 
 SCANNED_ROWS_MAX: Final = 5000
 """Rows that one call of `tasks` looks at: a few milliseconds, whatever the filters."""
+
+_EVERY: Final = 2**63 - 1  # no submission has a higher number
 
 _PRAGMAS: Final = (
     "locking_mode = exclusive",  # before the first access: then there is never a shared-memory file
@@ -114,6 +116,7 @@ class SqliteStore:
             self._insert(persist)
             self._update(persist)
             self._keep(persist)
+            self._forget(persist)
 
     def read(self, need: Need) -> list[Any]:
         """Rows for a need. See `Store.read` and each need."""
@@ -325,6 +328,19 @@ class SqliteStore:
         self._many(statements.PUT_QUOTA, persist.quotas)
         self._many(statements.PUT_META, list(persist.meta.items()))
 
+    def _forget(self, persist: Persist) -> None:
+        if persist.prunes:
+            ids = [(id,) for id, _ in persist.prunes]
+            for (id,) in ids:
+                for (packed,) in self._database.execute(statements.TAGS_OF, (id,)).fetchall():
+                    options = unpack(packed) or {}
+                    self._many(statements.UNTAG, [(tag, id) for tag in options.get("tags", ())])
+            self._many(statements.PRUNE_ATTEMPTS, ids)
+            self._exactly("prunes", statements.PRUNE, persist.prunes)
+        self._many(statements.FORGET_SUBMISSIONS, [(session, _EVERY) for session in persist.forgotten_sessions])
+        self._many(statements.FORGET_SESSION, [(session,) for session in persist.forgotten_sessions])
+        self._many(statements.FORGET_HOST, [(owner,) for owner in persist.forgotten_hosts])
+
     def _many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
         return self._database.executemany(statement, rows).rowcount if rows else 0
 
@@ -353,6 +369,10 @@ class SqliteStore:
             ]
         if isinstance(need, Replay):
             return ends_of(execute(statements.ENDS_AFTER, (need.session, need.after, need.count)), need.size)
+        if isinstance(need, EndedAfter):
+            return execute(statements.ENDED_AFTER, (need.session, need.finish, need.count)).fetchall()
+        if isinstance(need, SeenAfter):
+            return execute(statements.SEEN_AFTER[need.kind], (need.number, need.count)).fetchall()
         ends = [end for id in need.ids for end in ends_of(execute(statements.END_OF, (id,)))]
         return sorted(ends, key=lambda end: end[1])
 

@@ -48,6 +48,12 @@ PAUSE: Final = "insert or replace into pause(type, until, reason) values (?, ?, 
 RESUME: Final = "delete from pause where type = ?"
 PUT_RATE: Final = "insert or replace into rate values (?, ?, ?, ?, ?, ?, ?, ?)"
 PUT_QUOTA: Final = "insert or replace into quota values (?, ?, ?)"
+TAGS_OF: Final = "select options from task where id = ? and options is not null"
+UNTAG: Final = "delete from tag where tag = ? and id = ?"
+PRUNE_ATTEMPTS: Final = "delete from attempt where id = ?"
+PRUNE: Final = "delete from task where id = ? and finish = ? and state >= 4"
+FORGET_SESSION: Final = "delete from session where session = ?"
+FORGET_HOST: Final = "delete from host where owner = ?"
 PUT_META: Final = "insert or replace into meta values (?, ?)"
 
 # --- what a supervisor goes on from
@@ -84,6 +90,12 @@ CHECKPOINT_OF: Final = "select body from checkpoint where id = ?"
 SESSION_OF: Final = "select session, below from session where token = ?"
 SUBMISSIONS_OF: Final = """select submission, first, count, checksum from submission where session = ?
     order by submission"""
+ENDED_AFTER: Final = """select session, finish, id, lane, state, ended_at, length(params) + coalesce(length(result), 0)
+    from task where finish is not null and (session, finish) > (?, ?) order by session, finish limit ?"""
+SEEN_AFTER: Final = {
+    "session": "select session, seen_at from session where session > ? order by session limit ?",
+    "host": "select owner, left_at from host where owner > ? order by owner limit ?",
+}
 _END: Final = """select id, finish, task.state, result, detail, attempt, name
     from task left join host using (owner) where"""
 ENDS_AFTER: Final = f"{_END} session = ? and finish > ? order by finish limit ?"

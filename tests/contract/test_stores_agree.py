@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from store_rows import HOSTS, LANES, SESSIONS, claim, ended, returned, row, write
 
-from workerhost.actors.core.effects import Agenda, Ends, Fetch, Persist, Refill, Replay
+from workerhost.actors.core.effects import Agenda, EndedAfter, Ends, Fetch, Persist, Refill, Replay
 from workerhost.actors.core.rows import CANCELLED, COMPLETED, FAILED, QUEUED, RUNNING, SCHEDULED
 from workerhost.actors.stores.contract import Store
 from workerhost.actors.stores.memory import MemoryStore
 from workerhost.actors.stores.sqlite import SqliteStore
+
+_PRUNED = -1
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -56,6 +58,7 @@ class Model:
         self.next = self.tasks
         self.saved: set[int] = set()  # those with a checkpoint
         self.next_saved = self.saved
+        self.finishes: dict[int, int] = {}
         self.counter = 0
 
     def _number(self) -> int:
@@ -88,22 +91,27 @@ class Model:
             elif state in (RUNNING, QUEUED) and chance.random() < 0.3:
                 to, detail = chance.choice([(COMPLETED, None), (FAILED, {"message": "no"}), (CANCELLED, None)])
                 started_at = chance.choice([5.0, None])
-                finish = ended(id, fence, self._number(), state=to, detail=detail, started_at=started_at)
+                self.finishes[id] = self._number()
+                finish = ended(id, fence, self.finishes[id], state=to, detail=detail, started_at=started_at)
                 persist.finishes.append(finish)
                 if id in self.next_saved:
                     persist.cleared.append(id)
                     self.next_saved.discard(id)
                 self.next[id] = (to, fence, attempt)
+            elif state in (COMPLETED, FAILED, CANCELLED) and chance.random() < 0.1:
+                persist.prunes.append((id, self.finishes[id]))
+                self.next[id] = (_PRUNED, 0, 0)
             elif state in (FAILED, CANCELLED) and chance.random() < 0.3:
                 persist.retries.append((fence + 1, id))
                 self.next[id] = (QUEUED, fence + 1, attempt)
         for id in range(len(self.tasks) + 1, len(self.tasks) + 1 + chance.randrange(6)):
             scheduled = {"state": SCHEDULED, "due": 15.0, "relative": True} if chance.random() < 0.3 else {}
             changes: dict[str, Any] = {"priority": chance.randrange(3), "lane": chance.choice([1, 2])}
-            options = chance.choice([None, {"timeout": 3.0}])
+            tag = chance.choice(["red", "blue"])
+            options = chance.choice([None, {"timeout": 3.0}, {"tags": [tag]}])
             persist.tasks.append(row(id, **changes, session=chance.choice([1, 2]), options=options, **scheduled))
-            if chance.random() < 0.5:
-                persist.tags.append((chance.choice(["red", "blue"]), id))
+            if options and "tags" in options:
+                persist.tags.append((tag, id))
             self.next[id] = (SCHEDULED if scheduled else QUEUED, 0, 0)
         if chance.random() < 0.1:
             persist.shifts.append(chance.choice([-3.0, 4.0]))
@@ -119,6 +127,7 @@ class Model:
         return [
             *(store.read(Refill(lane, start, 7)) for lane in (1, 2) for start in (None, after)),
             *(store.read(Agenda(relative, start, 5)) for relative in (True, False) for start in (None, (15.0, 4))),
+            *(store.read(EndedAfter(session, after[1], 9)) for session in (0, 1, 2)),
             *(store.read(Replay(session, after[1], 9, 2**30)) for session in (1, 2)),
             store.read(Fetch(tuple(every), "test")),
             store.read(Ends(b"peer", tuple(every))),

@@ -35,6 +35,7 @@ from workerhost.transport.terms import Terms
 
 SESSION = b"\x80" * 16  # makes all waiting exactly as long as the constants say
 HELLO = Say(0, Hello("client", [1, 1], SESSION, "", {"name": "test"}))
+HELLO_AGAIN = Say(0, Hello("client", [1, 1], SESSION, "", {"name": "test", "submitted": 1, "away": 0.0}))
 COMPLETED, CANCELLED, QUEUED, RUNNING = 4, 6, 2, 3
 
 
@@ -153,6 +154,17 @@ def test_a_link_that_takes_nothing_is_not_tried_in_a_frenzy(talk: Talk) -> None:
     assert talk.now > 105
 
 
+def test_a_session_that_was_forgotten_asks_for_its_tasks_by_id(joined: Talk) -> None:
+    sent = parcel(b"1", b"2")
+    joined.ask(sent)
+    joined.hear(Accepted(1, 41, 2))
+    joined.hear(Refused("leaving", "bye"))
+
+    effects = joined.hear(Welcome(1, "pool", 2, 1.0, 5.0, {"forgotten": True}))
+
+    assert said(effects) == [Watch(0, CREDIT, [41, 42])]
+
+
 def test_a_gap_ends_the_connection(joined: Talk) -> None:
     joined.number += 1
     assert joined.hear(Alive(1)) == [Disconnect(), Connect(), HELLO]
@@ -160,13 +172,13 @@ def test_a_gap_ends_the_connection(joined: Talk) -> None:
 
 def test_nonsense_ends_the_connection(joined: Talk) -> None:
     joined.ask(parcel(b"1"))
-    assert joined.hear(Accepted(1, 1, 2)) == [Disconnect(), Connect(), HELLO]
+    assert joined.hear(Accepted(1, 1, 2)) == [Disconnect(), Connect(), HELLO_AGAIN]
 
 
 def test_an_unknown_session_says_hello_again_at_once_and_only_once(joined: Talk) -> None:
     joined.ask(parcel(b"1"))
     again = Refused("unknown_session", "say HELLO first")
-    assert joined.hear(again) == [Disconnect(), Connect(), HELLO]
+    assert joined.hear(again) == [Disconnect(), Connect(), HELLO_AGAIN]
     assert joined.hear(again) == []
 
 

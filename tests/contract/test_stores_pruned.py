@@ -1,0 +1,120 @@
+"""What a store must do to forget: ended tasks with all that is kept of them, sessions with their submissions."""
+
+from __future__ import annotations
+
+import pytest
+from store_rows import claim, ended, fetch, row, write
+
+from workerhost.actors.core.effects import EndedAfter, Persist, Resume, SeenAfter
+from workerhost.actors.core.rows import CANCELLED, COMPLETED, FAILED
+from workerhost.actors.stores.contract import Store, StoreDisagrees
+
+
+@pytest.fixture
+def store_of_four(store: Store) -> Store:
+    """Three ended tasks of two sessions (finish 1 and 3; 2) and a queued one, with tags and an earlier attempt."""
+    options = {"tags": ["red", "red", "blue"]}
+    write(
+        store,
+        tasks=[row(1, options=options), row(2, session=2, params=b"12345678"), row(3), row(4, options=options)],
+        tags=[(tag, id) for tag in ("red", "blue") for id in (1, 4)],
+        claims=[claim(1, 11), claim(2, 12), claim(3, 13)],
+    )
+    failed = ended(1, 11, finish=1, state=FAILED, detail={"message": "no"}, body=b"")
+    write(
+        store,
+        finishes=[failed, ended(2, 12, finish=2, ended_at=310.0), ended(3, 13, finish=3)],
+        attempts=[(1, 1, 10, 1, 0, 200.0, 210.0, "host lost", None)],
+    )
+    return store
+
+
+def test_ended_tasks_are_read_by_session_and_end(store_of_four: Store) -> None:
+    first, third = (1, 1, 1, 1, FAILED, 300.0, 1), (1, 3, 3, 1, COMPLETED, 300.0, 1 + 3)
+    second = (2, 2, 2, 1, COMPLETED, 310.0, 8 + 3)
+
+    assert store_of_four.read(EndedAfter(0, 0, 10)) == [first, third, second]
+    assert store_of_four.read(EndedAfter(0, 0, 2)) == [first, third]
+    assert store_of_four.read(EndedAfter(1, 1, 2)) == [third, second]
+    assert store_of_four.read(EndedAfter(1, 2**63 - 1, 2)) == [second]
+    assert store_of_four.read(EndedAfter(2, 2, 2)) == []
+
+
+def test_a_pruned_task_leaves_nothing_behind(store_of_four: Store) -> None:
+    write(store_of_four, prunes=[(1, 1), (2, 2)])
+
+    assert [task.id for task in fetch(store_of_four, 1, 2, 3, 4)] == [3, 4]
+    assert store_of_four.show(1) is None
+    assert [end[2] for end in store_of_four.read(EndedAfter(0, 0, 10))] == [3]
+    for state, type, tag, there in ((None, None, None, [4, 3]), (FAILED, None, None, []), (None, None, "red", [4])):
+        tasks, following = store_of_four.tasks(state=state, type=type, tag=tag, limit=10, before=None)
+        assert ([task["id"] for task in tasks], following) == (there, None)
+    # A later task may not inherit anything by having the number again (after a restore, say).
+    write(store_of_four, tasks=[row(1)])
+    again = store_of_four.show(1)
+    assert again is not None
+    assert again["attempts"] == []
+
+
+def test_a_prune_can_be_undone(store_of_four: Store) -> None:
+    before = (store_of_four.show(1), store_of_four.read(EndedAfter(0, 0, 10)))
+    listed = store_of_four.tasks(state=None, type=None, tag="red", limit=10, before=None)
+
+    store_of_four.begin()
+    store_of_four.apply(_pruned((1, 1), (3, 3)))
+    store_of_four.rollback()
+
+    assert (store_of_four.show(1), store_of_four.read(EndedAfter(0, 0, 10))) == before
+    assert store_of_four.tasks(state=None, type=None, tag="red", limit=10, before=None) == listed
+
+
+@pytest.mark.parametrize("prune", [(4, 1), (1, 2), (9, 1)], ids=["not ended", "ended anew", "not there"])
+def test_only_the_end_that_was_judged_is_pruned(store_of_four: Store, prune: tuple[int, int]) -> None:
+    store_of_four.begin()
+    with pytest.raises(StoreDisagrees, match="prune"):
+        store_of_four.apply(_pruned(prune))
+    store_of_four.rollback()
+
+
+def test_a_task_that_was_never_queued_is_pruned_too(store: Store) -> None:
+    write(store, tasks=[row(1)])
+    write(store, finishes=[ended(1, 0, finish=1, state=CANCELLED, started_at=None, slot=None, body=b"")])
+
+    write(store, prunes=[(1, 1)])
+
+    assert fetch(store, 1) == []
+
+
+def test_sessions_are_read_by_number_with_their_last_word_and_forgotten(store: Store) -> None:
+    write(store, submissions=[(1, 1, 1, 5, 77), (1, 2, 6, 1, 78), (2, 1, 7, 1, 79)])
+    assert store.read(SeenAfter("session", 0, 10)) == [(1, 40.0), (2, 41.0)]
+    assert store.read(SeenAfter("session", 1, 10)) == [(2, 41.0)]
+    assert store.read(SeenAfter("session", 0, 1)) == [(1, 40.0)]
+
+    write(store, forgotten_sessions=[1])
+
+    assert store.read(Resume(b"peer", b"client-1", "one")) == []
+    assert store.read(Resume(b"peer", b"client-2", "two")) == [(2, 0, [(1, 7, 1, 79)])]
+    # Its number belongs to nobody: whoever had it again would inherit nothing.
+    write(store, sessions=[(1, b"client-3", "three", 42.0, 0)])
+    assert store.read(Resume(b"peer", b"client-3", "three")) == [(1, 0, [])]
+
+
+def test_hosts_are_read_by_number_with_the_time_they_left_and_forgotten(store: Store) -> None:
+    assert store.read(SeenAfter("host", 0, 10)) == [(1, None), (2, 60.0)]
+    assert store.read(SeenAfter("host", 1, 10)) == [(2, 60.0)]
+
+    store.begin()
+    store.apply(_forgotten(1))
+    store.rollback()
+    write(store, forgotten_hosts=[2])
+
+    assert store.read(SeenAfter("host", 0, 10)) == [(1, None)]
+
+
+def _pruned(*prunes: tuple[int, int]) -> Persist:
+    return Persist(prunes=list(prunes))
+
+
+def _forgotten(*owners: int) -> Persist:
+    return Persist(forgotten_hosts=list(owners), forgotten_sessions=[1])

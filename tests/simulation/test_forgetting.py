@@ -1,0 +1,37 @@
+"""Ended tasks are forgotten while everything goes wrong: nothing that has not ended is, and nothing is miscounted."""
+
+from __future__ import annotations
+
+import pytest
+
+from workerhost.actors.core.rows import FINAL
+from workerhost.actors.simulation.misfortune import FAULTS
+from workerhost.actors.simulation.world import World
+from workerhost.transport.messages import STATES
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_has_ended_is_forgotten_and_nothing_else(seed: int) -> None:
+    """The checks of every commit, and of the pool at rest, hold as they do without."""
+    # The wall clock stays: after a jump of hours nothing is forgotten for a day, or not before its time comes again.
+    with World(seed, keep=2.0, faults={**FAULTS, "wall_jump": 0.0}) as world:
+        world.run(5000)
+        assert world.oracle.history.pruned, "a history in which nothing is forgotten shows nothing"
+        world.rest()
+        world.run_for(100)
+
+        assert not world.oracle.tasks, "everything has ended, so everything is forgotten"
+        pool = world.supervisor.pool
+        assert pool is not None
+        assert [pool.queue.lanes.total(state) for state in range(len(STATES))] == [0] * len(STATES)
+        assert all(not any(lane.stored[state] for state in FINAL) for lane in pool.queue.lanes.by_number.values())
+        assert world.supervisor.disk.tasks(state=None, type=None, tag=None, limit=10, before=None) == ([], None)
+
+
+def test_a_connected_client_hears_of_every_end_however_short_it_is_kept() -> None:
+    with World(1, keep=1.0, faults={}) as world:
+        world.run(3000).rest()
+        blocks = [block for client in world.clients for block in client.blocks]
+
+        assert len(blocks) > 20
+        assert not any(block.left for block in blocks)

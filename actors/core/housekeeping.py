@@ -66,15 +66,18 @@ class Housekeeping:
             ended, self._finish = self._queue.last_finish - self._finish, self._queue.last_finish
             count = max(_SLICE_MIN, min(2 * ended, _SLICE_MAX))
             step.needs.append(EndedAfter(self._ends.session, self._ends.number, count))
+            self._ends.due = inf  # until the rows have come, within this turn
         for kind, walk in self._seen.items():
             if step.now >= walk.due:
                 step.needs.append(SeenAfter(kind, walk.number, _SEEN_MAX))
+                walk.due = inf
 
     # Ended tasks.
 
     def ended(self, step: Step, need: EndedAfter, rows: Sequence[tuple[Any, ...]]) -> None:
         """Ended tasks in the order of sessions and ends: forget those whose time has come."""
         lanes, leases, walk = self._queue.lanes, self._queue.leases, self._ends
+        walk.pause(step.now)
         young = -1  # the session whose further ends are all too young
         freed = 0
         for session, finish, id, lane_number, state, ended_at, size in rows:
@@ -97,10 +100,9 @@ class Housekeeping:
         else:
             if len(rows) < need.count:
                 walk.rest(step.now, self._interval())
-                return
+                return  # to begin anew
         if walk.session == young:
             walk.number = ID_MAX
-        walk.pause(step.now)
 
     def _old(self, step: Step, finish: int, state: int, ended_at: float) -> bool:
         seconds = self._keep.completed if state == COMPLETED else self._keep.failed
@@ -123,6 +125,7 @@ class Housekeeping:
         """Sessions in the order of their numbers, with the time of their last word (None: they are here)."""
         forget = self._forget_session if need.kind == "session" else self._forget_host
         walk = self._seen[need.kind]
+        walk.pause(step.now)
         for number, seen_at in rows:
             walk.number = number
             if seen_at is not None and step.now >= self._trusted and forget(step, number, step.wall - seen_at):
@@ -130,8 +133,6 @@ class Housekeeping:
         else:
             if len(rows) < need.count:
                 walk.rest(step.now, _SESSIONS_SECONDS)
-                return
-        walk.pause(step.now)
 
     def _forget_session(self, step: Step, number: int, silent: float) -> bool:
         client = self._clients.by_number.get(number)
@@ -160,7 +161,7 @@ class _Walk:
         self.due = self._began = now + _PASS_SECONDS_MIN
 
     def pause(self, now: float) -> None:
-        """There is more."""
+        """Go on soon: there may be more."""
         self.due = now + _PAUSE_SECONDS
 
     def rest(self, now: float, seconds: float) -> None:

@@ -25,11 +25,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from ..workers.leftovers import Leftovers
     from ..workers.slots import Slots
+    from ..workers.wear import Wear
 
 INIT: Final = 1  # host -> child, first: [1, {number, code, sources, paths, threads, folder}]
 TASKS: Final = 2  # host -> child: [2, [SlotTask, ...]]
 CANCEL: Final = 3  # host -> child: [3, id, fence]
 READY: Final = 4  # child -> host, once: [4, offer]
+WORN: Final = 6  # child -> host, once: [6, why it should be replaced]
 NEWS: Final = 5  # child -> host: [5, progress, results, returned, checkpoints]
 
 HEADER: Final = struct.Struct("<I")
@@ -79,6 +81,7 @@ class _Child:
         self._forked = False
         self._slots: Slots
         self._leftovers: Leftovers | None = None
+        self._wear: Wear | None = None
         self._stopped: type[BaseException]
 
     def run(self, word_number: int) -> int:
@@ -110,17 +113,18 @@ class _Child:
             folder=settings["folder"],
             interrupts=threads == 1,
             after=self._clean_up,
-            settled=self._leftovers and self._leftovers.spare,
+            settled=self._settle,
         )
         self._slots = made
         ready = [READY, made.offer()]
-        if self._leftovers is not None:
-            self._leftovers.spare()
+        self._settle()
         for output in self._output:
             output.present = self._slots.present
         self._send(ready)
         self._stopped = runner.Stopped
         signal.signal(signal.SIGTERM, self._terminate)
+        if self._leftovers is not None:
+            self._wear = self._watch_wear(self._leftovers)
         os.register_at_fork(after_in_child=self._part)
         threading.Thread(target=self._read, args=(frames,), name="reader", daemon=True).start()
         with suppress(runner.Stopped):
@@ -137,11 +141,32 @@ class _Child:
         for worker in workers:
             worker.join()
 
-    def _clean_up(self, seconds: float) -> None:
+    def _watch_wear(self, left: Leftovers) -> Wear:
+        from workerhost.workers import wear
+
+        made: Any = wear.Wear(lambda: wear.figures(left.dead))
+        return made
+
+    def _settle(self) -> None:
+        """Workers were set up."""
+        if self._leftovers is not None:
+            self._leftovers.spare()
+        if self._wear is not None:
+            self._wear.settle()
+
+    def _clean_up(self, item: Any, seconds: float) -> None:
         """After a task, before it is reported: nothing of it may be put down to the next one."""
         self._flush_output()
-        if self._leftovers is not None and seconds > _QUICK_SECONDS and not self._forked:
+        if self._leftovers is None or self._forked:
+            return
+        if seconds > _QUICK_SECONDS:
             self._leftovers.end()
+        if self._wear is not None:
+            limits = item[11] and item[11].get("limits")
+            reason = self._wear.after(limits.get("memory", 0.0) if limits else 0.0)
+            if reason:
+                self._wear = None
+                self._send([WORN, reason])
 
     def _flush_output(self) -> None:
         """So that what is written without a newline is not put down to the next task."""

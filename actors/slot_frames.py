@@ -7,13 +7,15 @@ from typing import Any, Final, cast
 import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs] -- it ships none
 
 from ..workers.values import CHECKPOINT_BYTES_MAX, RESULT_BYTES_MAX
-from .slot_child import HEADER, NEWS, READY
+from .slot_child import HEADER, NEWS, READY, WORN
 from .slot_news import SlotNews
 
 msgpack: Any = _untyped
 
 FRAME_BYTES_MAX: Final = 6 * 1024 * 1024
 """A child's largest result beside what it flushes at."""
+
+_REASON_CHARACTERS_MAX: Final = 1024
 
 _NUMBER, _TEXT = {int, float}, {str}
 _PROGRESS: Final = ({int}, {int}, _NUMBER, _TEXT)
@@ -70,6 +72,8 @@ def _add(frame: Any, news: SlotNews) -> None:
                 raise ProtocolError("a checkpoint above the limit")
             if any(len(item[3]) > RESULT_BYTES_MAX for item in news.results):
                 raise ProtocolError("a result above the limit")
+        case [kind, reason] if kind == WORN:
+            news.worn = str(reason)[:_REASON_CHARACTERS_MAX]
         case [kind, offer] if kind == READY:
             news.ready = _checked_offer(offer)
         case _:

@@ -51,6 +51,7 @@ class SlotNews:
         exited: Last: the process is gone. `signal` and `exit_code` (one is None), `cause` (`crash`, `start_failed`,
             `protocol_error`), `running` ([id, fence] if exactly one task ran, else None), `started` ([[id, fence],
             ...] of all that ran), `memory` (peak bytes), `message`.
+        worn: Once: why the process should be replaced when it is idle.
         usage: What the process and all below it use, when it was asked for: `core.consumption.Usage` by name.
     """
 
@@ -63,6 +64,7 @@ class SlotNews:
     lines: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     exited: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
+    worn: str = ""
 
 
 class Slot(Protocol):

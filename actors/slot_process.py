@@ -193,6 +193,7 @@ class ProcessSlot:
             or news.ready
             or news.exited
             or news.usage
+            or news.worn
         )
         return [] if empty else [news]
 

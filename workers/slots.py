@@ -55,7 +55,7 @@ class Slots:
         word: Any = None,
         folder: str = "",
         interrupts: bool = False,
-        after: Callable[[float], None] | None = None,
+        after: Callable[[Any, float], None] | None = None,
         settled: Callable[[], None] | None = None,
     ) -> None:
         """Set them up; nothing runs yet.
@@ -68,7 +68,8 @@ class Slots:
             count: How many tasks run at a time.
             word: A writable buffer of `WORD.size` bytes for each slot, or None.
             folder: Where the attempts' own folders are made, or "".
-            after: Called in the task's thread when it has ended, before it is reported, with the seconds it took.
+            after: Called in the task's thread when it has ended, before it is reported, with it (a `SlotTask`) and the
+                seconds it took.
             settled: Called when a worker was initialized, see `Runner`.
             interrupts: Whether `Stopped` is raised in the task's thread when it has to end.
         """
@@ -174,7 +175,7 @@ class Slots:
                 end = runner.attempt(attempt)
                 self.in_task = False
                 if self._after is not None:
-                    self._after(perf_counter() - began)
+                    self._after(item[0], perf_counter() - began)
                 item = self._ended(index, item[0], end, perf_counter() - began)
         finally:
             self.in_task = False

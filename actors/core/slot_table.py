@@ -37,6 +37,7 @@ class SlotNews(Protocol):
     lines: list[tuple[int, str]]
     exited: dict[str, Any] | None
     usage: dict[str, Any] | None
+    worn: str
 
 
 class SlotTable(Roster):
@@ -119,6 +120,8 @@ class SlotTable(Roster):
         for item in news.checkpoints:
             if key_of(item) in slot.tasks:
                 self._outbox.save(item)
+        if news.worn:
+            self._worn(slot, news.worn)
         if news.usage is not None:
             self._used(slot, Usage(**news.usage), now)
         if news.results and slot.tasks:
@@ -132,6 +135,14 @@ class SlotTable(Roster):
             self._came_back(slot, news.returned, now)
         if news.exited is not None:
             self._exited(slot, news.exited, now)
+
+    def _worn(self, slot: Slot, reason: str) -> None:
+        """A process is not what it was: another one takes its place when it is empty."""
+        if slot.lives():
+            self.changed = slot.worn = True
+            self._effects.append(Note("info", "slot_replaced", {"slot": slot.number, "reason": reason}))
+            if not slot.tasks and slot.next is None:
+                self._effects.append(CloseSlot(slot.number))
 
     def _used(self, slot: Slot, usage: Usage, now: float) -> None:
         """What an attempt under limits uses: beyond them it is stopped."""
@@ -224,8 +235,9 @@ class SlotTable(Roster):
             del self.slots[slot.number]
             return
         started, unexplained = slot.state is SlotState.READY, not slot.tasks
-        delay = slot.restarts.died(now) if not slot.killed and (unexplained or not started) else 0.0
-        if not slot.killed:
+        expected = slot.killed or (slot.worn and not slot.tasks)
+        delay = slot.restarts.died(now) if not expected and (unexplained or not started) else 0.0
+        if not expected:
             fields = {"slot": slot.number, **_told(exited), "restart_in": delay}
             if culprit is not None:
                 fields["task"] = culprit[0]
@@ -255,7 +267,7 @@ class SlotTable(Roster):
             self._spread([slot], [task], now)
         elif slot.killed:  # its task ended in time, but a process that got SIGTERM is no good any more
             self._effects.append(Kill(slot.number))
-        elif slot.retiring:
+        elif slot.retiring or slot.worn:
             self._effects.append(CloseSlot(slot.number))
         else:
             slot.reserved = False

@@ -48,6 +48,7 @@ class Slot:
         retiring: It gets nothing new, ends when it is empty and is not started again.
         checks: It was only started to hear what its environment can run; it never gets a task.
         idle_since: When it became empty.
+        worn: Its process said that it should be replaced: it gets nothing new, and ends when it is empty.
         killed: We ended its process; nobody is to blame.
         tasks: In hand, in the order in which they were fed; the first `width` run.
         starts: When those that run began.
@@ -78,6 +79,7 @@ class Slot:
         "tasks",
         "watched",
         "width",
+        "worn",
     )
 
     def __init__(self, number: int, pool: str, width: int, environment: Environment) -> None:
@@ -96,7 +98,7 @@ class Slot:
         self.stopping: dict[Key, Stopping] = {}
         self.output: dict[int, deque[str]] = {}
         self.next: SlotTask | None = None
-        self.reserved = self.killed = False
+        self.reserved = self.killed = self.worn = False
         self.due = inf
 
     def __repr__(self) -> str:
@@ -108,7 +110,7 @@ class Slot:
 
     def lives(self) -> bool:
         """Whether it counts as capacity."""
-        return self.state is SlotState.READY and not self.retiring and not self.killed
+        return self.state is SlotState.READY and not (self.retiring or self.killed or self.worn)
 
     def idle(self) -> bool:
         """Whether it is ready and has nothing in hand."""

@@ -57,6 +57,7 @@ class Host:
             for item in batch.items:
                 self.news.ready = item.ready or self.news.ready
                 self.news.exited = item.exited or self.news.exited
+                self.news.worn = item.worn or self.news.worn
                 for name in ("progress", "results", "returned", "lines"):
                     getattr(self.news, name).extend(getattr(item, name))
         return self.news

@@ -17,7 +17,7 @@ from workerhost.actors import slot_process
 from workerhost.workers import values
 
 TASKS = """
-import os, subprocess, sys, time
+import os, signal, subprocess, sys, time
 from pathlib import Path
 from typing import Any
 from workerhost import BaseWorker, worker
@@ -70,6 +70,20 @@ class Server(BaseWorker):
         self.server = subprocess.Popen(SLEEPER, start_new_session=True)
     def execute(self, task):
         return [self.server.pid, self.server.poll()]
+
+@worker("leak")
+def leak(): kept.extend(open(os.devnull) for _ in range(60)); time.sleep(0.11)
+
+kept = []
+
+@worker("move")
+def move(folder):
+    os.chdir(folder)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(0.11)
+
+@worker("here")
+def here(): return [os.getcwd(), str(signal.getsignal(signal.SIGTERM))]
 
 @worker("children")
 def children():
@@ -164,3 +178,20 @@ def test_what_a_killed_host_left_is_ended_by_the_next_one() -> None:
         slot_process.spawner().settle(SECONDS)
         assert child.poll() is None
         child.kill()
+
+
+def test_a_process_that_leaks_says_so_once(host: Host) -> None:
+    slot = host.ready()
+    for id in range(1, 8):
+        slot.feed([task("leak", id=id)])
+        host.results(id)
+    assert "descriptors, and had" in host.news.worn
+    slot.close()
+    assert host.exited()["cause"] == "stopped"
+
+
+def test_the_folder_and_the_handler_of_sigterm_are_put_back(host: Host, tmp_path: Path) -> None:
+    slot = host.ready()
+    before = answer(host, slot, "here")
+    answer(host, slot, "move", str(tmp_path))
+    assert answer(host, slot, "here") == before

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workerhost.actors.slot_child import HEADER, NEWS, READY
+from workerhost.actors.slot_child import HEADER, NEWS, READY, WORN
 from workerhost.actors.slot_frames import FRAME_BYTES_MAX, Frames, ProtocolError
 from workerhost.actors.slot_news import SlotNews
 from workerhost.workers.values import RESULT_BYTES_MAX
@@ -83,3 +83,9 @@ def test_random_bytes_raise_nothing_else(data: bytes) -> None:
             pass
         else:
             assert news.results == []
+
+
+def test_why_a_process_should_be_replaced_is_cut() -> None:
+    news = SlotNews(0)
+    Frames().feed(framed([WORN, "x" * 5000]), news)
+    assert news.worn == "x" * 1024

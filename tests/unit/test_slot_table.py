@@ -402,3 +402,29 @@ class TestThreadsAndInline:
         table.now = 2.0
         table.slot(1, results=[result(2)])
         assert table.table.slots[1].starts == {(1, 11): 0.0, (3, 13): 2.0}
+
+
+class TestWear:
+    def test_a_worn_process_is_replaced_when_it_is_empty_and_nobody_is_to_blame(self):
+        table = Table(1)
+        table.place(task(1), task(2))
+        said = Note("info", "slot_replaced", {"slot": 1, "reason": "its memory grew"})
+
+        assert table.slot(1, worn="its memory grew", results=[result(1)]) == [said]
+        assert table.place(task(3)) == []
+        assert table.back() == [came_back(3, "its slot was replaced")]
+        assert table.slot(1, results=[result(2)]) == [CloseSlot(1)]
+        assert table.slot(1, exited=died(cause="stopped")) == [Spawn(1, 1)]
+        table.ready(1)
+        assert table.place(task(4)) == [Feed(1, [task(4)])]
+
+    def test_an_idle_one_is_closed_at_once(self):
+        assert Table(1).slot(1, worn="why")[1:] == [CloseSlot(1)]
+
+    def test_a_worn_process_that_dies_in_its_last_task_has_crashed(self):
+        table = Table(1)
+        table.place(task(1))
+        table.slot(1, worn="why")
+
+        assert table.slot(1, exited=died(running=1))[-1] == Spawn(1, 1)
+        assert [item[2] for item in table.ended()] == [Outcome.CRASHED]

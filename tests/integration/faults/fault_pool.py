@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -66,6 +66,43 @@ def gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+SITE = os.pathsep.join([str(Path(__file__).with_name("failpoints")), *filter(None, [os.environ.get("PYTHONPATH")])])
+"""A path whose `sitecustomize` breaks a process at a point that its environment names."""
+
+
+def broken_at(point: str, file: Path) -> dict[str, str]:
+    """The environment of a process that breaks at a point as soon as a file exists."""
+    return {"PYTHONPATH": SITE, "FAILPOINT": f"{point}:{file}"}
+
+
+class Load:
+    """A client in a thread of its own that sends without a pause and notes what was acknowledged."""
+
+    def __init__(self, client: Client, over: threading.Event) -> None:
+        self.client, self.over = client, over
+        self.acknowledged: list[int] = []
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            while not self.over.is_set():
+                batch = self.client.send_many("quick", [None] * 5)
+                self.acknowledged += [id for ids in batch.ids() for id in ids]
+                batch.wait(60)
+        except BaseException as error:
+            self.error = error
+
+    def finish(self) -> list[int]:
+        """Wait for its end; the ids of what was acknowledged."""
+        self.over.set()
+        self.thread.join(90)
+        assert not self.thread.is_alive()
+        assert self.error is None
+        return self.acknowledged
 
 
 class Program:
@@ -167,6 +204,19 @@ class FaultPool:
         self.programs.append(program)
         return program
 
+    def tracer(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start strace, which breaks a system call of a running process; returns when it holds that process."""
+        log = self.folder / f"strace-{time.monotonic_ns()}.log"
+        with log.open("wb") as file:
+            tracer = subprocess.Popen(["strace", *options, "-o", "/dev/null"], stderr=file)
+        self.closers.append(lambda: tracer.poll() is None and tracer.kill())
+        pid = next(option for option in options if option.startswith("--attach=")).removeprefix("--attach=")
+        held = lambda: f"TracerPid:\t{tracer.pid}" in Path(f"/proc/{pid}/status").read_text()  # noqa: E731
+        until(lambda: tracer.poll() is not None or held(), "strace holds it")
+        if tracer.poll() is not None:
+            pytest.skip(f"no process may be traced here: {log.read_text().strip()}")
+        return tracer
+
     def start(self, *hosts: str, slots: int = 2) -> None:
         """Start the supervisor, then hosts by name, and wait until all have joined."""
         self.start_supervisor()
@@ -174,20 +224,26 @@ class FaultPool:
         for host in started:
             host.await_event("host_joined")
 
-    def start_supervisor(self, **environment: str) -> Program:
-        """Start the supervisor (again) and wait until it serves."""
+    def start_supervisor(self, before: Iterable[str] = (), **environment: str) -> Program:
+        """Start the supervisor (again), with another command before it if that is to start it; wait until it serves."""
         arguments = ("supervisor", "-c", self.configuration_file(), "--bind", self.address)
-        self.supervisor = self.program(*arguments, **environment)
+        self.supervisor = self.program(*arguments, before=before, **environment)
         self.supervisor.await_event("supervisor_started")
         return self.supervisor
 
     def start_host(
-        self, name: str, *options: str, slots: int = 2, join: str | None = None, wait: bool = True
+        self,
+        name: str,
+        *options: str,
+        slots: int = 2,
+        join: str | None = None,
+        wait: bool = True,
+        environment: Mapping[str, str] | None = None,
     ) -> Program:
         """Start a host."""
         where = ("--join", join or self.address, "--name", name, "--slots", str(slots))
         arguments = ("host", "-c", self.configuration_file(), *where, *options, str(TASKS))
-        host = self.program(*arguments, called=name)
+        host = self.program(*arguments, called=name, **(environment or {}))
         if wait:
             host.await_event("host_joined")
         return host

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import resource
@@ -10,44 +9,19 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
-from typing import Any
 
 import pytest
-from fault_pool import TASKS, FaultPool, Program, clock, free_address, until
+from fault_pool import TASKS, FaultPool, Load, Program, broken_at, clock, free_address, until
 from raw_peer import RawPeer
 
-from workerhost import Client, WorkerHostError
+from workerhost import WorkerHostError
 from workerhost.transport.messages import Accepted, Submit
 from workerhost.workers.values import pack
 
 pytestmark = pytest.mark.faults
 
-SITE = os.pathsep.join([str(Path(__file__).with_name("failpoints")), *filter(None, [os.environ.get("PYTHONPATH")])])
-"""A path whose `sitecustomize` breaks a process at a point that its environment names."""
-
 BUSY = 2.0
 """How much longer than promised a start may take here, on a machine that runs other tests beside."""
-
-
-class Load:
-    """A client in a thread of its own that sends without a pause and notes what was acknowledged."""
-
-    def __init__(self, client: Client, over: threading.Event) -> None:
-        self.client, self.over = client, over
-        self.acknowledged: list[int] = []
-        self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self._run)
-        self.thread.start()
-
-    def _run(self) -> None:
-        try:
-            while not self.over.is_set():
-                batch = self.client.send_many("quick", [None] * 5)
-                self.acknowledged += [id for ids in batch.ids() for id in ids]
-                batch.wait(60)
-        except BaseException as error:
-            self.error = error
 
 
 @pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in range(1, 10))])
@@ -71,12 +45,7 @@ def test_a_supervisor_killed_at_random_under_load_loses_and_doubles_nothing(pool
         epoch = pool.supervisor.events("supervisor_started")[0]["epoch"]
         first = until(lambda e=epoch: [t for t in pool.traces() if t["fence"] >> 40 == e], "it grants again")[0]
         slowest = max(slowest, first["at"] - began)
-    over.set()
-    for load in loads:
-        load.thread.join(90)
-        assert not load.thread.is_alive()
-        assert load.error is None
-    acknowledged = [id for load in loads for id in load.acknowledged]
+    acknowledged = [id for load in loads for id in load.finish()]
 
     client = pool.client()
     until(lambda: not sum(client.status()["tasks"][state] for state in ("queued", "running", "scheduled")), "all ended")
@@ -114,7 +83,7 @@ def test_a_supervisor_with_a_million_queued_tasks_grants_as_soon_after_a_kill(po
 @pytest.mark.parametrize("point", ["before_commit", "after_commit", "between_sends", "in_turn", "exit_in_turn"])
 def test_a_supervisor_that_ends_at_a_failpoint_goes_on_where_its_store_is(pool: FaultPool, point: str) -> None:
     pool.impatient()
-    pool.start_supervisor(PYTHONPATH=SITE, FAILPOINT=f"{point}:{pool.folder}/fail")
+    pool.start_supervisor(**broken_at(point, pool.folder / "fail"))
     pool.start_host("one")
     client = pool.client(60)
     client.send("quick").result(20)
@@ -144,7 +113,7 @@ def test_a_supervisor_that_ends_at_a_failpoint_goes_on_where_its_store_is(pool: 
 def test_up_starts_a_supervisor_again_that_failed_within_a_turn(pool: FaultPool) -> None:
     fail = pool.folder / "fail"
     arguments = ("up", str(TASKS), "--slots", "1", "--address", pool.address)
-    up = pool.program(*arguments, PYTHONPATH=SITE, FAILPOINT=f"in_turn:{fail}")
+    up = pool.program(*arguments, **broken_at("in_turn", fail))
     until(lambda: "the pool is up" in up.text(), "the pool is up")
     client = pool.client()
     held = client.send("gated", {"gate": "go"})
@@ -233,15 +202,6 @@ def test_a_supervisor_never_imports_task_code(pool: FaultPool) -> None:
 
     imported = {int(line) for line in (pool.folder / "imported").read_text().splitlines()}
     assert imported == {ran_in}, "only the slot imports it: neither the supervisor nor the host"
-
-
-def test_the_failpoints_are_where_they_are_said_to_be(pool: FaultPool) -> None:
-    """A failpoint that is never reached would prove nothing: each must be found in the package as it is."""
-    environment = {**os.environ, "PYTHONPATH": SITE, "FAILPOINT": f"in_turn:{pool.folder}/fail"}
-    program = "import json, sitecustomize; print(json.dumps(sorted(sitecustomize.POINTS)))"
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    points: list[Any] = json.loads(done.stdout)
-    assert points == ["after_commit", "before_commit", "between_sends", "exit_in_turn", "in_turn"]
 
 
 def test_a_client_without_a_pool_is_told_in_time(pool: FaultPool) -> None:

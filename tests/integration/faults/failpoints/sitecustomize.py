@@ -1,6 +1,7 @@
-"""Breaks a supervisor at one point, as soon as a file exists. Python imports this at its start, by way of PYTHONPATH.
+"""Breaks a supervisor or a host at one point, as soon as a file exists. Python imports this at its start, by way of
+PYTHONPATH.
 
-`FAILPOINT=POINT:FILE` says where. Processes that are no supervisor are left alone.
+`FAILPOINT=POINT:FILE` says where. Processes that are neither, or not of the kind that has the point, are left alone.
 """
 
 from __future__ import annotations
@@ -8,23 +9,39 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-POINTS: Final = ("before_commit", "after_commit", "between_sends", "in_turn", "exit_in_turn")
+SUPERVISOR_POINTS: Final = (
+    "at_start",
+    "before_commit",
+    "after_commit",
+    "between_sends",
+    "before_grant",
+    "in_turn",
+    "exit_in_turn",
+    "in_migration",
+    "wall_clock",
+)
+HOST_POINTS: Final = ("host_at_start", "host_in_turn", "host_exit_in_turn", "level_dies", "level_dies_once")
 
 
-def _install(point: str, file: Path) -> None:
+def die() -> None:
+    """As by `kill -9`, at this very place."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def break_turns(point: str, file: Path) -> None:
+    """Within a turn of the supervisor, around its commit, or while it speaks."""
     from workerhost.actors.core.pool import Pool
     from workerhost.actors.stores.sqlite import SqliteStore
-    from workerhost.transport.messages import Submit
+    from workerhost.transport.codec import decode
+    from workerhost.transport.messages import Submit, Tasks
     from workerhost.transport.zmq_link import ZmqServerLink
 
     handle, commit, send = Pool.handle, SqliteStore.commit, ZmqServerLink.send
     reached = [False]
-
-    def die() -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
 
     def broken_handle(self: Pool, batch: Any, *arguments: Any, **named: Any) -> Any:
         news = list(batch)
@@ -44,6 +61,8 @@ def _install(point: str, file: Path) -> None:
             die()
 
     def broken_send(self: ZmqServerLink, peer: bytes, body: bytes) -> bool:
+        if point == "before_grant" and file.exists() and isinstance(decode(body)[1], Tasks):
+            die()
         sent = send(self, peer, body)
         if reached[0] and point == "between_sends":
             die()
@@ -54,7 +73,96 @@ def _install(point: str, file: Path) -> None:
     ZmqServerLink.send = broken_send
 
 
-if "FAILPOINT" in os.environ and "supervisor" in sys.orig_argv:
+def break_start(_point: str, file: Path) -> None:
+    """While the supervisor starts."""
+    from workerhost.actors import supervisor
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("a bug at the start")
+
+    if file.exists():
+        supervisor.perform = broken
+
+
+def break_migration(_point: str, file: Path) -> None:
+    """Between two statements of a migration."""
+    from workerhost.actors.stores import schema
+
+    additions = schema.additions
+
+    def broken(*arguments: Any) -> Iterator[str]:
+        yield "create table half_way(id integer)"
+        if file.exists():
+            die()
+        yield "drop table half_way"
+        yield from additions(*arguments)
+
+    schema.additions = broken
+
+
+def move_wall_clock(_point: str, file: Path) -> None:
+    """By as many seconds as the file says."""
+    from workerhost.transport import clock
+
+    wall = clock.wall
+
+    def moved() -> float:
+        try:
+            return wall() + float(file.read_text() or 0)
+        except (OSError, ValueError):
+            return wall()
+
+    clock.wall = moved
+
+
+def break_host(point: str, file: Path) -> None:
+    """At a host's start, or when it hears something."""
+    from workerhost.actors.core import hosting
+
+    core: Any = hosting.HostCore  # whose methods are given others
+    start, hear = core.start, core.on_message
+
+    def broken_start(self: Any, *arguments: Any) -> None:
+        if file.exists() and point == "host_at_start":
+            raise RuntimeError("a bug at the start")
+        start(self, *arguments)
+
+    def broken_hear(self: Any, *arguments: Any) -> None:
+        if file.exists() and point != "host_at_start":
+            raise RuntimeError("a bug within a turn") if point == "host_in_turn" else SystemExit(3)
+        hear(self, *arguments)
+
+    core.start = broken_start
+    core.on_message = broken_hear
+
+
+def break_levels(point: str, file: Path) -> None:
+    """A level actor dies of what it is told, or each one does, again and again."""
+    from workerhost.actors import levels
+
+    actor: Any = levels.LevelActor  # whose method is given another
+    heed = actor._heed
+
+    def broken(self: Any, *arguments: Any) -> None:
+        if file.exists():
+            if point == "level_dies_once":
+                file.unlink()
+            raise SystemExit(3)
+        heed(self, *arguments)
+
+    actor._heed = broken
+
+
+BREAKS: Final[dict[str, Callable[[str, Path], None]]] = {
+    **dict.fromkeys(SUPERVISOR_POINTS, break_turns),
+    "at_start": break_start,
+    "in_migration": break_migration,
+    "wall_clock": move_wall_clock,
+    **dict.fromkeys(HOST_POINTS, break_host),
+    **dict.fromkeys(("level_dies", "level_dies_once"), break_levels),
+}
+
+if "FAILPOINT" in os.environ:
     _point, _, _file = os.environ["FAILPOINT"].partition(":")
-    assert _point in POINTS, _point
-    _install(_point, Path(_file))
+    if ("host" if _point in HOST_POINTS else "supervisor") in sys.orig_argv:
+        BREAKS[_point](_point, Path(_file))

@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 
 import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs] -- it ships none
 
+from ..workers.registry import COST_MAX
 from ..workers.values import CHECKPOINT_BYTES_MAX, RESULT_BYTES_MAX
 from .slot_child import HEADER, NEWS, READY, WORN
 from .slot_news import SlotNews
@@ -85,11 +86,15 @@ def _checked_offer(offer: Any) -> dict[str, Any]:
         texts = [*offer["types"], *offer["any"]]
         for name in ("failed", "fingerprints"):
             texts += [*offer[name].keys(), *offer[name].values()]
+        texts += offer["costs"].keys()
+        costs = list(offer["costs"].values())
     except (TypeError, KeyError, AttributeError):
         raise ProtocolError("an offer that is none") from None
     if not all(isinstance(text, str) for text in texts):
         raise ProtocolError("an offer with something else than text in it")
-    return {name: offer[name] for name in ("types", "any", "failed", "fingerprints")}
+    if not all(type(cost) is int and 1 <= cost <= COST_MAX for cost in costs):
+        raise ProtocolError("an offer with a cost that is none")
+    return {name: offer[name] for name in ("types", "any", "failed", "fingerprints", "costs")}
 
 
 def _checked(items: Any, shape: tuple[set[type[Any]], ...], name: str) -> list[Any]:

@@ -50,9 +50,11 @@ class BaseWorker:
 
     Attributes:
         type: Dotted path of one to three parts, such as `video.thumbnail`, or "".
+        quota_cost: Units of a `quota` above the type that one task uses, 1 or more.
     """
 
     type: ClassVar[str] = ""
+    quota_cost: ClassVar[int] = 1
     _attempt: Attempt | None = None
     _log: Any = None
 

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 TYPE_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,2}\Z")
 """One to three parts of letters, digits, `_` and `-`."""
 
+COST_MAX: Final = 1_000_000_000
+"""Units of a quota that one task may cost."""
+
 MAIN: Final = "__main__:"
 """Before the path of a script that is the main program: it is loaded as `__mp_main__`."""
 
@@ -102,6 +105,18 @@ def type_of(worker: Worker) -> str:
     return str(getattr(worker, _MARK, "") or (getattr(worker, "type", "") if inspect.isclass(worker) else "") or "")
 
 
+def cost_of(worker: Worker) -> int:
+    """Units of the quota that one of its tasks costs.
+
+    Raises:
+        ValueError: It says something that is no such number.
+    """
+    cost = getattr(worker, "quota_cost", 1)
+    if type(cost) is not int or not 1 <= cost <= COST_MAX:
+        raise ValueError(f"quota_cost is {cost!r}; it must be a whole number from 1 to {COST_MAX}")
+    return cost
+
+
 def name_of(worker: Worker) -> str:
     """`module:Class`, for people."""
     return f"{worker.__module__}:{getattr(worker, '__qualname__', '?')}"
@@ -121,12 +136,14 @@ class Offer:
         any: Workers without type, in the order in which they are asked.
         failed: What could not be loaded (CODE, or the type from the configuration) -> why, with file and line.
         fingerprints: Type -> short hash of the source file of its worker.
+        costs: Type -> units of the quota that a task costs, where it is not one.
     """
 
     types: dict[str, Worker] = field(default_factory=dict)
     any: list[Worker] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
+    costs: dict[str, int] = field(default_factory=dict)
 
     def add(self, worker: Worker, source: str, type: str = "") -> None:
         """Take a worker in, for the type that it names or for `type`; `source` (CODE) is named if that fails."""
@@ -136,11 +153,14 @@ class Offer:
                 if worker not in self.any:
                     self.any.append(worker)
                 return
+            cost = cost_of(worker)
             known = self.types.setdefault(check_type(path), worker)
         except ValueError as error:
             self.failed[source] = f"{name_of(worker)}: {error}"
             return
         self.fingerprints[path] = self.fingerprints.get(path) or _fingerprint(worker)
+        if known is worker and cost != 1:
+            self.costs[path] = cost
         if known is not worker:
             self.failed[source] = (
                 f"{path} has two workers, {name_of(known)} and {name_of(worker)}; name the one you want: CODE:Name"
@@ -152,6 +172,7 @@ class Offer:
         self.any += [worker for worker in other.any if worker not in self.any]
         self.failed.update(other.failed)
         self.fingerprints = {**other.fingerprints, **self.fingerprints}
+        self.costs = {**other.costs, **self.costs}
 
     def candidates(self, type: str) -> list[tuple[Worker, bool]]:
         """Who is asked about tasks of a type, in order, and whether its `can_handle` has to say yes.
@@ -172,7 +193,7 @@ class Offer:
         return found
 
     def plain(self) -> dict[str, Any]:
-        """The same as strings only: `types` [type], `any` [name], `failed`, `fingerprints`.
+        """The same as plain data: `types` [type], `any` [name], `failed`, `fingerprints`, `costs`.
 
         A worker that looks at the task itself is asked about what lies below its type too: it is named as `type.*`
         beside `type`.
@@ -183,6 +204,7 @@ class Offer:
             "any": [name_of(worker) for worker in self.any],
             "failed": dict(self.failed),
             "fingerprints": dict(self.fingerprints),
+            "costs": dict(self.costs),
         }
 
 

@@ -74,12 +74,13 @@ class Environments:
         """A slot has loaded its code and says what it can run."""
         self._due.pop(environment, None)
         mine = {type for type in ready["types"] if self.of(type.removesuffix(".*")) == environment}
-        prints = ready["fingerprints"]
+        prints, costs = ready["fingerprints"], ready.get("costs", {})
         self._offers[environment] = Offer(
             tuple(sorted(mine)),
             bool(ready["any"]) and environment == self.base,
             self._named(environment, ready["failed"]),
             {type: prints[type] for type in prints if self.of(type) == environment},
+            {type: costs[type] for type in costs if self.of(type) == environment},
         )
 
     def failed(self, environment: Environment, reason: str, now: float, *, again: bool) -> None:
@@ -112,6 +113,7 @@ class Environments:
             any(offer.any for offer in offers),
             _joined(offer.failed for offer in offers),
             _joined(offer.fingerprints for offer in offers),
+            _joined(offer.costs for offer in offers),
         )
 
     def _named(self, environment: Environment, failed: Mapping[str, str]) -> Mapping[str, str]:
@@ -130,5 +132,5 @@ def pool_of(type: str, pools: Mapping[str, Any]) -> str | None:
     return next((path for path in (*reversed(parents(type)), "") if path in pools), None)
 
 
-def _joined(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:
+def _joined(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {key: value for part in parts for key, value in part.items()}

@@ -274,6 +274,7 @@ class HostCore:
             "machine": options.machine,
             "isolation": options.isolation,
             "fingerprints": dict(offer.fingerprints),
+            **({"costs": dict(offer.costs)} if offer.costs else {}),
             "failed": dict(offer.failed),
         }
         return Hello("host", [PROTOCOL_VERSION, PROTOCOL_VERSION], options.session, self.name, facts)

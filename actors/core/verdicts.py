@@ -32,16 +32,19 @@ class Offer:
         failed: What could not be loaded (CODE, or the type that the configuration gives a class) -> why, with file and
             line.
         fingerprints: Type -> fingerprint of its worker's code.
+        costs: Type -> units of the quota that a task costs, where it is not one.
     """
 
     types: tuple[str, ...] = ()
     any: bool = False
     failed: Mapping[str, str] = field(default_factory=dict[str, str])
     fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
+    costs: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def same_service(self, other: Offer) -> bool:
         """Whether both run the same types, so that the supervisor need not hear of the change."""
-        return (self.types, self.any, set(self.failed)) == (other.types, other.any, set(other.failed))
+        mine = (self.types, self.any, set(self.failed), self.costs)
+        return mine == (other.types, other.any, set(other.failed), other.costs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,7 +264,7 @@ def test_a_node_sleeps_until_its_time_over_a_restart_and_clocks_that_are_set(poo
     pool.host(HOST, "v.a", "w", slots=4)
     step = Step(pool.now, pool.wall)
     until = pool.wall + 100
-    pool.pool.queue.lanes.tree.sleep(step, "v", until, "quota used up")
+    pool.pool.queue.lanes.tree.sleep(step, "v", until, "quota used up")  # sleeps: a node of the tree
     assert step.persist.pauses == [("v", True, until, "quota used up")]
     pool.store.apply(step.persist)
     assert ids(pool.send("v.a")) == []
@@ -287,11 +287,11 @@ def test_a_pause_is_not_shortened_by_a_sleep_and_resume_wakes(pool: Any) -> None
     pool.host(HOST, "v")
     tree = pool.pool.queue.lanes.tree
     pool.say(CLIENT, Admin(1, "pause", {"type": "v"}))
-    tree.sleep(Step(pool.now, pool.wall), "v", pool.wall + 1, "for a while")
+    tree.sleep(Step(pool.now, pool.wall), "v", pool.wall + 1, "for a while")  # sleeps: a node of the tree
     pool.wait(3)
     assert ids(pool.send("v")) == []
     assert ids(pool.say(CLIENT, Admin(2, "resume", {"type": "v"}))) == [1]
-    tree.sleep(Step(pool.now, pool.wall), "v", pool.wall + 1e6, "for long")
+    tree.sleep(Step(pool.now, pool.wall), "v", pool.wall + 1e6, "for long")  # sleeps: a node of the tree
     done(pool, {HOST: [Tasks([["v", [[1, EPOCH + 1, 1, 5, 0.0, b"", None]]]])]})
     assert ids(pool.send("v")) == []
     assert ids(pool.say(CLIENT, Admin(3, "resume", {"type": "v"}))) == [2]

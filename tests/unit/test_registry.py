@@ -15,7 +15,17 @@ from workerhost.config import policy
 from workerhost.workers import registry
 from workerhost.workers.base import BaseWorker
 from workerhost.workers.errors import ConfigError
-from workerhost.workers.registry import Offer, load, load_all, locate, offer_of, search_paths, split_code, worker
+from workerhost.workers.registry import (
+    Offer,
+    load,
+    load_all,
+    locate,
+    name_of,
+    offer_of,
+    search_paths,
+    split_code,
+    worker,
+)
 from workerhost.workers.source import Source
 from workerhost.workers.task import Task
 
@@ -331,3 +341,21 @@ def test_search_paths_are_the_files_folder_the_current_one_and_pythonpath(tmp_pa
         str(tmp_path),
     )
     assert found == (str(tmp_path / "jobs"), str(tmp_path), str(tmp_path / "lib"))
+
+
+def test_a_worker_says_what_its_tasks_cost_of_a_quota() -> None:
+    class Dear(BaseWorker):
+        type = "video.search"
+        quota_cost = 100
+
+    class Wrong(BaseWorker):
+        type = "video.other"
+        quota_cost = 0
+
+    offer = Offer()
+    offer.add(Dear, "here")
+    offer.add(Wrong, "there")
+    assert offer.plain()["costs"] == {"video.search": 100}
+    assert offer.failed == {
+        "there": f"{name_of(Wrong)}: quota_cost is 0; it must be a whole number from 1 to 1000000000"
+    }

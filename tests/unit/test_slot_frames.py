@@ -15,7 +15,9 @@ from workerhost.workers.values import RESULT_BYTES_MAX
 PROGRESS: list[Any] = [1, 7, 0.5, "half"]
 RESULT: list[Any] = [1, 7, 0, b"\xc0", 0.25, 0, None]
 RETURNED: list[Any] = [2, 7, 0, 0.0, "", False]
-OFFER: dict[str, Any] = {"types": ["a"], "any": [], "failed": {"x.py": "why"}, "fingerprints": {"a": "0"}}
+OFFER: dict[str, Any] = {
+    "types": ["a"], "any": [], "failed": {"x.py": "why"}, "fingerprints": {"a": "0"}, "costs": {"a": 2},
+}  # fmt: skip
 
 
 def framed(value: Any) -> bytes:

@@ -1,8 +1,10 @@
-"""Work on sounds, alone or in a film: facts, loudness, a picture of the wave.
+"""Work on sounds, alone or in a film: facts, loudness, silences, a picture of the wave, another format.
 
-    audio.probe     path
-    audio.loudness  path
-    audio.waveform  path, width (800), height (160), out
+    audio.probe      path
+    audio.loudness   path
+    audio.silences   path, below (-50 dBFS), least (0.5 s)
+    audio.waveform   path, width (800), height (160), out
+    audio.transcode  path, out
 
 Without `out` the picture is in the result, under `image`, as the bytes of a PNG with a transparent background; with
 `out` it is stored there, on the machine of the host, and the result says `out`.
@@ -13,23 +15,24 @@ from __future__ import annotations
 import math
 import operator
 from array import array
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .base import BaseWorker
+from .measures import Loudness, Measure, Silences
 from .media import MediaFile, clock_text, load_libraries
 from .options import Options
 from .pictures import deliver
 from .task import Task
+from .transcode import SOUNDS, needed_out, transcode
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.resampler import AudioResampler
     from av.audio.stream import AudioStream
     from PIL.Image import Image
-
-GATE_LUFS: Final = -70.0
-"""The absolute gate of ITU-R BS.1770-4: what is quieter does not count. All of it quieter: there is no loudness."""
 
 WAVE_RATE: Final = 16_000
 WAVE_BLOCK: Final = 320
@@ -41,6 +44,16 @@ LOUD_COLOR: Final = (79, 124, 245, 255)
 """Blue that can be seen on a light and on a dark page."""
 
 
+KNOWN: Final = {
+    "audio.probe": ["path"],
+    "audio.loudness": ["path"],
+    "audio.silences": ["path", "below", "least"],
+    "audio.waveform": ["path", "width", "height", "out"],
+    "audio.transcode": ["path", "out"],
+}
+"""Type -> the names of its params."""
+
+
 class AudioWorker(BaseWorker):
     """Serves the types of this module. Needs the extra `media`."""
 
@@ -48,16 +61,23 @@ class AudioWorker(BaseWorker):
 
     def can_handle(self, task: Task) -> bool:
         """Whether it is one of the types of this module."""
-        return task.type in ("audio.probe", "audio.loudness", "audio.waveform")
+        return task.type in KNOWN
 
     def execute(self, task: Task) -> dict[str, Any]:
         """Do the task. A file that cannot be used is a final `Fail` that names it and the reason."""
         load_libraries()
+        options = Options(task, KNOWN[task.type])
         if task.type == "audio.probe":
-            return self._probe(Options(task, ["path"]))
+            return self._probe(options)
         if task.type == "audio.loudness":
-            return self._loudness(Options(task, ["path"]))
-        return self._waveform(Options(task, ["path", "width", "height", "out"]))
+            return self._measured(options, Loudness)
+        if task.type == "audio.silences":
+            below, least = options.whole("below", -50, -90, -10), options.seconds("least")
+            least = 0.5 if least is None else max(least, 0.01)
+            return self._measured(options, partial(Silences, below=below, least=least))
+        if task.type == "audio.transcode":
+            return self._transcode(options)
+        return self._waveform(options)
 
     def _probe(self, options: Options) -> dict[str, Any]:
         with MediaFile(options.path()) as media:
@@ -67,14 +87,14 @@ class AudioWorker(BaseWorker):
                 raise media.fail("it is damaged: no sound can be decoded")
             return facts
 
-    def _loudness(self, options: Options) -> dict[str, Any]:
+    def _measured(self, options: Options, measure: Callable[[AudioStream, Path], Measure]) -> dict[str, Any]:
         with MediaFile(options.path()) as media:
             stream = media.audio()
-            meter: LoudnessMeter | None = None
+            meter: Measure | None = None
             seconds, first = 0.0, ""
             for frame in media.audio_frames(stream):
                 if meter is None:
-                    meter, first = LoudnessMeter(stream, self.workdir), kind_of(frame)
+                    meter, first = measure(stream, self.workdir), kind_of(frame)
                 elif kind_of(frame) != first:
                     raise media.fail(f"its sound changes from {first} to {kind_of(frame)} after {clock_text(seconds)}")
                 meter.add(frame)
@@ -84,7 +104,12 @@ class AudioWorker(BaseWorker):
                     return {}
             if meter is None:
                 raise media.fail("it is damaged: no sound can be decoded")
-            return {**meter.result(), "duration": round(seconds, 3)}
+            return {**meter.result(seconds), "duration": round(seconds, 3)}
+
+    def _transcode(self, options: Options) -> dict[str, Any]:
+        out = needed_out(options, SOUNDS)
+        with MediaFile(options.path()) as media:
+            return transcode(media, out, self, sound=media.audio())
 
     def _waveform(self, options: Options) -> dict[str, Any]:
         width, height = options.whole("width", 800, 16, 8000), options.whole("height", 160, 16, 2000)
@@ -113,63 +138,6 @@ class AudioWorker(BaseWorker):
 def kind_of(frame: AudioFrame) -> str:
     """What a recording may change in the middle, in words."""
     return f"{frame.sample_rate} Hz {frame.layout.name}"
-
-
-class LoudnessMeter:
-    """Integrated loudness and loudness range of one stream.
-
-    Measured by FFmpeg's filter `ebur128`, which follows EBU R128 and ITU-R BS.1770-4: K-weighting, blocks of 400 ms
-    that overlap by 75 %, gates at -70 LUFS and at 10 LU below the ungated loudness; the range as in EBU Tech 3342.
-    The filter writes its values into the frames' metadata, which not every version of PyAV shows; two `ametadata`
-    filters write them to files instead, some 2 MB an hour each.
-
-    Args:
-        stream: What will be measured.
-        folder: A folder for those files.
-    """
-
-    VALUES: Final = ("I", "LRA")
-
-    def __init__(self, stream: AudioStream, folder: Path) -> None:
-        from av.filter import Graph
-
-        self._files = {name: folder / f"loudness-{name}.txt" for name in self.VALUES}
-        self._graph = Graph()
-        chain = [self._graph.add_abuffer(template=stream), self._graph.add("ebur128", metadata="1")]
-        for name, file in self._files.items():
-            key = f"lavfi.r128.{name}"
-            chain.append(self._graph.add("ametadata", mode="print", key=key, file=str(file), direct="1"))
-        self._graph.link_nodes(*chain, self._graph.add("abuffersink")).configure()
-
-    def add(self, frame: AudioFrame | None) -> None:
-        """Measure one more frame; None: that was all."""
-        from av import error as ffmpeg
-
-        self._graph.push(frame)
-        try:
-            while True:
-                self._graph.pull()
-        except (ffmpeg.BlockingIOError, ffmpeg.EOFError):
-            return
-
-    def result(self) -> dict[str, Any]:
-        """`integrated_lufs` (None: silence, or shorter than a block) and `range_lu`. Ends the measurement."""
-        self.add(None)
-        integrated, range = (self._last(name) for name in self.VALUES)
-        if integrated is None or integrated <= GATE_LUFS:
-            return {"integrated_lufs": None, "range_lu": None}
-        return {"integrated_lufs": round(integrated, 2), "range_lu": range and round(range, 2)}
-
-    def _last(self, name: str) -> float | None:
-        """The last value in a file of lines `lavfi.r128.I=-23.012`, each after a line about its frame."""
-        try:
-            with self._files[name].open("rb") as file:
-                file.seek(-min(512, self._files[name].stat().st_size), 2)
-                lines = [line for line in file.read().split(b"\n") if line.startswith(b"lavfi.")]
-            value = float(lines[-1].partition(b"=")[2])
-        except (OSError, IndexError, ValueError):
-            return None
-        return value if math.isfinite(value) else None
 
 
 class Wave:

@@ -54,7 +54,7 @@ def load_libraries() -> None:
         importlib.import_module("av")
         importlib.import_module("PIL.Image")
     except ImportError as error:
-        raise Fail(f"{MISSING_LIBRARIES} ({error})") from error
+        raise Fail(f"{MISSING_LIBRARIES} ({error})", kind="configuration") from error
 
 
 def reason_of(error: OSError | Exception) -> tuple[str, bool]:
@@ -171,8 +171,9 @@ class MediaFile:
         """The first sound stream."""
         return cast("AudioStream", self._first("audio"))
 
-    def frames(self, stream: Stream) -> Iterator[VideoFrame | AudioFrame]:
-        """All frames of a stream from the present position to the end. Undecodable packets are left out.
+    def frames(self, *streams: Stream) -> Iterator[VideoFrame | AudioFrame]:
+        """All frames of these streams from the present position to the end, in the order in which they stand in the
+        file. Undecodable packets are left out.
 
         Raises:
             Fail: The file ends too early, or too much of it is damaged.
@@ -182,7 +183,7 @@ class MediaFile:
         packets = damaged = frames = 0
         ended = 0.0
         try:
-            for packet in self._container.demux(stream):
+            for packet in self._container.demux(*streams):
                 if packet.pos is not None and packet.pos >= 0:
                     self._read_to = max(self._read_to, packet.pos + packet.size)
                 if packet.pts is not None and packet.time_base:
@@ -207,8 +208,12 @@ class MediaFile:
         step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
         at = -step
         for frame in self.frames(stream):
-            at = frame.time - self._start if frame.time is not None else at + step
-            yield max(0.0, at), cast("VideoFrame", frame)
+            at = self.time_of(frame, at + step)
+            yield at, cast("VideoFrame", frame)
+
+    def time_of(self, frame: VideoFrame | AudioFrame, otherwise: float) -> float:
+        """When a frame is due, in seconds from the start of the file; `otherwise` where it does not say."""
+        return max(0.0, otherwise if frame.time is None else frame.time - self._start)
 
     def audio_frames(self, stream: AudioStream) -> Iterator[AudioFrame]:
         """As `frames`, for sound."""
@@ -244,7 +249,7 @@ class MediaFile:
 
     def fail(self, reason: str, *, retry: bool = False) -> Fail:
         """The error for this file."""
-        return Fail(f"{plain(self.path)}: {reason}", retry=retry)
+        return Fail(f"{plain(self.path)}: {reason}", kind="system" if retry else "permanent")
 
     def _size_on_disk(self) -> int:
         try:

@@ -40,7 +40,7 @@ def deliver(image: Image, out: str | None, *, kind: str, bytes_max: int | None =
         return {"image": content, "format": kind, "bytes": len(content), "width": image.width, "height": image.height}
     format = FORMATS.get(Path(out).suffix.lower())
     if format is None:
-        raise Fail(f"{plain(out)}: out must end in {', '.join(FORMATS)}")
+        raise Fail(f"{plain(out)}: out must end in {', '.join(FORMATS)}", kind="permanent")
     content = _encoded(image, format, None)
     _store(Path(out), content)
     return {"out": out, "format": format, "bytes": len(content), "width": image.width, "height": image.height}
@@ -78,7 +78,12 @@ def _store(out: Path, content: bytes) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
-        reason = "its folder does not exist on this host" if missing else error.strerror or str(error)
-        permanent = missing or isinstance(error, (PermissionError, IsADirectoryError))
-        raise Fail(f"{plain(str(out))}: cannot be written: {reason}", retry=not permanent) from error
+        raise cannot_write(out, error) from error
+
+
+def cannot_write(out: Path, error: OSError) -> Fail:
+    """The failure that an error while writing a file means: final only where the next try will meet the same."""
+    missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+    reason = "its folder does not exist on this host" if missing else error.strerror or str(error)
+    permanent = missing or isinstance(error, (PermissionError, IsADirectoryError))
+    return Fail(f"{plain(str(out))}: cannot be written: {reason}", kind="permanent" if permanent else "system")

@@ -15,7 +15,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from .errors import Fail, plain
+from .errors import plain
 from .options import Options
 from .service import ServiceWorker, address, secret
 from .spotify_errors import fail_of, fail_of_token
@@ -102,7 +102,7 @@ class SpotifyTrackWorker(SpotifyWorker):
     def execute(self, task: Task) -> dict[str, Any]:
         """Do the task. A track that does not exist is a permanent failure."""
         options = Options(task, ["id", "market"])
-        return track_of(self.call("track", needed(options, task), market=market_of(options, task)))
+        return track_of(self.call("track", needed(options), market=market_of(options)))
 
 
 class SpotifyPlaylistWorker(SpotifyWorker):
@@ -116,7 +116,7 @@ class SpotifyPlaylistWorker(SpotifyWorker):
     def execute(self, task: Task) -> dict[str, Any]:
         """Do the task. A playlist that does not exist, or is not shown to this app, is a permanent failure."""
         options = Options(task, ["id", "market", "limit"])
-        id, market = needed(options, task), market_of(options, task)
+        id, market = needed(options), market_of(options)
         limit = options.whole("limit", ITEMS_MAX, 0, ITEMS_MAX)
         playlist = self.call("playlist", id, fields=FIELDS, market=market)
         tracks: list[dict[str, Any]] = []
@@ -182,17 +182,17 @@ def entry_of(entry: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def needed(options: Options, task: Task) -> str:
+def needed(options: Options) -> str:
     """The required parameter `id`."""
     id = options.text("id")
     if id is None:
-        raise Fail(f"{task.type}: the parameter id is missing; an id, a link or a URI of Spotify")
+        raise options.wrong("the parameter id is missing; an id, a link or a URI of Spotify")
     return id
 
 
-def market_of(options: Options, task: Task) -> str | None:
+def market_of(options: Options) -> str | None:
     """The parameter `market`: a country whose catalogue is meant."""
     market = options.text("market")
     if market is not None and not (len(market) == 2 and market.isascii() and market.isalpha() and market.isupper()):
-        raise Fail(f"{task.type}: market must be a country's two letters, such as DE; got {plain(market, 40)}")
+        raise options.wrong(f"market must be a country's two letters, such as DE; got {plain(market, 40)}")
     return market

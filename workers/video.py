@@ -1,8 +1,10 @@
-"""Work on films: facts, one picture, a sheet of pictures.
+"""Work on films: facts, one picture, a sheet of pictures, the changes of scene, another format or size.
 
     video.probe          path
     video.thumbnail      path, at (seconds), width (320), out
     video.contact_sheet  path, columns (4), rows (3), width of one picture (240), out
+    video.scenes         path, threshold (30)
+    video.transcode      path, out, height (that of the film)
 
 Without `out` the picture is in the result, under `image`, as the bytes of a JPEG that is kept small enough for that;
 with `out` it is stored there, on the machine of the host, and the result says `out`.
@@ -19,8 +21,10 @@ from .media import MediaFile, clock_text, load_libraries
 from .options import Options
 from .pictures import deliver
 from .task import Task
+from .transcode import FILMS, needed_out, transcode
 
 if TYPE_CHECKING:
+    from av.filter import Graph
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
     from PIL.Image import Image
@@ -32,11 +36,26 @@ SEEK_GAP: Final = 10.0
 """Seconds between two wanted frames from which it pays to seek: films have a key frame at least this often, and what
 lies between a key frame and the wanted frame must be decoded anyway."""
 
+SCENE_WIDTH: Final = 160
+"""Scenes are told apart by small pictures: details and noise are none of their business."""
+
+HEIGHT_MIN: Final = 16
+
 PLAIN_CONTRAST: Final = 12.0
 """A picture whose brightness varies less than this (standard deviation, of 255) shows nothing: a black or a fade."""
 
 THUMBNAIL_PLACES: Final = (0.1, 0.3, 0.5, 0.7)
 """Where a thumbnail is taken, as parts of the duration: the first place whose picture shows something."""
+
+
+KNOWN: Final = {
+    "video.probe": ["path"],
+    "video.thumbnail": ["path", "at", "width", "out"],
+    "video.contact_sheet": ["path", "columns", "rows", "width", "out"],
+    "video.scenes": ["path", "threshold"],
+    "video.transcode": ["path", "out", "height"],
+}
+"""Type -> the names of its params."""
 
 
 class VideoWorker(BaseWorker):
@@ -46,16 +65,21 @@ class VideoWorker(BaseWorker):
 
     def can_handle(self, task: Task) -> bool:
         """Whether it is one of the types of this module."""
-        return task.type in ("video.probe", "video.thumbnail", "video.contact_sheet")
+        return task.type in KNOWN
 
     def execute(self, task: Task) -> dict[str, Any]:
         """Do the task. A file that cannot be used is a final `Fail` that names it and the reason."""
         load_libraries()
+        options = Options(task, KNOWN[task.type])
         if task.type == "video.probe":
-            return self._probe(Options(task, ["path"]))
+            return self._probe(options)
         if task.type == "video.thumbnail":
-            return self._thumbnail(Options(task, ["path", "at", "width", "out"]))
-        return self._contact_sheet(Options(task, ["path", "columns", "rows", "width", "out"]))
+            return self._thumbnail(options)
+        if task.type == "video.scenes":
+            return self._scenes(options)
+        if task.type == "video.transcode":
+            return self._transcode(options)
+        return self._contact_sheet(options)
 
     def _probe(self, options: Options) -> dict[str, Any]:
         with MediaFile(options.path()) as media:
@@ -108,6 +132,77 @@ class VideoWorker(BaseWorker):
             result = deliver(sheet_of(tiles, columns), out, kind="jpeg", bytes_max=SHEET_BYTES_MAX)
             times = [round(seconds, 3) for seconds, _ in tiles]
             return {**result, "columns": columns, "times": times, "duration": round(duration, 3)}
+
+    def _scenes(self, options: Options) -> dict[str, Any]:
+        threshold = options.whole("threshold", 30, 1, 99)
+        with MediaFile(options.path()) as media:
+            stream = media.video()
+            duration = media.measure(stream)
+            changes = SceneChanges(threshold / 100)
+            cuts: list[float] = []
+            ended = 0.0
+            for seconds, frame in media.video_frames(stream):
+                if changes.is_at(frame):
+                    cuts.append(round(seconds, 3))
+                ended = seconds
+                self.report_progress(min(1.0, seconds / duration), f"{clock_text(seconds)} of {clock_text(duration)}")
+                if self.cancelled:
+                    return {}
+            if not changes.looked_at:
+                raise media.fail("it is damaged: no frame can be decoded")
+            bounds = [0.0, *cuts, round(max(duration, ended), 3)]
+            scenes = [{"start": start, "end": end} for start, end in itertools.pairwise(bounds)]
+            return {"scenes": scenes, "cuts": cuts, "duration": round(duration, 3)}
+
+    def _transcode(self, options: Options) -> dict[str, Any]:
+        out, height = needed_out(options, FILMS), options.whole("height", 0, 0, 4320)
+        if height and height < HEIGHT_MIN:
+            options.whole("height", 0, HEIGHT_MIN, 4320)
+        with MediaFile(options.path()) as media:
+            sound = media.audio() if media.has("audio") else None
+            return transcode(media, out, self, picture=media.video(), sound=sound, height=height or None)
+
+
+class SceneChanges:
+    """Tells the first frame of each new scene, by FFmpeg's measure (0 to 1): how much a picture differs from the one
+    before, less how much that one differed already, so that a camera that moves is no change.
+
+    Attributes:
+        looked_at: How many frames.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self._graph: Graph | None = None
+        self._kind = ("", 0, 0)
+        self.looked_at = 0
+
+    def is_at(self, frame: VideoFrame) -> bool:
+        """Whether a scene begins with this frame. Frames come in order."""
+        from av import error as ffmpeg
+
+        kind = frame.format.name, frame.width, frame.height
+        if self._graph is None or kind != self._kind:
+            self._graph, self._kind = self._make(frame), kind
+        self.looked_at += 1
+        self._graph.push(frame)
+        try:
+            self._graph.pull()
+        except ffmpeg.BlockingIOError:
+            return False
+        return True
+
+    def _make(self, frame: VideoFrame) -> Graph:
+        from av.filter import Graph
+
+        graph = Graph()
+        source = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        )
+        scale = graph.add("scale", f"{SCENE_WIDTH}:-2:flags=area")
+        select = graph.add("select", f"gt(scene\\,{self._threshold})")
+        graph.link_nodes(source, scale, select, graph.add("buffersink")).configure()
+        return graph
 
 
 def frames_at(media: MediaFile, stream: VideoStream, places: Sequence[float]) -> Iterator[tuple[float, VideoFrame]]:

@@ -115,7 +115,7 @@ class YouTubeVideoWorker(YouTubeWorker):
 
     def execute(self, task: Task) -> dict[str, Any]:
         """Do the task. Ids that YouTube does not know, or does not show, are in `missing`; nothing else fails there."""
-        ids = _ids(Options(task, ["id", "ids"]), task)
+        ids = _ids(Options(task, ["id", "ids"]))
         found: dict[str, dict[str, Any]] = {}
         for start in range(0, len(ids), IDS_PER_CALL):
             part = ids[start : start + IDS_PER_CALL]
@@ -144,7 +144,7 @@ class YouTubeChannelWorker(YouTubeWorker):
         """Do the task. A channel that does not exist is a permanent failure."""
         options = Options(task, ["id", "handle", "limit"])
         limit = options.whole("limit", IDS_PER_CALL, 0, UPLOADS_MAX)
-        channel = self._channel(**_name_of_channel(options, task))
+        channel = self._channel(**_name_of_channel(options))
         wanted = min(limit, channel["videos"] or 0) if channel["uploads_playlist"] else 0
         # By id: a new upload meanwhile pushes others onto the next page.
         uploads: dict[str, dict[str, Any]] = {}
@@ -238,19 +238,19 @@ def _count(counts: dict[str, Any], name: str) -> int | None:
     return int(counts[name]) if str(counts.get(name, "")).isdecimal() else None
 
 
-def _ids(options: Options, task: Task) -> list[str]:
+def _ids(options: Options) -> list[str]:
     """The videos that a task names, each once, in its order."""
     ids = options.one_or_many("id", "ids", IDS_MAX)
     for id in ids:
         if not _VIDEO.match(id):
-            raise Fail(f"{task.type}: {plain(id, 60)} is no video's id, such as dQw4w9WgXcQ")
+            raise options.wrong(f"{plain(id, 60)} is no video's id, such as dQw4w9WgXcQ")
     return list(dict.fromkeys(ids))
 
 
-def _name_of_channel(options: Options, task: Task) -> dict[str, str]:
+def _name_of_channel(options: Options) -> dict[str, str]:
     id, handle = options.text("id"), options.text("handle")
     if (id is None) == (handle is None):
-        raise Fail(f"{task.type}: name the channel by id or by handle")
+        raise options.wrong("name the channel by id or by handle")
     if id is not None and not _CHANNEL.match(id):
-        raise Fail(f"{task.type}: {plain(id, 60)} is no channel's id, such as UC_x5XG1OV2P6uZZ5FSM9Ttw")
+        raise options.wrong(f"{plain(id, 60)} is no channel's id, such as UC_x5XG1OV2P6uZZ5FSM9Ttw")
     return {"id": id} if id is not None else {"forHandle": str(handle)}

@@ -77,10 +77,10 @@ def test_a_spent_quota_costs_no_attempt_and_the_task_waits_for_the_next_day(yout
     with WorkerHost(configured(video__youtube__video=endpoint)) as pool:
         before = time.time()
         handle = pool.client.send("video.youtube.video", {"id": "film-00000"})
-        while not (shown := pool.client.show(handle.id))["releases"]:
+        while (shown := pool.client.show(handle.id))["state"] != "scheduled":
             assert not handle.wait(0.05)
             assert time.time() < before + SECONDS
-        assert shown["failures"] == 0
+        assert (shown["failures"], shown["attempts"][0]["outcome"]) == (0, "released")
         assert shown["due"] == pytest.approx(before + seconds_until_reset(before), abs=SECONDS)
         assert handle.cancel()
 

@@ -127,7 +127,7 @@ def test_a_sound_that_changes_its_kind_is_drawn_and_its_loudness_refused_for_goo
     end = runner.run(AudioWorker, Task(1, "audio.loudness", {"path": str(both)}))
     assert end.detail is not None
     assert end.detail["message"] == f"{both}: its sound changes from 48000 Hz stereo to 44100 Hz mono after 0:01"
-    assert end.detail["retry"] is False
+    assert end.detail["kind"] == "permanent"
 
 
 def test_a_wave_is_drawn_as_high_as_it_is_loud(tmp_path: Path) -> None:
@@ -147,3 +147,36 @@ def test_a_wave_of_a_sound_shorter_than_the_picture_is_wide_is_drawn(tmp_path: P
     path = tones(tmp_path / "blip.wav", (-6, 0.1))
     result, _ = run("audio.waveform", path)
     assert (result["width"], result["height"], result["duration"]) == (800, 160, 0.1)
+
+
+def test_silences_are_found_and_where_to_cut(tmp_path: Path) -> None:
+    parts = [(-200, 1.0), (-20, 2.0), (-200, 0.8), (-20, 1.0), (-200, 0.2), (-20, 1.0), (-70, 1.5)]
+    result, told = run("audio.silences", tones(tmp_path / "pauses.wav", *parts))
+    found = [(silence["start"], silence["end"]) for silence in result["silences"]]
+    for one, wanted in zip(found, [(0.0, 1.0), (3.0, 3.8), (6.0, 7.5)], strict=True):
+        assert one == pytest.approx(wanted, abs=0.03)
+    assert result["cuts"] == [pytest.approx(3.4, abs=0.03)]
+    assert result["duration"] == 7.5
+    assert told[-1] == (1.0, "0:07 of 0:07")
+
+
+def test_what_counts_as_silence_can_be_said(tmp_path: Path) -> None:
+    path = tones(tmp_path / "quiet.wav", (-20, 1.0), (-45, 0.4), (-20, 1.0), (-70, 0.4), (-20, 1.0))
+    assert run("audio.silences", path)[0]["cuts"] == []
+    assert run("audio.silences", path, least=0.2)[0]["cuts"] == [pytest.approx(2.6, abs=0.03)]
+    assert run("audio.silences", path, least=0.2, below=-40)[0]["cuts"] == pytest.approx([1.2, 2.6], abs=0.03)
+
+
+def test_a_sound_on_one_channel_alone_is_no_silence_and_nothing_at_all_is_one(tmp_path: Path) -> None:
+    path = tones(tmp_path / "left.wav", (-20, 2.0))
+    with wave.open(str(path), "rb") as file:
+        samples = array("h", file.readframes(file.getnframes()))
+    samples[1::2] = array("h", [-sample for sample in samples[::2]])  # out of phase: mixed together it would be silent
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(samples.tobytes())
+    assert run("audio.silences", path)[0]["silences"] == []
+    nothing = run("audio.silences", tones(tmp_path / "nothing.wav", (-200, 2.0)))[0]
+    assert (nothing["silences"], nothing["cuts"]) == ([{"start": 0.0, "end": 2.0}], [])

@@ -34,7 +34,7 @@ def failure(end: runner.AttemptEnd) -> str:
     assert end.outcome == FAILED, values.unpack(end.body)
     assert end.detail is not None
     assert end.detail["error_type"] == "Fail", end.detail["traceback"]
-    assert end.detail["retry"] is False
+    assert end.detail["kind"] in ("permanent", "configuration")
     return str(end.detail["message"])
 
 
@@ -77,13 +77,20 @@ def test_every_operation_fails_for_good_and_names_the_file_and_the_reason(tmp_pa
         "video.probe",
         "video.thumbnail",
         "video.contact_sheet",
+        "video.scenes",
+        "video.transcode",
         "audio.probe",
         "audio.loudness",
+        "audio.silences",
         "audio.waveform",
+        "audio.transcode",
     ):
+        more = {"out": str(tmp_path / "new")} if type.endswith("transcode") else {}
+        if more:
+            more["out"] += ".mkv" if type.startswith("video") else ".flac"
         for name, reason in reasons.items():
             path = tmp_path / name
-            assert failure(run(type, path)) == f"{path}: {reason}"
+            assert failure(run(type, path, **more)) == f"{path}: {reason}"
 
 
 @pytest.mark.parametrize("part", [0.02, 0.5, 0.99])

@@ -89,7 +89,7 @@ def test_a_thumbnail_is_not_taken_behind_the_end(film: Path) -> None:
     end = runner.run(VideoWorker, Task(1, "video.thumbnail", {"path": str(film), "at": 60}))
     assert end.detail is not None
     assert end.detail["message"] == f"{film}: at=60 lies behind its end (6.0 s)"
-    assert end.detail["retry"] is False
+    assert end.detail["kind"] == "permanent"
 
 
 def test_a_thumbnail_of_a_film_that_begins_black_shows_something(tmp_path: Path) -> None:
@@ -191,3 +191,31 @@ def test_the_worker_takes_exactly_its_types() -> None:
         for type in ("video.probe", "video", "video.encode", "audio.probe")
     }
     assert taken == {"video.probe": True, "video": False, "video.encode": False, "audio.probe": False}
+
+
+def scenes(draw: ImageDraw, size: tuple[int, int], t: float) -> None:
+    """Four pictures with something that moves in each: they change after 2, 3 and 4.5 seconds."""
+    number = sum(t >= change for change in (2, 3, 4.5))
+    draw.rectangle((0, 0, *size), fill=COLORS[number])
+    for stripe in range(number + 1):
+        draw.rectangle((stripe * 40, 0, stripe * 40 + 15, size[1]), fill="white")
+    draw.ellipse((20 + 15 * t, 30, 40 + 15 * t, 50), fill="black")
+
+
+def test_scenes_begin_where_the_picture_changes_and_not_where_it_moves(tmp_path: Path) -> None:
+    path = tmp_path / "scenes.mp4"
+    encode(Clip("scenes.mp4", "", 6, (160, 90), scenes), path)
+    result, told = run("video.scenes", path)
+    assert result["cuts"] == pytest.approx([2.0, 3.0, 4.5], abs=0.06)
+    assert [scene["start"] for scene in result["scenes"]] == [0.0, *result["cuts"]]
+    assert [scene["end"] for scene in result["scenes"]] == [*result["cuts"], pytest.approx(6.0, abs=0.06)]
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] > 0.95
+
+
+def test_a_film_of_one_scene_is_one_scene(film: Path, tmp_path: Path) -> None:
+    path = tmp_path / "one.mp4"
+    encode(Clip("one.mp4", "", 2, (64, 48), Source("testsrc2", "size=64x48")), path)
+    assert run("video.scenes", path)[0]["scenes"] == [{"start": 0.0, "end": pytest.approx(2.0, abs=0.06)}]
+    assert len(run("video.scenes", film, threshold=1)[0]["cuts"]) == 5

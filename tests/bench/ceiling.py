@@ -28,7 +28,7 @@ TASKS_PER_MESSAGE = 200
 IN_FLIGHT = 1000
 BATCH_MESSAGES = 256
 TASK_TYPE = "bench.nothing"
-PARAMS = {"path": "/srv/library/film.mp4", "frame": 1}
+PARAMS: dict[str, Any] = {"path": "/srv/library/film.mp4", "frame": 1}
 
 TABLE = """
 CREATE TABLE task (
@@ -164,8 +164,13 @@ def run_host(address: str) -> None:
     socket.send(pack([CLAIM, IN_FLIGHT]))
     while True:
         _, tasks = unpack(socket.recv())
-        ended = [(number, pack(unpack(params))) for number, _, _, params in tasks]
+        ended = [(number, pack(_answer(unpack(params)))) for number, _, _, params in tasks]
         socket.send(pack([ENDED, ended]))
+
+
+def _answer(params: dict[str, Any]) -> dict[str, Any]:
+    """What the pool's task answers too: its parameters, but for the part that only makes them large."""
+    return {name: value for name, value in params.items() if name != "body"}
 
 
 class Ceiling:
@@ -192,19 +197,21 @@ class Ceiling:
         self._supervisor.stdout.close()
         self._folder.cleanup()
 
-    def tasks_per_second(self, count: int) -> float:
-        """Send `count` tasks and take all their results."""
-        return count / self._round(count, TASKS_PER_MESSAGE)
+    def tasks_per_second(
+        self, count: int, params: dict[str, Any] = PARAMS, per_message: int = TASKS_PER_MESSAGE
+    ) -> float:
+        """Send `count` tasks, so many in a message, and take all their results."""
+        return count / self._round(count, per_message, params)
 
     def round_trips(self, count: int) -> list[float]:
         """Seconds from sending one task to its result, `count` times, nothing else going on."""
         return [self._round(1, 1) for _ in range(count)]
 
-    def _round(self, count: int, per_message: int) -> float:
+    def _round(self, count: int, per_message: int, params: dict[str, Any] = PARAMS) -> float:
         started = time.perf_counter()
         for first in range(0, count, per_message):
             here = min(per_message, count - first)
-            tasks = [(TASK_TYPE, 5, pack({**PARAMS, "frame": first + i})) for i in range(here)]
+            tasks = [(TASK_TYPE, 5, pack({**params, "frame": first + i})) for i in range(here)]
             self._socket.send(pack([SEND, tasks]))
         missing = count
         while missing:

@@ -236,7 +236,7 @@ def _alone(rounds: int, *cases: dict[str, int]) -> list[list[dict[str, Any]]]:
 
 
 def _compared(rounds: int, goal: float | None, cases: dict[str, dict[str, int]]) -> list[Figure]:
-    """Claims a second in each case; the ratio is to the first case of the same turn. The last one's weight and start."""
+    """Claims a second in each case, as ratios to the first case of the same turn; weight and start of the last one."""
     first, *others = cases
     of_first, *of_others = _alone(rounds, *cases.values())
     base = [run["claims_per_second"] for run in of_first]

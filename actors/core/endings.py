@@ -35,7 +35,7 @@ _CAUSES_FINAL: Final = {**_CAUSES, Outcome.TOO_LARGE: "result_too_large"}
 
 @dataclass(slots=True)
 class _Tally:
-    """Durations of one lane within one batch of results."""
+    """Durations of one lane within one batch of results, a slow one taken as `SLOW_SECONDS`."""
 
     count: int = 0
     seconds: float = 0.0
@@ -93,8 +93,11 @@ class Endings:
                 if (tally := tallies.get(lane)) is None:
                     tally = tallies[lane] = _Tally()
                 tally.count += 1
-                tally.seconds += duration
-                tally.slow += duration > SLOW_SECONDS
+                if duration > SLOW_SECONDS:
+                    tally.slow += 1
+                    tally.seconds += SLOW_SECONDS
+                else:
+                    tally.seconds += duration
                 self.queue.unfinished_count -= 1
         finally:  # a malformed item ends the message, not the counts of those before it
             for lane, tally in tallies.items():

@@ -23,7 +23,7 @@ class Pace:
 
     Attributes:
         samples: How many attempts were measured.
-        mean: Seconds.
+        mean: Seconds; a slow attempt counts as `SLOW_SECONDS`, so that a few minutes do not weigh for thousands.
         slow: Share of attempts that took longer than `SLOW_SECONDS`.
     """
 

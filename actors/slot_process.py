@@ -17,6 +17,7 @@ import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final, Protocol, cast
 
 import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs] -- it ships none
@@ -179,6 +180,8 @@ class ProcessSlot:
                 self._read_output(news)
             else:
                 dead = True
+        if news.results or news.returned:
+            news.lines += self._output.ended([item[0] for item in (*news.results, *news.returned)])
         if self._written - self._told > _TOLD_BYTES and self._measured[0]:
             news.usage = self._usage()
         if dead:
@@ -234,7 +237,7 @@ class ProcessSlot:
                     self._selector.unregister(self._output_number)
                 return False
             self._written += len(data)
-            news.lines += self._output.feed(data, running)
+            news.lines += self._output.feed(data, running, monotonic())
             if not self._ready and news.lines:
                 self._last_line = news.lines[-1][1]
         return True

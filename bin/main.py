@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import authoring, backup, pool, setup, start, tasks
+from . import authoring, backup, pool, setup, start, tail, tasks
 from .exits import OK, report
 from .options import Address
 
@@ -92,7 +92,7 @@ START, TASKS, POOL, SETUP = "Start", "Tasks", "Pool", "Set-up"
 
 for panel, commands in {
     START: (start.up, start.supervisor, start.host, start.try_),
-    TASKS: (tasks.send, tasks.wait, tasks.ls, tasks.show, tasks.why, tasks.cancel, tasks.retry),
+    TASKS: (tasks.send, tasks.wait, tasks.ls, tasks.show, tail.tail, tasks.why, tasks.cancel, tasks.retry),
     POOL: (pool.status, pool.hosts, pool.types, pool.pause, pool.resume, pool.drain, backup.backup, backup.restore),
 }.items():
     for command in commands:

@@ -21,6 +21,7 @@ from .outcome import error_of
 from .parcel import Parcel, parcels, single
 from .reachability import checked
 from .stream import Mapping, as_completed
+from .tail import Line, tail
 from .terms import Sending, terms
 
 OUTSTANDING_MAX: Final = 10_000
@@ -293,6 +294,26 @@ class Client:
         if not 0 < id <= ID_MAX:
             raise _no_task(id)
         return self._connections.current().request(Query(0, "why", {"id": id}), TaskUnknown)
+
+    def tail(self, task: int | Handle, *, follow: bool = False) -> Generator[Line]:
+        """What a task wrote to stdout and stderr, line by line: the last lines of each attempt that has ended, and
+        those so far of one that runs.
+
+        What an attempt writes is kept as its last 64 lines, 16 KiB at most. Slots of the isolation `inline` write to
+        their own process's stdout; of them nothing is heard.
+
+        Args:
+            task: Its handle or number.
+            follow: Go on as it writes, over further attempts, until it has ended. A reader that is too slow loses
+                lines; one in square brackets says how many.
+
+        Raises:
+            TaskUnknown: The pool has no task of this number.
+            PoolUnreachable: No supervisor answered in time, or none was there for that long.
+        """
+        handle = self.task(task) if isinstance(task, int) else task
+        id, place = handle.id, handle.place()
+        return tail(self._connections.current(), id, place, lambda: self.show(id), follow=follow)
 
     # Orders and questions.
 

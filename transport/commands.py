@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from .block import Block, Waiter
 from .messages import Admin, Cancel, Query
 from .parcel import Parcel
+
+PUSHED_MAX: Final = 1000
+"""Parcels of lines that wait for a slow reader; older ones are lost."""
 
 
 class Request:
@@ -62,4 +66,29 @@ class Finish:
     patience: float
 
 
-Command = Parcel | Request | Lookup | Withdraw | Finish
+class Listener:
+    """Where pushed lines of one task arrive. Written by the connection's actor, read by one other thread.
+
+    Attributes:
+        id: The task.
+        items: (attempt, number of the first line, lines, when), the latest `PUSHED_MAX`.
+        over: Nobody reads them any more.
+        waiters: Who waits for them.
+    """
+
+    __slots__ = ("id", "items", "over", "waiters")
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.items: deque[tuple[int, int, list[str], float]] = deque(maxlen=PUSHED_MAX)
+        self.over = False
+        self.waiters: list[Waiter] = []
+
+    def take(self, attempt: int, number: int, lines: list[str], at: float) -> None:
+        """Lines have come."""
+        self.items.append((attempt, number, lines, at))
+        for waiter in tuple(self.waiters):
+            waiter.wake()
+
+
+Command = Parcel | Request | Lookup | Listener | Withdraw | Finish

@@ -86,6 +86,11 @@ class Connection:
     # The callers' side.
 
     @property
+    def over(self) -> bool:
+        """Whether it was closed, or has failed."""
+        return self._over
+
+    @property
     def outstanding(self) -> int:
         """About how many tasks were handed over and not answered."""
         return len(self._commands) + self.conversation.outbox.unanswered

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from .block import UNKNOWN, Block, Register
 from .client_effects import Alarm, Connect, Disconnect, Effect, Leave, Say
-from .commands import Command, Lookup, Request, Withdraw
+from .commands import Command, Listener, Lookup, Request, Withdraw
 from .events import take_events
 from .messages import (
     PROTOCOL_VERSION,
@@ -32,6 +32,7 @@ from .messages import (
     Rejected,
     Reply,
     Submit,
+    Tail,
     TaskState,
     Watch,
     Welcome,
@@ -94,6 +95,7 @@ class Conversation:
         self._lookups: dict[int, list[Lookup]] = {}
         self._requests: dict[int, Request] = {}
         self._last_request = 0
+        self._listeners: list[Listener] = []
         self._leave_at: float | None = None
         # Spread by what is random already, so that many clients of one supervisor do not come back in step.
         self._spread = 0.75 + session[0] / 512
@@ -114,6 +116,8 @@ class Conversation:
                 self._ask(command)
             elif isinstance(command, Lookup):
                 self._look_up(command)
+            elif isinstance(command, Listener):
+                self._listen(command)
             elif isinstance(command, Withdraw):
                 self.outbox.withdraw(command.blocks)
                 self._owed.intersection_update(self.outbox.flying)
@@ -242,6 +246,8 @@ class Conversation:
         for number, request in self._requests.items():
             if not request.withdrawn:
                 self._say(replace(request.message, request=number))
+        if self._listeners:
+            self._tail()
         self._go_on(now)
 
     def _on_refused(self, message: Refused, now: float) -> None:
@@ -278,6 +284,17 @@ class Conversation:
                 self._foreign.update(block.unfinished())
 
     # What callers want.
+
+    def _listen(self, listener: Listener) -> None:
+        """Hear what a task writes; a listener that is over goes."""
+        self._listeners = [known for known in self._listeners if not known.over and known is not listener]
+        if not listener.over:
+            self._listeners.append(listener)
+        if self._joined:
+            self._tail()
+
+    def _tail(self) -> None:
+        self._say(Tail(list(dict.fromkeys(listener.id for listener in self._listeners))))
 
     def _go_on(self, now: float) -> None:
         """Send what may be sent now."""
@@ -347,6 +364,10 @@ class Conversation:
     def _on_events(self, message: Events) -> None:
         consumed, self._after = take_events(message, self.register, self._foreign, self._after)
         self._consumed += consumed
+        for id, attempt, number, lines, at in message.output:
+            for listener in self._listeners:
+                if listener.id == id:
+                    listener.take(int(attempt), int(number), list(map(str, lines)), float(at))
         if self._lookups:
             for row in (*message.finished, *message.states):
                 for lookup in self._lookups.pop(row[0], ()):

@@ -242,6 +242,18 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """Host -> supervisor: what tasks wrote that LISTEN names. An item is [id, fence, number, lines].
+
+    `lines` are texts; `number` counts the lines of the attempt from 0 and is that of the first of `lines`: a gap tells
+    what was lost. Not answered, never stored.
+    """
+
+    KIND: ClassVar[int] = 19
+    items: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Submit:
     """Client -> supervisor. Answered by ACCEPTED or REJECTED with the same `submission`, at once or when repeated.
 
@@ -303,13 +315,15 @@ class Events:
 
     `finished`: [[id, finish, state code, body, detail], ...] in the order of `finish`; `body` is the packed result,
     `detail` None or a dict as in RESULTS plus `attempts`, `host`, `reason`. `progress`: [[id, fraction, note, at],
-    ...]. `states`: [[id, state code], ...] of tasks that are not final (-1: unknown to the pool).
+    ...]. `states`: [[id, state code], ...] of tasks that are not final (-1: unknown to the pool). `output`:
+    [[id, attempt, number, lines, at], ...] of the tasks that TAIL names, else as in OUTPUT.
     """
 
     KIND: ClassVar[int] = 24
     finished: list[Any]
     progress: list[Any] = field(default_factory=list[Any])
     states: list[Any] = field(default_factory=list[Any])
+    output: list[Any] = field(default_factory=list[Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,20 +387,44 @@ class Checkpoint:
     items: list[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Client -> supervisor: push what these tasks write, in EVENTS, and of no others. Say it again after WELCOME.
+
+    What is kept of the running attempts of those that were not named before comes at once; of all, if the same are
+    named again.
+    """
+
+    KIND: ClassVar[int] = 31
+    ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Supervisor -> host: say in OUTPUT what these attempts write, and no others. `items`: [[id, fence, anew], ...].
+
+    What is kept of one that was not named before, or is asked for `anew` (bool), is said at once, even if there is
+    nothing. A new session names none.
+    """
+
+    KIND: ClassVar[int] = 32
+    items: list[Any]
+
+
 Message = (
     Hello | Welcome | Refused | Heartbeat | Alive | Bye
-    | Claim | Tasks | Results | Recorded | Progress | GiveBack | Tree | Drain | Stop
+    | Claim | Tasks | Results | Recorded | Progress | GiveBack | Tree | Drain | Stop | Output
     | Submit | Accepted | Rejected | Watch | Events | Cancel | Query | Admin | Reply
-    | Checkpoint
+    | Checkpoint | Tail | Listen
 )  # fmt: skip
 
 MESSAGES: Final[dict[int, type[Message]]] = {
     kind.KIND: kind
     for kind in (
         Hello, Welcome, Refused, Heartbeat, Alive, Bye,
-        Claim, Tasks, Results, Recorded, Progress, GiveBack, Tree, Drain, Stop,
+        Claim, Tasks, Results, Recorded, Progress, GiveBack, Tree, Drain, Stop, Output,
         Submit, Accepted, Rejected, Watch, Events, Cancel, Query, Admin, Reply,
-        Checkpoint,
+        Checkpoint, Tail, Listen,
     )
 }  # fmt: skip
 """Kind number -> message. Retired numbers: none yet."""

@@ -18,6 +18,7 @@ from ...transport.messages import (
     Claim,
     Drain,
     Hello,
+    Listen,
     Message,
     Recorded,
     Refused,
@@ -135,6 +136,8 @@ class HostCore:
                 self.guidance.on_tree(message.nodes)
             except (TypeError, ValueError, AttributeError) as error:
                 raise BadMessage(str(error)) from error
+        elif isinstance(message, Listen):
+            self.slots.listening.want(_wanted(message.items))
         elif isinstance(message, Drain):
             self._undo_drain() if message.undo else self._start_drain()
         elif isinstance(message, Bye):
@@ -255,6 +258,7 @@ class HostCore:
     def _hello(self) -> Hello:
         """The truth of this moment. What was said in the last session and not recorded will be said again."""
         self.outbox.session_over()
+        self.slots.listening.over()
         self._claimed = None
         self._told_levels = {}
         self._greetings += 1
@@ -380,8 +384,8 @@ class HostCore:
     def due(self) -> float:
         """When `tick` must be called at the latest; `inf`: only news matters."""
         waits = (self._join_by, self._drain_by, self._abandon_at)
-        outbox = self.outbox.due() if self.joined() else inf
-        return min(self.joining.due(), self.slots.due(), self.cut_off.due(), self.environments.due(), outbox, *waits)
+        speech = min(self.outbox.due(), self.slots.listening.due()) if self.joined() else inf
+        return min(self.joining.due(), self.slots.due(), self.cut_off.due(), self.environments.due(), speech, *waits)
 
     def joined(self) -> bool:
         """Whether the supervisor has welcomed it as it is."""
@@ -403,7 +407,7 @@ class HostCore:
         """Claims first, so that what is given back does not come again; then what ended, then tasks to the slots."""
         if self.joining.phase is Phase.JOINED:
             self._claim()
-            self.outbox.speak(self.joining, now)
+            self.outbox.speak(self.joining, now, self.slots.listen(now))
         self.slots.feed()
 
     def _claim(self) -> None:
@@ -432,6 +436,13 @@ class HostCore:
 def _pairs(items: list[Any]) -> list[Key]:
     try:
         return [(int(id), int(fence)) for id, fence in items]
+    except (TypeError, ValueError) as error:
+        raise BadMessage(str(error)) from error
+
+
+def _wanted(items: list[Any]) -> dict[Key, bool]:
+    try:
+        return {(int(id), int(fence)): bool(anew) for id, fence, anew in items}
     except (TypeError, ValueError) as error:
         raise BadMessage(str(error)) from error
 

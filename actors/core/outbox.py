@@ -5,16 +5,17 @@ Results that were said and not recorded when a session ends are said again in th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Any, Final
 
-from ...transport.messages import RESULT_BYTES_MAX, Checkpoint, GiveBack, Progress, Results
+from ...transport.messages import RESULT_BYTES_MAX, Checkpoint, GiveBack, Output, Progress, Results
 from .host_effects import Key, key_of
 from .joining import Joining
 
 _ITEMS_MAX: Final = 2000  # of one message
 _CHECKPOINTS_BYTES_MAX: Final = 1024 * 1024  # of one message
+_OUTPUT_CHARACTERS_MAX: Final = 256 * 1024  # of one message; a character takes up to four bytes
 CHECKPOINT_SECONDS: Final = 0.25
 """Checkpoints travel so often: each is a write on the supervisor's disk."""
 
@@ -92,8 +93,10 @@ class Outbox:
         """When `speak` has something more to say if nothing happens; `inf`: never."""
         return self._checkpoints_due if self.unsaid else inf
 
-    def speak(self, joining: Joining, now: float) -> None:
-        """Say what was not said, in messages that stay well below the largest frame."""
+    def speak(self, joining: Joining, now: float, output: Sequence[Any] = ()) -> None:
+        """Say what was not said, and what tasks wrote, in messages that stay well below the largest frame."""
+        if output:
+            _say_output(joining, output)
         if self.unsaid:
             self._say_checkpoints(joining, now)
         if self.results:
@@ -138,6 +141,19 @@ class Outbox:
 
     def _say_some(self, joining: Joining, items: list[Any]) -> None:
         self.unrecorded[joining.say(Results(items))] = items
+
+
+def _say_output(joining: Joining, items: Sequence[Any]) -> None:
+    some: list[Any] = []
+    size = 0
+    for item in items:
+        some.append(item)
+        size += sum(map(len, item[3]))
+        if size > _OUTPUT_CHARACTERS_MAX:
+            joining.say(Output(some))
+            some, size = [], 0
+    if some:
+        joining.say(Output(some))
 
 
 def _weight(item: list[Any]) -> int:

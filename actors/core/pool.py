@@ -22,6 +22,7 @@ from ...transport.messages import (
     Heartbeat,
     Hello,
     Message,
+    Output,
     Progress,
     Query,
     Recorded,
@@ -29,6 +30,7 @@ from ...transport.messages import (
     Results,
     Stop,
     Submit,
+    Tail,
     Watch,
 )
 from .backups import Backups
@@ -52,6 +54,7 @@ from .rows import FINAL, RUNNING, Row
 from .sessions import Sessions
 from .settings import PoolSettings
 from .step import Peer, Step
+from .tails import Tails
 
 ANNOUNCE_SECONDS: Final = 0.25
 """A client learns that its task runs when it has run this long: short tasks are not worth a message."""
@@ -62,10 +65,10 @@ _NAME_MAX: Final = 255
 _LEVELS_MAX: Final = 10_000
 _JUMP_SECONDS: Final = 1.0
 _ALLOWED: Final = {
-    "host": (Claim, Results, Progress, GiveBack, Checkpoint),
-    "client": (Submit, Watch, Cancel, Query, Admin),
-    "observer": (Watch, Query),
-    "admin": (Submit, Watch, Cancel, Query, Admin),
+    "host": (Claim, Results, Progress, GiveBack, Checkpoint, Output),
+    "client": (Submit, Watch, Tail, Cancel, Query, Admin),
+    "observer": (Watch, Tail, Query),
+    "admin": (Submit, Watch, Tail, Cancel, Query, Admin),
 }
 
 
@@ -93,6 +96,7 @@ class Pool:
         self.queue = Queue(settings, opening.epoch, meta.get("last_id", 0), meta.get("last_finish", 0))
         self.endings = Endings(self.queue)
         self.checkpoints = Checkpoints(self.queue)
+        self.tails = Tails(self.queue)
         self.sessions = Sessions(opening.epoch, settings.heartbeat, settings.lost_after)
         self.hosts = Hosts(settings.lost_after)
         self.clients = Clients()
@@ -249,6 +253,7 @@ class Pool:
         self.queue.keep_bounds(step)
         self.clients.tell(step)
         self.checkpoints.settle(step)
+        self.tails.settle(step)
         if self.queue.lanes.touched:
             self.queue.lanes.tallies(step)
             self.report.watch_depth(step)
@@ -367,6 +372,8 @@ class Pool:
             self.membership.results(step, peer, number, message)
         elif isinstance(message, Progress):
             self.membership.progress(step, peer.session, message)
+        elif isinstance(message, Output):
+            self.tails.heard(step, peer.session, message)
         elif isinstance(message, Checkpoint):
             self.checkpoints.heard(step, peer.session, message.items)
         elif isinstance(message, Claim):
@@ -380,6 +387,8 @@ class Pool:
             self.requests.submit(step, peer, message)
         elif isinstance(message, Watch):
             self.requests.watch(step, peer, message)
+        elif isinstance(message, Tail):
+            self.tails.tail(peer, message)
         elif isinstance(message, Cancel):
             self.requests.cancel(step, peer, message)
         elif isinstance(message, Query):
@@ -463,6 +472,7 @@ class Pool:
                     pool.capacity = 0
         else:
             self.clients.gone(peer)
+            self.tails.gone(peer)
 
     def _fetched(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         if need.purpose == "late":

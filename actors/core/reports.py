@@ -17,6 +17,9 @@ _NUMBER_MAX: Final = 2**63 - 1
 _SLOT_MAX: Final = 2**31
 _TEXTS: Final = {"message": 8192, "traceback": 32768, "error_type": 256, "cause": 64, "reason": 1024, "host": 256}
 _FORMS: Final = {"cause": str, "retry": bool, "kind": str, "node": str}
+_OUTPUT_MAX: Final = 17 * 1024  # characters of what an attempt wrote, the last of them
+_OUTPUT_LINES_MAX: Final = 1000
+_OUTPUT_LINE_MAX: Final = 4200
 _LINES_MAX: Final = 200
 _LINE_MAX: Final = 1024
 
@@ -82,6 +85,15 @@ def checkpoint(item: Any) -> tuple[int, int, bytes]:
     return id, fence, body
 
 
+def output(item: Any) -> tuple[int, int, int, list[str]]:
+    """One item of OUTPUT."""
+    id, fence, number, lines = item
+    id, fence = key(id, fence)
+    if type(number) is not int or not 0 <= number <= _NUMBER_MAX or not isinstance(lines, list):
+        raise ValueError("output is lines and the number of the first")
+    return id, fence, number, [str(line)[:_OUTPUT_LINE_MAX] for line in cast("list[Any]", lines)[-_OUTPUT_LINES_MAX:]]
+
+
 def _detail(given: Any) -> dict[str, Any]:
     """What is said of an attempt beside its outcome: known forms only, and no longer than anybody wants to read."""
     if not isinstance(given, dict):
@@ -93,6 +105,8 @@ def _detail(given: Any) -> dict[str, Any]:
         if name == "after":
             if value is not None:
                 detail[name] = seconds(value)
+        elif name == "output" and isinstance(value, str):
+            detail[name] = value[-_OUTPUT_MAX:]
         elif isinstance(value, str):
             detail[name] = value[: _TEXTS.get(name, _LINE_MAX)]
         elif isinstance(value, list):

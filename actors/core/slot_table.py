@@ -18,6 +18,7 @@ from .effects import Note
 from .environments import Environments
 from .host_effects import CancelSlot, CloseSlot, Feed, HostEffect, Key, Kill, SlotTask, Terminate, key_of
 from .outbox import Outbox
+from .output import Listening
 from .slots import Roster, Slot, SlotState
 from .stopping import Stage, Stopping, Why
 
@@ -46,13 +47,33 @@ class SlotTable(Roster):
     Attributes:
         suspects: Ids that ran when a process died with none to blame. They run alone from now on, so that the one that
             kills its process will be known.
+        listening: Whose output somebody wants to hear.
     """
 
     def __init__(self, environments: Environments, outbox: Outbox, effects: list[HostEffect]) -> None:
         super().__init__(environments, effects)
         self.suspects: dict[int, None] = {}
+        self.listening = Listening()
         self._outbox = outbox
         self._feeds: dict[int, list[SlotTask]] = {}
+
+    # What tasks write
+
+    def _said(self, slot: Slot, key: Key) -> dict[str, Any]:
+        """`output` for the detail of an attempt that has ended: the last that its task wrote, which is forgotten."""
+        heard = slot.output.pop(key[0], None)
+        self.listening.ended(key, heard)
+        return {} if heard is None else {"output": heard.kept()}
+
+    def listen(self, now: float) -> list[Any]:
+        """Items of OUTPUT: what is new of the attempts that somebody listens to."""
+        listening = self.listening
+        if listening.falls_due(now):
+            for slot in self.slots.values():
+                for key in slot.tasks.keys() & listening.wanted.keys():
+                    listening.say(key, slot.output.get(key[0]))
+        items, listening.items = listening.items, []
+        return items
 
     # Tasks go in
 
@@ -116,7 +137,8 @@ class SlotTable(Roster):
         if news.ready is not None:
             self.ready(news.slot, now)
         if news.lines:
-            slot.heard(news.lines)
+            slot.heard(news.lines, self.listening.wanted)
+            self.listening.heard()
         for item in news.checkpoints:
             if key_of(item) in slot.tasks:
                 self._outbox.save(item)
@@ -157,6 +179,7 @@ class SlotTable(Roster):
     def _ended(self, slot: Slot, items: list[Any], now: float) -> None:
         tasks, stopping, append = slot.tasks, slot.stopping, self._outbox.results.append
         watched = bool(self._outbox.progress or self._outbox.checkpoints)
+        listened = bool(self.listening.wanted)
         for item in items:
             key = (item[0], item[1])
             task = tasks.pop(key, None)
@@ -165,10 +188,10 @@ class SlotTable(Roster):
             if watched:
                 self._outbox.ended(key, completed=item[2] == Outcome.COMPLETED)
             stop = stopping.pop(key, None) if stopping else None
-            if slot.output:
-                said = slot.said(item[0])
-                if item[2] and item[6] is not None:
-                    item[6] = {**said, **item[6]}
+            if slot.output or listened:
+                said = self._said(slot, key)
+                if said:
+                    item[6] = {**said, **(item[6] or {})}
             if stop is None or (item[2] == Outcome.COMPLETED and stop.accepts_result()):
                 append(item)
             else:
@@ -188,7 +211,7 @@ class SlotTable(Roster):
             if stop is not None:
                 self._stopped(slot, task, stop, 0.0)
                 continue
-            slot.said(key[0])  # nobody asks what a task wrote that was given back
+            self._said(slot, key)  # nobody asks what a task wrote that was given back
             if item[2] == Returned.UNSTARTED:
                 again.append(task)
             else:
@@ -220,7 +243,7 @@ class SlotTable(Roster):
             if stop is not None:
                 self._stopped(slot, task, stop, duration, exited)
             elif key == culprit:
-                detail = {**_told(exited), **slot.said(key[0])}
+                detail = {**_told(exited), **self._said(slot, key)}
                 self._outbox.results.append([*key, Outcome.CRASHED, b"", duration, slot.number, detail])
             else:
                 self._give_back(task, Returned.NEIGHBOUR, "its slot's process ended", started=key in slot.starts)
@@ -363,7 +386,7 @@ class SlotTable(Roster):
     ) -> None:
         """A task that had to stop has ended, one way or the other; `exited` if its process has too."""
         started = duration > 0 or key_of(task) in slot.starts
-        told = {**_told(exited or {}), **slot.said(task[0])}
+        told = {**_told(exited or {}), **self._said(slot, key_of(task))}
         report = stopping.report(task, duration, slot.number, started=started, told=told)
         (self._outbox.results if stopping.counts() else self._outbox.returned).append(report)
 

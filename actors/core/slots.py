@@ -5,8 +5,7 @@ A slot runs `width` tasks at a time; those it was fed beyond that wait behind th
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from enum import IntEnum
 from itertools import islice
 from math import inf
@@ -16,14 +15,9 @@ from ...workers.source import Environment
 from .consumption import Consumption
 from .environments import Environments
 from .host_effects import CloseSlot, HostEffect, Key, Measure, SlotTask, Spawn
+from .output import Heard
 from .restarts import Restarts
 from .stopping import Stopping, Why
-
-OUTPUT_LINES: Final = 20
-"""Lines that are kept of what a task wrote, until its end is known."""
-
-OUTPUT_CHARACTERS: Final = 4000
-"""Of these at most so much is told."""
 
 BLOCKED_SECONDS: Final = 0.005
 """A slot whose task runs longer than this gets nothing to wait behind it while another slot can take it."""
@@ -54,7 +48,7 @@ class Slot:
         starts: When those that run began.
         watched: Of those that run under limits or must report progress: what they have used.
         stopping: Those that must stop.
-        output: The last lines that tasks in hand wrote, by id; for what is told of one that dies.
+        output: What tasks in hand wrote, by id.
         next: A task that waits for the slot to be empty, because it must run without neighbours.
         reserved: One such task waits or runs: nothing else is fed.
         due: When `SlotTable.tick` must look at it.
@@ -96,7 +90,7 @@ class Slot:
         self.starts: dict[Key, float] = {}
         self.watched: dict[Key, Consumption] = {}
         self.stopping: dict[Key, Stopping] = {}
-        self.output: dict[int, deque[str]] = {}
+        self.output: dict[int, Heard] = {}
         self.next: SlotTask | None = None
         self.reserved = self.killed = self.worn = False
         self.due = inf
@@ -197,17 +191,14 @@ class Slot:
                     asked.append(Measure(self.number, *key, watched.memory()))
         return asked
 
-    def heard(self, lines: Iterable[tuple[int, str]]) -> None:
-        """Keep the last of what the tasks in hand write."""
-        ids = {id for id, _ in self.tasks}
+    def heard(self, lines: Iterable[tuple[int, str]], followed: Container[Key]) -> None:
+        """Keep the last of what the tasks in hand write; more of those that somebody listens to."""
+        keys = {key[0]: key for key in self.tasks}
         for id, text in lines:
-            if id in ids:
-                self.output.setdefault(id, deque(maxlen=OUTPUT_LINES)).append(text)
-
-    def said(self, id: int) -> dict[str, Any]:
-        """`output` for the detail of an attempt that has ended: the last that its task wrote, which is forgotten."""
-        lines = self.output.pop(id, None)
-        return {"output": "\n".join(lines)[-OUTPUT_CHARACTERS:]} if lines else {}
+            if (key := keys.get(id)) is not None:
+                if (heard := self.output.get(id)) is None:
+                    heard = self.output[id] = Heard()
+                heard.add(text, followed=key in followed)
 
     def culprit(self, exited: Mapping[str, Any]) -> Key | None:
         """The task to blame for the process's death: the only one that ran, or the only one there was."""

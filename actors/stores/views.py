@@ -15,7 +15,11 @@ End = tuple[int, int, int, bytes, Detail]
 def end_row(
     id: int, finish: int, state: int, body: bytes | None, detail: Detail, attempt: int, host: str | None
 ) -> End:
-    """What `Replay` and `Ends` feed back: a completed task without detail stays without, it needs no explanation."""
+    """What `Replay` and `Ends` feed back: a completed task without detail stays without, it needs no explanation. What
+    it wrote is for those who ask.
+    """
+    if state == COMPLETED and detail is not None:
+        detail = {name: value for name, value in detail.items() if name != "output"} or None
     if detail is not None or state != COMPLETED:
         detail = {**(detail or {}), "attempts": attempt, "host": host or ""}
     return id, finish, state, body or b"", detail

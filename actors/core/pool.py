@@ -492,12 +492,7 @@ class Pool:
         elif need.purpose == "watch":
             peer, asked = need.context
             self.requests.watched(step, peer, asked, rows)
-        elif need.purpose == "cancel":
-            peer, request = need.context
-            self.requests.cancelled(step, peer, request, rows)
-        elif need.purpose == "why":
-            peer, request = need.context
-            self.requests.explained(step, peer, request, rows)
-        elif need.purpose == "again":
-            peer, request = need.context
-            self.requests.retried(step, peer, request, rows)
+        else:
+            requests = self.requests
+            answers = {"cancel": requests.cancelled, "why": requests.explained, "again": requests.retried}
+            answers[need.purpose](step, *need.context, rows)

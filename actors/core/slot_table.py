@@ -140,8 +140,10 @@ class SlotTable(Roster):
             slot.heard(news.lines, self.listening.wanted)
             self.listening.heard()
         for item in news.checkpoints:
-            if key_of(item) in slot.tasks:
+            if (key := key_of(item)) in slot.tasks:
                 self._outbox.save(item)
+                if key in slot.watched:
+                    slot.watched[key].heard(now)
         if news.worn:
             self._worn(slot, news.worn)
         if news.usage is not None:
@@ -188,11 +190,9 @@ class SlotTable(Roster):
             if watched:
                 self._outbox.ended(key, completed=item[2] == Outcome.COMPLETED)
             stop = stopping.pop(key, None) if stopping else None
-            if slot.output or listened:
-                said = self._said(slot, key)
-                if said:
-                    item[6] = {**said, **(item[6] or {})}
             if stop is None or (item[2] == Outcome.COMPLETED and stop.accepts_result()):
+                if (slot.output or listened) and (said := self._said(slot, key)):
+                    item[6] = {**said, **(item[6] or {})}
                 append(item)
             else:
                 self._stopped(slot, task, stop, item[4])

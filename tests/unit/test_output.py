@@ -16,6 +16,7 @@ from workerhost.actors.core.joining import Joining
 from workerhost.actors.core.outbox import Outbox
 from workerhost.actors.core.output import FOLLOWED_LINES, KEPT_CHARACTERS, KEPT_LINES, SAY_SECONDS, Heard
 from workerhost.actors.core.slot_table import SlotTable
+from workerhost.actors.core.stopping import Why
 from workerhost.actors.slot_news import SlotNews
 from workerhost.transport.messages import (
     Claim,
@@ -75,7 +76,7 @@ class Table:
         self.table = SlotTable(Environments(Environment(isolation="process")), self.outbox, self.effects)
         self.table.shape({"": 1})
         self.table.ready(1)
-        self.table.place("", [(1, 10, "text", 1, 0, 5, 1000.0, None, None, (), b"p", None)], 0.0)
+        self.table.place("", [(1, 10, "text", 1, 0, 5, 1000.0, 60.0, None, (), b"p", None)], 0.0)
 
     def writes(self, *lines: str, id: int = 1, now: float = 1.0) -> list[Any]:
         self.table.news(SlotNews(1, lines=[(id, line) for line in lines]), now)
@@ -160,6 +161,14 @@ def test_a_killed_task_says_its_last_words_too() -> None:
     ((*_, detail),) = table.outbox.results
     assert detail["output"] == "last words"
     assert table.table.listen(1.03) == [[1, 10, 0, ["last words"]]]
+
+
+def test_a_task_that_ended_because_it_was_asked_to_keeps_what_it_wrote() -> None:
+    table = Table()
+    table.writes("half")
+    table.table.stop(lambda _: True, Why.TIMEOUT, 1.0)
+    detail, _ = table.ends(Outcome.FAILED, {"message": "interrupted"})
+    assert (detail["cause"], detail["output"]) == ("timeout", "half")
 
 
 def said(outbox: Outbox, output: list[Any]) -> list[Message]:

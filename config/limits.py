@@ -34,7 +34,7 @@ class Rate:
 
     def written(self) -> str:
         """As a configuration says it."""
-        unit = next(name for name, length in _RATE_UNITS.items() if length == self.seconds)
+        unit = next((name for name, length in _RATE_UNITS.items() if length == self.seconds), f"{self.seconds:g}s")
         return f"{self.count}/{unit}"
 
 

@@ -90,6 +90,10 @@ def _check_nodes(pool: Pool) -> None:
         held = {owner: count for (number, owner), count in by_lane.items() if number == lane.number}
         assert lane.held == held, f"{lane} counts {lane.held} of {held} leases"
     for node in queue.lanes.tree.nodes.values():
+        if node.guard is not None and node.guard.probe is not None:
+            probe = queue.leases.get(node.guard.probe)
+            assert probe is not None, f"{node.type} waits for task {node.guard.probe}, which does not run"
+            assert node in probe.lane.guarded, f"{node.type} waits for a task of {probe.lane.type}"
         limits = node.limits
         if node.counts():
             assert node.held == below[node], f"{node.type} counts {node.held} of {below[node]} leases"

@@ -110,7 +110,7 @@ class SimulatedHost:
         self.paused, self.left = False, False
         self._slots, self._late = {}, []
         session = self._random.randbytes(16)
-        options = {key: value for key, value in self._options.items() if key != "types"}
+        options = {key: value for key, value in self._options.items() if key not in ("types", "costs")}
         self.core = HostCore(HostOptions(address="sim", name=self.name, session=session, **options))
         self.core.start(self.clock.now())
         self._done()
@@ -255,7 +255,8 @@ class SimulatedHost:
 
     def _ready(self, slot: _Slot) -> None:
         slot.ready = True
-        offer: dict[str, Any] = {"types": self._options["types"], "any": [], "failed": {}, "fingerprints": {}}
+        types, costs = self._options["types"], self._options.get("costs", {})
+        offer: dict[str, Any] = {"types": types, "any": [], "failed": {}, "fingerprints": {}, "costs": costs}
         self._news(SlotNews(slot.number, ready=offer))
         self._next(slot)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,6 +14,7 @@ from ..core.effects import Persist
 from ..core.endings import LOSSES_ALONE
 from ..core.pool import Pool
 from ..core.rows import CANCELLED, COMPLETED, FAILED, FINAL, QUEUED, RUNNING, SCHEDULED
+from .promises import Promises
 
 _COUNTED: Final = {
     "exception": "failures",
@@ -108,8 +111,9 @@ class Oracle:
         lost: Tasks that such a thing undid although they may have been acknowledged.
     """
 
-    def __init__(self, policies: PolicyTree) -> None:
+    def __init__(self, policies: PolicyTree, costs: Mapping[str, int]) -> None:
         self._policies = policies
+        self._promises = Promises(policies, costs)
         self.history = History()
         self.executed: set[tuple[int, int]] = set()
         self.highest_fence = 0
@@ -128,6 +132,7 @@ class Oracle:
 
     def rewind(self, history: History) -> None:
         """The store was put back to what it was then."""
+        self._promises.forget()
         self.lost |= self.tasks.keys() - history.tasks.keys() - history.pruned
         self.history = history.copied()
 
@@ -153,8 +158,14 @@ class Oracle:
 
     # Commits.
 
-    def committed(self, turn: list[Persist], pool: Pool | None, now: float) -> None:
+    def committed(self, turn: list[Persist], pool: Pool | None, now: float, own: float) -> None:
         """A turn is on disk.
+
+        Args:
+            turn: What it wrote.
+            pool: The core that decided it.
+            now: The world's time.
+            own: The supervisor's.
 
         Raises:
             Violation: It broke a guarantee.
@@ -171,6 +182,8 @@ class Oracle:
             self._cleared(persist)
             self._retried(persist)
             self._claimed(persist, pool, now)
+            broken = self._promises.committed(persist, self._type_of, own)
+            _must(broken is None, str(broken))
             self._pruned(persist)
         self._check_limits()
 
@@ -297,7 +310,11 @@ class Oracle:
         key = (-granted.priority, granted.place)
         for number, ids in self.history.queued.items():
             lane = lanes[number]
-            if lane.bounds or not host.offer.serves(lane.type) or host.offer.slot_pool(lane.type) != slots:
+            if (
+                (lane.bounds and number != granted.lane)
+                or not host.offer.serves(lane.type)
+                or host.offer.slot_pool(lane.type) != slots
+            ):
                 continue
             for other in ids:
                 known = self.tasks[other]
@@ -305,14 +322,25 @@ class Oracle:
                     (-known.priority, known.place) >= key, f"task {id} was granted to {host.name} before task {other}"
                 )
 
+    def _type_of(self, id: int) -> str:
+        return self.history.lanes[self.tasks[id].lane]
+
     def _check_limits(self) -> None:
         held: dict[str, int] = {}
         for lane, ids in self.history.running.items():
+            self._check_hosts(self.history.lanes[lane], ids)
             for node in parents(self.history.lanes[lane]):
                 held[node] = held.get(node, 0) + len(ids)
         for node, count in held.items():
             limit = self._policies.max_concurrent(node)
             _must(limit is None or count <= limit, f"{count} tasks of {node} run, {limit} may")
+
+    def _check_hosts(self, type: str, ids: set[int]) -> None:
+        """Limits by host, of the nodes that a lane is below; enough where each such node has one lane."""
+        limits = [each for node in parents(type) if (each := self._policies.limits(node).per_host) is not None]
+        for each in limits:
+            for owner, count in Counter(self.tasks[id].owner for id in ids).items():
+                _must(count <= each, f"{count} tasks of {type} run on host {owner}, {each} may")
 
     # Words.
 

@@ -186,7 +186,7 @@ class SimulatedSupervisor:
         return True
 
     def _committed(self, turn: list[Persist]) -> None:
-        self._oracle.committed(turn, self.pool, self._timeline.now)
+        self._oracle.committed(turn, self.pool, self._timeline.now, self.clock.now())
         for persist in turn:
             for _, token, name, _, _, _, state in persist.hosts:
                 if state == "lost":

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, Self
 
+from ...config.limits import Breaker, Rate
 from ...config.policy import PolicyTree
 from ..core.effects import Persist
 from ..core.settings import Keep, PoolSettings
@@ -22,14 +23,19 @@ from .inspection import inspect, inspect_at_rest, restlessness, unanswered
 from .misfortune import FAULTS, Misfortune, weather_of
 from .network import Network
 from .oracle import Oracle, Violation
+from .promises import BriefQuota
 from .supervisor import SimulatedSupervisor
 from .timeline import Clock, Timeline
 from .vigil import Executions
 
-TYPES: Final = ["a", "b.one", "b.two", "c"]
+TYPES: Final = ["a", "b.one", "b.two", "c", "d.one", "d.two"]
+COSTS: Final = {"d.two": 3}
 NODES: Final[dict[str, dict[str, Any]]] = {
+    "a": {"breaker": Breaker(failures=0.3, window=5.0, at_least=3, cool_off=0.5)},
     "b": {"max_concurrent": 2},
     "c": {"cut_off": None, "timeout": 2.0},
+    "d": {"rate": Rate(12, 6.0), "quota": BriefQuota(40)},
+    "d.two": {"per_host": 1},
 }
 _DEFAULTS: Final = {"retry": {"max_attempts": 4, "base": 0.2, "jitter": 0.1}, "timeout": 30.0}
 _CHECK_STEPS: Final = 100
@@ -74,7 +80,7 @@ class World:
         self.faults = FAULTS if faults is None else faults
         self.timeline = Timeline()
         self.policies = policies or PolicyTree(NODES, _DEFAULTS)
-        self.oracle = Oracle(self.policies)
+        self.oracle = Oracle(self.policies, COSTS)
         self.executions = Executions(self.timeline, self.oracle, self.policies)
         self.steps = 0
         self._stack = ExitStack()
@@ -131,6 +137,7 @@ class World:
     def _make_host(self, number: int, behaviour: Behaviour) -> SimulatedHost:
         options = {
             "types": TYPES,
+            "costs": COSTS,
             "slots": {"": 2} if number % 2 == 0 else {"": 1, "c": 1},
             "named": True,
             "drain_timeout": 2.0,

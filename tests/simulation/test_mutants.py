@@ -15,8 +15,11 @@ from workerhost.actors.core.checkpoints import Checkpoints
 from workerhost.actors.core.effects import Refill
 from workerhost.actors.core.endings import Endings, Late
 from workerhost.actors.core.hosts import Hosts
+from workerhost.actors.core.nodes import Node
 from workerhost.actors.core.pool import Pool
 from workerhost.actors.core.queue import Queue
+from workerhost.actors.core.quotas import Meter
+from workerhost.actors.core.rates import SlidingRate
 from workerhost.actors.core.requests import Requests
 from workerhost.actors.core.rows import Row
 from workerhost.actors.simulation import disk
@@ -180,6 +183,45 @@ def refill_read_outside_the_turn(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(turn, "perform", outside)
 
 
+def rate_forgotten_over_a_restart(patch: pytest.MonkeyPatch) -> None:
+    def forget(self: SlidingRate, rows: Any, now: float, wall: float) -> None:
+        """Nothing was granted before this process."""
+
+    patch.setattr(SlidingRate, "restore", forget)
+
+
+def rate_counted_from_the_full_minute(patch: pytest.MonkeyPatch) -> None:
+    def in_this_minute(self: SlidingRate, now: float) -> None:
+        entries: Any = self._entries  # pyright: ignore[reportPrivateUsage]  # a mutant changes what is inside
+        while entries and entries[0].last // 6 != now // 6:
+            self._held -= entries.popleft().grants  # pyright: ignore[reportPrivateUsage]
+
+    patch.setattr(SlidingRate, "_slide", in_this_minute)
+
+
+def quota_forgotten_over_a_restart(patch: pytest.MonkeyPatch) -> None:
+    def forget(self: Meter, start: float, used: int, now: float) -> None:
+        """Nothing was used before this process."""
+
+    patch.setattr(Meter, "restore", forget)
+
+
+def quota_by_whatever_the_wall_clock_says(patch: pytest.MonkeyPatch) -> None:
+    def believing(self: Meter, now: float, wall: float) -> None:
+        if not self.start <= wall < self.end:
+            self.start, self.end = self.quota.period(wall)
+            self.used = 0
+
+    patch.setattr(Meter, "_turn", believing)
+
+
+def no_limit_by_host(patch: pytest.MonkeyPatch) -> None:
+    def unlimited(self: Node, owner: int) -> None:
+        """Any number."""
+
+    patch.setattr(Node, "room_on", unlimited)
+
+
 # What each must be caught as: nothing that any other mistake would also bring about.
 MUTANTS: dict[Mutant, str] = {
     no_fence_check: "with the result of another attempt|and never ran so|while a copy runs on",
@@ -190,6 +232,11 @@ MUTANTS: dict[Mutant, str] = {
     retry_count_not_stored: "came back with 0 failures",
     epoch_and_fences_kept_after_restore: "was given fence|has fence|came back with fence|another history",
     duplicate_submit_inserts: "and not acknowledged",
+    rate_forgotten_over_a_restart: "tasks of d began within",
+    rate_counted_from_the_full_minute: "tasks of d began within",
+    quota_forgotten_over_a_restart: "d used [0-9]+ units",
+    quota_by_whatever_the_wall_clock_says: "the quota of d was given twice|d used [0-9]+ units",
+    no_limit_by_host: "run on host|on a host",
     refill_read_outside_the_turn: "its order is|knows no horizon|is out of order|was granted|met another fence",
 }
 

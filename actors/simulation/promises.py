@@ -1,0 +1,108 @@
+"""What rates and quotas promise, counted from the commits alone: never more grants than any window or period allows.
+
+Times are those of the supervisor's own clock, which never jumps. A store that was put back in time has forgotten what
+was granted since, so counting begins anew then.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Final
+
+from ...config.limits import Quota
+from ...config.policy import PolicyTree, parents
+from ..core.effects import Persist
+
+PERIOD_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class BriefQuota(Quota):
+    """A quota with a period so short that a history has many."""
+
+    def period(self, wall: float) -> tuple[float, float]:
+        """See `Quota.period`."""
+        start = wall // PERIOD_SECONDS * PERIOD_SECONDS
+        return start, start + PERIOD_SECONDS
+
+
+@dataclass(slots=True)
+class _Period:
+    """The present period of a node: when it began at the earliest, and its latest grant."""
+
+    start: float
+    began: float
+    latest: float
+    units: int = 0
+
+
+@dataclass(slots=True)
+class _Window:
+    grants: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
+    count: int = 0
+
+
+class Promises:
+    """Grants below each node with a rate or a quota.
+
+    Args:
+        policies: What nodes set.
+        costs: Units that a task of a type costs, where it is not one.
+    """
+
+    def __init__(self, policies: PolicyTree, costs: Mapping[str, int]) -> None:
+        self._limits = {path: policies.limits(path) for path in policies.nodes}
+        self._costs = costs
+        self._windows: dict[str, _Window] = {}
+        self._periods: dict[str, _Period] = {}
+
+    def forget(self) -> None:
+        """The store was put back: what was granted since is known to nobody."""
+        self._windows, self._periods = {}, {}
+
+    def committed(self, persist: Persist, type_of: Callable[[int], str], now: float) -> str | None:
+        """Grants are on disk; which promise they broke, if any."""
+        granted: dict[str, int] = {}
+        units: dict[str, int] = {}
+        for *_, id in persist.claims:
+            type = type_of(id)
+            for path in parents(type):
+                granted[path] = granted.get(path, 0) + 1
+                units[path] = units.get(path, 0) + self._costs.get(type, 1)
+        broken = [self._rate(path, count, now) for path, count in granted.items()]
+        starts = {path: start for path, start, _ in persist.quotas}
+        broken += [self._quota(path, count, starts, now) for path, count in units.items()]
+        return next((text for text in broken if text is not None), None)
+
+    def _rate(self, path: str, count: int, now: float) -> str | None:
+        rate = self._limits[path].rate if path in self._limits else None
+        if rate is None:
+            return None
+        window = self._windows.setdefault(path, _Window())
+        while window.grants and window.grants[0][0] + rate.seconds <= now:
+            window.count -= window.grants.popleft()[1]
+        window.grants.append((now, count))
+        window.count += count
+        if window.count > rate.count:
+            return f"{window.count} tasks of {path} began within {rate.seconds:g} s, {rate.count} may"
+        return None
+
+    def _quota(self, path: str, units: int, starts: Mapping[str, float], now: float) -> str | None:
+        quota = self._limits[path].quota if path in self._limits else None
+        if quota is None:
+            return None
+        if path not in starts:
+            return f"units of {path} were used and not stored"
+        start, known = starts[path], self._periods.get(path)
+        if known is None or start != known.start:
+            if known is not None and start < known.start and now - known.began < PERIOD_SECONDS:
+                return f"the quota of {path} was given twice within {now - known.began:.3f} s"
+            known = self._periods[path] = _Period(start, known.latest if known else -inf, now)
+        known.units += units
+        known.latest = now
+        if known.units > quota.limit:
+            return f"{path} used {known.units} units of its quota of {quota.limit}"
+        return None

@@ -156,27 +156,30 @@ class _Child:
 
     def _clean_up(self, item: Any, seconds: float) -> None:
         """After a task, before it is reported: nothing of it may be put down to the next one."""
-        self._flush_output()
+        reason = self._flush_output()
         if self._leftovers is None or self._forked:
             return
         if seconds > _QUICK_SECONDS:
             self._leftovers.end()
         if self._wear is not None:
             limits = item[11] and item[11].get("limits")
-            reason = self._wear.after(limits.get("memory", 0.0) if limits else 0.0)
+            reason = reason or self._wear.after(limits.get("memory", 0.0) if limits else 0.0)
             if reason:
                 self._wear = None
                 self._send([WORN, reason])
 
-    def _flush_output(self) -> None:
-        """So that what is written without a newline is not put down to the next task."""
-        for stream in self._streams:
-            stream.flush()
+    def _flush_output(self) -> str:
+        """So that what is written without a newline is not put down to the next task; why it cannot, or ""."""
+        try:
+            for stream in self._streams:
+                stream.flush()
+        except (OSError, ValueError) as error:
+            return f"its stdout or stderr was closed: {error}"
+        return ""
 
     def _leave(self) -> int:
         """End in the way that was asked for, so that the host sees which it was."""
-        with suppress(OSError, ValueError):
-            self._flush_output()
+        self._flush_output()
         if self._terminated:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ..workers.processes import Family, Process, memory_shared_out, process
 
+COUNTERS: Final = "/proc/vmstat"
 _PICTURE_SECONDS: Final = 0.05
 """How long a picture of all processes serves: several slots are often measured at a time."""
 
@@ -30,6 +31,15 @@ def measure(pid: int, enough: float) -> dict[str, Any] | None:
         # What one that ends meanwhile has shared is counted for it and once more for the others: hence the second look.
         memory = min(_shared_out(everyone), _shared_out(everyone))
     return {"memory": memory, "processes": len(below), "cpu": sum(one.cpu for one in everyone)}
+
+
+def oom_kills() -> int:
+    """How many processes the kernel has killed for want of memory since it was started; 0 where it does not tell."""
+    try:
+        with open(COUNTERS, "rb") as file:  # noqa: PTH123 -- read whenever a slot starts
+            return next((int(line.split()[1]) for line in file if line.startswith(b"oom_kill ")), 0)
+    except OSError:
+        return 0
 
 
 def _shared_out(everyone: list[Process]) -> int:

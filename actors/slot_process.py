@@ -26,7 +26,7 @@ from ..transport.mailbox import Mailbox
 from ..workers.processes import end_marked, marks
 from ..workers.slots import WORD
 from . import slot_child
-from .slot_figures import measure
+from .slot_figures import measure, oom_kills
 from .slot_frames import Frames, ProtocolError
 from .slot_news import SlotNews, SlotSpec, SlotTask
 from .slot_output import Output
@@ -64,7 +64,7 @@ class ProcessSlot:
         self._stopped = False
         self._fault = self._last_line = ""
         self._unsent: list[bytes] = []
-        self._written = self._told = 0
+        self._written = self._told = self._oom_kills = 0
         self._measured = (0, 0)  # whom the last figures were about
         self._frames, self._output = Frames(), Output()
         self._selector: selectors.BaseSelector
@@ -104,6 +104,7 @@ class ProcessSlot:
             os.close(words)
         process.returncode = 0  # it is waited for here, with its peak memory; this keeps Popen from looking
         self._pid, self._alive = process.pid, True
+        self._oom_kills = oom_kills()
         self._watch()
         spec = self.spec
         settings = {
@@ -300,6 +301,9 @@ class ProcessSlot:
             "memory": memory,
         }
         news.exited["message"] = self._fault or _said(news.exited)
+        if (news.exited["cause"], news.exited["signal"]) == ("crash", signal.SIGKILL) and oom_kills() > self._oom_kills:
+            news.exited["cause"] = "oom"
+            news.exited["message"] += ", most likely by the kernel: it ran out of memory and killed processes meanwhile"
         if news.exited["cause"] == "start_failed" and self._last_line:
             news.exited["message"] += f", and said: {self._last_line}"
         self._selector.close()

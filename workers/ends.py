@@ -156,7 +156,7 @@ def text_of(error: BaseException) -> str:
     """The text of an exception, even one that cannot show itself."""
     try:
         return str(error)
-    except Exception:
+    except (Exception, SystemExit, KeyboardInterrupt):
         return "(its text cannot be shown)"
 
 

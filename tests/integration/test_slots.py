@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from slot_host import SECONDS, Death, Host, task
 
-from workerhost.actors import slot_process
+from workerhost.actors import slot_figures, slot_process
 from workerhost.actors.slot import InlineSlot, SlotSpec, ThreadSlots
 from workerhost.transport.clock import now
 from workerhost.transport.messages import Outcome, Returned
@@ -65,8 +65,8 @@ def garbage(data):
 
 @worker("stuck")
 def stuck():
-    print("stuck")
     libc = ctypes.PyDLL(None)  # keeps the GIL: no signal handler, no thread runs in Python meanwhile
+    print("stuck")
     while True: libc.sleep(60)
 
 @worker("offspring")
@@ -171,6 +171,23 @@ def test_a_child_that_dies_names_the_task_that_ran(host: Host, how: str, expecte
     if how == "segv":
         assert any("Segmentation fault" in text for id, text in host.news.lines if id == 2)
     slot.feed([task("echo")])  # too late, and no error
+
+
+def test_a_child_that_dies_as_the_kernel_kills_for_memory_died_of_that(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters = tmp_path / "vmstat"
+    counters.write_text("oom_kill 3\n")
+    monkeypatch.setattr(slot_figures, "COUNTERS", str(counters))
+    first, second = host.ready(), host.ready()
+    first.feed([task("die", {"how": "kill"})])
+    assert host.exited()["cause"] == "crash"
+    host.forget()
+    counters.write_text("oom_kill 4\n")
+    second.feed([task("die", {"how": "kill"})])
+    exited = host.exited()
+    assert exited["cause"] == "oom"
+    assert "most likely by the kernel" in exited["message"]
 
 
 @pytest.mark.parametrize("data", [b"\xff" * 100, b"\x04\x00\x00\x00abcd", b"\x05\x00\x00\x00\x94\x05\xc0\xc0\xc0"])

@@ -115,6 +115,18 @@ class Daemon(Traced):
         return {"daemon": int(Path("daemon").read_text()), "fence": task.fence, "attempt": task.attempt}
 
 
+class Messy(BaseWorker):
+    """Leaves a file and a process of another session behind when it kills its own."""
+
+    type = "messy"
+
+    def execute(self, task: Task) -> Any:
+        (self.workdir / "large").write_bytes(b"x" * 10_000)
+        daemon = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        trace("mess", task, daemon=daemon.pid)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Noisy(Traced):
     """Writes far more than anybody wants to read, without a newline and in no encoding."""
 
@@ -142,6 +154,11 @@ class Vandal(Traced):
             control.close()
         if not task.params["ends"]:
             signal.pause()
+
+
+@worker("nothing")
+def nothing() -> None:
+    """End as soon as it began."""
 
 
 @worker("boom")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -12,6 +14,8 @@ import pytest
 from fault_pool import FaultPool, clock, gone, until
 
 from workerhost import TaskCancelled, TaskFailed, TaskQuarantined
+from workerhost.actors.slot_spawner import MARK
+from workerhost.workers.processes import marks
 
 pytestmark = pytest.mark.faults
 
@@ -141,3 +145,43 @@ def test_what_a_task_writes_is_bounded_and_costs_its_host_no_memory(pool: FaultP
     silent = client.hosts()[0]["silent"]
     assert silent < clock() - began + 1.5, "it was heard all the time"
     assert pool.supervisor.events("host_lost") == []
+
+
+@pytest.mark.slow
+def test_500_kills_in_a_row_leave_no_process_no_descriptor_and_no_file(pool: FaultPool) -> None:
+    pool.configure(defaults={"crash_limit": 1})
+    pool.start("one", slots=2)
+    client = pool.client()
+    client.send("quick").result(10)
+    host = psutil.Process(pool.host("one").pid)
+    prefix = f"workerhost-{Path('/proc/self/ns/pid').stat().st_ino}-{host.pid}-"
+    until(lambda: len(host.children()) == 2, "both slots are there")
+    descriptors = host.num_fds()
+
+    poison = client.send_many("messy", [{} for _ in range(500)])
+    assert poison.wait(400)
+
+    assert poison.counts == {"quarantined": 500}
+    assert len(pool.traces("mess")) == 500
+    client.send("quick").result(10)
+    until(lambda: len(host.children()) == 2, "both slots are there again")
+    until(
+        lambda: sum(mark.startswith(prefix.encode()) for mark in marks(MARK)) == 2,
+        "nothing is left that bears the mark of another slot",
+    )
+    until(lambda: not list(Path(tempfile.gettempdir()).glob(f"{prefix}*")), "no folder is left")
+    until(lambda: host.num_fds() <= descriptors, f"there are {descriptors} descriptors again")
+
+
+@pytest.mark.slow
+def test_a_hosts_memory_is_flat_over_100_000_tasks(pool: FaultPool) -> None:
+    pool.start("one", slots=2)
+    client = pool.client()
+    host = psutil.Process(pool.host("one").pid)
+    sizes: list[int] = []
+    for _ in range(5):
+        assert client.send_many("nothing", [None] * 20_000).wait(120)
+        sizes.append(host.memory_info().rss)
+
+    assert sizes[-1] - sizes[0] < 4 * 1024 * 1024, sizes
+    assert client.send("nothing").result(10) is None

@@ -23,4 +23,5 @@ def supervisor_settings(settings: Settings, address: str, database: Path | None)
         hosts=settings.host_entries(),
         queue_depth_high=settings.queue_depth_high(),
         keep=Keep(**settings.queue.keep.model_dump()),
+        document=settings.document(),
     )

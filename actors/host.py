@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +38,7 @@ from .core.host_effects import (
     Kill,
     Leave,
     Measure,
+    ReadAgain,
     Say,
     Spawn,
     Terminate,
@@ -77,6 +78,7 @@ class HostSettings:
         paths: Folders for the slots' `sys.path`.
         workers: Classes and functions to be served as they are (isolation `inline` only).
         drain_timeout: Seconds that tasks have to finish when the host is told to go.
+        reread: Reads the host's configuration again: what it would be started with by now, or all that is wrong.
         profile: A file for the profile of the actor's thread; None: no profile.
     """
 
@@ -93,6 +95,7 @@ class HostSettings:
     paths: tuple[str, ...] = ()
     workers: Sequence[Worker] = ()
     drain_timeout: float = 30.0
+    reread: Callable[[], HostSettings | list[str]] | None = None
     profile: Path | None = None
 
     def options(self) -> HostOptions:
@@ -168,6 +171,7 @@ class HostActor(pykka.ThreadingActor):
             Guide: lambda effect: self.levels.tell(effect.brief),
             Note: lambda effect: log.say(effect.level, effect.event, **effect.fields),
             Leave: self._leave,
+            ReadAgain: self._read_again,
         }
 
     def _tell_self(self, message: Any) -> None:
@@ -326,6 +330,18 @@ class HostActor(pykka.ThreadingActor):
         nodes = [node for node, own in environments.nodes.items() if own == environment]
         needed = environment == environments.base or any(node not in sources for node in nodes)
         return SlotSpec(settings.code if needed else (), sources, settings.paths, environment, effect.width)
+
+    def _read_again(self, effect: ReadAgain) -> None:  # noqa: ARG002
+        """What the host executes comes from its own configuration alone: see whether that says something else now."""
+        settings = self.settings
+        found = settings.reread() if settings.reread is not None else settings
+        if isinstance(found, list):
+            log.error("configuration_refused", problems=found)
+        elif (found.sources, found.environments) != (settings.sources, settings.environments):
+            old, new = settings.sources, found.sources
+            log.info("code_renewed", types=sorted(type for type in {*old, *new} if old.get(type) != new.get(type)))
+            self.settings = replace(settings, sources=new, environments=found.environments)
+            self.core.on_code(found.environments, clock.now())
 
     def _leave(self, effect: Leave) -> None:
         if effect.error is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import pykka
 
+from ..config.changes import changes
 from ..config.policy import PolicyTree
 from ..transport import clock
 from ..transport.codec import Malformed, decode, encode
@@ -27,8 +28,9 @@ from ..transport.link import Closed, Received, ServerLink, listen
 from ..transport.mailbox import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Mailbox
 from ..transport.messages import DEFAULT_ADDRESS, Message, Refused, Reply
 from ..workers.errors import ConfigError
-from .core.effects import Answer, Backup, Note, Send
+from .core.effects import Answer, Backup, Note, Reread, Send
 from .core.pool import Pool
+from .core.reloads import Configuration
 from .core.reports import shown
 from .core.sessions import ID_MAX
 from .core.settings import KEEP, Keep, PoolSettings
@@ -61,6 +63,8 @@ class SupervisorSettings:
         durability: `full` or `relaxed` (see the store).
         name, heartbeat, lost_after, max_size, fifo, policies, hosts, queue_depth_high, keep: See `PoolSettings`.
         profile: A file for the profile of the actor's thread; None: no profile.
+        document: The whole configuration as plain data, to say what has changed when it is read again.
+        reread: Reads it again: the settings, or all that is wrong; None: there is no file.
         on_failure: Called, in the actor's thread, with the error that ended it.
     """
 
@@ -77,6 +81,8 @@ class SupervisorSettings:
     queue_depth_high: int | None = None
     keep: Keep = KEEP
     profile: Path | None = None
+    document: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    reread: Callable[[], SupervisorSettings | list[str]] | None = None
     on_failure: Callable[[BaseException], None] | None = None
 
 
@@ -296,9 +302,30 @@ class SupervisorActor(pykka.ThreadingActor):
             if isinstance(item, BackupEnded):
                 pool.settings.about["backup"] = None
                 self._speak(perform(pool, self.store, pool.backed_up(item.fault, item.bytes, now, wall), now, wall))
+            elif isinstance(item, Reread):
+                self._speak(perform(pool, self.store, pool.reread(self._reread(), now, wall), now, wall))
         self._work(pool)
         wake = pool.next_time(now)  # of the turn's own time, so that a turn that was too long shows as a stall
         self.inbox.wake_at(wake if self.work_time is None else min(wake, self.work_time))
+
+    def _reread(self) -> Configuration | list[str]:
+        """Read the configuration again; it counts from now on, also for a core that has to go on from the store."""
+        settings = self.settings
+        if settings.reread is None:
+            return ["this supervisor was started without a configuration file"]
+        found = settings.reread()
+        if isinstance(found, list):
+            return found
+        self.settings = replace(
+            settings,
+            policies=found.policies,
+            hosts=found.hosts,
+            queue_depth_high=found.queue_depth_high,
+            max_size=found.max_size,
+            document=found.document,
+        )
+        changed = changes(settings.document, found.document)
+        return Configuration(found.policies, found.hosts, found.queue_depth_high, found.max_size, changed)
 
     def _work(self, pool: Pool) -> None:
         """A part of what goes on between turns: a check, a backup."""
@@ -325,6 +352,9 @@ class SupervisorActor(pykka.ThreadingActor):
         for effect in speech:
             if isinstance(effect, Note):
                 log.say(effect.level, effect.event, **effect.fields)
+                continue
+            if isinstance(effect, Reread):
+                self.inbox.post(effect)
                 continue
             if isinstance(effect, Backup):
                 if self.pool is not None:
@@ -415,6 +445,12 @@ class Supervisor:
         """Commit, say goodbye and end; returns when it has."""
         if self._ref.is_alive():
             self._ref.stop(block=True, timeout=_STOP_SECONDS_MAX)
+
+    def reload(self) -> None:
+        """Have it read its configuration again; what comes of that is in the log."""
+        if self._ref.is_alive():
+            inbox: Any = self._ref.actor_inbox
+            inbox.post(Reread())
 
     def is_alive(self) -> bool:
         """Whether it still serves."""

@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Iterable
 
 from ..transport.messages import Tasks
-from .core.effects import Answer, Backup, Effect, Need, Note, Params, Persist, Send
+from .core.effects import Answer, Backup, Effect, Need, Note, Params, Persist, Reread, Send
 from .core.pool import Pool
 from .stores.contract import Store
 
-Speech = Send | Answer | Backup | Note
+Speech = Send | Answer | Backup | Reread | Note
 
 
 def perform(pool: Pool, store: Store, effects: list[Effect], now: float, wall: float) -> list[Speech]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +14,7 @@ from ..workers.errors import ConfigError, PoolRefused
 from ..workers.registry import search_paths
 from . import logs
 from .exits import INTERNAL, OK, UsageError, report, say
+from .options import again
 from .parent import end_with
 from .signals import Events, Signalled
 
@@ -55,7 +56,15 @@ def run(wishes: Wishes, settings: Settings) -> int:
         end_with(wishes.parent)
     elif not wanted.code and not wanted.sources:
         say("no CODE, and no class or command in the configuration: this host runs nothing; workerhost host tasks.py")
-    host = Host.start(wanted)
+
+    def reread() -> HostSettings | list[str]:
+        found = again(settings.source)
+        try:
+            return found if isinstance(found, list) else combined(wishes, found)
+        except (ConfigError, UsageError) as error:
+            return [str(error)]
+
+    host = Host.start(replace(wanted, reread=reread) if settings.source is not None else wanted)
     threading.Thread(target=lambda: host.join() and events.put(_Left()), name="left", daemon=True).start()
     signals = 0
     while isinstance(events.get(), Signalled):

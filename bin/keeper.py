@@ -64,6 +64,12 @@ class Child:
         """The id of its process, dead or alive; None before the first."""
         return None if self._process is None else self._process.pid
 
+    def hang_up(self) -> None:
+        """Have the process read its configuration again."""
+        if self._process is not None and self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGHUP)
+
     def end(self, *, now: bool = False) -> None:
         """Ask the process to end; with `now` kill it and what it started in its session's group."""
         self.due = None

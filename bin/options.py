@@ -86,3 +86,15 @@ def settings_of(config: Path | None, *, quiet: bool = False) -> Settings:
     if settings.source is not None and not quiet:
         say(f"configuration: {settings.source}")
     return settings
+
+
+def again(config: Path | None) -> Settings | list[str]:
+    """The configuration as it is by now, or all that is wrong with it, a line each."""
+    import os
+
+    from ..config.loading import examine
+
+    try:
+        return examine(config, os.environ)
+    except Exception as error:  # whatever it is, what runs goes on as it was
+        return [f"the configuration cannot be read: {error!r}"]

@@ -1,18 +1,24 @@
-"""Commands that set a pool up: `config check`, `config schema`, `config show`, `demo`."""
+"""Commands that set a pool up: `config check`, `config schema`, `config show`, `config reload`, `demo`."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
-from . import documents
+from ..workers.errors import ConfigError
+from . import documents, options
 from .exits import CONFIGURATION, UsageError, say
-from .options import Config, Json
+from .options import Address, Config, Json
 
+_NEEDS: Final = {
+    "": "now",
+    "hosts": "now, on hosts that have this file",
+    "restart": "after a restart",
+}
 config = typer.Typer(help="Check, explain and show the configuration.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -36,6 +42,32 @@ def check(
         raise typer.Exit(CONFIGURATION)
     if not as_json:
         say(f"{source} is right" if source else "there is no configuration file; all settings are defaults")
+
+
+@config.command()
+def reload(context: typer.Context, as_json: Json = False, address: Address = None) -> None:
+    """Have the pool read its file again: nodes, limits, hosts and alerts change without a restart; says what did."""
+    with options.pool(context, address) as client:
+        try:
+            found = client.reload_config()
+        except ConfigError as error:
+            problems = str(error).splitlines()
+            if as_json:
+                documents.show({"changes": [], "problems": problems})
+            for problem in problems if not as_json else ():
+                say(problem)
+            say("nothing has changed")
+            raise typer.Exit(CONFIGURATION) from None
+    if as_json:
+        documents.show({"changes": found, "problems": []})
+        return
+    if not found:
+        say("the file says what was in effect already")
+        return
+    from .tables import table
+
+    rows = [[c["node"], c["setting"], _word(c["old"]), _word(c["new"]), _NEEDS[c["needs"]]] for c in found]
+    print("\n".join(table(["NODE", "SETTING", "OLD", "NEW", "COUNTS"], rows)))
 
 
 @config.command()

@@ -20,8 +20,20 @@ ENDING: Final = tuple(
 """Signals that ask a program to end. The terminal that was closed (SIGHUP) asks for it too."""
 
 
+def _has_terminal() -> bool:
+    """Whether this process belongs to a terminal that is still there."""
+    with suppress(OSError):
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+        return True
+    return False
+
+
 class Signalled:
     """A signal to end has come."""
+
+
+class Hangup:
+    """SIGHUP has come to a program that reads its configuration again on it, and not because its terminal is gone."""
 
 
 class Events:
@@ -31,7 +43,8 @@ class Events:
     another thread wakes the main thread all the same, at once.
     """
 
-    def __init__(self, numbers: Iterable[int] = ENDING) -> None:
+    def __init__(self, numbers: Iterable[int] = ENDING, *, rereads: bool = False) -> None:
+        self._rereads, self._terminal = rereads, _has_terminal()
         self._events: deque[Any] = deque()
         self._near, self._far = socket.socketpair()
         self._near.setblocking(False)
@@ -46,8 +59,12 @@ class Events:
         for number in self._numbers:
             signal.signal(number, lambda _number, _frame: os._exit(0))
 
-    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
-        self.put(Signalled())
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        hung_up = self._rereads and number == getattr(signal, "SIGHUP", None)
+        if hung_up and _has_terminal() == self._terminal:
+            self.put(Hangup())
+        else:
+            self.put(Signalled())
 
     def put(self, event: Any) -> None:
         """Wake the main thread with an event."""

@@ -65,21 +65,27 @@ def supervisor(
     import_structlog()
     from ..actors.configured import supervisor_settings
     from ..actors.stores.contract import StoreBroken
-    from ..actors.supervisor import Supervisor
+    from ..actors.supervisor import Supervisor, SupervisorSettings
     from . import logs
     from .parent import end_with
-    from .signals import Events, Signalled
+    from .signals import Events, Hangup, Signalled
 
     logs.set_up(settings.logging.level, settings.logging.format, process="supervisor")
-    events = Events()
+    events = Events(rereads=True)
     if parent is not None:
         end_with(parent)
     where = bind or options.chosen(context, address) or settings.pool.bind
     wanted = supervisor_settings(settings, where, path)
-    running = Supervisor.start(replace(wanted, profile=profile, on_failure=events.put))
+
+    def reread() -> SupervisorSettings | list[str]:
+        found = options.again(config or settings.source)
+        return found if isinstance(found, list) else supervisor_settings(found, where, path)
+
+    running = Supervisor.start(replace(wanted, profile=profile, reread=reread, on_failure=events.put))
     if parent is None:
         say(f"the supervisor listens at {running.address}; Ctrl-C ends it, hosts work on")
-    event = events.get()
+    while isinstance(event := events.get(), Hangup):
+        running.reload()
     if isinstance(event, StoreBroken):
         say(str(event))
         raise typer.Exit(INPUT_OUTPUT)

@@ -19,7 +19,7 @@ from ..workers.errors import WorkerHostError
 from . import examples
 from .exits import CONFIGURATION, INPUT_OUTPUT, INTERNAL, NOT_PERMITTED, OK, USAGE, say
 from .keeper import Child, Exited
-from .signals import Events, Signalled
+from .signals import Events, Hangup, Signalled
 
 GRACE_SECONDS: Final = 15.0
 """What a host may take beyond its drain timeout (kill, release, say goodbye) before it is killed itself."""
@@ -90,7 +90,7 @@ class Up:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._events = Events()
+        self._events = Events(rereads=True)
         # A host that leaves as it should was drained; one that fails or is killed is started again.
         self._kept = ChildSpec(Restart.TRANSIENT, math.inf, plan.drain_timeout + GRACE_SECONDS, PROCESS_DEATHS_MAX)
         supervise = self._command("supervisor", "--bind", plan.address)
@@ -140,7 +140,9 @@ class Up:
     # News.
 
     def _handle(self, event: Any) -> None:
-        if isinstance(event, Signalled):
+        if isinstance(event, Hangup):
+            self._supervisor.hang_up()  # it reads the file again and tells the hosts
+        elif isinstance(event, Signalled):
             self._signalled()
         elif isinstance(event, Exited):
             self._exited(event.child, event.code)

@@ -37,19 +37,26 @@ def load(source: str | Path | Mapping[str, Any] | None = None, environ: Mapping[
     Raises:
         ConfigError: The first thing that is wrong, as one line: where, which key, why, and the cure.
     """
-    found = _examine(source, environ or {})
+    found = examine(source, environ)
     if isinstance(found, Settings):
         return found
     more = f" (and {len(found) - 1} more: workerhost config check)" if len(found) > 1 else ""
     raise ConfigError(found[0] + more)
 
 
-def check(source: str | Path | Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> list[str]:
-    """All that is wrong with a configuration, one line each; empty if it is right."""
+def examine(
+    source: str | Path | Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> Settings | list[str]:
+    """The same as `load`, or all that is wrong, one line each."""
     try:
-        found = _examine(source, environ or {})
+        return _examine(source, environ or {})
     except ConfigError as error:
         return [str(error)]
+
+
+def check(source: str | Path | Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> list[str]:
+    """All that is wrong with a configuration, one line each; empty if it is right."""
+    found = examine(source, environ)
     return [] if isinstance(found, Settings) else found
 
 

@@ -192,7 +192,7 @@ class NodeDefaults(Section):
     def values(self) -> dict[str, Any]:
         """What was set, in the names of `policy.Policy`, beside `OWN_LIMITS` and what only a host must know."""
         names = self.model_fields_set & {*Policy.__dataclass_fields__, *OWN_LIMITS, *_OF_THE_HOST}
-        found = {name: getattr(self, name) for name in names}
+        found = {name: getattr(self, name) for name in type(self).model_fields if name in names}
         if "limits" in found:
             found["limits"] = self.limits.model_dump(exclude_unset=True)
         if "retry" in found:

@@ -355,6 +355,18 @@ class Client:
         """
         return self._order("backup", {"path": path})
 
+    def reload_config(self) -> list[dict[str, Any]]:
+        """Have the supervisor read its configuration file again and take over what has changed, without a restart.
+
+        Returns:
+            What has changed: `node` (a type, `defaults`, `hosts.NAME` or ""), `setting`, `old`, `new` and `needs`: ""
+            for what counts now, `hosts` for what hosts take from their own files, `restart` for what waits for one.
+
+        Raises:
+            ConfigError: The file is wrong, and nothing has changed; a line for each problem.
+        """
+        return self._order("reload_config", {})["changes"]
+
     def status(self) -> dict[str, Any]:
         """The supervisor, its hosts, and how many tasks are in each state."""
         return self._query("status", {})

@@ -354,7 +354,7 @@ class Admin:
     """Client -> supervisor: change something. Answered by REPLY.
 
     `verb`: `retry` {ids} -> {retried: [id]} | `pause` {type} | `resume` {type} | `drain` {host, undo} |
-    `backup` {path},
+    `reload_config` {} -> {changes: [{node, setting, old, new, needs}]} | `backup` {path},
     answered with {path, bytes} when the copy is on the disk; `path` is on the supervisor's machine, a relative one from
     its database's folder.
     """
@@ -411,11 +411,18 @@ class Listen:
     items: list[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """Supervisor -> host: the supervisor's configuration has changed; read yours again, if you have one."""
+
+    KIND: ClassVar[int] = 35
+
+
 Message = (
     Hello | Welcome | Refused | Heartbeat | Alive | Bye
     | Claim | Tasks | Results | Recorded | Progress | GiveBack | Tree | Drain | Stop | Output
     | Submit | Accepted | Rejected | Watch | Events | Cancel | Query | Admin | Reply
-    | Checkpoint | Tail | Listen
+    | Checkpoint | Tail | Listen | Reread
 )  # fmt: skip
 
 MESSAGES: Final[dict[int, type[Message]]] = {
@@ -424,7 +431,7 @@ MESSAGES: Final[dict[int, type[Message]]] = {
         Hello, Welcome, Refused, Heartbeat, Alive, Bye,
         Claim, Tasks, Results, Recorded, Progress, GiveBack, Tree, Drain, Stop, Output,
         Submit, Accepted, Rejected, Watch, Events, Cancel, Query, Admin, Reply,
-        Checkpoint, Tail, Listen,
+        Checkpoint, Tail, Listen, Reread,
     )
 }  # fmt: skip
 """Kind number -> message. Retired numbers: none yet."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..workers import values
 from ..workers.errors import (
+    ConfigError,
     DiskFull,
     InvalidTask,
     KeyConflict,
@@ -88,6 +89,8 @@ def denial(value: dict[str, Any], unknown: type[WorkerHostError] = WorkerHostErr
         return unknown(reason)
     if code == "forbidden":
         return PoolRefused(reason)
+    if code == "configuration":
+        return ConfigError(reason)
     if code in _BUSY:
         return refusal(code, reason)
     return WorkerHostError(reason or code or "the pool refused and gave no reason")

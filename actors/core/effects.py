@@ -207,6 +207,11 @@ class Backup:
 
 
 @dataclass(frozen=True, slots=True)
+class Reread:
+    """After the commit: read the configuration again; `Pool.reread` is told what it says."""
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """After the commit: one line for the log; `event` is a constant name."""
 
@@ -215,4 +220,4 @@ class Note:
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-Effect = Persist | Need | Params | Send | Answer | Backup | Note
+Effect = Persist | Need | Params | Send | Answer | Backup | Reread | Note

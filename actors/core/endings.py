@@ -29,6 +29,7 @@ RELEASE_LIMIT: Final = 100
 """Releases by its worker after which a task fails: it would go round for ever."""
 _NOBODYS_FAULT: Final = ("quota", "auth")
 """Kinds of failures that have answers of their own: they open no breaker."""
+_REASON_MAX: Final = 500
 _CAUSES: Final = {Outcome.FAILED: "exception", Outcome.TIMEOUT: "timeout", Outcome.CRASHED: "crash"}
 _CAUSES_FINAL: Final = {**_CAUSES, Outcome.TOO_LARGE: "result_too_large"}
 
@@ -171,18 +172,23 @@ class Endings:
 
     def _set_back(self, step: Step, row: Row, kind: str, detail: dict[str, Any]) -> None:
         """A service takes no more, or does not know us: the task goes back, and its like need not even try."""
-        lanes = self.queue.lanes
-        node = node_of(lanes.by_number[row.lane].type, detail)
-        reason = str(detail.get("message") or kind)
+        tree = self.queue.lanes.tree
+        node = tree.node(node_of(self.queue.lanes.by_number[row.lane].type, detail))
+        reason = f"task {row.id}: {detail.get('message') or kind}"[:_REASON_MAX]
+        moved(row, "release")
         if kind == "auth":
-            moved(row, "release")
-            if not lanes.tree.node(node).paused:
-                lanes.tree.pause(step, node, reason)
-                step.note("warning", "type_paused", type=node, reason=reason, task=row.id)
+            if node.paused is None or node.paused.until is not None:
+                tree.pause(step, node.type, reason)
+                step.note("warning", "type_paused", type=node.type, reason=reason)
             return
-        moved(row, "postpone")
         wait = wait_of(detail)
-        row.due, row.relative = step.wall + max(SLEEP_SECONDS if wait is None else wait, SLEEP_SECONDS_MIN), True
+        if wait is None:
+            meter = node.meter
+            wait = SLEEP_SECONDS if meter is None else meter.until(step.now, step.wall) - step.now
+        until = step.wall + max(wait, SLEEP_SECONDS_MIN)
+        if node.paused is None:
+            step.note("warning", "type_sleeps", type=node.type, reason=reason, seconds=round(until - step.wall))
+        tree.sleep(step, node.type, until, reason)
 
     def give_back(self, step: Step, host: HostSession, items: Iterable[Any]) -> None:
         """A host hands tasks back; nothing is counted against them."""

@@ -36,6 +36,14 @@ class Environments:
         self._restarts: dict[Environment, Restarts] = {}
         self._due: dict[Environment, float] = {}
 
+    def renew(self, base: Environment, nodes: Mapping[str, Environment]) -> None:
+        """Others from now on; of those that stay, what they can run is believed until a new slot says otherwise."""
+        self.base, self.nodes = base, dict(nodes)
+        self._known.clear()
+        for known in (self._offers, self._restarts, self._due):
+            for environment in [environment for environment in known if environment not in self.all()]:
+                del known[environment]
+
     def of(self, type: str) -> Environment:
         """Where tasks of a type (or of the slot pool "") run."""
         if not self.nodes:

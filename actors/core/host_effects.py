@@ -116,6 +116,11 @@ class Leave:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ReadAgain:
+    """Read the host's own configuration again; `HostCore.on_code` is told if it says to run something else."""
+
+
 HostEffect = (
     Connect
     | Disconnect
@@ -129,6 +134,7 @@ HostEffect = (
     | CloseSlot
     | Guide
     | Leave
+    | ReadAgain
     | Note
 )
 

@@ -22,6 +22,7 @@ from ...transport.messages import (
     Message,
     Recorded,
     Refused,
+    Reread,
     Returned,
     Stop,
     Tasks,
@@ -33,7 +34,7 @@ from .cut_off import CutOff
 from .effects import Note
 from .environments import Environments, pool_of
 from .guidance import Guidance
-from .host_effects import HostEffect, Key, Leave, SlotTask, key_of
+from .host_effects import HostEffect, Key, Leave, ReadAgain, SlotTask, key_of
 from .host_options import HostOptions
 from .joining import Joining, Phase
 from .outbox import Outbox
@@ -63,10 +64,9 @@ class HostCore:
     def __init__(self, options: HostOptions) -> None:
         self.options = options
         self.name = options.name
-        environments = dict(options.environments)
-        base = environments.pop("", Environment(isolation=options.isolation))
-        self.environments = Environments(base, environments)
-        self.shape = self.environments.shape(options.slots)
+        self.environments = Environments(*self._split(options.environments))
+        self._wanted: Mapping[str, int] = options.slots  # without what nodes need for themselves
+        self.shape = self.environments.shape(self._wanted)
         self.serve, self.refuse = options.serve, options.refuse
         self.verdicts: Mapping[str, Verdict] = {}  # as the level actors wrote them; put in by the shell
         self.effects: list[HostEffect] = []
@@ -140,6 +140,8 @@ class HostCore:
             self.slots.listening.want(_wanted(message.items))
         elif isinstance(message, Drain):
             self._undo_drain() if message.undo else self._start_drain()
+        elif isinstance(message, Reread):
+            self.effects.append(ReadAgain())
         elif isinstance(message, Bye):
             self.joining.lose("the supervisor leaves", now, _BYE_SECONDS)
 
@@ -302,7 +304,8 @@ class HostCore:
         fixed = self.options.fixed
         slots = settings.get("slots")
         if slots and "slots" not in fixed:
-            self.shape = self.environments.shape({str(pool): int(count) for pool, count in slots.items()})
+            self._wanted = {str(pool): int(count) for pool, count in slots.items()}
+            self.shape = self.environments.shape(self._wanted)
         if "serve" in settings and "serve" not in fixed:
             self.serve = tuple(settings["serve"])
         if "not" in settings and "not" not in fixed:
@@ -310,6 +313,24 @@ class HostCore:
         if before[0] != self.shape and not self._leaving:
             self.slots.shape(self.shape)
         return before != (self.shape, self.serve, self.refuse)
+
+    def _split(self, environments: Mapping[str, Environment]) -> tuple[Environment, dict[str, Environment]]:
+        """What holds for all types, and what nodes say otherwise."""
+        nodes = dict(environments)
+        return nodes.pop("", Environment(isolation=self.options.isolation)), nodes
+
+    def on_code(self, environments: Mapping[str, Environment], now: float) -> None:
+        """The host's own configuration says to run something else: slots load it anew as they fall idle."""
+        if self._leaving:
+            return
+        before = self.shape
+        self.environments.renew(*self._split(environments))
+        self.shape = self.environments.shape(self._wanted)
+        self.slots.shape(self.shape)
+        self.slots.renew()
+        self._check_environments(self.environments.unheard())
+        if before != self.shape:
+            self.joining.renew(now)
 
     # Going.
 

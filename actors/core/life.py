@@ -22,7 +22,6 @@ MOVES: Final[dict[tuple[int, str], int]] = {
     (QUEUED, "fail"): FAILED,
     (QUEUED, "crash"): QUEUED,
     (QUEUED, "release"): QUEUED,  # the same, but its service takes no more
-    (QUEUED, "postpone"): SCHEDULED,
     (QUEUED, "quarantine"): QUARANTINED,
     (QUEUED, "expire"): FAILED,
     (QUEUED, "cancel"): CANCELLED,

@@ -21,6 +21,7 @@ from ...transport.messages import (
     Recorded,
     Refused,
     Reply,
+    Reread,
     Results,
     Stop,
     Tree,
@@ -97,8 +98,7 @@ class Membership:
         self._leave_choices(host)
         self._renew_pools(host, offer)
         self.queue.declines.hello(host.owner)
-        none: dict[str, Any] = {}
-        settings = next((s for p, s in self.entries.items() if fnmatchcase(host.name, p)), none)
+        settings = _entry(self.entries, host.name)
         step.persist.hosts.append((host.owner, host.token, host.name, host.machine, host.joined_at, None, host.state))
         step.say_first(address, self.sessions.welcome(host.name, settings))
         self._reconcile(step, host, running, finished)
@@ -185,6 +185,24 @@ class Membership:
             "no_progress_timeout": policy.no_progress_timeout,
             "limits": policy.limits.plain(),
         }
+
+    def retune(self, step: Step, policies: PolicyTree, entries: Mapping[str, dict[str, Any]]) -> None:
+        """Other settings from now on: hosts hear of their nodes, read their own file again for what only they execute,
+        and those whose entry has changed are greeted anew, because WELCOME carries it.
+        """
+        before, self.policies, self.entries = self.entries, policies, entries
+        for host in [host for host in self.hosts.by_owner.values() if host.peer is not None]:
+            known, host.tree = host.tree, set()
+            self.send_tree(step, host, known | self._types_of(host))
+            if (peer := host.peer) is None:
+                continue
+            step.say(peer, Reread())
+            if _entry(before, host.name) != _entry(entries, host.name):
+                self.sessions.peers.pop(peer.address, None)
+                host.peer = None
+                for pool in host.pools.values():
+                    pool.capacity = 0
+                step.say_first(peer.address, Refused("unknown_session", "its settings have changed"))
 
     def claim(self, host: HostSession, claim: Claim) -> None:
         """How many tasks each slot pool of a host can run now."""
@@ -295,6 +313,12 @@ class Membership:
     def _leave_choices(self, host: HostSession) -> None:
         for pool in host.pools.values():
             self.queue.lanes.choices.leave(pool)
+
+
+def _entry(entries: Mapping[str, dict[str, Any]], name: str) -> dict[str, Any]:
+    """What is set for a host of this name."""
+    none: dict[str, Any] = {}
+    return next((settings for pattern, settings in entries.items() if fnmatchcase(name, pattern)), none)
 
 
 def _facts(offer: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ...transport.messages import Admin, Reply
 from .backups import Backups
 from .membership import Membership
 from .queue import Queue
+from .reloads import Reloads
 from .reports import shown
 from .requests import Requests
 from .step import Peer, Step
@@ -18,7 +19,9 @@ from .step import Peer, Step
 class Orders:
     """Every verb of ADMIN. A missing or malformed argument raises what `Pool` takes for a malformed message."""
 
-    def __init__(self, queue: Queue, membership: Membership, requests: Requests, backups: Backups) -> None:
+    def __init__(
+        self, queue: Queue, membership: Membership, requests: Requests, backups: Backups, reloads: Reloads
+    ) -> None:
         self._queue, self._membership = queue, membership
         self._verbs: dict[str, Callable[[Step, Peer, Admin], None]] = {
             "retry": requests.retry,
@@ -26,6 +29,7 @@ class Orders:
             "resume": self._pause,
             "drain": self._drain,
             "backup": backups.ask,
+            "reload_config": reloads.ask,
         }
 
     def obey(self, step: Step, peer: Peer, message: Admin) -> None:

@@ -45,19 +45,18 @@ from .membership import Membership
 from .offers import offer_of
 from .opening import Opening
 from .orders import Orders
-from .queue import Queue
+from .queue import ANNOUNCE_SECONDS, Queue
+from .reloads import Configuration, Reloads
 from .report import Report
 from .reports import shown
 from .requests import Requests
 from .room import Room
-from .rows import FINAL, RUNNING, Row
+from .rows import FINAL, Row
 from .sessions import Sessions
 from .settings import PoolSettings
 from .step import Peer, Step
 from .tails import Tails
 
-ANNOUNCE_SECONDS: Final = 0.25
-"""A client learns that its task runs when it has run this long: short tasks are not worth a message."""
 _MALFORMED: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
 """What only a malformed message can cause in a handler."""
 _WHY_MAX: Final = 300
@@ -117,7 +116,8 @@ class Pool:
             settings.max_size,
             self.report.answers,
         )
-        self.orders = Orders(self.queue, self.membership, self.requests, self.backups)
+        self.reloads = Reloads(self.sessions, self.membership, self.report, self.requests)
+        self.orders = Orders(self.queue, self.membership, self.requests, self.backups, self.reloads)
         self._expected = now
         self._announced = self._looked = now
         self._complained = -1.0
@@ -226,6 +226,12 @@ class Pool:
         self.backups.ended(step, fault, size)
         return step.effects()
 
+    def reread(self, read: Configuration | list[str], now: float, wall: float) -> list[Effect]:
+        """The configuration was read again, because `Reread` asked for that; a list says what is wrong with it."""
+        step = Step(now, wall)
+        self.reloads.ended(step, read)
+        return self._settle(step)
+
     def next_time(self, now: float) -> float:
         """When `handle` must be called at the latest, if nothing comes. `now` is that of the turn that has ended."""
         if self._more or self.clients.owes():
@@ -279,7 +285,8 @@ class Pool:
             self._lose_silent(step)
         if step.now - self._announced >= ANNOUNCE_SECONDS:
             self._announced = step.now
-            self._announce(step)
+            self.queue.announce(step)
+            self.hosts.forget_old(step.now)
 
     def _lose_silent(self, step: Step) -> None:
         for host in self.hosts.overdue(step.now):
@@ -298,17 +305,6 @@ class Pool:
             step.persist.shifts.append(jump)
             self.housekeeping.clock_jumped(step.now, jump)
             step.note("warning", "clock_jumped", seconds=round(jump, 3))
-
-    def _announce(self, step: Step) -> None:
-        """Tell clients which of their tasks run for long enough to be worth a word."""
-        told: dict[int, list[Any]] = {}
-        for lease in self.queue.leases.values():
-            if not lease.announced and not lease.stopping and step.now - lease.granted >= ANNOUNCE_SECONDS / 2:
-                lease.announced = True
-                told.setdefault(lease.row.session, []).append([lease.row.id, RUNNING])
-        for session, changes in told.items():
-            step.changes.setdefault(session, []).extend(changes)
-        self.hosts.forget_old(step.now)
 
     def _message(self, step: Step, address: bytes, number: int, message: Message) -> None:
         peer = self.sessions.peers.get(address)

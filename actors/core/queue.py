@@ -21,6 +21,8 @@ from .schedule import Schedule
 from .settings import PoolSettings
 from .step import Step
 
+ANNOUNCE_SECONDS: Final = 0.25
+"""A client learns that its task runs when it has run this long: short tasks are not worth a message."""
 EXPIRED: Final = {"cause": "expired", "message": "it was not started in time"}
 _EXPIRING_MAX: Final = 1000  # entries whose tasks may have ended, beside as many as live
 _EPOCH_SHIFT: Final = 40
@@ -152,6 +154,13 @@ class Queue:
             self.remember([row])
         if row.session:
             step.changes.setdefault(row.session, []).append([row.id, row.state])
+
+    def announce(self, step: Step) -> None:
+        """Tell clients which of their tasks run for long enough to be worth a word."""
+        for lease in self.leases.values():
+            if not lease.announced and not lease.stopping and step.now - lease.granted >= ANNOUNCE_SECONDS / 2:
+                lease.announced = True
+                step.changes.setdefault(lease.row.session, []).append([lease.row.id, RUNNING])
 
     def grant(self, step: Step, lease: Lease) -> None:
         """A task is given to a host: a new fence, a new attempt."""

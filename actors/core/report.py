@@ -26,6 +26,7 @@ class Report:
 
     Attributes:
         answers: By the name of the query.
+        settings: Those in effect.
         depth_warned: Whether the queue is deeper than it should be.
     """
 
@@ -39,7 +40,7 @@ class Report:
         started: float,
         started_at: float,
     ) -> None:
-        self._settings, self._queue, self._hosts, self._room = settings, queue, hosts, room
+        self.settings, self._queue, self._hosts, self._room = settings, queue, hosts, room
         self._epoch, self._started, self._started_at = epoch, started, started_at
         self.depth_warned = False
         self.answers: dict[str, Callable[[Step], dict[str, Any]]] = {
@@ -50,7 +51,7 @@ class Report:
 
     def watch_depth(self, step: Step) -> None:
         """The seed's one alert: raised once above the threshold, cleared once at four fifths of it."""
-        high = self._settings.queue_depth_high
+        high = self.settings.queue_depth_high
         if high is None:
             return
         depth = self._queue.lanes.total(QUEUED)
@@ -63,7 +64,7 @@ class Report:
 
     def status(self, step: Step) -> dict[str, Any]:
         """The pool at a glance."""
-        lanes, settings = self._queue.lanes, self._settings
+        lanes, settings = self._queue.lanes, self.settings
         waiting = (lane.type for lane in lanes.by_number.values() if lane.counts[QUEUED])
         unserved = sorted(islice((type for type in waiting if not any(self._hosts.serving(type))), _LISTED_MAX))
         return {

@@ -283,6 +283,13 @@ class Roster:
         """Whether there is a slot of an environment, so that it will be heard of."""
         return any(slot.environment == environment for slot in self.slots.values())
 
+    def renew(self) -> None:
+        """Every slot ends when it has finished what it has in hand; one that loads its code anew takes its place."""
+        for slot in [slot for slot in self.slots.values() if not slot.retiring]:
+            self._retire(slot)
+            self._add(slot.pool, slot.width, self.environments.of(slot.pool))
+        self._group()
+
     def _retire(self, slot: Slot) -> None:
         slot.retiring = True
         if slot.state is SlotState.DOWN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...transport.messages import Message
-from .effects import Answer, Backup, Effect, Need, Note, Params, Persist, Send
+from .effects import Answer, Backup, Effect, Need, Note, Params, Persist, Reread, Send
 
 
 class Peer:
@@ -38,7 +38,7 @@ class Step:
         self.needs: list[Need] = []
         self.unloaded: list[int] = []
         self.resumed: list[int] = []
-        self.speech: list[Send | Answer | Backup | Note] = []
+        self.speech: list[Send | Answer | Backup | Reread | Note] = []
         self.ends: dict[int, list[Any]] = {}  # client session -> items of EVENTS.finished
         self.changes: dict[int, list[Any]] = {}  # client session -> items of EVENTS.states
 

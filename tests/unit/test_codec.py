@@ -37,6 +37,7 @@ from workerhost.transport.messages import (
     Refused,
     Rejected,
     Reply,
+    Reread,
     Results,
     Stop,
     Submit,
@@ -128,6 +129,7 @@ GOLDEN: dict[type[Message], tuple[int, Message, str]] = {
     Checkpoint: (2, Checkpoint([[7, 12884901889, b"\x2a"]]), "931e02919307cf0000000300000001c4012a"),
     Tail: (5, Tail([7, 8]), "931f05920708"),
     Listen: (6, Listen([[7, 3, True]]), "93200691930703c3"),
+    Reread: (0, Reread(), "922300"),
     Reply: (
         4,
         Reply(3, False, {"code": "unknown", "reason": "no host box-1"}),

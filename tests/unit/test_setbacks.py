@@ -15,7 +15,12 @@ from unit.pool_words import (  # pyright: ignore[reportMissingImports]
     granted,
 )
 
+from workerhost.config.schema import Settings
 from workerhost.transport.messages import Admin, Events, Outcome, Query, Recorded, Reply, Results
+
+
+def quota_of(text: str) -> Any:
+    return Settings.model_validate({"workers": {"v": {"quota": text}}}).nodes["v"]["quota"]
 
 
 def report(id: int, fence: int, outcome: int = Outcome.FAILED, **detail: Any) -> Results:
@@ -86,6 +91,28 @@ def test_a_task_whose_key_is_refused_goes_back_and_its_platform_is_paused(pool: 
     said = pool.say(CLIENT, Admin(1, "resume", {"type": "v.y"}))
     assert said[CLIENT] == [Reply(1, True, {"type": "v.y", "paused": False})]
     assert [id for id, _, _ in granted(said)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("after", "quota", "seconds"), [(90.0, None, 90), (None, None, 3600), (None, "5/day", 6300), (0.0, None, 1)]
+)
+def test_a_service_that_takes_no_more_puts_its_platform_to_sleep_and_nothing_is_counted(
+    pool_with: Any, after: float | None, quota: str | None, seconds: int
+) -> None:
+    pool = pool_with({"v.y": {"quota": quota_of(quota)}} if quota else None)
+    pool.host(HOST, "v.y.c", "v.z", slots=3)
+    ((id, fence, _),) = granted(pool.send("v.y.c"))
+    said: dict[str, Any] = {"after": after} if after is not None else {}
+    assert granted(pool.say(HOST, report(id, fence, kind="quota", **said))) == []
+    task = pool.store.show(id)
+    assert (task["state"], task["failures"], task["releases"]) == ("queued", 0, 0)
+    assert pool.notes[-1] == "type_sleeps"
+    assert len(granted(pool.send("v.z"))) == 1
+    paused = pool.pool.queue.lanes.tree.node("v.y").paused
+    assert paused.reason == f"task {id}: no"
+    assert paused.until - pool.wall == pytest.approx(seconds, abs=1)
+    assert granted(pool.wait(seconds - 1, step=seconds / 10)) == []
+    assert [task[0] for task in granted(pool.wait(2.5))] == [id]
 
 
 @pytest.mark.parametrize(("said", "paused"), [("v", "v"), ("v.y.c", "v.y.c"), ("w", "v.y"), (None, "v.y")])

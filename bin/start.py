@@ -49,7 +49,9 @@ def supervisor(
     context: typer.Context,
     config: Config = None,
     bind: Annotated[str | None, typer.Option("--bind", metavar="ADDRESS", help="Where to listen.")] = None,
-    database: Annotated[Path | None, typer.Option("--database", metavar="FILE", help="The queue's file.")] = None,
+    database: Annotated[
+        Path | None, typer.Option("--database", metavar="FILE", readable=False, help="The queue's file.")
+    ] = None,
     profile: Profile = None,
     parent: Parent = None,
     address: Address = None,

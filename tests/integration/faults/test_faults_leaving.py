@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import random
+import select
+import shutil
 import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from fault_pool import FaultPool, clock, gone, until
+from fault_pool import TASKS, FaultPool, clock, free_address, gone, until
+from raw_peer import RawPeer
 
-from workerhost import TaskCancelled
+from workerhost import Client, PoolUnreachable, TaskCancelled
+from workerhost.transport.messages import Claim, Outcome, Recorded, Results, Tasks
+from workerhost.workers.values import pack
 
 pytestmark = pytest.mark.faults
 
@@ -186,3 +197,76 @@ def test_a_cancel_is_final_and_its_process_ends(pool: FaultPool, moment: str) ->
     assert client.send("quick").result(10)["attempt"] == 1
     assert pool.traces(id=handle.id) == [] if moment == "before a claim" else len(pool.traces(id=handle.id)) == 1
     assert pool.audit([handle.id, handle.id + 1]) == {"cancelled": 1, "completed": 1}
+
+
+def test_a_cancel_between_a_grant_and_its_start_is_final(pool: FaultPool) -> None:
+    """The host has the task and has said nothing of it; what it reports later changes nothing."""
+    pool.start()
+    client = pool.client()
+    handle = client.send("quick")
+    raw = RawPeer(pool)
+    raw.hello("raw", slots={"": 1}, types=["quick"])
+    raw.say(Claim({"": 1}))
+    ((_, ((id, fence, *_),)),) = raw.receive(Tasks).groups
+    assert client.cancel(handle) == [id]
+    with pytest.raises(TaskCancelled):
+        handle.result(10)
+    number = raw.say(Results([[id, fence, int(Outcome.COMPLETED), pack("too late"), 0.1, 1, None]]))
+    assert raw.receive(Recorded).number == number
+    assert client.show(id)["state"] == "cancelled"
+    raw.close()
+    assert pool.audit([id]) == {"cancelled": 1}
+
+
+@pytest.fixture
+def deaf_address() -> Iterator[str]:
+    """Somebody who takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("peer", ["deaf", "absent"])
+def test_nobody_waits_for_ever_for_a_peer_that_does_not_answer(pool: FaultPool, deaf_address: str, peer: str) -> None:
+    address = deaf_address if peer == "deaf" else free_address()
+    host = pool.start_host("lonely", slots=1, join=address, wait=False)
+    until(host.children, "its slots start")
+    told = host.send(signal.SIGTERM)
+    assert host.ended(10) == 0
+    assert clock() - told < 10
+
+    began = clock()
+    with pytest.raises(PoolUnreachable), Client(address, timeout=0.5) as client:
+        client.send("quick")
+    assert clock() - began < 10
+    command = pool.program("send", "quick", "--address", address)
+    assert command.ended(10) == 69
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "zsh", "ksh"])
+def test_ctrl_c_at_a_shell_ends_the_pool_in_order(pool: FaultPool, shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    pid, terminal = pty.fork()
+    if pid == 0:  # the terminal's foreground process: the shell, and the pool as its child
+        os.chdir(pool.folder)
+        command = f"{sys.executable} -m workerhost up {TASKS} --slots 1 --address {pool.address}; echo ended with $?"
+        os.execvp(shell, [shell, "-c", f"trap : INT; {command}"])  # as at a prompt, the shell itself stays
+    seen = bytearray()
+
+    def said(text: bytes) -> bool:
+        if select.select([terminal], [], [], 0)[0]:
+            with suppress(OSError):  # the other end is closed
+                seen.extend(os.read(terminal, 65536))
+        return text in seen
+
+    pool.closers.append(lambda: (os.close(terminal), os.waitpid(pid, 0)))
+    until(lambda: said(b"the pool is up"), "the pool is up")
+    held = pool.client().send("gated", {"gate": "go"})
+    pool.await_trace()
+    os.write(terminal, b"\x03")
+    until(lambda: said(b"the hosts finish what they run"), "it has heard")
+    pool.open("go")
+    until(lambda: said(b"ended with 0"), "it has ended")
+    assert held.id == 1
+    pool.start_supervisor()
+    assert pool.audit([1], executions_max=1) == {"completed": 1}

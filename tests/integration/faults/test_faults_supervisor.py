@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from fault_pool import TASKS, FaultPool, Load, Program, broken_at, clock, free_a
 from raw_peer import RawPeer
 
 from workerhost import WorkerHostError
+from workerhost.actors.stores.sqlite import SqliteStore
 from workerhost.transport.messages import Accepted, Submit
 from workerhost.workers.values import pack
 
@@ -190,6 +192,28 @@ def test_a_read_only_folder_is_refused_with_its_path(pool: FaultPool) -> None:
     (line,) = done.stderr.splitlines()
     assert line.startswith("workerhost: ")
     assert str(sealed) in line
+
+
+@pytest.mark.parametrize("what", ["a file of somebody else", "a file that may not be written", "a folder of others"])
+def test_what_may_not_be_used_is_refused_with_its_path(pool: FaultPool, what: str) -> None:
+    folder = pool.folder / "theirs"
+    folder.mkdir()
+    database = folder / "tasks.db"
+    before: list[str] = []
+    if os.geteuid() == 0:  # root that obeys the rights of files like anybody else
+        if shutil.which("setpriv") is None:
+            pytest.skip("setpriv is missing: root may do everything")
+        before = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-all"]
+    if what == "a folder of others":
+        folder.chmod(0o500)
+    else:
+        SqliteStore(database).open()
+        database.chmod(0o400 if what == "a file that may not be written" else 0o000)
+    arguments = ("supervisor", "--bind", free_address(), "--database", str(database))
+    refused = pool.program(*arguments, before=before)
+    assert refused.ended() == 78
+    assert_one_line(refused, str(database))
+    folder.chmod(0o700)
 
 
 def test_a_supervisor_never_imports_task_code(pool: FaultPool) -> None:

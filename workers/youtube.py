@@ -15,9 +15,10 @@ import importlib
 import re
 import time
 from collections.abc import Iterator
-from typing import Any, ClassVar, Final, cast
+from contextlib import suppress
+from typing import Any, Final, cast
 
-from .errors import Fail, plain
+from .errors import Fail, TooLarge, plain
 from .options import Options
 from .service import ServiceWorker, address, secret
 from .task import Task
@@ -37,15 +38,13 @@ _DURATION: Final = re.compile(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)
 class YouTubeWorker(ServiceWorker):
     """The platform: the key, the client, and what the service's errors mean. Endpoints extend it with `execute`.
 
-    Attributes:
-        quota_cost: Units of YouTube's quota (10,000 a day) that one task costs; a call of a `list` method costs one.
+    A call of a `list` method costs a unit of YouTube's quota (10,000 a day); `quota_cost` says how many a task makes.
     """
 
     type = "video.youtube"
     service = "YouTube"
     library, extra = "googleapiclient", "youtube"
     secrets = ("YOUTUBE_API_KEY",)
-    quota_cost: ClassVar[int] = 1
     _client: Any = None
 
     def call(self, resource: str, method: str = "list", **params: Any) -> dict[str, Any]:
@@ -82,7 +81,11 @@ class YouTubeWorker(ServiceWorker):
         return cast("dict[str, Any]", answer)
 
     def pages(self, resource: str, pages_max: int, **params: Any) -> Iterator[dict[str, Any]]:
-        """The answers of a `list` method, page after page, `pages_max` at most; each one is a call."""
+        """The answers of a `list` method, page after page, `pages_max` at most; each one is a call.
+
+        A parameter that is None is left out: so `pageToken` may be that of a page to begin with.
+        """
+        params = {name: value for name, value in params.items() if value is not None}
         for _ in range(pages_max):
             page = self.call(resource, **params)
             yield page
@@ -141,29 +144,42 @@ class YouTubeChannelWorker(YouTubeWorker):
     quota_cost = 2
 
     def execute(self, task: Task) -> dict[str, Any]:
-        """Do the task. A channel that does not exist is a permanent failure."""
+        """Do the task. A channel that does not exist is a permanent failure. A next attempt goes on at the page that
+        the last one was at, so that a spent quota or a broken connection costs no page twice.
+        """
         options = Options(task, ["id", "handle", "limit"])
-        limit = options.whole("limit", IDS_PER_CALL, 0, UPLOADS_MAX)
-        channel = self._channel(**_name_of_channel(options))
-        wanted = min(limit, channel["videos"] or 0) if channel["uploads_playlist"] else 0
+        limit, name = options.whole("limit", IDS_PER_CALL, 0, UPLOADS_MAX), _name_of_channel(options)
+        try:
+            return self._read(name, limit, task.checkpoint or {})
+        except Fail as error:
+            if error.kind != "permanent" or not task.checkpoint:
+                raise
+            return self._read(name, limit, {})  # YouTube may know the page no longer: from the beginning
+
+    def _read(self, name: dict[str, str], limit: int, saved: dict[str, Any]) -> dict[str, Any]:
+        channel: dict[str, Any] = saved.get("channel") or self._channel(**name)
         # By id: a new upload meanwhile pushes others onto the next page.
-        uploads: dict[str, dict[str, Any]] = {}
-        if wanted:
-            pages_max = 2 * (limit // IDS_PER_CALL + 1)  # a page may hold fewer than 50: private ones are left out
-            for page in self.pages(
-                "playlistItems",
-                pages_max,
-                part="snippet,contentDetails",
-                playlistId=channel["uploads_playlist"],
-                maxResults=min(IDS_PER_CALL, limit),
-            ):
-                uploads.update((item["contentDetails"]["videoId"], upload_of(item)) for item in page.get("items", ()))
-                done = min(wanted, len(uploads))
-                self.report_progress(done / wanted, f"{done} of {wanted} uploads")
-                if self.cancelled:
-                    return {}
-                if len(uploads) >= limit:
-                    break
+        uploads: dict[str, dict[str, Any]] = {upload["id"]: upload for upload in saved.get("uploads", ())}
+        wanted = min(limit, channel["videos"] or 0) if channel["uploads_playlist"] else 0
+        if not wanted:
+            return {**channel, "uploads": []}
+        for page in self.pages(
+            "playlistItems",
+            2 * (limit // IDS_PER_CALL + 1),  # a page may hold fewer than 50: private ones are left out
+            part="snippet,contentDetails",
+            playlistId=channel["uploads_playlist"],
+            maxResults=min(IDS_PER_CALL, limit),
+            pageToken=saved.get("page"),
+        ):
+            uploads.update((item["contentDetails"]["videoId"], upload_of(item)) for item in page.get("items", ()))
+            done, following = min(wanted, len(uploads)), page.get("nextPageToken")
+            self.report_progress(done / wanted, f"{done} of {wanted} uploads")
+            if self.cancelled:
+                return {}
+            if len(uploads) >= limit:
+                break
+            with suppress(TooLarge):  # after some 600 uploads: then the last one that fitted is gone on from
+                self.checkpoint({"channel": channel, "uploads": list(uploads.values()), "page": following})
         return {**channel, "uploads": list(uploads.values())[:limit]}
 
     def _channel(self, **name: str) -> dict[str, Any]:

@@ -37,6 +37,9 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict[str, str])
 
 
+AS_USUAL = Answer(0, None)
+"""What the service answers when all is well."""
+
 SLOW = Answer(-1, None)
 """No answer, as long as the client waits."""
 
@@ -98,6 +101,11 @@ class PlayedService:
         """Answer the next requests like this, one after the other, whatever they ask."""
         self._plays.extend(answers)
 
+    def answers_until(self, count: int, then: Answer) -> None:
+        """Answer `count` more requests as usual, and the one after those like this."""
+        self._plays.extend([AS_USUAL] * count)
+        self.play(then)
+
     def check(self, request: Request) -> list[str]:
         """What is wrong with a request, by the service's contract."""
         raise NotImplementedError
@@ -125,10 +133,9 @@ class PlayedService:
         self.violations.extend(f"{request.method} {handler.path}: {problem}" for problem in problems)
         if problems:
             answer = Answer(400, {"error": {"code": 400, "message": "; ".join(problems)}})
-        elif self._plays and self.is_played(request):
-            answer = self._plays.popleft()
         else:
-            answer = self.answer(request)
+            answer = self._plays.popleft() if self._plays and self.is_played(request) else AS_USUAL
+            answer = self.answer(request) if answer is AS_USUAL else answer
         self._send(handler, answer)
 
     def _send(self, handler: BaseHTTPRequestHandler, answer: Answer) -> None:

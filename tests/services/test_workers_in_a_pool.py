@@ -71,6 +71,37 @@ def test_what_may_pass_is_tried_again_and_what_is_final_is_not(youtube: PlayedYo
         assert caught.value.attempts == 1
 
 
+def test_a_channel_goes_on_at_the_page_where_the_connection_broke(youtube: PlayedYouTube) -> None:
+    youtube.add_channel(CHANNEL, 130)
+    youtube.answers_until(2, error(503, "backendError", "Backend Error"))
+    endpoint = {
+        "class": "workerhost.workers.youtube:YouTubeChannelWorker",
+        "retry": {"max_attempts": 3, "base": "10ms", "jitter": 0},
+    }
+    with WorkerHost(configured(video__youtube__channel=endpoint)) as pool:
+        handle = pool.client.send("video.youtube.channel", {"id": CHANNEL, "limit": 130})
+        assert len(handle.result(SECONDS)["uploads"]) == 130
+    pages = [request.query.get("pageToken", ["P0"])[0] for request in youtube.requests if "playlistId" in request.query]
+    assert pages == ["P0", "P50", "P50", "P100"]
+
+
+def test_what_a_task_costs_is_taken_from_the_quota_of_its_platform(youtube: PlayedYouTube) -> None:
+    youtube.add_channel(CHANNEL, 1)
+    config = configured(
+        video__youtube={"quota": "3/day"},
+        video__youtube__video={"class": "workerhost.workers.youtube:YouTubeVideoWorker"},
+        video__youtube__channel={"class": "workerhost.workers.youtube:YouTubeChannelWorker"},
+    )
+    with WorkerHost(config) as pool:
+        assert len(pool.client.send("video.youtube.channel", {"id": CHANNEL}).result(SECONDS)["uploads"]) == 1
+        second = pool.client.send("video.youtube.channel", {"id": CHANNEL})  # two of the one unit that is left
+        film = pool.client.send("video.youtube.video", {"id": "film-00000"})
+        assert len(film.result(SECONDS)["videos"]) == 1
+        assert not second.wait(0.2)
+        assert second.cancel()
+    assert len(youtube.requests) == 3
+
+
 def test_a_spent_quota_costs_no_attempt_and_the_task_waits_for_the_next_day(youtube: PlayedYouTube) -> None:
     youtube.play(error(403, "quotaExceeded", "You have exceeded your quota."))
     endpoint = {"class": "workerhost.workers.youtube:YouTubeVideoWorker", "retry": {"max_attempts": 1}}

@@ -160,6 +160,47 @@ def test_pages_with_gaps_are_read_on_and_an_upload_meanwhile_is_not_counted_twic
     assert ids == [film for number, film in enumerate(playlist) if not 10 <= number < 40 and number != 60]
 
 
+def test_a_next_attempt_goes_on_where_the_last_one_was(youtube: PlayedYouTube) -> None:
+    youtube.add_channel(CHANNEL, 220)
+    saved: list[Any] = []
+
+    def attempt(checkpoint: Any) -> runner.AttemptEnd:
+        task = Task(1, "video.youtube.channel", {"id": CHANNEL, "limit": 200}, checkpoint=checkpoint)
+        return runner.run(YouTubeChannelWorker, task, on_checkpoint=saved.append)
+
+    youtube.answers_until(4, error(403, "quotaExceeded", "You have exceeded your quota."))
+    assert attempt(None).outcome != COMPLETED
+    assert [len(one["uploads"]) for one in saved] == [50, 100, 150]
+    before = len(youtube.requests)
+    end = attempt(saved[-1])
+    assert [upload["id"] for upload in values.unpack(end.body)["uploads"]] == [f"film-{n:05}" for n in range(200)]
+    assert [request.query.get("pageToken") for request in youtube.requests[before:]] == [["P150"]]
+
+
+def test_a_page_that_youtube_no_longer_knows_is_no_failure_but_a_new_beginning(youtube: PlayedYouTube) -> None:
+    youtube.add_channel(CHANNEL, 60)
+    youtube.play(error(400, "invalidPageToken", "The request specifies an invalid page token."))
+    saved: dict[str, Any] = {
+        "channel": {"videos": 60, "uploads_playlist": "UU0123456789abcdefghij"},
+        "uploads": [],
+        "page": "P50",
+    }
+    task = Task(1, "video.youtube.channel", {"id": CHANNEL, "limit": 60}, checkpoint=saved)
+    end = runner.run(YouTubeChannelWorker, task)
+    assert len(values.unpack(end.body)["uploads"]) == 60
+
+
+def test_more_than_a_checkpoint_holds_is_read_all_the_same(youtube: PlayedYouTube) -> None:
+    youtube.add_channel(CHANNEL, 1500)
+    for film in youtube.videos.values():
+        film["snippet"]["title"] = "A long title " * 7
+    saved: list[Any] = []
+    task = Task(1, "video.youtube.channel", {"id": CHANNEL, "limit": 1500})
+    end = runner.run(YouTubeChannelWorker, task, on_checkpoint=saved.append)
+    assert len(values.unpack(end.body)["uploads"]) == 1500
+    assert 300 < len(saved[-1]["uploads"]) < 1500
+
+
 def test_a_channel_without_uploads_and_one_that_is_not_there(youtube: PlayedYouTube) -> None:
     youtube.add_channel(CHANNEL, 0)
     assert result(YouTubeChannelWorker, id=CHANNEL)["uploads"] == []

@@ -7,12 +7,12 @@ have statements of their own, which bind only what differs from task to task.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from operator import itemgetter
 from typing import Any, Final
 
-from ..core.rows import COLUMNS, COMPLETED, QUEUED
+from ..core.rows import COLUMNS, COMPLETED, QUEUED, RUNNING
 from . import statements
 from .blobs import pack, unpack
 from .views import End, end_row
@@ -20,6 +20,7 @@ from .views import End, end_row
 Values = tuple[Any, ...]
 
 _OPTIONS, _FINISH_DETAIL, _ATTEMPT_DETAIL = COLUMNS.index("options"), 6, 8
+_STATE, _CLAIMED = COLUMNS.index("state"), 4
 
 _FRESH_VARIES: Final = ("id", "lane", "priority", "place", "session", "sent_at", "params")
 _FRESH_SAME: Final = tuple(name for name in COLUMNS if name not in _FRESH_VARIES)
@@ -37,6 +38,36 @@ def for_tasks(rows: list[Values]) -> tuple[str, list[Values]]:
     """The statement for new tasks, and what to bind to it."""
     if _all(rows, _fresh_same, _FRESH):
         return statements.INSERT_FRESH_TASK, list(map(_fresh_varies, rows))
+    return statements.INSERT_TASK, _packed(rows, _OPTIONS)
+
+
+def granted_at_once(
+    tasks: Sequence[Values], claims: Sequence[Values]
+) -> tuple[list[Values], list[Values], list[Values]]:
+    """New tasks that wait, new tasks that run (as they are once claimed), and claims of tasks that are stored already.
+
+    A task that is sent and granted in one step is written once, as it is in the end: the index of what waits never
+    hears of it. That is how a single task goes through an idle pool.
+    """
+    first = tasks[0][0] if tasks and claims else inf
+    fresh = {claim[_CLAIMED]: claim for claim in claims if claim[_CLAIMED] >= first}
+    if not fresh:
+        return list(tasks), [], list(claims)
+    waiting: list[Values] = []
+    running: list[Values] = []
+    for row in tasks:
+        claim = fresh.get(row[0]) if row[_STATE] == QUEUED else None
+        if claim is None:
+            waiting.append(row)
+            continue
+        del fresh[row[0]]
+        fence, attempt, owner, started_at, _ = claim
+        running.append((*row[:4], RUNNING, row[5], fence, attempt, *row[8:15], owner, started_at, *row[17:]))
+    return waiting, running, [claim for claim in claims if claim[_CLAIMED] < first or claim[_CLAIMED] in fresh]
+
+
+def for_running(rows: list[Values]) -> tuple[str, list[Values]]:
+    """The statement for new tasks that run already, and what to bind to it."""
     return statements.INSERT_TASK, _packed(rows, _OPTIONS)
 
 

@@ -20,7 +20,7 @@ from ..core.effects import Agenda, EndedAfter, Fetch, Need, Persist, Refill, Rep
 from ..core.opening import Opening
 from . import schema, statements
 from .backup import Backup
-from .binding import ends_of, for_attempts, for_finishes, for_tasks, rows_of
+from .binding import ends_of, for_attempts, for_finishes, for_running, for_tasks, granted_at_once, rows_of
 from .blobs import unpack
 from .check import walk
 from .contract import BackupEnded, StoreBroken, StoreDamaged, StoreDisagrees, StoreFull, StoreLocked
@@ -113,8 +113,9 @@ class SqliteStore:
     def apply(self, persist: Persist) -> None:
         """Write one step's changes. See `Store.apply`."""
         with self._explained():
-            self._insert(persist)
-            self._update(persist)
+            waiting, running, claims = granted_at_once(persist.tasks, persist.claims)
+            self._insert(persist, waiting, running)
+            self._update(persist, claims)
             self._keep(persist)
             self._forget(persist)
 
@@ -299,15 +300,16 @@ class SqliteStore:
 
     # --- writing
 
-    def _insert(self, persist: Persist) -> None:
+    def _insert(self, persist: Persist, waiting: list[tuple[Any, ...]], running: list[tuple[Any, ...]]) -> None:
         self._many(statements.SHIFT, [(seconds,) for seconds in persist.shifts])
         self._many(statements.INSERT_LANE, persist.lanes)
         self._many(statements.PUT_SESSION, persist.sessions)
         self._many(statements.PUT_HOST, persist.hosts)
-        self._many(*for_tasks(persist.tasks))
+        self._many(*for_tasks(waiting))
+        self._many(*for_running(running))
         self._many(statements.INSERT_TAG, persist.tags)
 
-    def _update(self, persist: Persist) -> None:
+    def _update(self, persist: Persist, claims: list[tuple[Any, ...]]) -> None:
         self._exactly("checkpoints", statements.PUT_CHECKPOINT, persist.checkpoints)
         self._exactly("adoptions", statements.ADOPT, persist.adoptions)
         self._exactly("returns", statements.RETURN, persist.returns)
@@ -315,7 +317,7 @@ class SqliteStore:
         self._many(statements.CLEAR_CHECKPOINT, [(id,) for id in persist.cleared])
         self._many(statements.KEEP_LAST_ATTEMPT, [(id,) for _, id in persist.retries])
         self._exactly("retries", statements.RETRY, persist.retries)
-        self._exactly("claims", statements.CLAIM, persist.claims)
+        self._exactly("claims", statements.CLAIM, claims)
 
     def _keep(self, persist: Persist) -> None:
         self._many(*for_attempts(persist.attempts))

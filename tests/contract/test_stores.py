@@ -462,25 +462,3 @@ def test_a_session_is_resumed_with_the_submissions_it_may_repeat(store: Store) -
     assert store.read(Resume(b"peer", b"client-1", "")) == [(1, 0, [(2, 11, 5, 2**32 - 1), (3, 17, 1, 444)])]
     assert store.read(Resume(b"peer", b"client-2", "")) == [(2, 0, [(1, 16, 1, 333)])]
     assert store.read(Resume(b"peer", b"nobody", "")) == []
-
-
-# --- one step
-
-
-def test_one_step_may_give_a_task_back_and_grant_it_anew(store: Store) -> None:
-    write(store, tasks=[row(1)], claims=[claim(1, 1)])
-    write(store, returns=[returned(1, 1, losses=1)], claims=[claim(1, 2)])
-
-    (found,) = fetch(store, 1)
-    assert (found.state, found.fence, found.losses) == (RUNNING, 2, 1)
-
-
-def test_an_adopted_task_runs_on_under_its_old_fence(store: Store) -> None:
-    write(store, tasks=[row(1)], claims=[claim(1, 1)])
-    write(store, returns=[returned(1, 1, losses=1)])
-    write(store, adoptions=[(2, 1, 1)])
-
-    (found,) = fetch(store, 1)
-    assert (found.state, found.fence, found.owner) == (RUNNING, 1, 2)
-    with pytest.raises(StoreDisagrees):
-        write(store, adoptions=[(2, 1, 1)])

@@ -24,22 +24,29 @@ class Choice:
 
     Attributes:
         key: What it stands under: the offer, the slot pool's name, and the host where limits by host exist.
-        serves: Whether tasks of a type may be taken from here.
         pools: The slot pools of hosts that choose here.
         parked: Lanes that a limit by host keeps from the one host that chooses here, and the node that says so.
     """
 
-    __slots__ = ("_entries", "_heap", "key", "parked", "pools", "serves")
+    __slots__ = ("_asked", "_entries", "_heap", "_serves", "key", "parked", "pools")
 
     def __init__(self, key: object, serves: Callable[[str], bool], lanes: Iterable[Lane]) -> None:
         self.key = key
-        self.serves = serves
+        self._serves = serves
+        self._asked: dict[str, bool] = {}  # what it said of each type, of which the pool has so many at most
         self.pools: list[Any] = []
         self.parked: dict[int, tuple[Node, Lane]] = {}
         self._heap: list[tuple[Key, int, Lane]] = []
         self._entries: dict[int, Key] = {}
         for lane in lanes:
             self.offer(lane)
+
+    def serves(self, type: str) -> bool:
+        """Whether tasks of a type may be taken from here. An offer never changes: another is another choice."""
+        known = self._asked.get(type)
+        if known is None:
+            known = self._asked[type] = self._serves(type)
+        return known
 
     def offer(self, lane: Lane) -> None:
         """A lane has a new or better head, or is no longer blocked."""

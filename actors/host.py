@@ -19,10 +19,12 @@ from typing import Any, Final
 import pykka
 
 from ..transport import clock
+from ..transport.access import Access
 from ..transport.codec import Malformed, decode, encode
+from ..transport.keys import Home
 from ..transport.link import Closed, PeerLink, Received, connect
 from ..transport.mailbox import Batch, Mailbox
-from ..transport.messages import DEFAULT_ADDRESS
+from ..transport.messages import DEFAULT_ADDRESS, Hello, Refused
 from ..workers.errors import ConfigError, PoolRefused, WorkerHostError
 from ..workers.registry import Worker
 from ..workers.source import Environment, Source
@@ -65,7 +67,7 @@ class HostSettings:
     """What a host is started with.
 
     Attributes:
-        address: Its supervisor's.
+        address: Its supervisor's, or an invitation.
         name: Chosen by a person; None: the machine's name, made unique by the supervisor.
         slots: Slot pools {node or "": count}; None: one for each processor.
         serve: Subtrees it takes; empty: all.
@@ -98,10 +100,10 @@ class HostSettings:
     reread: Callable[[], HostSettings | list[str]] | None = None
     profile: Path | None = None
 
-    def options(self) -> HostOptions:
+    def options(self, address: str) -> HostOptions:
         """What of it the core must know, and a session of its own."""
         return HostOptions(
-            address=self.address,
+            address=address,
             name=self.name or socket.gethostname() or "host",
             session=os.urandom(16),
             named=self.name is not None,
@@ -144,11 +146,11 @@ class HostActor(pykka.ThreadingActor):
     use_daemon_thread = True
     _create_actor_inbox = staticmethod(Mailbox)
 
-    def __init__(self, settings: HostSettings, signals: _Signals) -> None:
+    def __init__(self, settings: HostSettings, access: Access, signals: _Signals) -> None:
         super().__init__()
-        self.settings, self.signals = settings, signals
+        self.settings, self.access, self.signals = settings, access, signals
         self.inbox: Mailbox = self.actor_inbox  # pyright: ignore[reportAttributeAccessIssue]  # made by the factory above
-        self.core = HostCore(settings.options())
+        self.core = HostCore(settings.options(access.address))
         self.link: PeerLink | None = None
         self.slots: dict[int, Slot] = {}
         self.verdicts = VerdictTable()
@@ -266,6 +268,8 @@ class HostActor(pykka.ThreadingActor):
                 except Malformed as error:
                     self._count_garbage(error, now)
                 else:
+                    if isinstance(message, Refused) and message.code == "enrolled":
+                        self.access.enrolled()
                     self.core.on_message(number, message, now)
             elif isinstance(item, Closed) and item.link is self.link:
                 self.core.on_closed(now)
@@ -292,7 +296,10 @@ class HostActor(pykka.ThreadingActor):
         for effect in effects:
             if isinstance(effect, Say):
                 if sent and self.link is not None:
-                    sent = self.link.send(encode(effect.message, effect.number))
+                    message = effect.message
+                    if isinstance(message, Hello):
+                        message = self.access.greeting(message)
+                    sent = self.link.send(encode(message, effect.number))
             else:
                 sent = sent or isinstance(effect, Connect)
                 self.perform[type(effect)](effect)
@@ -300,7 +307,8 @@ class HostActor(pykka.ThreadingActor):
 
     def _connect(self, effect: Connect) -> None:  # noqa: ARG002
         try:
-            self.link = connect(self.settings.address, self.inbox)
+            way = self.access.next()
+            self.link = connect(way.address, self.inbox, way.credentials)
         except ConfigError as error:
             self.signals.error = error
             self.core.stop(clock.now())
@@ -360,9 +368,14 @@ class Host:
 
     @classmethod
     def start(cls, settings: HostSettings) -> Host:
-        """Start a host. It looks for its supervisor for as long as it lives."""
+        """Start a host. It looks for its supervisor for as long as it lives.
+
+        Raises:
+            ConfigError: This machine has no identity for it, or the invitation is broken.
+        """
         signals = _Signals()
-        return cls(HostActor.start(settings, signals), signals)
+        access = Access(settings.address, "host", Home.of(os.environ))
+        return cls(HostActor.start(settings, access, signals), signals)
 
     @property
     def error(self) -> Exception | None:

@@ -10,6 +10,7 @@ the store, to which every peer says HELLO again; nothing of the turn that failed
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
@@ -24,11 +25,13 @@ from ..config.changes import changes
 from ..config.policy import PolicyTree
 from ..transport import clock
 from ..transport.codec import Malformed, decode, encode
-from ..transport.link import Closed, Received, ServerLink, listen
+from ..transport.keys import KeyPair
+from ..transport.link import Closed, Opened, Received, ServerLink, listen
 from ..transport.mailbox import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Mailbox
 from ..transport.messages import DEFAULT_ADDRESS, Message, Refused, Reply
 from ..workers.errors import ConfigError
 from .core.effects import Answer, Backup, Note, Reread, Send
+from .core.identities import Identity, Proved
 from .core.pool import Pool
 from .core.reloads import Configuration
 from .core.reports import shown
@@ -65,6 +68,9 @@ class SupervisorSettings:
         profile: A file for the profile of the actor's thread; None: no profile.
         document: The whole configuration as plain data, to say what has changed when it is read again.
         reread: Reads it again: the settings, or all that is wrong; None: there is no file.
+        pair: Its identity: who connects must then have one that the pool knows; None: it stays on this machine.
+        trusted: Identities of this machine, known from the start on.
+        insecure: It listens beyond this machine without identities, because somebody wants that.
         on_failure: Called, in the actor's thread, with the error that ended it.
     """
 
@@ -83,12 +89,26 @@ class SupervisorSettings:
     profile: Path | None = None
     document: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reread: Callable[[], SupervisorSettings | list[str]] | None = None
+    pair: KeyPair | None = None
+    trusted: tuple[Identity, ...] = ()
+    insecure: bool = False
     on_failure: Callable[[BaseException], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
     """Asked once by `Supervisor.start`: the address, or the error that kept it from starting."""
+
+
+class _Guard:
+    """Who comes in is the pool's to say; asked in the actor's own thread."""
+
+    def __init__(self, actor: SupervisorActor, pair: KeyPair) -> None:
+        self._actor, self.pair = actor, pair
+
+    def admits(self, public: str) -> bool:
+        pool = self._actor.pool
+        return pool is not None and pool.identities.admits(public, clock.wall())
 
 
 class SupervisorActor(pykka.ThreadingActor):
@@ -129,7 +149,8 @@ class SupervisorActor(pykka.ThreadingActor):
                 self.disk.give_way(clock.now())
                 self._forget()
                 pool = self._go_on()
-            self.link = listen(self.settings.address, self.inbox)
+            guard = None if self.settings.pair is None else _Guard(self, self.settings.pair)
+            self.link = listen(self.settings.address, self.inbox, guard, insecure=self.settings.insecure)
             pool.settings.about["address"] = self.link.address
             log.info(
                 "supervisor_started",
@@ -197,6 +218,7 @@ class SupervisorActor(pykka.ThreadingActor):
         address = self.link.address if self.link else self.settings.address
         self.pool = pool = Pool(self._pool_settings(address), opening, now, wall, clock.boot())
         self._look_at_disk(pool, now, wall)
+        self._speak(perform(pool, self.store, pool.trust(self.settings.trusted, now, wall), now, wall))
         self._speak(perform(pool, self.store, pool.start(now, wall), now, wall))
         self.work_time, self.try_time = now, 0.0
         self.inbox.wake_at(now)
@@ -248,8 +270,12 @@ class SupervisorActor(pykka.ThreadingActor):
                 "durability": settings.durability if self.store.durable else "none",
                 "database": str(settings.database) if settings.database else "memory",
                 "backup": None,
+                "public_key": settings.pair.public if settings.pair else None,
+                "reached_at": _reached_at() if settings.pair or settings.insecure else [],
+                "secured": "insecure" if settings.insecure else "identities" if settings.pair else "this machine only",
             },
             keep=_bounded(settings.keep) if settings.database is None else settings.keep,
+            guarded=settings.pair is not None,
             disk_reserve=self.disk.reserve if self.disk is not None else 0,
         )
 
@@ -265,9 +291,9 @@ class SupervisorActor(pykka.ThreadingActor):
         except StoreFull as error:
             self._make_room(error)
 
-    def _news(self, items: Iterable[Any]) -> list[tuple[bytes, int, Message | None]]:
+    def _news(self, items: Iterable[Any]) -> list[tuple[bytes, int, Message | Proved | None]]:
         """Frames to messages. What is no message is dropped, counted and said at most once a second."""
-        news: list[tuple[bytes, int, Message | None]] = []
+        news: list[tuple[bytes, int, Message | Proved | None]] = []
         for item in items:
             if isinstance(item, Received):
                 if self.disk is not None:
@@ -278,6 +304,8 @@ class SupervisorActor(pykka.ThreadingActor):
                     self._count_garbage(error)
                 else:
                     news.append((item.peer, number, message))
+            elif isinstance(item, Opened):
+                news.append((item.peer, 0, Proved(item.identity)))
             elif isinstance(item, Closed):
                 news.append((item.peer, 0, None))
         return news
@@ -478,6 +506,20 @@ def _optional(arguments: dict[str, Any], key: str, kind: type) -> Any:
         message = f"{key} must be of type {kind.__name__}"
         raise TypeError(message)
     return value
+
+
+def _reached_at() -> list[str]:
+    """Addresses of this machine that others may know it by."""
+    import psutil
+
+    found: list[str] = []
+    for addresses in psutil.net_if_addrs().values():
+        for one in addresses:
+            if one.family in (socket.AF_INET, socket.AF_INET6):
+                address = ipaddress.ip_address(one.address.partition("%")[0])
+                if not (address.is_loopback or address.is_link_local):
+                    found.append(str(address))
+    return found
 
 
 def _version() -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import authoring, backup, pool, setup, start, tail, tasks
+from . import authoring, backup, keys, pool, setup, start, tail, tasks
 from .exits import OK, report
 from .options import Address
 
@@ -98,6 +98,8 @@ for panel, commands in {
     for command in commands:
         app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
 
+app.command("invite", rich_help_panel=SETUP)(keys.invite)
+app.add_typer(keys.keys, name="keys", rich_help_panel=SETUP)
 app.add_typer(setup.config, name="config", rich_help_panel=SETUP)
 app.add_typer(authoring.new, name="new", rich_help_panel=SETUP)
 app.add_typer(authoring.check, name="check", rich_help_panel=SETUP)

@@ -13,6 +13,13 @@ from . import arguments, options
 from .exits import INPUT_OUTPUT, INTERNAL, OK, leave, say
 from .options import Address, Codes, Config, Pairs, Parent, Profile, Slots
 
+Network = Annotated[
+    bool, typer.Option("--network", help="Let other machines join, with identities that are made if there are none.")
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Let other machines in without identities: whoever comes may do everything.")
+]
+
 
 def up(
     context: typer.Context,
@@ -20,10 +27,13 @@ def up(
     config: Config = None,
     hosts: Annotated[int, typer.Option("--hosts", metavar="N", min=1, max=64, help="How many hosts.")] = 1,
     slots: Slots = None,
+    network: Network = False,
+    insecure: Insecure = False,
     address: Address = None,
 ) -> None:
     """Start a supervisor and hosts here, start them again when they crash, end them on Ctrl-C."""
-    from .up import Plan, Up, free_address
+    from ..transport.keys import Home, is_local
+    from .up import Plan, Up, beyond, free_address, within
 
     settings = options.settings_of(config)
     arguments.slots(slots)
@@ -31,16 +41,22 @@ def up(
     if wanted is None and "bind" not in settings.pool.model_fields_set:
         wanted = os.environ.get("WORKERHOST_ADDRESS")
     bind = free_address(wanted or settings.pool.bind)
+    if network or insecure:
+        bind = beyond(bind)
+    if not insecure and not is_local(bind):
+        Home.of(os.environ).own(bind, make=network)  # before anybody of ours wants to join
+    here = within(bind)
     found = tuple(codes or ())
     plan = Plan(
-        address=bind,
+        address=here,
+        listen=(bind, *(("--network",) if network else ()), *(("--insecure",) if insecure else ())),
         config=settings.source,
         hosts=hosts,
         name=settings.host.name,
         options=(*(("--slots", slots) if slots else ()), "--", *found),
         codes=(*found, *(source.code for source in settings.sources().values() if source.code)),
         drain_timeout=settings.host.drain_timeout,
-        local=bind == (os.environ.get("WORKERHOST_ADDRESS") or _DEFAULT_ADDRESS),
+        local=here == (os.environ.get("WORKERHOST_ADDRESS") or _DEFAULT_ADDRESS),
     )
     raise typer.Exit(Up(plan).run())
 
@@ -52,6 +68,8 @@ def supervisor(
     database: Annotated[
         Path | None, typer.Option("--database", metavar="FILE", readable=False, help="The queue's file.")
     ] = None,
+    network: Network = False,
+    insecure: Insecure = False,
     profile: Profile = None,
     parent: Parent = None,
     address: Address = None,
@@ -77,11 +95,13 @@ def supervisor(
     if parent is not None:
         end_with(parent)
     where = bind or options.chosen(context, address) or settings.pool.bind
-    wanted = supervisor_settings(settings, where, path)
+    wanted = supervisor_settings(settings, where, path, network=network, insecure=insecure)
 
     def reread() -> SupervisorSettings | list[str]:
         found = options.again(config or settings.source)
-        return found if isinstance(found, list) else supervisor_settings(found, where, path)
+        if isinstance(found, list):
+            return found
+        return supervisor_settings(found, where, path, network=network, insecure=insecure)
 
     running = Supervisor.start(replace(wanted, profile=profile, reread=reread, on_failure=events.put))
     if parent is None:

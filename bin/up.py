@@ -44,7 +44,8 @@ class Plan:
     """What `up` keeps alive.
 
     Attributes:
-        address: Where the supervisor listens.
+        address: Where the supervisor is met on this machine.
+        listen: Where it listens, and how it is told so.
         config: The configuration file, or None.
         hosts: How many hosts.
         name: The name of the hosts (with a number behind it if there are several), or None.
@@ -55,6 +56,7 @@ class Plan:
     """
 
     address: str
+    listen: tuple[str, ...]
     config: Path | None
     hosts: int
     name: str | None
@@ -85,6 +87,19 @@ def free_address(address: str) -> str:
         return f"tcp://{place}:{probe.getsockname()[1]}"
 
 
+def beyond(address: str) -> str:
+    """The address on all interfaces, where it stands for this machine alone."""
+    place, _, port = address.removeprefix("tcp://").rpartition(":")
+    local = place in ("localhost", "127.0.0.1", "[::1]")
+    return f"tcp://0.0.0.0:{port}" if address.startswith("tcp://") and local else address
+
+
+def within(address: str) -> str:
+    """How an address is met on its own machine."""
+    place, _, port = address.removeprefix("tcp://").rpartition(":")
+    return f"tcp://127.0.0.1:{port}" if address.startswith("tcp://") and place in ("0.0.0.0", "*") else address  # noqa: S104
+
+
 class Up:
     """The life of one `up`."""
 
@@ -93,7 +108,7 @@ class Up:
         self._events = Events(rereads=True)
         # A host that leaves as it should was drained; one that fails or is killed is started again.
         self._kept = ChildSpec(Restart.TRANSIENT, math.inf, plan.drain_timeout + GRACE_SECONDS, PROCESS_DEATHS_MAX)
-        supervise = self._command("supervisor", "--bind", plan.address)
+        supervise = self._command("supervisor", "--bind", *plan.listen)
         self._supervisor = Child("supervisor", SUPERVISOR, supervise, self._events.put)
         self._hosts = [
             Child(f"host {number}", self._kept, self._command("host", *self._host(number)), self._events.put)

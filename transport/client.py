@@ -13,9 +13,12 @@ from typing import Any, Final, Literal, Self, Unpack
 
 from ..workers import values
 from ..workers.errors import TaskUnknown, WorkerHostError
+from .access import Access
 from .block import UNKNOWN, Block
 from .connection import Connection, Connections
 from .handle import Batch, Handle, cancel
+from .invitations import is_invitation
+from .keys import Home
 from .messages import DEFAULT_ADDRESS, STATES, Admin, Query, TaskState
 from .outcome import error_of
 from .parcel import Parcel, parcels, single
@@ -45,21 +48,23 @@ class Client:
     Nothing is connected before the first call, and tasks outlive their client.
 
     Args:
-        address: `tcp://HOST:PORT`, `ipc://PATH` or `memory://NAME`; else `$WORKERHOST_ADDRESS`, else
+        address: `tcp://HOST:PORT`, `ipc://PATH`, `memory://NAME` or an invitation; else `$WORKERHOST_ADDRESS`, else
             tcp://127.0.0.1:7470.
         timeout: Seconds after which any call gives up on a pool that does not answer. A supervisor that is back sooner
             is not noticed.
 
     Raises:
-        ConfigError: The address is malformed.
+        ConfigError: The address is malformed, or this machine has no identity for it.
     """
 
     def __init__(self, address: str | None = None, *, timeout: float = 30.0) -> None:
         if not 0 < timeout <= 1e9:
             raise ValueError(f"timeout={timeout!r}: it must be seconds above 0")
-        self.address = checked(address or os.environ.get("WORKERHOST_ADDRESS") or DEFAULT_ADDRESS)
+        target = address or os.environ.get("WORKERHOST_ADDRESS") or DEFAULT_ADDRESS
+        access = Access(target if is_invitation(target) else checked(target), "client", Home.of(os.environ))
+        self.address = access.address
         self.timeout = timeout
-        self._connections = Connections(self.address, timeout)
+        self._connections = Connections(access, timeout)
 
     # Sending.
 
@@ -366,6 +371,26 @@ class Client:
             ConfigError: The file is wrong, and nothing has changed; a line for each problem.
         """
         return self._order("reload_config", {})["changes"]
+
+    def keys(self) -> dict[str, Any]:
+        """Who may join: `guarded`, `identities` and open `invitations`."""
+        return self._order("keys", {})
+
+    def trust(self, key: str, *, role: str, name: str = "", serve: Sequence[str] = ()) -> None:
+        """Let whoever has the secret of this public key join as `role`."""
+        self._order("trust", {"key": key, "role": role, "name": name, "serve": list(serve)})
+
+    def revoke(self, key: str) -> str:
+        """Let a key (or its fingerprint) be good for nothing any more; the whole key.
+
+        Raises:
+            WorkerHostError: There is none, or there are several.
+        """
+        return self._order("revoke", {"key": key})["key"]
+
+    def invite(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Let whoever has the secret of `order["key"]` make itself known (see ADMIN `invite`); when that `expires`."""
+        return self._order("invite", order)
 
     def status(self) -> dict[str, Any]:
         """The supervisor, its hosts, and how many tasks are in each state."""

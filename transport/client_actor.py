@@ -11,11 +11,13 @@ from typing import Any, Final, Protocol
 import pykka
 
 from . import codec, link
+from .access import Access
 from .client_effects import Alarm, Connect, Disconnect, Effect, Leave, Say
 from .clock import now
 from .commands import Command
 from .conversation import Conversation
 from .mailbox import Mailbox
+from .messages import Hello, Refused
 
 log: Final = logging.getLogger("workerhost.client")
 
@@ -26,7 +28,7 @@ FAREWELL_SECONDS: Final = 0.2
 class Callers(Protocol):
     """The threads that use a connection, as their actor sees them."""
 
-    address: str
+    access: Access
     conversation: Conversation
 
     def taken(self) -> list[Command]:
@@ -51,7 +53,7 @@ class ClientActor(pykka.ThreadingActor):
 
     def __init__(self, callers: Callers) -> None:
         super().__init__()
-        self._callers, self._conversation = callers, callers.conversation
+        self._callers, self._conversation, self._access = callers, callers.conversation, callers.access
         self._inbox: Mailbox = self.actor_inbox  # pyright: ignore[reportAttributeAccessIssue]  # made by the factory
         self._link: link.PeerLink | None = None
 
@@ -80,6 +82,8 @@ class ClientActor(pykka.ThreadingActor):
         except codec.Malformed as error:
             log.warning("message_malformed: %s", error)
             return self._conversation.on_broken(moment)
+        if isinstance(message, Refused) and message.code == "enrolled":
+            self._access.enrolled()
         return self._conversation.on_message(number, message, moment)
 
     def _perform(self, effects: Iterable[Effect]) -> None:
@@ -87,12 +91,16 @@ class ClientActor(pykka.ThreadingActor):
         while todo:
             effect = todo.popleft()
             if isinstance(effect, Say):
-                if self._link is None or not self._link.send(codec.encode(effect.message, effect.number)):
+                said = effect.message
+                if isinstance(said, Hello):
+                    said = self._access.greeting(said)
+                if self._link is None or not self._link.send(codec.encode(said, effect.number)):
                     # What follows was meant for this link, except what is not for a link at all.
                     kept = [later for later in todo if isinstance(later, Alarm | Leave)]
                     todo = deque([*kept, *self._conversation.on_broken(now())])
             elif isinstance(effect, Connect):
-                self._link = link.connect(self._callers.address, self._inbox)
+                way = self._access.next()
+                self._link = link.connect(way.address, self._inbox, way.credentials)
             elif isinstance(effect, Disconnect):
                 self._hang_up(FAREWELL_SECONDS if effect.farewell else 0.0)
             elif isinstance(effect, Alarm):

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from ..workers.errors import PoolRefused, WorkerHostError
 from . import codec
+from .access import Access
 from .block import Block, Waiter
 from .client_actor import ClientActor
 from .clock import now
@@ -26,7 +27,7 @@ from .conversation import Conversation
 from .mailbox import Mailbox
 from .messages import Admin, Cancel, Query
 from .outcome import denial
-from .reachability import probe, unreachable
+from .reachability import NO_IDENTITY, SILENT, UNKNOWN_HERE, probe, unreachable
 
 log: Final = logging.getLogger("workerhost.client")
 
@@ -43,13 +44,13 @@ class Connection:
     """One process's connection to a pool, for any number of threads.
 
     Attributes:
-        address: Where the supervisor is.
+        access: How the supervisor is reached.
         timeout: Seconds after which a call gives up on a supervisor that does not answer.
         conversation: The protocol's state; only its plain attributes are read here.
     """
 
-    def __init__(self, address: str, timeout: float) -> None:
-        self.address, self.timeout = address, timeout
+    def __init__(self, access: Access, timeout: float) -> None:
+        self.access, self.timeout = access, timeout
         name = f"{socket.gethostname()}:{os.getpid()}"
         self.conversation = Conversation(os.urandom(16), name, now())
         self._commands: deque[Command] = deque()
@@ -216,7 +217,8 @@ class Connection:
             while not done():
                 self._check_over()
                 if conversation.refusals != refusals:
-                    raise PoolRefused(f"the supervisor at {self.address} refused this client: {conversation.refusal}")
+                    where = self.access.address
+                    raise PoolRefused(f"the supervisor at {where} refused this client: {conversation.refusal}")
                 moment = now()
                 if timeout is not None and moment >= began + timeout:
                     return False
@@ -227,7 +229,7 @@ class Connection:
                 reserve = min(PROBE_SECONDS_MAX, self.timeout / 4)
                 if conversation.away_since is not None and not finding and until == patience:
                     if moment >= patience - reserve:
-                        finding = probe(self.address, 0.8 * (patience - moment))
+                        finding = probe(self.access.address, 0.8 * (patience - moment))
                         continue
                     until -= reserve
                 waiter.wait(until - moment)
@@ -253,8 +255,10 @@ class Connection:
         if self.conversation.away_since is None:
             finding = "it is there and alive but does not answer this; see `workerhost status`"
         sent = any(part.transmitted and not part.answered for block in blocks for part in block.chain())
-        found = finding or probe(self.address, 0.05)
-        return unreachable(self.address, self.timeout, found, note=MAYBE_STORED if sent else "")
+        found = finding or probe(self.access.address, 0.05)
+        if found == SILENT:
+            found = UNKNOWN_HERE if self.access.guarded() else NO_IDENTITY
+        return unreachable(self.access.address, self.timeout, found, note=MAYBE_STORED if sent else "")
 
     def close(self, patience: float) -> bool:
         """End the session when everything is acknowledged, at the latest after `patience` seconds.
@@ -282,7 +286,7 @@ def _close_all() -> None:
     """An exiting interpreter says goodbye while its threads still run."""
     for connection in tuple(_open):
         if not connection.close(EXIT_SECONDS):
-            log.error("exit_unacknowledged: tasks of send_soon to %s are not acknowledged", connection.address)
+            log.error("exit_unacknowledged: tasks of send_soon to %s are not acknowledged", connection.access.address)
 
 
 class Connections:
@@ -291,8 +295,8 @@ class Connections:
     What a child inherits is never touched; it belongs to the parent.
     """
 
-    def __init__(self, address: str, timeout: float) -> None:
-        self.address, self.timeout = address, timeout
+    def __init__(self, access: Access, timeout: float) -> None:
+        self.access, self.timeout = access, timeout
         self.closed = False
         self._by_process: dict[int, Connection] = {}
         weakref.finalize(self, _let_go, self._by_process).atexit = False
@@ -308,7 +312,7 @@ class Connections:
         if connection is None:
             if self.closed:
                 raise RuntimeError("this client is closed")
-            made = Connection(self.address, self.timeout)
+            made = Connection(self.access, self.timeout)
             connection = self._by_process.setdefault(pid, made)
             if connection is not made:  # another thread was quicker
                 made.let_go()
@@ -328,7 +332,7 @@ class Connections:
         patience = min(self.timeout, EXIT_SECONDS) if failing else self.timeout
         if connection is None or connection.close(patience):
             return
-        error = unreachable(self.address, patience, f"{connection.outstanding} tasks are not acknowledged")
+        error = unreachable(self.access.address, patience, f"{connection.outstanding} tasks are not acknowledged")
         if not failing:
             raise error
         log.error("close_unacknowledged: %s", error)

@@ -8,6 +8,34 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from .keys import KeyPair
+
+
+class Guard(Protocol):
+    """Who may connect to a server beyond this machine, and how it proves itself to them.
+
+    Attributes:
+        pair: The server's own identity.
+    """
+
+    pair: KeyPair
+
+    def admits(self, public: str) -> bool:
+        """Whether somebody with this public key may connect. Asked in the actor's thread at every handshake."""
+        ...
+
+
+class Credentials(NamedTuple):
+    """What a peer shows, and what it expects to be shown.
+
+    Attributes:
+        server: The supervisor's public key; nobody else will do.
+        pair: Its own identity.
+    """
+
+    server: str
+    pair: KeyPair
+
 
 class ServerLink(Protocol):
     """The supervisor's end: one address, any number of peers."""
@@ -64,6 +92,17 @@ class Received(NamedTuple):
     link: ServerLink | PeerLink
     peer: bytes
     body: bytes
+
+
+class Opened(NamedTuple):
+    """A peer speaks for the first time, as whoever its connection has proved to be: `identity` is a public key, or ""
+    where links prove nothing. Comes before the peer's first message; later messages of the same routing id from another
+    identity are dropped.
+    """
+
+    link: ServerLink
+    peer: bytes
+    identity: str
 
 
 class Closed(NamedTuple):

@@ -255,7 +255,7 @@ class Conversation:
             if self._joined:  # else it answers what we said before HELLO
                 self._lose(now)
             return
-        if message.code == "leaving":
+        if message.code in ("leaving", "enrolled"):
             self._lose(now)
             return
         self._disconnect(now, REST_REFUSED)

@@ -106,7 +106,8 @@ class Welcome:
 class Refused:
     """Supervisor -> peer. No session: say HELLO again if `code` is `unknown_session`, else `reason` tells a person why.
 
-    `code`: `version`, `name_taken`, `forbidden`, `unknown_session`, `leaving`.
+    `code`: `version`, `name_taken`, `forbidden`, `unknown_session`, `leaving`, `enrolled` (the key in `offer.enroll` of
+    the HELLO is known from now on: connect with it).
     """
 
     KIND: ClassVar[int] = 3

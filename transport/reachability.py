@@ -8,6 +8,15 @@ from typing import Final
 
 from ..workers.errors import ConfigError, PoolUnreachable, plain
 
+SILENT: Final = "something listens there but did not answer"
+NO_IDENTITY: Final = (
+    f"{SILENT}; if it is a supervisor that other machines can reach, it answers only those it knows: join with the line"
+    " that `workerhost invite` prints there. Else check that it is a supervisor, and that it is not stuck"
+)
+UNKNOWN_HERE: Final = (
+    f"{SILENT}; it may not know this machine's identity (revoked, expired, or the pool is another one by now): ask for"
+    " a new invitation there: workerhost invite. Else check that it is a supervisor, and that it is not stuck"
+)
 _TCP: Final = re.compile(r"tcp://(\[[^\]]+\]|[^:/\[\]]+):(\d{1,5})\Z")
 
 
@@ -51,7 +60,7 @@ def probe(address: str, seconds: float) -> str:
         return "the name of the machine cannot be found; check the address"
     except OSError as error:
         return f"no answer ({error.strerror or error}); check the address and the network"
-    return "something listens there but did not answer as a supervisor; check that it is one, and that it is not stuck"
+    return SILENT
 
 
 def _knock(address: str, seconds: float) -> None:

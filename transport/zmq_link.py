@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import zmq
+import zmq.utils.z85
 
 from ..workers.errors import ConfigError
-from .contract import Closed, Received
+from .contract import Closed, Credentials, Guard, Opened, Received
+from .keys import KeyPair
 from .mailbox import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Mailbox
 from .messages import FRAME_BYTES_MAX
 
@@ -52,23 +54,29 @@ _DEALER_OPTIONS: Final = {
 }
 
 
-def listen(address: str, mailbox: Mailbox) -> ZmqServerLink:
-    """Binds a ROUTER.
+_ZAP_ADDRESS: Final = "inproc://zeromq.zap.01"
+_ZAP_DOMAIN: Final = b"workerhost"
+_ZAP_FRAMES: Final = 7  # version, request, domain, address, routing id, mechanism, key (ZeroMQ RFC 27)
+
+
+def listen(address: str, mailbox: Mailbox, guard: Guard | None = None, *, insecure: bool = False) -> ZmqServerLink:
+    """Binds a ROUTER, see `link.listen`.
 
     Raises:
         ConfigError: The address is malformed, in use, not usable here, or reaches beyond this machine.
     """
-    target = _tcp_target(address) if address.startswith("tcp://") else _ipc_target(address)
+    anywhere = guard is not None or insecure
+    target = _tcp_target(address, anywhere=anywhere) if address.startswith("tcp://") else _ipc_target(address)
     context = _new_context()
     try:
-        return ZmqServerLink(context, target, mailbox)
+        return ZmqServerLink(context, target, mailbox, guard)
     except zmq.ZMQError as error:
         context.destroy(linger=0)
         _contexts.discard(context)
         raise ConfigError(_why(address, error)) from error
 
 
-def connect(address: str, mailbox: Mailbox) -> ZmqPeerLink:
+def connect(address: str, mailbox: Mailbox, credentials: Credentials | None = None) -> ZmqPeerLink:
     """Connects a DEALER; the connection is made in the background.
 
     Raises:
@@ -78,7 +86,7 @@ def connect(address: str, mailbox: Mailbox) -> ZmqPeerLink:
         _tcp_parts(address)  # ZeroMQ would find some mistakes only in the background, and say nothing
     context = _new_context()
     try:
-        return ZmqPeerLink(context, address, mailbox)
+        return ZmqPeerLink(context, address, mailbox, credentials)
     except zmq.ZMQError as error:
         context.destroy(linger=0)
         _contexts.discard(context)
@@ -92,15 +100,25 @@ class ZmqServerLink:
     descriptor of its connection, and the socket's monitor names the descriptors that were disconnected.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], target: str, mailbox: Mailbox) -> None:
-        self._context, self._mailbox = context, mailbox
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], target: str, mailbox: Mailbox, guard: Guard | None
+    ) -> None:
+        self._context, self._mailbox, self._guard = context, mailbox, guard
         self._socket = context.socket(zmq.ROUTER)
         _set(self._socket, _OPTIONS, _ROUTER_OPTIONS)
+        self._door: zmq.Socket[bytes] | None = None
+        if guard is not None:
+            self._door = _open_door(context)
+            _show(self._socket, guard.pair)
+            self._socket.setsockopt(zmq.CURVE_SERVER, 1)
+            self._socket.setsockopt(zmq.ZAP_DOMAIN, _ZAP_DOMAIN)
+            self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer nobody comes in
         if target.startswith("tcp://["):
             self._socket.setsockopt(zmq.IPV6, 1)
         self._monitor = _open_monitor(context, self._socket)
         self._peer_by_descriptor: dict[int, bytes] = {}
         self._descriptor_by_peer: dict[bytes, int] = {}
+        self._identities: dict[bytes, str] = {}
         self._open = True
         self._socket.bind(target)
         self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
@@ -108,6 +126,8 @@ class ZmqServerLink:
             Path(target.removeprefix("ipc://")).chmod(0o600)
         mailbox.attach(self._monitor, self._drain_monitor)
         mailbox.attach(self._socket, self._drain)
+        if self._door is not None:
+            mailbox.attach(self._door, self._answer_door)
 
     def send(self, peer: bytes, body: bytes) -> bool:
         """See `ServerLink.send`."""
@@ -127,7 +147,24 @@ class ZmqServerLink:
         if not self._open:
             return
         self._open = False
+        if self._door is not None:
+            self._mailbox.detach(self._door)
+            self._door.close(linger=0)
         _close(self._mailbox, self._context, self._socket, self._monitor, flush)
+
+    def _answer_door(self) -> list[Any]:
+        """Says to each handshake whether it is welcome (ZAP, ZeroMQ RFC 27)."""
+        assert self._door is not None
+        assert self._guard is not None
+        with contextlib.suppress(zmq.Again):
+            while True:
+                asked = self._door.recv_multipart(_NOBLOCK)
+                public = zmq.utils.z85.encode(asked[6]).decode() if _is_curve(asked) else ""
+                welcome = bool(public) and self._guard.admits(public)
+                code, text = (b"200", b"OK") if welcome else (b"400", b"not known here")
+                request = asked[1] if len(asked) > 1 else b""
+                self._door.send_multipart([b"1.0", request, code, text, public.encode() if welcome else b"", b""])
+        return []
 
     def _drain(self) -> list[Any]:
         items: list[Any] = []
@@ -139,6 +176,9 @@ class ZmqServerLink:
                 frame = receive(_NOBLOCK, False)  # as an object: it knows its connection and whether more follows
                 if peer not in self._descriptor_by_peer:
                     self._learn(peer, frame, items)
+                if self._guard is not None and _identity_of(frame) != self._identities.get(peer):
+                    _sole_body(self._socket, frame)  # somebody else's connection took the routing id over
+                    continue
                 body = _sole_body(self._socket, frame)
                 room -= len(body)
                 items.append(Received(self, peer, body))
@@ -162,10 +202,14 @@ class ZmqServerLink:
             items.append(self._forget(descriptor, before))
         self._peer_by_descriptor[descriptor] = peer
         self._descriptor_by_peer[peer] = descriptor
+        if self._guard is not None:
+            identity = self._identities[peer] = _identity_of(frame)
+            items.append(Opened(self, peer, identity))
 
     def _forget(self, descriptor: int, peer: bytes) -> Closed:
         del self._peer_by_descriptor[descriptor]
         del self._descriptor_by_peer[peer]
+        self._identities.pop(peer, None)
         return Closed(self, peer)
 
     def _drain_monitor(self) -> list[Any]:
@@ -184,10 +228,19 @@ class ZmqServerLink:
 class ZmqPeerLink:
     """A `PeerLink` on a DEALER."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, mailbox: Mailbox) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        address: str,
+        mailbox: Mailbox,
+        credentials: Credentials | None,
+    ) -> None:
         self._context, self._mailbox = context, mailbox
         self._socket = context.socket(zmq.DEALER)
         _set(self._socket, _OPTIONS, _DEALER_OPTIONS)
+        if credentials is not None:
+            _show(self._socket, credentials.pair)
+            self._socket.setsockopt(zmq.CURVE_SERVERKEY, credentials.server.encode())
         if address.startswith("tcp://["):
             self._socket.setsockopt(zmq.IPV6, 1)
         self._socket.setsockopt(zmq.ROUTING_ID, b"\x01" + os.urandom(16))  # a leading 0 is ZeroMQ's own
@@ -263,6 +316,31 @@ def _open_monitor(context: zmq.Context[zmq.Socket[bytes]], watched: zmq.Socket[b
     return monitor
 
 
+def _open_door(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
+    """The socket at which ZeroMQ asks about each handshake in this context."""
+    door = context.socket(zmq.REP)
+    door.setsockopt(zmq.LINGER, 0)
+    door.bind(_ZAP_ADDRESS)
+    return door
+
+
+def _is_curve(asked: list[bytes]) -> bool:
+    return len(asked) == _ZAP_FRAMES and asked[0] == b"1.0" and asked[2] == _ZAP_DOMAIN and asked[5] == b"CURVE"
+
+
+def _show(target: zmq.Socket[bytes], pair: KeyPair) -> None:
+    target.setsockopt(zmq.CURVE_PUBLICKEY, pair.public.encode())
+    target.setsockopt(zmq.CURVE_SECRETKEY, pair.secret.encode())
+
+
+def _identity_of(frame: zmq.Frame) -> str:
+    """Who sent a frame, as the handshake of its connection proved; "" if that cannot be told any more."""
+    try:
+        return str(frame.get("User-Id"))
+    except zmq.ZMQError:
+        return ""
+
+
 def _sole_body(source: zmq.Socket[bytes], frame: zmq.Frame) -> bytes:
     """The bytes of a message's only frame. A message of several is taken off to its end and counts as empty."""
     if not frame.more:
@@ -292,8 +370,8 @@ def _tcp_parts(address: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def _tcp_target(address: str) -> str:
-    """What to bind for a `tcp://` address, if it stays on this machine."""
+def _tcp_target(address: str, *, anywhere: bool) -> str:
+    """What to bind for a `tcp://` address, if it stays on this machine or need not."""
     host, port = _tcp_parts(address)
     if host == "localhost":
         host = "127.0.0.1"
@@ -301,9 +379,10 @@ def _tcp_target(address: str) -> str:
         loopback = ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:  # a name or an interface: who can tell where it leads
         loopback = False
-    if not loopback:
+    if not loopback and not anywhere:
         raise ConfigError(
-            f"{address}: binding beyond loopback needs identities, which this version cannot make yet; use ssh -L"
+            f"{address}: other machines can reach it, so the pool needs identities: start it with `workerhost up"
+            " --network`, then `workerhost invite` prints the line with which another machine joins"
         )
     return f"tcp://{host}:{port}"
 

@@ -44,6 +44,8 @@ class Persist:
         pauses: (type, paused, until or None, reason): a node is stopped, or goes on.
         rates: Grants of a node within its rate's window (type, place, then as `rates.RateRow`), inserted or replaced.
         quotas: (type, start of the period, units used), inserted or replaced.
+        identities: Known keys (public key, role, name, serve, added_at, expires, revoked_at), inserted or replaced.
+        invitations: (public key, role, serve, uses, expires), inserted or replaced; without uses: gone.
         meta: Absolute values of `last_id`, `last_finish`.
         prunes: Ended tasks that are forgotten with all that is kept of them (id, finish).
         forgotten_sessions: Sessions of clients that are forgotten, with their submissions.
@@ -70,6 +72,8 @@ class Persist:
     pauses: list[tuple[str, bool, float | None, str]] = field(default_factory=list[tuple[str, bool, float | None, str]])
     rates: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     quotas: list[tuple[str, float, int]] = field(default_factory=list[tuple[str, float, int]])
+    identities: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    invitations: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     meta: dict[str, int] = field(default_factory=dict[str, int])
     prunes: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     forgotten_sessions: list[int] = field(default_factory=list[int])

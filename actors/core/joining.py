@@ -122,6 +122,9 @@ class Joining:
         if refused.code == "unknown_session":
             self.lose(refused.reason, now)
             return None
+        if refused.code == "enrolled":  # the pool knows us from now on: say HELLO as ourselves
+            self.lose(refused.reason, now, 0.0)
+            return None
         if refused.reason != self._refusal and refused.code != "leaving":
             self._refusal = refused.reason
             self._note("warning", "host_refused", code=refused.code, reason=refused.reason)

@@ -90,7 +90,7 @@ class Membership:
             self.sessions.peers.pop(host.peer.address, None)
         if host.state == "away":  # another may have taken its name while no supervisor ran
             host.name = self.hosts.free_name(host.name)
-        host.peer = self.sessions.peers[address] = Peer(address, "host", host, step.now)
+        host.peer = self.sessions.peer(address, "host", host, step.now)
         host.state = "draining" if host.state == "draining" else "joined"
         host.heard, host.gone_at, host.facts = step.now, None, _facts(hello.offer)
         number: Any = hello.offer.get("greeting")
@@ -238,6 +238,23 @@ class Membership:
             client = self.clients.by_number.get(session)
             if client is not None and client.peer is not None and client.watching:
                 step.say(client.peer, Events([], items, [[item[0], RUNNING] for item in items]))
+
+    def closed(self, peer: Peer, now: float) -> None:
+        """The connection of a host closed: it is suspect, and has a moment to come back."""
+        host: HostSession = peer.session
+        if host.state == "joined":
+            host.state = "suspect"
+        host.gone_at = now
+        self.sessions.peers.pop(peer.address, None)
+        self.unheard(peer)
+
+    def unheard(self, peer: Peer) -> None:
+        """A host is not heard over this connection any more: it claims nothing; its leases stay."""
+        host: HostSession = peer.session
+        if host.peer is peer:
+            host.peer = None
+            for pool in host.pools.values():
+                pool.capacity = 0
 
     def give_up(self, step: Step, host: HostSession) -> None:
         """A host is overdue. If only its connection is closed it may live, cut off: then what must never run twice

@@ -22,6 +22,7 @@ class Opening:
         rates: What was granted within rates' windows (type, then as `rates.RateRow`).
         quotas: What was used of quotas (type, start of the period, units).
         checkpoints: Unfinished tasks that have one.
+        identities, invitations: As in `Persist`.
         copy: Where the database was copied to before it was brought to this version's tables; None: it had them.
     """
 
@@ -35,4 +36,6 @@ class Opening:
     rates: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     quotas: list[tuple[str, float, int]] = field(default_factory=list[tuple[str, float, int]])
     checkpoints: list[int] = field(default_factory=list[int])
+    identities: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    invitations: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     copy: str | None = None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ...config.policy import TYPE_PATTERN
 from ...transport.messages import Admin, Reply
 from .backups import Backups
+from .identities import fingerprint
+from .keyring import Keyring
 from .membership import Membership
 from .queue import Queue
 from .reloads import Reloads
@@ -15,14 +17,23 @@ from .reports import shown
 from .requests import Requests
 from .step import Peer, Step
 
+_CLIENTS: Final = ("retry",)
+"""What a client of a guarded pool may order; the rest is an admin's."""
+
 
 class Orders:
     """Every verb of ADMIN. A missing or malformed argument raises what `Pool` takes for a malformed message."""
 
     def __init__(
-        self, queue: Queue, membership: Membership, requests: Requests, backups: Backups, reloads: Reloads
+        self,
+        queue: Queue,
+        membership: Membership,
+        requests: Requests,
+        backups: Backups,
+        reloads: Reloads,
+        keyring: Keyring,
     ) -> None:
-        self._queue, self._membership = queue, membership
+        self._queue, self._membership, self._guarded = queue, membership, keyring.guarded
         self._verbs: dict[str, Callable[[Step, Peer, Admin], None]] = {
             "retry": requests.retry,
             "pause": self._pause,
@@ -30,12 +41,20 @@ class Orders:
             "drain": self._drain,
             "backup": backups.ask,
             "reload_config": reloads.ask,
+            "keys": keyring.keys,
+            "trust": keyring.trust,
+            "revoke": keyring.revoke,
+            "invite": keyring.invite,
         }
 
     def obey(self, step: Step, peer: Peer, message: Admin) -> None:
         """Do what is ordered, or say that there is no such verb."""
         verb = self._verbs.get(message.verb)
-        if verb is None:
+        if self._guarded and peer.role != "admin" and message.verb not in _CLIENTS:
+            step.note("warning", "order_refused", verb=shown(message.verb, 20), key=fingerprint(peer.identity))
+            reason = f"only an admin may {shown(message.verb)}; this identity is that of a {peer.role}"
+            step.say(peer, Reply(message.request, False, {"code": "forbidden", "reason": reason}))
+        elif verb is None:
             reason = f"no verb {shown(message.verb)}"
             step.say(peer, Reply(message.request, False, {"code": "invalid", "reason": reason}))
         else:

@@ -39,8 +39,11 @@ from .clients import Clients, ClientSession, past_of
 from .dispatch import dispatch
 from .effects import Agenda, Effect, EndedAfter, Fetch, Need, Refill, Replay, Resume, SeenAfter
 from .endings import Endings, Late
+from .gate import Gate
 from .hosts import Hosts, HostSession, SlotPool
 from .housekeeping import Housekeeping
+from .identities import Identities, Identity, Proved
+from .keyring import Keyring
 from .membership import Membership
 from .offers import offer_of
 from .opening import Opening
@@ -97,6 +100,8 @@ class Pool:
         self.checkpoints = Checkpoints(self.queue)
         self.tails = Tails(self.queue)
         self.sessions = Sessions(opening.epoch, settings.heartbeat, settings.lost_after)
+        self.identities = Identities(settings.guarded, opening.identities, opening.invitations)
+        self.gate = Gate(self.identities, self.sessions)
         self.hosts = Hosts(settings.lost_after)
         self.clients = Clients()
         self.membership = Membership(
@@ -117,7 +122,8 @@ class Pool:
             self.report.answers,
         )
         self.reloads = Reloads(self.sessions, self.membership, self.report, self.requests)
-        self.orders = Orders(self.queue, self.membership, self.requests, self.backups, self.reloads)
+        keyring = Keyring(self.identities)
+        self.orders = Orders(self.queue, self.membership, self.requests, self.backups, self.reloads, keyring)
         self._expected = now
         self._announced = self._looked = now
         self._complained = -1.0
@@ -165,12 +171,18 @@ class Pool:
         return step.effects()
 
     def handle(
-        self, batch: Iterable[tuple[bytes, int, Message | None]], now: float, wall: float, *, more: bool = False
+        self,
+        batch: Iterable[tuple[bytes, int, Message | Proved | None]],
+        now: float,
+        wall: float,
+        *,
+        more: bool = False,
     ) -> list[Effect]:
         """One batch of messages, and whatever time has brought.
 
         Args:
-            batch: (peer, number, message); a message of None says that the peer's connection closed.
+            batch: (peer, number, message); a message of None says that the peer's connection closed, `Proved` who
+                it is.
             now: Monotonic seconds.
             wall: Seconds since the epoch.
             more: Whether more news wait already: then nobody is given up for silence yet.
@@ -185,6 +197,9 @@ class Pool:
         for address, number, message in batch:
             if message is None:
                 self._closed(address, now)
+                self.sessions.identities.pop(address, None)
+            elif isinstance(message, Proved):
+                self.sessions.identities[address] = message.identity
             else:
                 self._message(step, address, number, message)
         self._time(step, more)
@@ -213,6 +228,11 @@ class Pool:
         else:
             self.requests.told_ends(step, need, rows)
         return self._settle(step)
+
+    def trust(self, own: Iterable[Identity], now: float, wall: float) -> list[Effect]:
+        """The identities of the supervisor's own machine, known from its start on."""
+        self.identities.trust_all(step := Step(now, wall), own)
+        return step.effects()
 
     def disk(self, free: int, now: float, wall: float) -> list[Effect]:
         """How many bytes are free on the database's disk. Below the reserve no new tasks are taken."""
@@ -321,6 +341,10 @@ class Pool:
             self._drop(peer)
             step.say_first(address, Refused("unknown_session", f"message {peer.seen + 1} was lost"))
             return
+        if not self.gate.passes(step, peer):
+            self._drop(peer)
+            step.say_first(address, Refused("forbidden", self.gate.why_not(peer)))
+            return
         peer.seen = number
         peer.heard = step.now
         try:
@@ -359,8 +383,12 @@ class Pool:
             step.note("warning", "message_forbidden", role=peer.role, kind=type(message).__name__)
         elif peer.role == "host":
             self._from_host(step, peer, number, message)
+        elif isinstance(message, Admin):
+            self.orders.obey(step, peer, message)
+        elif isinstance(message, Tail):
+            self.tails.tail(peer, message)
         else:
-            self._from_client(step, peer, message)
+            self.requests.take(step, peer, message)
 
     def _from_host(self, step: Step, peer: Peer, number: int, message: Message) -> None:
         peer.session.heard = step.now
@@ -378,20 +406,6 @@ class Pool:
             self.endings.give_back(step, peer.session, message.items)
             self.membership.heed_unserved(peer.session)
 
-    def _from_client(self, step: Step, peer: Peer, message: Message) -> None:
-        if isinstance(message, Submit):
-            self.requests.submit(step, peer, message)
-        elif isinstance(message, Watch):
-            self.requests.watch(step, peer, message)
-        elif isinstance(message, Tail):
-            self.tails.tail(peer, message)
-        elif isinstance(message, Cancel):
-            self.requests.cancel(step, peer, message)
-        elif isinstance(message, Query):
-            self.requests.query(step, peer, message)
-        elif isinstance(message, Admin):
-            self.orders.obey(step, peer, message)
-
     def _hello(self, step: Step, address: bytes, hello: Hello) -> None:
         low, high = (*hello.versions, 0, 0)[:2]
         if not low <= PROTOCOL_VERSION <= high:
@@ -400,6 +414,9 @@ class Pool:
             return
         if hello.role == "host" and self.membership.is_old(hello):
             return
+        if (heard := self.gate.greets(step, address, hello)) is None:
+            return
+        hello = heard
         if (old := self.sessions.peers.get(address)) is not None:
             self._drop(old)
         if hello.role == "host":
@@ -409,7 +426,7 @@ class Pool:
                 step.say_first(address, Refused("forbidden", str(error)))
         elif hello.role in ("client", "observer", "admin"):
             # It has no session until the store has said whether it is an old one.
-            self.sessions.peers[address] = Peer(address, hello.role, None, step.now)
+            self.sessions.peer(address, hello.role, None, step.now)
             self._greeted[address] = hello.session, past_of(hello.offer)
             step.needs.append(Resume(address, hello.session, hello.name[:_NAME_MAX]))
         else:
@@ -435,9 +452,8 @@ class Pool:
         step.persist.sessions.append((client.number, client.token, client.name, step.wall, client.below))
         client.peer = peer
         self.clients.add(client)
-        step.say_first(
-            peer.address, self.sessions.welcome(client.name, {"forgotten": True} if past and not rows else {})
-        )
+        news = {"forgotten": True} if past and not rows else {}
+        step.say_first(peer.address, self.sessions.welcome(client.name, news))
 
     def _closed(self, address: bytes, now: float) -> None:
         """A connection closed: suspicion for a host, the end for a client's session here (it may come back)."""
@@ -445,14 +461,7 @@ class Pool:
         if peer is None:
             return
         if peer.role == "host":
-            host: HostSession = peer.session
-            if host.state == "joined":
-                host.state = "suspect"
-            host.gone_at = now
-            self.sessions.peers.pop(address, None)
-            host.peer = None
-            for pool in host.pools.values():
-                pool.capacity = 0
+            self.membership.closed(peer, now)
         else:
             self._drop(peer)
 
@@ -461,11 +470,7 @@ class Pool:
         self.sessions.peers.pop(peer.address, None)
         self._greeted.pop(peer.address, None)
         if peer.role == "host":
-            host: HostSession = peer.session
-            if host.peer is peer:
-                host.peer = None
-                for pool in host.pools.values():
-                    pool.capacity = 0
+            self.membership.unheard(peer)
         else:
             self.clients.gone(peer)
             self.tails.gone(peer)
@@ -485,10 +490,5 @@ class Pool:
             ]
             if stop and host.peer is not None:
                 step.say(host.peer, Stop(stop))
-        elif need.purpose == "watch":
-            peer, asked = need.context
-            self.requests.watched(step, peer, asked, rows)
         else:
-            requests = self.requests
-            answers = {"cancel": requests.cancelled, "why": requests.explained, "again": requests.retried}
-            answers[need.purpose](step, *need.context, rows)
+            self.requests.fetched(step, need, rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from ...transport.messages import Accepted, Admin, Cancel, Events, Query, Rejected, Reply, Stop, Submit, Watch
+from ...transport.messages import Accepted, Admin, Cancel, Events, Message, Query, Rejected, Reply, Stop, Submit, Watch
 from .clients import Clients, ClientSession
 from .effects import Ends, Fetch
 from .endings import Endings
@@ -52,6 +52,29 @@ class Requests:
         self.clients, self.membership, self.sessions = clients, membership, sessions
         self.room, self.max_size, self.reports = room, max_size, reports
         self.why = Why(queue, membership.hosts)
+
+    def take(self, step: Step, peer: Peer, message: Message) -> None:
+        """A message of a client, whichever it is."""
+        if isinstance(message, Submit):
+            self.submit(step, peer, message)
+        elif isinstance(message, Watch):
+            self.watch(step, peer, message)
+        elif isinstance(message, Cancel):
+            self.cancel(step, peer, message)
+        elif isinstance(message, Query):
+            self.query(step, peer, message)
+
+    def fetched(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+        """The rows that one of these messages needed."""
+        peer, asked = need.context
+        if need.purpose == "watch":
+            self.watched(step, peer, asked, rows)
+        elif need.purpose == "cancel":
+            self.cancelled(step, peer, asked, rows)
+        elif need.purpose == "why":
+            self.explained(step, peer, asked, rows)
+        elif need.purpose == "again":
+            self.retried(step, peer, asked, rows)
 
     def submit(self, step: Step, peer: Peer, message: Submit) -> None:
         """Tasks handed in: stored once, however often the same submission comes.

@@ -16,6 +16,7 @@ class Sessions:
 
     Attributes:
         peers: By routing id.
+        identities: The keys that connections proved, by routing id.
         heartbeat: Seconds between a peer's heartbeats.
         lost_after: Seconds of silence after which a peer is gone.
     """
@@ -23,6 +24,12 @@ class Sessions:
     def __init__(self, epoch: int, heartbeat: float, lost_after: float) -> None:
         self.epoch, self.heartbeat, self.lost_after = epoch, heartbeat, lost_after
         self.peers: dict[bytes, Peer] = {}
+        self.identities: dict[bytes, str] = {}
+
+    def peer(self, address: bytes, role: str, session: Any, now: float) -> Peer:
+        """Somebody said a HELLO that counts."""
+        peer = self.peers[address] = Peer(address, role, session, now, self.identities.get(address, ""))
+        return peer
 
     def welcome(self, name: str, settings: dict[str, Any]) -> Welcome:
         """The answer to a good HELLO."""

@@ -52,6 +52,8 @@ class MemoryStore:
         self._rates: dict[tuple[str, int], tuple[Any, ...]] = {}
         self._quotas: dict[str, tuple[float, int]] = {}
         self._checkpoints: dict[int, tuple[int, bytes]] = {}
+        self._identities: dict[str, tuple[Any, ...]] = {}
+        self._invitations: dict[str, tuple[Any, ...]] = {}
         self._meta: dict[str, int] = {"epoch": 0, "last_id": 0, "last_finish": 0}
         self._ready: dict[int, dict[int, Order]] = defaultdict(lambda: defaultdict(Order))  # by lane and priority
         self._agenda: dict[bool, Order] = defaultdict(Order)  # by kind of due time
@@ -74,6 +76,8 @@ class MemoryStore:
             rates=[(type, *row) for (type, _), row in sorted(self._rates.items())],
             quotas=[(type, *quota) for type, quota in sorted(self._quotas.items())],
             checkpoints=sorted(self._checkpoints),
+            identities=[self._identities[public] for public in sorted(self._identities)],
+            invitations=[self._invitations[public] for public in sorted(self._invitations)],
         )
 
     def begin(self) -> None:
@@ -136,6 +140,7 @@ class MemoryStore:
         for lane, state, count in persist.tallies:
             self._put(self._tallies, (lane, state), count)
         self._keep_limits(persist)
+        self._keep_identities(persist)
         for name, value in persist.meta.items():
             self._put(self._meta, name, value)
         self._forget(persist)
@@ -150,6 +155,15 @@ class MemoryStore:
             self._put(self._rates, (type, place), tuple(row))
         for type, start, used in persist.quotas:
             self._put(self._quotas, type, (start, used))
+
+    def _keep_identities(self, persist: Persist) -> None:
+        for row in persist.identities:
+            self._put(self._identities, row[0], row)
+        for row in persist.invitations:
+            if row[3] > 0:
+                self._put(self._invitations, row[0], row)
+            elif row[0] in self._invitations:
+                self._drop(self._invitations, row[0])
 
     def _insert(self, row: tuple[Any, ...]) -> None:
         record = [*row, None, None, None, None, None]

@@ -131,3 +131,21 @@ create table quota(
     start real    not null,               -- of the present period
     used  integer not null
 ) without rowid;
+
+create table identity(                  -- the keys of those who may connect from other machines
+    public     text primary key,
+    role       text not null,
+    name       text not null,
+    serve      text not null,             -- types with commas between; empty: all
+    added_at   real not null,
+    expires    real,
+    revoked_at real
+) without rowid;
+
+create table invitation(
+    public  text primary key,
+    role    text not null,
+    serve   text not null,
+    uses    integer not null,
+    expires real not null
+) without rowid;

@@ -280,6 +280,8 @@ class SqliteStore:
             rates=execute(statements.RATES).fetchall(),
             quotas=execute(statements.QUOTAS).fetchall(),
             checkpoints=[id for (id,) in execute(statements.CHECKPOINTS)],
+            identities=execute(statements.IDENTITIES).fetchall(),
+            invitations=execute(statements.INVITATIONS).fetchall(),
             copy=str(self._copy) if self._copy else None,
         )
         self._database.executemany(statements.PUT_META, [("epoch", epoch), ("clean", 0)])
@@ -328,6 +330,10 @@ class SqliteStore:
             self._many(*(statements.PAUSE, [(type, until, reason)]) if paused else (statements.RESUME, [(type,)]))
         self._many(statements.PUT_RATE, persist.rates)
         self._many(statements.PUT_QUOTA, persist.quotas)
+        self._many(statements.PUT_IDENTITY, persist.identities)
+        if persist.invitations:
+            self._many(statements.PUT_INVITATION, persist.invitations)
+            self._database.execute(statements.DROP_SPENT_INVITATIONS)
         self._many(statements.PUT_META, list(persist.meta.items()))
 
     def _forget(self, persist: Persist) -> None:

@@ -54,6 +54,9 @@ PRUNE_ATTEMPTS: Final = "delete from attempt where id = ?"
 PRUNE: Final = "delete from task where id = ? and finish = ? and state >= 4"
 FORGET_SESSION: Final = "delete from session where session = ?"
 FORGET_HOST: Final = "delete from host where owner = ?"
+PUT_IDENTITY: Final = "insert or replace into identity values (?, ?, ?, ?, ?, ?, ?)"
+PUT_INVITATION: Final = "insert or replace into invitation values (?, ?, ?, ?, ?)"
+DROP_SPENT_INVITATIONS: Final = "delete from invitation where uses <= 0"
 PUT_META: Final = "insert or replace into meta values (?, ?)"
 
 # --- what a supervisor goes on from
@@ -70,6 +73,8 @@ PAUSES: Final = "select type, until, reason from pause order by type"
 RATES: Final = "select type, number, first, last, wall, grants, boot from rate order by type, place"
 QUOTAS: Final = "select type, start, used from quota order by type"
 CHECKPOINTS: Final = "select id from checkpoint order by id"
+IDENTITIES: Final = "select * from identity order by public"
+INVITATIONS: Final = "select * from invitation order by public"
 
 # --- needs
 

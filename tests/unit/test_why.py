@@ -139,7 +139,7 @@ def _ends_with(reason: dict[str, Any], lease: Any) -> bool:
 @given(moves=st.lists(MOVES, max_size=25))
 @settings(max_examples=150, deadline=None)
 def test_what_waits_has_a_reason_and_the_reasons_say_what_is_taken_next(moves: list[Any]) -> None:
-    pool = PoolAtHand(PoolSettings(policies=PolicyTree(NODES)))
+    pool: Any = PoolAtHand(PoolSettings(policies=PolicyTree(NODES)))
     pool.client()
     pool.host(b"h", *TYPES, slots=2)
     pool.host(b"i", "a.one", "c", slots=1)
@@ -147,7 +147,7 @@ def test_what_waits_has_a_reason_and_the_reasons_say_what_is_taken_next(moves: l
         if move == "send":
             pool.send(what, priority=number)
         elif move == "end" and pool.pool.queue.leases:
-            leases = list(pool.pool.queue.leases.values())
+            leases: list[Any] = list(pool.pool.queue.leases.values())
             lease = leases[what % len(leases)]
             before = {id: why(pool, id) for id, row in pool.pool.queue.rows.items() if row.state == QUEUED}
             frees = lease.pool.held <= lease.pool.capacity

@@ -1,0 +1,96 @@
+"""The gate of a guarded pool: whose HELLO is heard, in which role, and whether what follows still counts.
+
+It lets everything through where connections prove nothing (`Identities.guarded` False).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+from ...config.policy import parents
+from ...transport.messages import Hello, Refused
+from .identities import ANYBODY, ROLES, Identities, Identity, Invited, fingerprint
+from .reports import shown
+from .sessions import Sessions
+from .step import Peer, Step
+
+_KEY_CHARACTERS = 40
+
+
+class Gate:
+    """Asked about every HELLO and every message."""
+
+    def __init__(self, identities: Identities, sessions: Sessions) -> None:
+        self._identities, self._sessions = identities, sessions
+
+    def greets(self, step: Step, address: bytes, hello: Hello) -> Hello | None:
+        """The HELLO as it counts: in the role of who says it, and a host with no more than it may serve.
+
+        None: it was answered with REFUSED. An invitation's key may do one thing, make another key known.
+
+        Raises:
+            ValueError: What is to be enrolled is no key.
+        """
+        if not self._identities.guarded:
+            return hello
+        public = self._sessions.identities.get(address, ANYBODY)
+        invitation = self._identities.invitation(public, step.wall)
+        if invitation is not None:
+            self._enroll(step, address, invitation, hello)
+            return None
+        identity = self._identities.identity(public, step.wall)
+        if identity is None:
+            self._refuse(step, address, hello, public, self._identities.refusal(public))
+            return None
+        if hello.role not in ROLES[identity.role]:
+            reason = f"this identity is that of {_an(identity.role)}, not of {_an(shown(hello.role))}"
+            self._refuse(step, address, hello, public, reason)
+            return None
+        step.note("info", "identity_joined", key=fingerprint(public), role=identity.role, name=identity.name)
+        if identity.role == "host":
+            return replace(hello, offer=_restricted(hello.offer, identity))
+        return replace(hello, role=identity.role)
+
+    def passes(self, step: Step, peer: Peer) -> bool:
+        """Whether who speaks may still do so; a revocation acts on the next message."""
+        return not self._identities.guarded or self._identities.identity(peer.identity, step.wall) is not None
+
+    def why_not(self, peer: Peer) -> str:
+        """Why it may not."""
+        return self._identities.refusal(peer.identity)
+
+    def _enroll(self, step: Step, address: bytes, invitation: Invited, hello: Hello) -> None:
+        public: Any = hello.offer.get("enroll")
+        if not isinstance(public, str) or len(public) != _KEY_CHARACTERS or not public.isascii():
+            raise ValueError("offer['enroll'] must be a public key")
+        try:
+            identity = self._identities.enroll(step, invitation, public, hello.name)
+        except ValueError as error:
+            self._refuse(step, address, hello, invitation.public, str(error))
+            return
+        step.say_first(address, Refused("enrolled", f"known as {identity.role} from now on; connect with your own key"))
+
+    def _refuse(self, step: Step, address: bytes, hello: Hello, public: str, reason: str) -> None:
+        step.note("warning", "identity_refused", key=fingerprint(public), role=shown(hello.role, 20), reason=reason)
+        step.say_first(address, Refused("forbidden", reason))
+
+
+def _restricted(offer: dict[str, Any], identity: Identity) -> dict[str, Any]:
+    """A host's offer within the subtrees that it may claim."""
+    if not identity.serve:
+        return offer
+    asked: Any = offer.get("serve") or []
+    wanted = [str(type) for type in cast("list[Any]", asked)] if isinstance(asked, list) else []
+    allowed = [type for type in wanted if not set(identity.serve).isdisjoint(parents(type))]
+    narrower = [type for type in identity.serve if not wanted or not set(wanted).isdisjoint(parents(type))]
+    # Nothing of what it wants is allowed: an empty `serve` would mean everything.
+    return {**offer, "serve": sorted({*allowed, *narrower}) or list(identity.serve), **_nothing(allowed, narrower)}
+
+
+def _nothing(allowed: list[str], narrower: list[str]) -> dict[str, Any]:
+    return {} if allowed or narrower else {"types": [], "any": False}
+
+
+def _an(role: str) -> str:
+    return f"an {role}" if role[:1] in "aeo" else f"a {role}"

@@ -1,0 +1,123 @@
+"""Links with identities: who is known comes in and is told apart from others; who is not cannot say a word."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from workerhost.transport import keys, link
+from workerhost.transport.contract import Closed, Credentials, Opened, Received
+from workerhost.transport.mailbox import Mailbox
+
+SECONDS = 10.0
+
+
+class Guard:
+    """Admits those that a test names."""
+
+    def __init__(self) -> None:
+        self.pair = keys.new_pair()
+        self.known: set[str] = set()
+        self.asked: list[str] = []
+
+    def admits(self, public: str) -> bool:
+        self.asked.append(public)
+        return public in self.known
+
+
+class End:
+    """One side: a mailbox, its link, and what has arrived."""
+
+    def __init__(self) -> None:
+        self.mailbox = Mailbox()
+        self.items: list[Any] = []
+        self.link: Any = None
+
+    def look(self, seconds: float) -> None:
+        self.mailbox.wake_at(link_now() + seconds)
+        self.items += self.mailbox.get().message.items
+
+    def until(self, kind: type, count: int = 1) -> list[Any]:
+        end = link_now() + SECONDS
+        while len(found := [item for item in self.items if isinstance(item, kind)]) < count:
+            assert link_now() < end, self.items
+            self.look(0.05)
+        return found
+
+
+def link_now() -> float:
+    from workerhost.transport import clock
+
+    return clock.now()
+
+
+@pytest.fixture
+def guard() -> Guard:
+    return Guard()
+
+
+@pytest.fixture
+def server(guard: Guard) -> Generator[End]:
+    end = End()
+    end.link = link.listen("tcp://127.0.0.1:0", end.mailbox, guard)
+    yield end
+    end.link.close()
+
+
+def peer(server: End, credentials: Credentials | None) -> End:
+    end = End()
+    end.link = link.connect(server.link.address, end.mailbox, credentials)
+    return end
+
+
+def test_who_is_known_comes_in_and_is_named_before_its_first_word(guard: Guard, server: End) -> None:
+    pair = keys.new_pair()
+    guard.known.add(pair.public)
+    client = peer(server, Credentials(guard.pair.public, pair))
+    assert client.link.send(b"hello")
+
+    [received] = server.until(Received)
+    [opened] = server.until(Opened)
+    assert server.items.index(opened) < server.items.index(received)
+    assert (opened.peer, opened.identity, received.body) == (received.peer, pair.public, b"hello")
+    assert server.link.send(received.peer, b"welcome")
+    assert client.until(Received)[0].body == b"welcome"
+    client.link.close()
+    assert server.until(Closed)[0].peer == received.peer
+
+
+@pytest.mark.parametrize("who", ["unknown key", "no key", "wrong server"])
+def test_who_is_not_known_cannot_say_a_word(guard: Guard, server: End, who: str) -> None:
+    friend, stranger = keys.new_pair(), keys.new_pair()
+    guard.known.add(friend.public)
+    credentials = {
+        "unknown key": Credentials(guard.pair.public, stranger),
+        "no key": None,
+        "wrong server": Credentials(keys.new_pair().public, friend),
+    }[who]
+    outsider = peer(server, credentials)
+    outsider.link.send(b"let me in")
+    insider = peer(server, Credentials(guard.pair.public, friend))
+    insider.link.send(b"hello")
+    server.until(Received)
+    outsider.link.send(b"please")
+    insider.link.send(b"again")
+    assert [item.body for item in server.until(Received, 2)] == [b"hello", b"again"]
+    assert [item.identity for item in server.until(Opened)] == [friend.public]
+    if who == "unknown key":
+        assert stranger.public in guard.asked
+    outsider.link.close()
+    insider.link.close()
+
+
+def test_a_guarded_address_may_lead_beyond_this_machine_and_no_other(guard: Guard) -> None:
+    end = End()
+    with pytest.raises(Exception, match="up --network"):
+        link.listen("tcp://0.0.0.0:0", end.mailbox)
+    guarded = link.listen("tcp://0.0.0.0:0", end.mailbox, guard)
+    assert guarded.address.startswith("tcp://0.0.0.0:")
+    guarded.close()
+    open_to_all = link.listen("tcp://0.0.0.0:0", end.mailbox, insecure=True)
+    open_to_all.close()

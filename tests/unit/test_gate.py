@@ -1,0 +1,142 @@
+"""A guarded pool: who is heard, in which role, and what a revocation does to a connection that lives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from unit.pool_words import CLIENT, HOST, granted  # pyright: ignore[reportMissingImports]
+
+from workerhost.actors.core.identities import Identity, Invited, Proved
+from workerhost.actors.core.step import Step
+from workerhost.transport.messages import Accepted, Hello, Query, Refused, Submit, Welcome
+
+ADMIN_KEY, HOST_KEY, CLIENT_KEY, WATCHER_KEY, NEW_KEY, INVITE_KEY = (letter * 40 for letter in "AHCWNI")
+
+
+@pytest.fixture
+def pool(pool_with: Callable[..., Any]) -> Any:
+    """A guarded pool that knows one key of each role, with nobody connected."""
+    world = pool_with(guarded=True)
+    step = Step(world.now, world.wall)
+    for public, role in ((ADMIN_KEY, "admin"), (HOST_KEY, "host"), (CLIENT_KEY, "client"), (WATCHER_KEY, "observer")):
+        world.pool.identities.trust(step, Identity(public, role, role))
+    world._turn(step.effects())
+    world.notes.clear()
+    return world
+
+
+def prove(pool: Any, peer: bytes, key: str) -> None:
+    """A connection's handshake has proved a key."""
+    pool._turn(pool.pool.handle([(peer, 0, Proved(key))], pool.now, pool.wall))
+
+
+def greet(pool: Any, peer: bytes, key: str, role: str, **offer: Any) -> list[Any]:
+    """A connection that proved this key says HELLO; what it is answered."""
+    prove(pool, peer, key)
+    return pool.say(peer, Hello(role, [1, 1], peer * 16, "name", offer)).get(peer, [])
+
+
+@pytest.mark.parametrize(
+    ("key", "role", "becomes"),
+    [
+        (ADMIN_KEY, "client", "admin"),
+        (ADMIN_KEY, "admin", "admin"),
+        (CLIENT_KEY, "client", "client"),
+        (WATCHER_KEY, "client", "observer"),
+        (HOST_KEY, "host", "host"),
+    ],
+)
+def test_the_role_is_the_identitys(pool: Any, key: str, role: str, becomes: str) -> None:
+    [said, *_] = greet(pool, b"p", key, role, types=["a"], slots={"": 1})
+    assert isinstance(said, Welcome)
+    assert pool.pool.sessions.peers[b"p"].role == becomes
+
+
+@pytest.mark.parametrize(
+    ("key", "role"), [(CLIENT_KEY, "host"), (CLIENT_KEY, "admin"), (HOST_KEY, "client"), (ADMIN_KEY, "host")]
+)
+def test_a_role_that_is_not_its_own_is_refused(pool: Any, key: str, role: str) -> None:
+    [said] = greet(pool, b"p", key, role, types=["a"], slots={"": 1})
+    assert isinstance(said, Refused)
+    assert (said.code, "this identity is that of" in said.reason) == ("forbidden", True)
+    assert pool.pool.sessions.peers == {}
+    assert pool.notes == ["identity_refused"]
+
+
+@pytest.mark.parametrize("key", ["", NEW_KEY])
+def test_a_stranger_is_told_how_to_be_known(pool: Any, key: str) -> None:
+    [said] = greet(pool, b"p", key, "client")
+    reason = "this identity is not known here; ask for an invitation: workerhost invite"
+    assert said == Refused("forbidden", reason)
+
+
+def test_an_invitation_makes_one_key_known_for_each_use_and_survives_a_lost_answer(pool: Any) -> None:
+    step = Step(pool.now, pool.wall)
+    pool.pool.identities.invite(step, Invited(INVITE_KEY, "host", ("video",), 1, pool.wall + 60))
+    pool._turn(step.effects())
+    for _ in range(2):  # the answer is lost, so it asks again; but for that the invitation must not be spent by then
+        said = greet(pool, b"p", INVITE_KEY, "host", enroll=NEW_KEY)
+        if said[0].code != "enrolled":
+            break
+    assert pool.pool.identities.known[NEW_KEY].serve == ("video",)
+    pool.start()
+    assert pool.pool.identities.known[NEW_KEY].role == "host"
+    assert not pool.pool.identities.admits(INVITE_KEY, pool.wall)
+    assert pool.pool.identities.admits(NEW_KEY, pool.wall)
+
+
+def test_an_expired_invitation_admits_nobody(pool: Any) -> None:
+    step = Step(pool.now, pool.wall)
+    pool.pool.identities.invite(step, Invited(INVITE_KEY, "client", (), 5, pool.wall + 60))
+    assert pool.pool.identities.admits(INVITE_KEY, pool.wall + 59)
+    assert not pool.pool.identities.admits(INVITE_KEY, pool.wall + 61)
+
+
+def test_an_invitations_key_may_do_nothing_else(pool: Any) -> None:
+    step = Step(pool.now, pool.wall)
+    pool.pool.identities.invite(step, Invited(INVITE_KEY, "client", (), 5, pool.wall + 60))
+    [said] = greet(pool, b"p", INVITE_KEY, "client")
+    assert (type(said), "enroll" in said.reason) == (Refused, True)
+    assert pool.say(b"p", Query(1, "status")) == {b"p": [Refused("unknown_session", "say HELLO first")]}
+
+
+def test_a_revocation_acts_on_the_next_message(pool: Any) -> None:
+    greet(pool, CLIENT, CLIENT_KEY, "client")
+    assert pool.say(CLIENT, Submit(1, 1, [["a", 5, None, [b"x"]]])) == {CLIENT: [Accepted(1, 1, 1)]}
+    step = Step(pool.now, pool.wall)
+    assert pool.pool.identities.revoke(step, CLIENT_KEY)
+    pool._turn(step.effects())
+    reason = "this identity was revoked; ask for a new invitation: workerhost invite"
+    assert pool.say(CLIENT, Submit(2, 1, [["a", 5, None, [b"x"]]])) == {CLIENT: [Refused("forbidden", reason)]}
+    pool.start()
+    assert not pool.pool.identities.admits(CLIENT_KEY, pool.wall)
+
+
+@pytest.mark.parametrize(
+    ("serve", "asks", "gets"),
+    [
+        ((), [], ["audio", "video.x"]),
+        (("video",), [], ["video.x"]),
+        (("video",), ["video.x", "audio"], ["video.x"]),
+        (("video.x",), ["video"], ["video.x"]),
+        (("text",), ["audio"], []),
+    ],
+)
+def test_a_host_claims_no_more_than_its_subtrees(pool: Any, serve: tuple[str, ...], asks: list[str], gets: Any) -> None:
+    step = Step(pool.now, pool.wall)
+    pool.pool.identities.trust(step, Identity(NEW_KEY, "host", serve=serve))
+    pool._turn(step.effects())
+    greet(pool, CLIENT, CLIENT_KEY, "client")
+    pool.send("video.x")
+    pool.send("audio")
+    prove(pool, HOST, NEW_KEY)
+    said = pool.host(HOST, "video.x", "audio", "text", slots=4, serve=asks)
+    names = {1: "video.x", 2: "audio"}
+    assert sorted(names[id] for id, _, _ in granted(said)) == gets
+
+
+def test_a_pool_that_is_not_guarded_asks_nobody(pool_with: Callable[..., Any]) -> None:
+    world = pool_with()
+    assert isinstance(world.say(b"p", Hello("admin", [1, 1], b"p" * 16, "name"))[b"p"][0], Welcome)

@@ -30,14 +30,12 @@ from ..transport.link import Closed, Opened, Received, ServerLink, listen
 from ..transport.mailbox import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Mailbox
 from ..transport.messages import DEFAULT_ADDRESS, Message, Refused, Reply
 from ..workers.errors import ConfigError
+from .answers import answer
 from .core.effects import Answer, Backup, Note, Reread, Send
 from .core.identities import Identity, Proved
 from .core.pool import Pool
 from .core.reloads import Configuration
-from .core.reports import shown
-from .core.sessions import ID_MAX
 from .core.settings import KEEP, Keep, PoolSettings
-from .core.story import story
 from .disk import Disk
 from .log import Log
 from .profile import Profile
@@ -47,7 +45,6 @@ from .turn import Speech, perform
 _START_SECONDS_MAX: Final = 600.0
 _STOP_SECONDS_MAX: Final = 10.0
 _FLUSH_SECONDS: Final = 0.5
-_LISTED_MAX: Final = 1000
 _ENDS_IN_MEMORY_MAX: Final = 100_000
 _NO_ROOM_SECONDS: Final = 1.0
 _WORK_SECONDS: Final = 0.003  # of a check or a backup at a time, so that no turn waits long
@@ -397,7 +394,7 @@ class SupervisorActor(pykka.ThreadingActor):
 
     def _body(self, effect: Send | Answer) -> bytes | None:
         """The frame of a message, or None for one that cannot be said: nobody else is hurt by that."""
-        message = effect.message if isinstance(effect, Send) else self._answer(effect)
+        message = effect.message if isinstance(effect, Send) else answer(self.store, effect)
         try:
             return encode(message, effect.number)
         except (Malformed, OverflowError, TypeError, ValueError) as error:
@@ -406,39 +403,6 @@ class SupervisorActor(pykka.ThreadingActor):
             reason = "the answer is too large for one message; ask for less"
             return encode(Reply(message.request, False, {"code": "too_large", "reason": reason}), effect.number)
         return None
-
-    def _answer(self, effect: Answer) -> Reply:
-        """A REPLY that needs the store: what it has, and what only memory knows."""
-        arguments = effect.arguments
-        if effect.what == "show":
-            id = arguments.get("id")
-            task = self.store.show(id) if type(id) is int and 0 < id <= ID_MAX else None
-            if task is None:
-                return Reply(effect.request, False, {"code": "unknown", "reason": f"no task {shown(id)}"})
-            return Reply(effect.request, True, {"task": {**task, **effect.live.get(task["id"], {})}})
-        if effect.what == "why":
-            return self._why(effect)
-        try:
-            tasks, before = self.store.tasks(
-                state=_optional(arguments, "state", int),
-                type=_optional(arguments, "type", str),
-                tag=_optional(arguments, "tag", str),
-                limit=max(1, min(_optional(arguments, "limit", int) or 100, _LISTED_MAX)),
-                before=_optional(arguments, "before", int),
-            )
-        except TypeError as error:
-            return Reply(effect.request, False, {"code": "invalid", "reason": str(error)})
-        listed = [{**task, **effect.live.get(task["id"], {})} for task in tasks]
-        return Reply(effect.request, True, {"tasks": listed, "next": before})
-
-    def _why(self, effect: Answer) -> Reply:
-        """What the core said of a task, and what it went through as the store has it."""
-        [(id, explanation)] = effect.live.items()
-        task = self.store.show(id)
-        if task is None:
-            return Reply(effect.request, False, {"code": "unknown", "reason": f"no task {id}"})
-        names = ("id", "type", "state", "priority")
-        return Reply(effect.request, True, {**{n: task[n] for n in names}, **explanation, "story": story(task)})
 
 
 class Supervisor:
@@ -498,14 +462,6 @@ def _store(settings: SupervisorSettings) -> Store:
 def _bounded(keep: Keep) -> Keep:
     """Of a queue in memory: what is kept of its past is memory too."""
     return keep if keep.count is not None else replace(keep, count=_ENDS_IN_MEMORY_MAX)
-
-
-def _optional(arguments: dict[str, Any], key: str, kind: type) -> Any:
-    value = arguments.get(key)
-    if value is not None and (type(value) is not kind or (kind is int and not 0 <= value <= ID_MAX)):
-        message = f"{key} must be of type {kind.__name__}"
-        raise TypeError(message)
-    return value
 
 
 def _reached_at() -> list[str]:

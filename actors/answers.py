@@ -1,0 +1,63 @@
+"""Answers to questions that need the store: what it has of tasks, with what only the core knows. Decides nothing."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ..transport.messages import Reply
+from .core.effects import Answer
+from .core.reports import shown
+from .core.sessions import ID_MAX
+from .core.story import story
+from .stores.contract import Store
+
+_LISTED_MAX: Final = 1000
+
+
+def answer(store: Store, effect: Answer) -> Reply:
+    """The REPLY that the core asked for."""
+    if effect.what == "show":
+        return _show(store, effect)
+    return _why(store, effect) if effect.what == "why" else _tasks(store, effect)
+
+
+def _show(store: Store, effect: Answer) -> Reply:
+    id = effect.arguments.get("id")
+    task = store.show(id) if type(id) is int and 0 < id <= ID_MAX else None
+    if task is None:
+        return Reply(effect.request, False, {"code": "unknown", "reason": f"no task {shown(id)}"})
+    return Reply(effect.request, True, {"task": {**task, **effect.live.get(task["id"], {})}})
+
+
+def _why(store: Store, effect: Answer) -> Reply:
+    """What the core said of a task, and what it went through as the store has it."""
+    [(id, explanation)] = effect.live.items()
+    task = store.show(id)
+    if task is None:
+        return Reply(effect.request, False, {"code": "unknown", "reason": f"no task {id}"})
+    names = ("id", "type", "state", "priority")
+    return Reply(effect.request, True, {**{n: task[n] for n in names}, **explanation, "story": story(task)})
+
+
+def _tasks(store: Store, effect: Answer) -> Reply:
+    arguments = effect.arguments
+    try:
+        tasks, before = store.tasks(
+            state=_optional(arguments, "state", int),
+            type=_optional(arguments, "type", str),
+            tag=_optional(arguments, "tag", str),
+            limit=max(1, min(_optional(arguments, "limit", int) or 100, _LISTED_MAX)),
+            before=_optional(arguments, "before", int),
+        )
+    except TypeError as error:
+        return Reply(effect.request, False, {"code": "invalid", "reason": str(error)})
+    listed = [{**task, **effect.live.get(task["id"], {})} for task in tasks]
+    return Reply(effect.request, True, {"tasks": listed, "next": before})
+
+
+def _optional(arguments: dict[str, Any], key: str, kind: type) -> Any:
+    value = arguments.get(key)
+    if value is not None and (type(value) is not kind or (kind is int and not 0 <= value <= ID_MAX)):
+        message = f"{key} must be of type {kind.__name__}"
+        raise TypeError(message)
+    return value

@@ -26,18 +26,26 @@ config = typer.Typer(help="Check, explain and show the configuration.", no_args_
 def check(
     file: Config = None,
     path: Annotated[Path | None, typer.Argument(metavar="FILE", help="The same as -c FILE.")] = None,
+    imports: Annotated[
+        bool, typer.Option("--import/--no-import", help="Whether the classes are imported, in a process of their own.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
-    """Say what is wrong with a configuration, one line each, or that it is right."""
-    from ..config.loading import check as problems_of
-    from ..config.loading import find
+    """Say all that is wrong with a configuration, one line each, or that it is right."""
+    from ..config.advice import advice
+    from ..config.loading import examine, find
 
     source = file or path or find(os.environ)
-    problems = problems_of(source, os.environ)
+    found = examine(source, os.environ)
+    problems, warnings = (found, []) if isinstance(found, list) else ([], advice(found))
+    if imports and not isinstance(found, list):
+        from .importing import failures
+
+        problems = failures(found)
     if as_json:
-        documents.show({"file": str(source) if source else None, "problems": problems})
-    for problem in problems if not as_json else ():
-        say(problem)
+        documents.show({"file": str(source) if source else None, "problems": problems, "warnings": warnings})
+    for line in (*problems, *(f"warning: {line}" for line in warnings)) if not as_json else ():
+        say(line)
     if problems:
         raise typer.Exit(CONFIGURATION)
     if not as_json:

@@ -89,7 +89,8 @@ def _examine(source: str | Path | Mapping[str, Any] | None, environ: Mapping[str
     except ValidationError as error:
         base = str(file) if file else "configuration"
         return [_explain(problem, origins, base) for problem in error.errors(include_url=False)]
-    return settings.found_in(file, folder)
+    places = {".".join(map(str, path)): place for path, place in origins.items()}
+    return settings.found_in(file, folder, places)
 
 
 # Reading ---------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ A section holds what was set; `model_fields_set` tells what that was. What the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -291,6 +291,7 @@ class Settings(Section):
 
     _source: Path | None = PrivateAttr(None)
     _folder: Path = PrivateAttr(default_factory=Path)
+    _places: Mapping[str, str] = PrivateAttr(default_factory=dict[str, str])
     _nodes: dict[str, dict[str, Any]] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
@@ -398,10 +399,19 @@ class Settings(Section):
             name: values[name] for name in _OF_THE_HOST if name in values
         }
 
-    def found_in(self, source: Path | None, folder: Path) -> Settings:
-        """These settings, which know the file they came from and the folder relative paths stand in."""
-        self._source, self._folder = source, folder
+    def found_in(self, source: Path | None, folder: Path, places: Mapping[str, str] | None = None) -> Settings:
+        """These settings, which know the file they came from, the folder relative paths stand in, and where each key
+        stands, {dotted key: file and line}.
+        """
+        self._source, self._folder, self._places = source, folder, places or {}
         return self
+
+    def place(self, type: str, name: str) -> str:
+        """Where a setting of a node stands: file and line, or the file."""
+        alias = "class" if name == "code" else name
+        keys = [f"{where}.{alias}" for path, where, _ in self._written() if path == type]
+        places = self._places
+        return next((places[key] for key in keys if key in places), str(self._source or "configuration"))
 
 
 def _written_node(values: dict[str, Any], folder: Path) -> dict[str, Any]:

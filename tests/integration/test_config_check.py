@@ -1,0 +1,60 @@
+"""`config check` says all that is wrong in one run, imports what is named in a process of its own, and warns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+GOOD = """\
+from workerhost import BaseWorker
+
+print("noise while it is imported")
+
+
+class Good(BaseWorker):
+    def execute(self, task):
+        return 1
+"""
+
+
+def check(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "workerhost", "config", "check", *options],
+        cwd=folder, capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+
+
+def test_every_class_that_cannot_be_run_is_named_with_its_place_and_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "good.py").write_text(GOOD)
+    (tmp_path / "broken.py").write_text("x = (\n")
+    (tmp_path / "workerhost.yaml").write_text(
+        "workers:\n"
+        "  a: {class: 'good:Good'}\n"
+        "  b: {class: 'nowhere:Class'}\n"
+        "  c: {class: 'good:Missing'}\n"
+        "  d:\n    platforms:\n      e:\n        class: broken:Class\n"
+    )
+    asked = check(tmp_path)
+    assert (asked.returncode, asked.stdout) == (78, "")
+    lines = [line.removeprefix("workerhost: workerhost.yaml:") for line in asked.stderr.splitlines()]
+    assert len(lines) == 3
+    assert lines[0].startswith("3: workers.b.class cannot be run: nowhere:Class: ModuleNotFoundError")
+    assert lines[1] == "4: workers.c.class cannot be run: good:Missing: good has no Missing"
+    assert lines[2].startswith("8: workers.d.e.class cannot be run: broken:Class: ")
+    assert "broken.py:1" in lines[2]
+    assert check(tmp_path, "--no-import").returncode == 0
+
+
+def test_a_limit_that_one_above_makes_meaningless_is_a_warning_and_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "workerhost.yaml").write_text(
+        "workers:\n  a: {max_concurrent: 2, rate: 60/min}\n  a.b: {max_concurrent: 5, rate: 1/s}\n  a.c: {rate: 2/s}\n"
+    )
+    asked = check(tmp_path)
+    assert asked.returncode == 0
+    said = asked.stderr.replace("workerhost: warning: workerhost.yaml:", "").splitlines()
+    assert said == [
+        "3: workers.a.b.max_concurrent (5) is larger than that of a (2), which counts",
+        "4: workers.a.c.rate (2/s) is larger than that of a (60/min), which counts",
+        "workerhost: workerhost.yaml is right",
+    ]

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 _PROC: Final = "/proc"
-_ROUNDS_MAX: Final = 10
-"""Searches for what bears a mark: what is killed may have started something meanwhile."""
+_ROUNDS_MAX: Final = 50
+"""Searches for what bears a mark: what is killed may have started something meanwhile, or takes a moment to go."""
+_ROUND_SECONDS: Final = 0.002
+_KERNEL_THREAD: Final = 0x00200000  # PF_KTHREAD
 
 
 class Process(NamedTuple):
@@ -122,12 +125,30 @@ def end_marked(name: str, marks: Collection[bytes]) -> None:
     """Kill every process with one of these values of the variable, whatever session or parent it has given itself."""
     entries = {name.encode() + b"=" + mark for mark in marks}
     for _ in range(_ROUNDS_MAX):
-        found = [pid for pid, environ in _environments() if not entries.isdisjoint(environ)]
-        if not found:
+        again = False
+        for pid, environ in _environments():
+            if not entries.isdisjoint(environ):
+                again = True
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            elif environ == [b""]:
+                again |= is_starting(pid)
+        if not again:
             return
-        for pid in found:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        time.sleep(_ROUND_SECONDS)
+
+
+def is_starting(pid: int, proc: str = _PROC) -> bool:
+    """Whether a process is being turned into another program just now: for a moment it shows no environment then, but
+    whoever asked for the program has been told that it runs.
+    """
+    try:
+        with open(f"{proc}/{pid}/stat", "rb") as file:  # noqa: PTH123 -- as above
+            text = file.read()
+    except OSError:
+        return False
+    fields = text[text.rindex(b")") + 2 :].split()
+    return fields[0] != b"Z" and not int(fields[6]) & _KERNEL_THREAD and int(fields[45]) == 0  # arg_start
 
 
 def marks(name: str) -> set[bytes]:

@@ -32,6 +32,9 @@ print("loaded")
 @worker("echo")
 def echo(value=None): return value
 
+@worker("nap")
+def nap(): time.sleep(0.11)
+
 @worker("where")
 def where():
     own = [path for path in sys.path if "lib" not in path]
@@ -148,6 +151,13 @@ def test_what_tasks_write_comes_with_their_number(host: Host) -> None:
     host.exited()
     assert lines[0] == (0, "loaded")
     assert [text for id, text in lines if id == 42] == ["from python", "from below", "from a program", "to stderr"]
+
+
+def test_the_memory_of_an_attempt_is_not_that_of_the_host(host: Host) -> None:
+    hoard = b"x" * (300 << 20)
+    slot = host.ready()
+    slot.feed([task("nap")])
+    assert 10 << 20 < host.results()[0][6]["memory"] < 200 << 20 < len(hoard)
 
 
 def test_endless_output_is_capped_and_harms_nothing(host: Host) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workerhost.workers.processes import Family, process
+from workerhost.workers.processes import Family, is_starting, process
 
 
 class Proc:
@@ -39,3 +39,18 @@ def test_what_is_told_of_a_process(tmp_path: Path) -> None:
     ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
     assert four == (4, "S", 3, 4, 10 / ticks, 104, 5 * page)
     assert process(5, str(tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "flags", "arguments_at", "expected"),
+    [("R", 0x400000, 0, True), ("S", 0x400000, 4096, False), ("S", 0x200040, 0, False), ("Z", 0x400000, 0, False)],
+)
+def test_a_process_without_an_environment_may_be_about_to_get_one(
+    tmp_path: Path, state: str, flags: int, arguments_at: int, expected: bool
+) -> None:
+    fields = [state, 1, 5, 5, 0, -1, flags, *[0] * 38, arguments_at, 0, 0, 0, 0]
+    (tmp_path / "5").mkdir()
+    (tmp_path / "5/stat").write_text(f"5 (a) {' '.join(map(str, fields))}\n")
+    assert is_starting(5, str(tmp_path)) is expected
+    assert is_starting(6, str(tmp_path)) is False
+    assert is_starting(os.getpid()) is False

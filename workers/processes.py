@@ -148,7 +148,9 @@ def is_starting(pid: int, proc: str = _PROC) -> bool:
     except OSError:
         return False
     fields = text[text.rindex(b")") + 2 :].split()
-    return fields[0] != b"Z" and not int(fields[6]) & _KERNEL_THREAD and int(fields[45]) == 0  # arg_start
+    return (
+        fields[0] != b"Z" and not int(fields[6]) & _KERNEL_THREAD and int(fields[48]) == 0
+    )  # env_end, which is set last
 
 
 def marks(name: str) -> set[bytes]:

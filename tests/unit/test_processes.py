@@ -42,13 +42,13 @@ def test_what_is_told_of_a_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "flags", "arguments_at", "expected"),
+    ("state", "flags", "environment_ends", "expected"),
     [("R", 0x400000, 0, True), ("S", 0x400000, 4096, False), ("S", 0x200040, 0, False), ("Z", 0x400000, 0, False)],
 )
 def test_a_process_without_an_environment_may_be_about_to_get_one(
-    tmp_path: Path, state: str, flags: int, arguments_at: int, expected: bool
+    tmp_path: Path, state: str, flags: int, environment_ends: int, expected: bool
 ) -> None:
-    fields = [state, 1, 5, 5, 0, -1, flags, *[0] * 38, arguments_at, 0, 0, 0, 0]
+    fields = [state, 1, 5, 5, 0, -1, flags, *[0] * 38, 4096, 4096, 4096, environment_ends, 0]
     (tmp_path / "5").mkdir()
     (tmp_path / "5/stat").write_text(f"5 (a) {' '.join(map(str, fields))}\n")
     assert is_starting(5, str(tmp_path)) is expected

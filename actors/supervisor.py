@@ -47,7 +47,7 @@ _STOP_SECONDS_MAX: Final = 10.0
 _FLUSH_SECONDS: Final = 0.5
 _ENDS_IN_MEMORY_MAX: Final = 100_000
 _NO_ROOM_SECONDS: Final = 1.0
-_WORK_SECONDS: Final = 0.003  # of a check or a backup at a time, so that no turn waits long
+_WORK_SECONDS: Final = 0.002  # of a check or a backup at a time, so that no turn waits long
 _WORK_PAUSE_SECONDS: Final = 0.007
 
 log = Log("supervisor")

@@ -19,8 +19,8 @@ from ...workers.errors import plain
 from .contract import BackupEnded
 from .file_system import sync
 
-PAGES: Final = 32
-"""Pages copied between two looks at the clock: a third of a millisecond."""
+PAGES: Final = 16
+"""Pages copied between two looks at the clock: a fifth of a millisecond."""
 
 
 _LEFT: Final = "the supervisor left before the copy was whole"

@@ -9,10 +9,11 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Final, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
 
 from ..workers import values
 from ..workers.errors import TaskUnknown, WorkerHostError
+from ..workers.task import Task
 from .access import Access
 from .block import UNKNOWN, Block
 from .connection import Connection, Connections
@@ -26,6 +27,11 @@ from .reachability import checked
 from .stream import Mapping, as_completed
 from .tail import Line, tail
 from .terms import Sending, terms
+
+if TYPE_CHECKING:
+    from ..workers.registry import WorkerFunction
+
+Value = TypeVar("Value")
 
 OUTSTANDING_MAX: Final = 10_000
 """Tasks of `send_soon` that may wait for their acknowledgement; the next call waits for room."""
@@ -68,9 +74,13 @@ class Client:
 
     # Sending.
 
+    @overload
+    def send(self, type: Task[Value], **sending: Unpack[Sending]) -> Handle[Value]: ...
+    @overload
+    def send(self, type: str, params: Any = None, **sending: Unpack[Sending]) -> Handle[Any]: ...
     def send(
         self,
-        type: str,
+        type: str | Task[Any],
         params: Any = None,
         *,
         priority: int = 5,
@@ -82,11 +92,12 @@ class Client:
         tags: Sequence[str] = (),
         require_host: bool = False,
         full: Literal["raise", "wait"] = "raise",
-    ) -> Handle:
+    ) -> Handle[Any]:
         """Hand in a task. Returns when it is on disk, never earlier.
 
         Args:
-            type: The dotted path that says which worker runs it.
+            type: The dotted path that says which worker runs it; or a task of a typed function, `length.task("hi")`,
+                which brings its params.
             params: None, bool, int, float, str, bytes, list, dict with text keys, aware datetime; at most 1 MiB packed.
             priority: Larger runs first.
             delay: Seconds before it may run.
@@ -104,6 +115,7 @@ class Client:
             PoolUnreachable: No supervisor answered in time.
             PoolRefused: The supervisor refuses this client.
         """
+        type, params = _wanted(type, params)
         agreed = terms(
             type,
             priority=priority,
@@ -124,7 +136,11 @@ class Client:
         _raise_refusal(parcel.block)
         return Handle(self._connections, connection, parcel.block, 0)
 
-    def send_soon(self, type: str, params: Any = None, **sending: Unpack[Sending]) -> Handle:
+    @overload
+    def send_soon(self, type: Task[Value], **sending: Unpack[Sending]) -> Handle[Value]: ...
+    @overload
+    def send_soon(self, type: str, params: Any = None, **sending: Unpack[Sending]) -> Handle[Any]: ...
+    def send_soon(self, type: str | Task[Any], params: Any = None, **sending: Unpack[Sending]) -> Handle[Any]:
         """Hand in a task without waiting; tasks that wait together travel together.
 
         The handle's `id` waits for the acknowledgement; it and `result` raise what `send` would have raised. Closing
@@ -135,6 +151,7 @@ class Client:
             TaskRefused: It cannot be sent as it is; nothing was.
             PoolUnreachable: There was no room within the timeout, because no supervisor answers.
         """
+        type, params = _wanted(type, params)
         parcel = single(terms(type, **sending), params)
         connection = self._connections.current()
         if connection.outstanding >= OUTSTANDING_MAX:
@@ -143,8 +160,23 @@ class Client:
         connection.put(parcel)
         return Handle(self._connections, connection, parcel.block, 0)
 
-    def send_many(self, type: str, params: Iterable[Any], *, chunk: int = 1000, **sending: Unpack[Sending]) -> Batch:
-        """Hand in one task for each of the params. Returns when all are on disk.
+    @overload
+    def send_many(
+        self,
+        type: WorkerFunction[..., Any, Value],
+        params: Iterable[Any],
+        *,
+        chunk: int = 1000,
+        **sending: Unpack[Sending],
+    ) -> Batch[Value]: ...
+    @overload
+    def send_many(
+        self, type: str, params: Iterable[Any], *, chunk: int = 1000, **sending: Unpack[Sending]
+    ) -> Batch[Any]: ...
+    def send_many(
+        self, type: Any, params: Iterable[Any], *, chunk: int = 1000, **sending: Unpack[Sending]
+    ) -> Batch[Any]:
+        """Hand in one task for each of the params. Returns when all are on disk. A typed function may stand for a type.
 
         The params of a list or tuple are checked before the first is sent. Those of an iterator are sent as they come,
         at most `chunk` at a time, and so is a batch that meets a full queue: when an error stops it half-way, a note on
@@ -155,7 +187,7 @@ class Client:
         """
         if chunk < 1:
             raise ValueError(f"chunk={chunk!r}: it must be at least 1")
-        agreed = terms(type, **sending)
+        agreed = terms(_type_of(type), **sending)
         source: Iterable[Parcel] = parcels(agreed, params, chunk)
         if isinstance(params, list | tuple):
             source = list(source)
@@ -191,9 +223,28 @@ class Client:
 
     # Results.
 
+    @overload
     def map(
         self,
-        type: str,
+        type: WorkerFunction[..., Any, Value],
+        params: Iterable[Any],
+        *,
+        buffersize: int = 1000,
+        **sending: Unpack[Sending],
+    ) -> Generator[Value]: ...
+    @overload
+    def map(
+        self,
+        type: str | WorkerFunction[..., Any, Any],
+        params: Iterable[Any],
+        *,
+        buffersize: int = 1000,
+        return_exceptions: bool = False,
+        **sending: Unpack[Sending],
+    ) -> Generator[Any]: ...
+    def map(
+        self,
+        type: Any,
         params: Iterable[Any],
         *,
         buffersize: int = 1000,
@@ -206,7 +257,7 @@ class Client:
         error is raised and, however it is left early, what has not ended is cancelled.
 
         Args:
-            type: The task type.
+            type: The task type, or a typed function.
             params: One task for each.
             buffersize: Most tasks sent whose values have not been taken.
             return_exceptions: Give errors of tasks as values, and go on.
@@ -214,13 +265,15 @@ class Client:
         """
         if buffersize < 1:
             raise ValueError(f"buffersize={buffersize!r}: it must be at least 1")
-        agreed = terms(type, **sending)
+        agreed = terms(_type_of(type), **sending)
         connection = self._connections.current()
         mapping = Mapping(connection, agreed, params, buffersize, return_exceptions=return_exceptions)
         mapping.fill()
         return mapping.values()
 
-    def as_completed(self, handles: Iterable[Handle], *, timeout: float | None = None) -> Iterator[Handle]:
+    def as_completed(
+        self, handles: Iterable[Handle[Value]], *, timeout: float | None = None
+    ) -> Iterator[Handle[Value]]:
         """Handles (or a batch) as their tasks end, each once.
 
         Raises:
@@ -440,6 +493,20 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client of {self.address}>"
+
+
+def _wanted(type: str | Task[Any], params: Any) -> tuple[str, Any]:
+    """The type and the params of a task that is sent."""
+    if not isinstance(type, Task):
+        return type, params
+    if params is not None:
+        raise TypeError("a task brings its params: send(length.task(...)), or send(type, params)")
+    return type.type, type.params
+
+
+def _type_of(type: Any) -> Any:
+    """The type, for which a typed function may stand."""
+    return type if isinstance(type, str) else getattr(type, "type", type)
 
 
 def _raise_refusal(block: Block) -> None:

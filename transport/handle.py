@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate
-from typing import Any, Final, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, overload
 
 from ..workers.errors import WorkerHostError
 from .block import REFUSED, UNKNOWN, Block, End
@@ -15,6 +15,15 @@ from .clock import now
 from .connection import Connection, Connections
 from .messages import STATES, Cancel, TaskState
 from .outcome import error_of, value_of
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Value_co = TypeVar("Value_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    Value_co = TypeVar("Value_co", covariant=True)
 
 IDS_MAX: Final = 10_000
 """Ids in one CANCEL."""
@@ -36,8 +45,9 @@ class Progress(NamedTuple):
     at: datetime | None
 
 
-class Handle:
-    """One task of a pool. Made by a `Client`; alike handles of the same task are equal.
+class Handle(Generic[Value_co]):
+    """One task of a pool. Made by a `Client`; alike handles of the same task are equal. `Handle[int]`: its result is an
+    int, as a typed function says (see `worker`).
 
     State and progress are pushed by the pool, so reading them costs nothing and asks nobody.
     """
@@ -82,7 +92,7 @@ class Handle:
             fraction = 1.0
         return Progress(fraction, note, datetime.fromtimestamp(at, UTC) if at else None)
 
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> Value_co:
         """The value that the worker returned; waits for it.
 
         Args:
@@ -162,7 +172,7 @@ class Handle:
         return f"<Handle {number} {_word(_state_of(self._block, self._offset))}>"
 
 
-class Batch(Sequence[Handle]):
+class Batch(Sequence[Handle[Value_co]], Generic[Value_co]):
     """The tasks of one `send_many`, in the order of their params. Kept as ranges of ids, so a million cost little."""
 
     def __init__(self, connections: Connections, connection: Connection, blocks: Sequence[Block]) -> None:
@@ -175,10 +185,10 @@ class Batch(Sequence[Handle]):
         return self._stops[-1] if self._stops else 0
 
     @overload
-    def __getitem__(self, index: int) -> Handle: ...
+    def __getitem__(self, index: int) -> Handle[Value_co]: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Handle]: ...
-    def __getitem__(self, index: int | slice) -> Handle | list[Handle]:
+    def __getitem__(self, index: slice) -> list[Handle[Value_co]]: ...
+    def __getitem__(self, index: int | slice) -> Handle[Value_co] | list[Handle[Value_co]]:
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
         position = index + len(self) if index < 0 else index
@@ -188,7 +198,7 @@ class Batch(Sequence[Handle]):
         offset = position - (self._stops[at - 1] if at else 0)
         return Handle(self._connections, self._connection, self._blocks[at], offset)
 
-    def __iter__(self) -> Iterator[Handle]:
+    def __iter__(self) -> Iterator[Handle[Value_co]]:
         for block in self._blocks:
             for offset in range(block.count):
                 yield Handle(self._connections, self._connection, block, offset)

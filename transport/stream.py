@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ..workers.errors import WorkerHostError
 from .block import Block, Waiter
@@ -17,6 +17,8 @@ from .handle import Handle, cancel
 from .outcome import error_of, value_of
 from .parcel import Parcel, parcels
 from .terms import Terms
+
+Value = TypeVar("Value")
 
 CHUNKS: Final = 4
 """Into how many submissions a full buffer is cut: while one is read, the others run."""
@@ -106,7 +108,9 @@ class Mapping:
                 cancel(connection, [id for part in known for id in part.unfinished()])
 
 
-def as_completed(connection: Connection, handles: Iterable[Handle], timeout: float | None) -> Iterator[Handle]:
+def as_completed(
+    connection: Connection, handles: Iterable[Handle[Value]], timeout: float | None
+) -> Iterator[Handle[Value]]:
     """Handles as their tasks end, each once; those that have ended first.
 
     Raises:
@@ -114,7 +118,7 @@ def as_completed(connection: Connection, handles: Iterable[Handle], timeout: flo
         PoolUnreachable: The pool was away for the client's timeout.
     """
     deadline = None if timeout is None else now() + timeout
-    pending: dict[Block, dict[int, Handle]] = {}
+    pending: dict[Block, dict[int, Handle[Value]]] = {}
     for handle in handles:
         block, offset = handle.place()
         pending.setdefault(block, {}).setdefault(offset, handle)

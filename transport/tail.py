@@ -82,8 +82,9 @@ class _Reader:
             if before is not None and attempt >= before:
                 break
             self._done.add(attempt)
-            text = (item["detail"] or {}).get("output")
-            for line in str(text).split("\n") if text else ():
+            detail: dict[str, Any] = item["detail"] or {}
+            text = str(detail.get("output") or "")
+            for line in text.split("\n") if text else ():
                 yield Line(attempt, line, None)
 
     def pushed(self, attempt: int, number: int, lines: list[str], at: float) -> Iterator[Line]:

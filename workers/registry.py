@@ -26,23 +26,44 @@ from .source import Source
 from .task import Task
 
 if TYPE_CHECKING:
-    from typing import ParamSpec, Protocol, TypeVar
+    from collections.abc import Coroutine
+    from typing import ParamSpec, Protocol, TypeVar, overload
+
+    from .task import Result
 
     P = ParamSpec("P")
-    R_co = TypeVar("R_co", covariant=True)
+    R = TypeVar("R")
+    Returned_co = TypeVar("Returned_co", covariant=True)
+    Value_co = TypeVar("Value_co", covariant=True)
 
-    class WorkerFunction(Protocol[P, R_co]):
-        """A plain function that also is a worker."""
+    class WorkerFunction(Protocol[P, Returned_co, Value_co]):
+        """A plain function that also is a worker; `Value_co` is what its tasks give."""
 
         type: str
 
-        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Returned_co:
             """Run the function itself, here."""
             ...
 
-        def task(self, *args: P.args, **kwargs: P.kwargs) -> Task:
-            """A task of this type with these arguments as params, checked against the signature."""
+        def task(self, *args: P.args, **kwargs: P.kwargs) -> Task[Value_co]:
+            """A task of this type with these arguments as params, checked against the signature.
+
+            Raises:
+                TypeError: The function could not be called so.
+            """
             ...
+
+    class Marking(Protocol):
+        """What `worker` returns."""
+
+        @overload
+        def __call__(self, function: Callable[P, Result]) -> WorkerFunction[P, Result, Any]: ...
+        @overload
+        def __call__(
+            self, function: Callable[P, Coroutine[Any, Any, R]]
+        ) -> WorkerFunction[P, Coroutine[Any, Any, R], R]: ...
+        @overload
+        def __call__(self, function: Callable[P, R]) -> WorkerFunction[P, R, R]: ...
 
 
 TYPE_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,2}\Z")
@@ -58,8 +79,9 @@ Worker = Union[type[BaseWorker], Callable[..., Any]]  # noqa: UP007 -- Python 3.
 _MARK = "_workerhost_type"
 
 
-def worker(type: str) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
-    """Make a function the worker of a type. It stays a function; `function.task(...)` builds a task for it.
+def worker(type: str) -> Marking:
+    """Make a function the worker of a type. It stays a function; `function.task(...)` builds a task for it, whose
+    result has the type that the function returns: `client.send(length.task("hi")).result()` is an int.
 
     A task's params reach it as keywords when they are a dict, not at all when they are None, else as its one argument.
 
@@ -70,16 +92,11 @@ def worker(type: str) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
         raise TypeError('@worker needs a type: @worker("media.platform.endpoint")')
     check_type(type)
 
-    def mark(function: Callable[P, R_co]) -> WorkerFunction[P, R_co]:
+    def mark(function: Callable[..., Any]) -> Any:
         signature = inspect.signature(function)
 
-        def task(*args: P.args, **kwargs: P.kwargs) -> Task:
-            bound = signature.bind(*args, **kwargs)
-            params: dict[str, Any] = {}
-            for name, value in bound.arguments.items():
-                kind = signature.parameters[name].kind
-                params.update(value if kind is inspect.Parameter.VAR_KEYWORD else {name: value})
-            return Task(id=0, type=type, params=params)
+        def task(*args: Any, **kwargs: Any) -> Task[Any]:
+            return Task(id=0, type=type, params=_params(function, signature, signature.bind(*args, **kwargs)))
 
         marked: Any = function
         marked.task, marked.type = task, type
@@ -87,6 +104,23 @@ def worker(type: str) -> Callable[[Callable[P, R_co]], WorkerFunction[P, R_co]]:
         return marked
 
     return mark
+
+
+def _params(
+    function: Callable[..., Any], signature: inspect.Signature, bound: inspect.BoundArguments
+) -> dict[str, Any]:
+    """The arguments of a call as params, which reach a function by name.
+
+    Raises:
+        TypeError: One of them has no name.
+    """
+    params: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        kind = signature.parameters[name].kind
+        if kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL):
+            raise TypeError(f"{name_of(function)}: {name} has no name to be passed by; make it a plain parameter")
+        params.update(value if kind is inspect.Parameter.VAR_KEYWORD else {name: value})
+    return params
 
 
 def check_type(type: str) -> str:

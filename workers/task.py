@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Value_co = TypeVar("Value_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    Value_co = TypeVar("Value_co", covariant=True)
 
 
 @dataclass(frozen=True)
-class Task:
-    """One unit of work as its worker sees it.
+class Task(Generic[Value_co]):
+    """One unit of work as its worker sees it. `Task[int]`: its result is an int (see `worker`); plain `Task`: anything.
 
     Attributes:
         id: The task's number in the pool.

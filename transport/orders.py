@@ -1,0 +1,228 @@
+"""What a person may ask of a pool and order it to do: the half of a `Client` that sends no tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any, Final
+
+from ..workers import values
+from ..workers.errors import TaskUnknown, WorkerHostError
+from .block import UNKNOWN
+from .connection import Connections
+from .handle import Batch, Handle, cancel
+from .messages import STATES, Admin, Query, TaskState
+from .outcome import error_of
+from .tail import Line, tail
+from .terms import terms
+
+IDS_MAX: Final = 10_000
+"""Ids in one RETRY."""
+
+ID_MAX: Final = 2**63 - 1
+
+Tasks = int | Handle | Batch | Iterable[int | Handle]
+"""One task or several, by handle or number."""
+
+
+class Orders:
+    """Looks tasks up, shows them, and changes what a pool does; see `Client`."""
+
+    _connections: Connections
+
+    def task(self, id: int) -> Handle:
+        """A handle of any task of the pool, whoever sent it.
+
+        Raises:
+            TaskUnknown: The pool has no task of this number.
+            PoolUnreachable: No supervisor answered in time.
+        """
+        if not 0 < id <= ID_MAX:
+            raise _no_task(id)
+        connection = self._connections.current()
+        block, offset = connection.look_up(id)
+        end = block.ends[offset]
+        if isinstance(end, tuple) and end[0] == UNKNOWN:
+            raise _no_task(id)
+        return Handle(self._connections, connection, block, offset)
+
+    def tasks(
+        self,
+        *,
+        state: TaskState | str | None = None,
+        type: str | None = None,
+        tag: str | None = None,
+        limit: int = 100,
+    ) -> list[dict[str, Any]]:
+        """Tasks of the pool, newest first, at most `limit`: those in `state`, of `type`, with `tag`.
+
+        Raises:
+            ValueError: There is no such state.
+        """
+        code = None if state is None else STATES.index(TaskState(state))
+        given = {key: value for key, value in (("state", code), ("type", type), ("tag", tag)) if value is not None}
+        found: list[dict[str, Any]] = []
+        before: int | None = None
+        while len(found) < limit:
+            page = {**given, "limit": limit - len(found)} | ({} if before is None else {"before": before})
+            reply = self._query("tasks", page)
+            found += reply["tasks"]
+            before = reply.get("next")
+            if before is None:
+                break
+        return found
+
+    def show(self, id: int) -> dict[str, Any]:
+        """Everything that is known of a task, its attempts included.
+
+        Raises:
+            TaskUnknown: The pool has no task of this number.
+        """
+        if not 0 < id <= ID_MAX:
+            raise _no_task(id)
+        shown: dict[str, Any] = self._connections.current().request(Query(0, "show", {"id": id}), TaskUnknown)["task"]
+        for key in ("params", "result"):
+            if isinstance(shown.get(key), bytes):
+                shown[key] = values.unpack(shown[key]) if shown[key] else None
+        return shown
+
+    def why(self, id: int) -> dict[str, Any]:
+        """Why a task does not run now, or what became of it.
+
+        Returns:
+            `id`, `type`, `state`, `priority`; `reasons` [{code, text, until}], empty exactly when the next claim would
+            take the task (or it has ended); `hosts` [{name, says}]: what each host says to it; `ahead`: tasks that
+            stand before it, or None; `story` [{at, text}]: what it went through. Instants are seconds since the epoch.
+
+        Raises:
+            TaskUnknown: The pool has no task of this number.
+        """
+        if not 0 < id <= ID_MAX:
+            raise _no_task(id)
+        return self._connections.current().request(Query(0, "why", {"id": id}), TaskUnknown)
+
+    def tail(self, task: int | Handle, *, follow: bool = False) -> Generator[Line]:
+        """What a task wrote to stdout and stderr, line by line: the last lines of each attempt that has ended, and
+        those so far of one that runs.
+
+        What an attempt writes is kept as its last 64 lines, 16 KiB at most. Slots of the isolation `inline` write to
+        their own process's stdout; of them nothing is heard.
+
+        Args:
+            task: Its handle or number.
+            follow: Go on as it writes, over further attempts, until it has ended. A reader that is too slow loses
+                lines; one in square brackets says how many.
+
+        Raises:
+            TaskUnknown: The pool has no task of this number.
+            PoolUnreachable: No supervisor answered in time, or none was there for that long.
+        """
+        handle = self.task(task) if isinstance(task, int) else task
+        id, place = handle.id, handle.place()
+        return tail(self._connections.current(), id, place, lambda: self.show(id), follow=follow)
+
+    # Orders and questions.
+
+    def cancel(self, tasks: Tasks) -> list[int]:
+        """End tasks, running or not; the numbers of those that had not ended before."""
+        return cancel(self._connections.current(), _ids(tasks))
+
+    def retry(self, tasks: Tasks) -> list[int]:
+        """Queue tasks again that failed, were cancelled or are quarantined, all counters at zero; their numbers."""
+        ids = _ids(tasks)
+        retried: list[int] = []
+        for start in range(0, len(ids), IDS_MAX):
+            retried += self._order("retry", {"ids": ids[start : start + IDS_MAX]})["retried"]
+        return retried
+
+    def pause(self, type: str) -> None:
+        """Start no task of this type, or of one below it, until `resume`. What runs goes on."""
+        self._order("pause", {"type": terms(type).type})
+
+    def resume(self, type: str) -> None:
+        """Undo `pause`."""
+        self._order("resume", {"type": terms(type).type})
+
+    def drain(self, host: str, *, undo: bool = False) -> None:
+        """Let a host finish what it runs, take nothing new, and leave; `undo`: let it stay after all."""
+        self._order("drain", {"host": host, "undo": undo})
+
+    def backup(self, path: str) -> dict[str, Any]:
+        """Copy the supervisor's database into a new file while it serves; returns when the copy is on the disk.
+
+        Args:
+            path: The file, on the supervisor's machine; a relative path starts at its database's folder.
+
+        Returns:
+            Its `path` and size in `bytes`.
+
+        Raises:
+            WorkerHostError: The copy cannot be made; the message says why.
+        """
+        return self._order("backup", {"path": path})
+
+    def reload_config(self) -> list[dict[str, Any]]:
+        """Have the supervisor read its configuration file again and take over what has changed, without a restart.
+
+        Returns:
+            What has changed: `node` (a type, `defaults`, `hosts.NAME` or ""), `setting`, `old`, `new` and `needs`: ""
+            for what counts now, `hosts` for what hosts take from their own files, `restart` for what waits for one.
+
+        Raises:
+            ConfigError: The file is wrong, and nothing has changed; a line for each problem.
+        """
+        return self._order("reload_config", {})["changes"]
+
+    def keys(self) -> dict[str, Any]:
+        """Who may join: `guarded`, `identities` and open `invitations`."""
+        return self._order("keys", {})
+
+    def trust(self, key: str, *, role: str, name: str = "", serve: Sequence[str] = ()) -> None:
+        """Let whoever has the secret of this public key join as `role`."""
+        self._order("trust", {"key": key, "role": role, "name": name, "serve": list(serve)})
+
+    def revoke(self, key: str) -> str:
+        """Let a key (or its fingerprint) be good for nothing any more; the whole key.
+
+        Raises:
+            WorkerHostError: There is none, or there are several.
+        """
+        return self._order("revoke", {"key": key})["key"]
+
+    def invite(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Let whoever has the secret of `order["key"]` make itself known (see ADMIN `invite`); when that `expires`."""
+        return self._order("invite", order)
+
+    def status(self) -> dict[str, Any]:
+        """The supervisor, its hosts, and how many tasks are in each state."""
+        return self._query("status", {})
+
+    def hosts(self) -> list[dict[str, Any]]:
+        """The hosts, with their level actors and running tasks."""
+        return self._query("hosts", {})["hosts"]
+
+    def types(self) -> list[dict[str, Any]]:
+        """The task types, with how many tasks each has and which hosts serve it."""
+        return self._query("types", {})["types"]
+
+    def _query(self, what: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        return self._connections.current().request(Query(0, what, arguments))
+
+    def _order(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        return self._connections.current().request(Admin(0, verb, arguments))
+
+
+def _ids(tasks: Tasks) -> list[int]:
+    """Numbers of tasks, whichever way they are named."""
+    if isinstance(tasks, Batch):
+        return [id for ids in tasks.ids() for id in ids]
+    if isinstance(tasks, int | Handle):
+        tasks = [tasks]
+    ids = [task.id if isinstance(task, Handle) else task for task in tasks]
+    for id in ids:
+        if not 0 < id <= ID_MAX:
+            raise _no_task(id)
+    return ids
+
+
+def _no_task(id: int) -> WorkerHostError:
+    return error_of(id, (UNKNOWN, b"", None)) or TaskUnknown(str(id))

@@ -180,6 +180,24 @@ def test_there_is_no_margin_under_a_limit_but_under_a_closed_breaker(pool_with: 
     assert margins["b"] > 0
 
 
+@pytest.mark.parametrize("rate", [Rate(3, 1.0), Rate(40, 1.0), Rate(1000, 60.0)])
+def test_what_a_rate_allows_is_used_when_there_is_demand(pool_with: Make, rate: Rate) -> None:
+    """The supervisor wakes by itself when the window slides, and no other news comes."""
+    pool = pool_with({"v": {"rate": rate}}, lost_after=1e6)
+    windows = 4
+    pool.host(HOST, "v.a", "v.b", slots=2 * rate.count)
+    start, run = pool.now, 0
+    said = pool.send("v.a", count=windows * rate.count)
+    pool.send("v.b", count=windows * rate.count)
+    while pool.now < start + windows * rate.seconds:
+        while took := ids(said):
+            run += len(took)
+            said = done(pool, said)
+        sleep_until_it_wakes(pool)
+        said = tick(pool)
+    assert 0.95 * windows * rate.count <= run <= windows * rate.count
+
+
 # Breakers ---------------------------------------------------------------------------------------------------------
 
 

@@ -27,13 +27,15 @@ def framed(value: Any) -> bytes:
 
 def test_frames_are_put_together_from_any_pieces() -> None:
     data = (
-        framed([READY, OFFER]) + framed([NEWS, [PROGRESS], [RESULT, RESULT], []]) + framed([NEWS, [], [], [RETURNED]])
+        framed([READY, OFFER])
+        + framed([NEWS, [PROGRESS], [RESULT, RESULT], [], []])
+        + framed([NEWS, [], [], [RETURNED], []])
     )
     for size in (1, 7, len(data)):
         frames, news = Frames(), SlotNews(0)
         for start in range(0, len(data), size):
             frames.feed(data[start : start + size], news)
-        assert news == SlotNews(0, OFFER, [PROGRESS], [RESULT, RESULT], [RETURNED])
+        assert news == SlotNews(0, OFFER, [PROGRESS], results=[RESULT, RESULT], returned=[RETURNED])
 
 
 def with_field(row: list[Any], index: int, value: Any) -> list[Any]:
@@ -48,21 +50,24 @@ def with_field(row: list[Any], index: int, value: Any) -> list[Any]:
         [],
         [99, [], [], []],
         [NEWS, [], []],
-        [NEWS, 5, [], []],
-        [NEWS, [5], [], []],
-        [NEWS, [], [RESULT[:6]], []],
-        [NEWS, [], [RESULT, RESULT[:6]], []],
-        [NEWS, [], [with_field(RESULT, 0, "1")], []],
-        [NEWS, [], [with_field(RESULT, 0, True)], []],
-        [NEWS, [], [with_field(RESULT, 3, "text")], []],
-        [NEWS, [], [with_field(RESULT, 3, b"x" * (RESULT_BYTES_MAX + 1))], []],
-        [NEWS, [], [RESULT, with_field(RESULT, 6, [])], []],
-        [NEWS, [], [], [with_field(RETURNED, 5, 1)]],
+        [NEWS, 5, [], [], []],
+        [NEWS, [5], [], [], []],
+        [NEWS, [], [RESULT[:6]], [], []],
+        [NEWS, [], [RESULT, RESULT[:6]], [], []],
+        [NEWS, [], [with_field(RESULT, 0, "1")], [], []],
+        [NEWS, [], [with_field(RESULT, 0, True)], [], []],
+        [NEWS, [], [with_field(RESULT, 3, "text")], [], []],
+        [NEWS, [], [with_field(RESULT, 3, b"x" * (RESULT_BYTES_MAX + 1))], [], []],
+        [NEWS, [], [RESULT, with_field(RESULT, 6, [])], [], []],
+        [NEWS, [], [], [with_field(RETURNED, 5, 1)], []],
         [READY, 5],
         [READY, {"types": []}],
         [READY, {**OFFER, "types": [5]}],
         [READY, {**OFFER, "failed": []}],
         [READY, {**OFFER, "failed": {"a": 5}}],
+        [READY, {**OFFER, "costs": [1]}],
+        [READY, {**OFFER, "costs": {"a": 0}}],
+        [READY, {**OFFER, "costs": {"a": True}}],
     ],
 )
 def test_a_frame_of_another_shape_is_refused(frame: Any) -> None:

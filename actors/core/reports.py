@@ -15,6 +15,7 @@ SECONDS_MAX: Final = 10 * 366 * 86400.0
 """The longest duration that anybody may ask for or report: ten years."""
 _NUMBER_MAX: Final = 2**63 - 1
 _SLOT_MAX: Final = 2**31
+_COMPLETED: Final = Outcome.COMPLETED
 _TEXTS: Final = {"message": 8192, "traceback": 32768, "error_type": 256, "cause": 64, "reason": 1024, "host": 256}
 _FORMS: Final = {"cause": str, "retry": bool, "kind": str, "node": str}
 _OUTPUT_MAX: Final = 17 * 1024  # characters of what an attempt wrote, the last of them
@@ -50,6 +51,19 @@ def key(id: Any, fence: Any) -> tuple[int, int]:
 def result(item: Any) -> Result:
     """One item of RESULTS."""
     id, fence, outcome, body, duration, slot, detail = item
+    if (  # nearly every one, and the hot path: what the checks below would say, in one expression
+        detail is None
+        and type(outcome) is type(id) is type(fence) is type(slot) is int
+        and type(body) is bytes
+        and type(duration) is float
+        and outcome == _COMPLETED
+        and 0 < id <= _NUMBER_MAX
+        and 0 <= fence <= _NUMBER_MAX
+        and 0 <= slot < _SLOT_MAX
+        and 0 <= duration <= SECONDS_MAX
+        and len(body) <= RESULT_BYTES_MAX
+    ):
+        return id, fence, _COMPLETED, body, duration, slot, None
     id, fence = key(id, fence)
     if not isinstance(outcome, int) or type(body) is not bytes or len(body) > RESULT_BYTES_MAX:
         raise ValueError("a result has an outcome and bytes")

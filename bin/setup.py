@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import typer
 
@@ -120,12 +120,27 @@ def show(
     if source is not None and source.command:
         rows["command"] = {"value": list(source.command), "from": type}
         rows["cwd"] = {"value": source.folder, "from": type}
+    bounds = _bounds(settings.document()["workers"], type)
     if as_json:
-        documents.show({"type": type, "settings": rows})
+        documents.show({"type": type, "settings": rows, "bounds": bounds})
         return
     from .tables import table
 
-    print("\n".join(table(["SETTING", "VALUE", "FROM"], [[k, _word(v["value"]), v["from"]] for k, v in rows.items()])))
+    lines = [[name, _word(row["value"]), row["from"]] for name, row in rows.items()]
+    lines += [[bound["setting"], _word(bound["value"]), f"{bound['from']}, with all below it"] for bound in bounds]
+    print("\n".join(table(["SETTING", "VALUE", "FROM"], lines)))
+
+
+def _bounds(nodes: dict[str, dict[str, Any]], type: str) -> list[dict[str, Any]]:
+    """The limits that tasks of a type must all find room in: each is of one node and shared by all below it."""
+    from ..config.policy import OWN_LIMITS, parents
+
+    return [
+        {"setting": name, "value": nodes[path][name], "from": path}
+        for path in parents(type)
+        for name in OWN_LIMITS
+        if nodes.get(path, {}).get(name) is not None
+    ]
 
 
 def demo(
@@ -155,4 +170,6 @@ def _cut_off(name: str, value: Any) -> Any:
 
 
 def _word(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, cast("list[Any]", value))) or "nothing"
     return "none" if value is None else value

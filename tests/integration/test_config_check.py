@@ -58,3 +58,19 @@ def test_a_limit_that_one_above_makes_meaningless_is_a_warning_and_no_mistake(tm
         "4: workers.a.c.rate (2/s) is larger than that of a (60/min), which counts",
         "workerhost: workerhost.yaml is right",
     ]
+
+
+def test_show_names_every_limit_that_a_type_shares_with_others_and_whose_it_is(tmp_path: Path) -> None:
+    (tmp_path / "workerhost.yaml").write_text(
+        "defaults: {retry: {on: [transient]}}\n"
+        "workers:\n  video: {rate: 10/s, timeout: 1m}\n  video.youtube: {quota: 100/day}\n  audio: {rate: 1/s}\n"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-m", "workerhost", "config", "show", "video.youtube.channel"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=90, check=True,
+    )  # fmt: skip
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in asked.stdout.splitlines()}
+    assert rows["retry.on"] == "transient defaults"
+    assert rows["timeout"] == "60.0 video"
+    assert rows["rate"] == "10/s video, with all below it"
+    assert rows["quota"] == "100/day video.youtube, with all below it"

@@ -26,8 +26,9 @@ from ..transport.link import Closed, PeerLink, Received, connect
 from ..transport.mailbox import Batch, Mailbox
 from ..transport.messages import DEFAULT_ADDRESS, Hello, Refused
 from ..workers.errors import ConfigError, PoolRefused, WorkerHostError
-from ..workers.registry import Worker
+from ..workers.registry import Worker, code_files
 from ..workers.source import Environment, Source
+from .code_watch import CodeWatch
 from .core.effects import Note
 from .core.host_effects import (
     CancelSlot,
@@ -81,6 +82,7 @@ class HostSettings:
         workers: Classes and functions to be served as they are (isolation `inline` only).
         drain_timeout: Seconds that tasks have to finish when the host is told to go.
         reread: Reads the host's configuration again: what it would be started with by now, or all that is wrong.
+        reload: Whether the files of the code are watched, and new code is served when they change.
         profile: A file for the profile of the actor's thread; None: no profile.
     """
 
@@ -98,6 +100,7 @@ class HostSettings:
     workers: Sequence[Worker] = ()
     drain_timeout: float = 30.0
     reread: Callable[[], HostSettings | list[str]] | None = None
+    reload: bool = False
     profile: Path | None = None
 
     def options(self, address: str) -> HostOptions:
@@ -136,6 +139,13 @@ class _Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class _Changed:
+    """Told by the watch: files of the code have changed."""
+
+    files: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Stop:
     """Told by `Host.stop`."""
 
@@ -158,6 +168,7 @@ class HostActor(pykka.ThreadingActor):
         self.levels = Subtree(MediaActor, self.verdicts, self._tell_self)
         self.watch_at = 0.0
         self.profile: Profile | None = None
+        self.watch: CodeWatch | None = None
         self.garbage = 0
         self.garbage_said = 0.0
         self.perform: dict[type[HostEffect], Callable[[Any], None]] = {
@@ -186,6 +197,9 @@ class HostActor(pykka.ThreadingActor):
         """Start the slots."""
         if self.settings.profile is not None:
             self.profile = Profile(self.settings.profile)
+        if self.settings.reload:
+            self.watch = CodeWatch(lambda files: self._tell_self(_Changed(files)))
+            self.watch.add(code_files(self.settings.code))
         self._guarded(self.core.start)
 
     def on_receive(self, message: Any) -> None:
@@ -198,6 +212,9 @@ class HostActor(pykka.ThreadingActor):
             self._guarded(lambda now: self.core.drain(now, message.timeout))
         elif isinstance(message, _Stop):
             self._guarded(self.core.stop)
+        elif isinstance(message, _Changed):
+            log.info("code_changed", files=message.files)
+            self._guarded(self.core.reload)
         elif isinstance(message, Down):
             self._guarded(lambda now: self._watch_levels(lambda: self.levels.down(message), now))
         elif isinstance(message, Revive):
@@ -246,6 +263,8 @@ class HostActor(pykka.ThreadingActor):
     def _end(self) -> None:
         for slot in self.slots.values():
             slot.kill()
+        if self.watch is not None:
+            self.watch.end()
         if self.slots:
             spawner().settle(_SETTLE_SECONDS_MAX)
         self._disconnect(Disconnect())
@@ -260,6 +279,8 @@ class HostActor(pykka.ThreadingActor):
         for item in items:
             if isinstance(item, SlotNews):
                 self.core.on_slot(item, now)
+                if item.ready is not None and self.watch is not None:
+                    self.watch.add(item.ready.get("files", ()))
                 if item.exited is not None and item.slot not in self.core.slots.slots:
                     self.slots.pop(item.slot, None)
             elif isinstance(item, Received) and item.link is self.link:
@@ -335,9 +356,11 @@ class HostActor(pykka.ThreadingActor):
         settings, environments = self.settings, self.core.environments
         environment = effect.environment or environments.base
         sources = {type: source for type, source in settings.sources.items() if environments.of(type) == environment}
-        nodes = [node for node, own in environments.nodes.items() if own == environment]
-        needed = environment == environments.base or any(node not in sources for node in nodes)
-        return SlotSpec(settings.code if needed else (), sources, settings.paths, environment, effect.width)
+        nodes = {"": environment == environments.base}
+        nodes |= {node: own == environment for node, own in environments.nodes.items()}
+        needed = any(here and node not in sources for node, here in nodes.items())
+        code = settings.code if needed else ()
+        return SlotSpec(code, sources, settings.paths, environment, nodes, effect.width, settings.reload)
 
     def _read_again(self, effect: ReadAgain) -> None:  # noqa: ARG002
         """What the host executes comes from its own configuration alone: see whether that says something else now."""

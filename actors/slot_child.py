@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..workers.slots import Slots
     from ..workers.wear import Wear
 
-INIT: Final = 1  # host -> child, first: [1, {number, code, sources, paths, threads, folder}]
+INIT: Final = 1  # host -> child, first: [1, {number, code, sources, paths, nodes, threads, concurrency, folder}]
 TASKS: Final = 2  # host -> child: [2, [SlotTask, ...]]
 CANCEL: Final = 3  # host -> child: [3, id, fence]
 READY: Final = 4  # child -> host, once: [4, offer]
@@ -96,14 +96,21 @@ class _Child:
             frames = self._receive()
         settings: dict[str, Any] = frames.pop(0)[1]
         threads: int = settings["threads"]
+        concurrency: int = settings["concurrency"]
         word = mmap.mmap(word_number, slots.WORD.size * threads)
         os.close(word_number)
-        if threads == 1:  # of several, nobody could say whose it is
+        if threads == 1 and concurrency == 1:  # of several, nobody could say whose it is
             begun: Any = leftovers.Leftovers()
             self._leftovers = begun
         sources = {type: Source(*parts) for type, parts in settings["sources"].items()}
         offer = registry.load_all(settings["code"], sources, settings["paths"], guarded=True)
-        made: Any = slots.Slots(
+        offer.keep(settings["nodes"])
+        kind: Any = slots.Slots
+        if concurrency > 1:
+            from workerhost.workers.loop_slots import LoopSlots as kind  # noqa: N813 -- one of two
+
+            offer.keep_async(concurrency)
+        made: Any = kind(
             offer,
             settings["number"],
             self._emit,
@@ -111,12 +118,14 @@ class _Child:
             count=threads,
             word=word,
             folder=settings["folder"],
-            interrupts=threads == 1,
+            interrupts=threads == 1 and concurrency == 1,
             after=self._clean_up,
             settled=self._settle,
         )
         self._slots = made
-        ready = [READY, made.offer()]
+        ready: list[Any] = [READY, made.offer()]
+        if settings["watched"]:
+            ready[1]["files"] = registry.imported_files(settings["paths"])
         self._settle()
         for output in self._output:
             output.present = self._slots.present
@@ -128,7 +137,7 @@ class _Child:
         os.register_at_fork(after_in_child=self._part)
         threading.Thread(target=self._read, args=(frames,), name="reader", daemon=True).start()
         with suppress(runner.Stopped):
-            self._work(threads)
+            self._work(threads if concurrency == 1 else 1)
         return self._leave()
 
     def _work(self, threads: int) -> None:

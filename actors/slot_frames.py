@@ -94,7 +94,10 @@ def _checked_offer(offer: Any) -> dict[str, Any]:
         raise ProtocolError("an offer with something else than text in it")
     if not all(type(cost) is int and 1 <= cost <= COST_MAX for cost in costs):
         raise ProtocolError("an offer with a cost that is none")
-    return {name: offer[name] for name in ("types", "any", "failed", "fingerprints", "costs")}
+    files = offer.get("files", [])
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in cast("list[Any]", files)):
+        raise ProtocolError("an offer with files that are none")
+    return {name: offer[name] for name in ("types", "any", "failed", "fingerprints", "costs")} | {"files": files}
 
 
 def _checked(items: Any, shape: tuple[set[type[Any]], ...], name: str) -> list[Any]:

@@ -26,6 +26,8 @@ class SlotSpec:
         sources: Type -> its class or command, from the host's own configuration.
         paths: Folders for `sys.path`, see `workers.registry.search_paths`.
         environment: Where it lives and how it runs.
+        nodes: Node -> whether its tasks run here, see `registry.Offer.keep`.
+        watched: Whether it says which files its code was imported from.
         threads: How many tasks run at a time in one child, where its environment lets several.
     """
 
@@ -33,7 +35,9 @@ class SlotSpec:
     sources: dict[str, Source] = field(default_factory=dict[str, Source])
     paths: tuple[str, ...] = ()
     environment: Environment = field(default_factory=Environment)
+    nodes: dict[str, bool] = field(default_factory=dict[str, bool])
     threads: int = 1
+    watched: bool = False
 
 
 @dataclass(slots=True)

@@ -113,6 +113,9 @@ class ProcessSlot:
             "sources": spec.sources,
             "paths": spec.paths,
             "threads": self._threads,
+            "nodes": spec.nodes,
+            "watched": spec.watched,
+            "concurrency": spec.environment.concurrency,
             "folder": self._folder,
         }
         self._send([slot_child.INIT, settings])

@@ -36,6 +36,7 @@ class Wishes:
     refuse: list[str] | None
     isolation: str | None
     parent: int | None
+    reload: bool = False
     profile: Path | None = None
 
 
@@ -110,6 +111,7 @@ def combined(wishes: Wishes, settings: Settings) -> HostSettings:
         environments=settings.environments(isolation),
         paths=search_paths(wishes.codes, os.environ, os.curdir),
         drain_timeout=file.drain_timeout,
+        reload=wishes.reload,
         profile=wishes.profile,
     )
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import authoring, backup, keys, pool, setup, start, tail, tasks
+from . import authoring, backup, keys, pool, reload, setup, start, tail, tasks
 from .exits import OK, report
 from .options import Address
 
@@ -93,7 +93,17 @@ START, TASKS, POOL, SETUP = "Start", "Tasks", "Pool", "Set-up"
 for panel, commands in {
     START: (start.up, start.supervisor, start.host, start.try_),
     TASKS: (tasks.send, tasks.wait, tasks.ls, tasks.show, tail.tail, tasks.why, tasks.cancel, tasks.retry),
-    POOL: (pool.status, pool.hosts, pool.types, pool.pause, pool.resume, pool.drain, backup.backup, backup.restore),
+    POOL: (
+        pool.status,
+        pool.hosts,
+        pool.types,
+        pool.pause,
+        pool.resume,
+        pool.drain,
+        reload.reload,
+        backup.backup,
+        backup.restore,
+    ),
 }.items():
     for command in commands:
         app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)

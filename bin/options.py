@@ -19,6 +19,9 @@ PATIENCE_SECONDS = 2.0
 Address = Annotated[
     str | None, typer.Option("--address", metavar="ADDRESS", help="The pool; default $WORKERHOST_ADDRESS.")
 ]
+Reload = Annotated[
+    bool, typer.Option("--reload", help="Watch the files of the code, and serve new code when they change.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON document a line.")]
 Config = Annotated[

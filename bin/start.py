@@ -11,7 +11,7 @@ import typer
 
 from . import arguments, options
 from .exits import INPUT_OUTPUT, INTERNAL, OK, leave, say
-from .options import Address, Codes, Config, Pairs, Parent, Profile, Slots
+from .options import Address, Codes, Config, Pairs, Parent, Profile, Reload, Slots
 
 Network = Annotated[
     bool, typer.Option("--network", help="Let other machines join, with identities that are made if there are none.")
@@ -29,6 +29,7 @@ def up(
     slots: Slots = None,
     network: Network = False,
     insecure: Insecure = False,
+    reload: Reload = False,
     address: Address = None,
 ) -> None:
     """Start a supervisor and hosts here, start them again when they crash, end them on Ctrl-C."""
@@ -53,7 +54,7 @@ def up(
         config=settings.source,
         hosts=hosts,
         name=settings.host.name,
-        options=(*(("--slots", slots) if slots else ()), "--", *found),
+        options=(*(("--slots", slots) if slots else ()), *(("--reload",) if reload else ()), "--", *found),
         codes=(*found, *(source.code for source in settings.sources().values() if source.code)),
         drain_timeout=settings.host.drain_timeout,
         local=here == (os.environ.get("WORKERHOST_ADDRESS") or _DEFAULT_ADDRESS),
@@ -136,6 +137,7 @@ def host(
     isolation: Annotated[
         str | None, typer.Option("--isolation", metavar="KIND", help="process (default) or thread.")
     ] = None,
+    reload: Reload = False,
     profile: Profile = None,
     parent: Parent = None,
     address: Address = None,
@@ -156,6 +158,7 @@ def host(
             refuse=arguments.types(refuse, "--not"),
             isolation=isolation,
             profile=profile,
+            reload=reload,
             parent=parent,
         ),
         options.settings_of(config, quiet=parent is not None),

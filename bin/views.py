@@ -91,7 +91,13 @@ def types(found: list[dict[str, Any]]) -> list[str]:
         for item in found
         for host, why in item.get("broken", {}).items()
     ]
-    return table(["TYPE", "QUEUED", "RUNNING", "COMPLETED", "FAILED", "HOSTS"], rows) + broken
+    apart = [
+        f"{item['type']} is served from different code: "
+        + "; ".join(f"{code} on {', '.join(names)}" for code, names in item["code"].items())
+        for item in found
+        if len(item.get("code", {})) > 1
+    ]
+    return table(["TYPE", "QUEUED", "RUNNING", "COMPLETED", "FAILED", "HOSTS"], rows) + broken + apart
 
 
 def tasks(found: list[dict[str, Any]], now: float) -> list[str]:
@@ -122,13 +128,16 @@ def task(document: dict[str, Any]) -> list[str]:
         lines.append(f"progress  {_percent(progress['fraction'])} {plain(progress['note'], 200)}".rstrip())
     attempts = [
         [
-            item["attempt"], item.get("outcome"), item.get("host"), item.get("slot"), item.get("started_at"),
-            span(_duration(item)), _why(item.get("detail")),
+            item["attempt"], item.get("outcome"), item.get("host"), item.get("slot"), item.get("code"),
+            item.get("started_at"), span(_duration(item)), _why(item.get("detail")),
         ]
         for item in document["attempts"]
     ]  # fmt: skip
     if attempts:
-        lines += ["", *table(["TRY", "OUTCOME", "HOST", "SLOT", "STARTED", "TOOK", "WHY"], attempts, max(width(), 100))]
+        lines += [
+            "",
+            *table(["TRY", "OUTCOME", "HOST", "SLOT", "CODE", "STARTED", "TOOK", "WHY"], attempts, max(width(), 100)),
+        ]
     error = document.get("error")
     if error:
         lines += ["", *_failure(error)]

@@ -73,6 +73,7 @@ class Hello:
     that follow at once), `greeting` (numbers the HELLOs of a session: one that is
     not the latest is ignored), `pid`, `machine`, `isolation`, `fingerprints` {type: text}, `failed` {type: why},
     `costs` {type: units of the quota that a task costs}, where it is not one.
+    `reload` {number, changed {type: [fingerprint before, after]}, failed {what: why}} (the last one, if there was one).
     `offer` of a client: `name`; of one that has sent some also `submitted` (the highest number of its
     submissions) and `away` (seconds since it last heard the supervisor): tells a forgotten session from a new one.
     """
@@ -255,6 +256,19 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Reload:
+    """Supervisor -> host: serve the code as it is on the disk now. Slots are replaced as they fall idle.
+
+    `types` [type, ...]: those that are meant, and what lies below them; empty: all. The next HELLO tells under `reload`
+    what became of it, with this `order`.
+    """
+
+    KIND: ClassVar[int] = 33
+    order: int
+    types: list[str] = field(default_factory=list[str])
+
+
+@dataclass(frozen=True, slots=True)
 class Submit:
     """Client -> supervisor. Answered by ACCEPTED or REJECTED with the same `submission`, at once or when repeated.
 
@@ -355,6 +369,7 @@ class Admin:
     """Client -> supervisor: change something. Answered by REPLY.
 
     `verb`: `retry` {ids} -> {retried: [id]} | `pause` {type} | `resume` {type} | `drain` {host, undo} |
+    `reload` {host or nil, type or nil} -> {order, hosts: [name]} |
     `reload_config` {} -> {changes: [{node, setting, old, new, needs}]} | `backup` {path},
     answered with {path, bytes} when the copy is on the disk; `path` is on the supervisor's machine, a relative one from
     its database's folder.
@@ -423,7 +438,7 @@ Message = (
     Hello | Welcome | Refused | Heartbeat | Alive | Bye
     | Claim | Tasks | Results | Recorded | Progress | GiveBack | Tree | Drain | Stop | Output
     | Submit | Accepted | Rejected | Watch | Events | Cancel | Query | Admin | Reply
-    | Checkpoint | Tail | Listen | Reread
+    | Checkpoint | Tail | Listen | Reload | Reread
 )  # fmt: skip
 
 MESSAGES: Final[dict[int, type[Message]]] = {
@@ -432,7 +447,7 @@ MESSAGES: Final[dict[int, type[Message]]] = {
         Hello, Welcome, Refused, Heartbeat, Alive, Bye,
         Claim, Tasks, Results, Recorded, Progress, GiveBack, Tree, Drain, Stop, Output,
         Submit, Accepted, Rejected, Watch, Events, Cancel, Query, Admin, Reply,
-        Checkpoint, Tail, Listen, Reread,
+        Checkpoint, Tail, Listen, Reload, Reread,
     )
 }  # fmt: skip
 """Kind number -> message. Retired numbers: none yet."""

@@ -142,6 +142,16 @@ class Orders:
         """Undo `pause`."""
         self._order("resume", {"type": terms(type).type})
 
+    def reload(self, *, host: str | None = None, type: str | None = None) -> dict[str, Any]:
+        """Have hosts serve the code that is on their disk now: one, those that serve a type, or all.
+
+        What runs ends with the old code. What became of it is in `hosts()`, under `reload`.
+
+        Returns:
+            `order` (its number) and `hosts` (their names).
+        """
+        return self._order("reload", {"host": host, "type": None if type is None else terms(type).type})
+
     def drain(self, host: str, *, undo: bool = False) -> None:
         """Let a host finish what it runs, take nothing new, and leave; `undo`: let it stay after all."""
         self._order("drain", {"host": host, "undo": undo})

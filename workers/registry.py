@@ -7,6 +7,7 @@ Python 3.9 and the standard library suffice, because a slot may run in another e
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 import threading
@@ -208,6 +209,33 @@ class Offer:
         self.fingerprints = {**other.fingerprints, **self.fingerprints}
         self.costs = {**other.costs, **self.costs}
 
+    def keep(self, nodes: Mapping[str, bool]) -> None:
+        """Drop the types that belong to another environment, which offers them itself.
+
+        Args:
+            nodes: Node -> whether it belongs here; "" stands for all types that none of the others is above.
+        """
+        for type in list(self.types):
+            parts = type.split(".")
+            above = (".".join(parts[:count]) for count in range(len(parts), -1, -1))
+            if not next((nodes[path] for path in above if path in nodes), True):
+                del self.types[type]
+                self.fingerprints.pop(type, None)
+
+    def keep_async(self, concurrency: int) -> None:
+        """Take off what would keep an event loop for itself, and say what to do about it."""
+        for type, worker in list(self.types.items()):
+            function: Any = getattr(worker, "execute", worker)
+            if not inspect.iscoroutinefunction(function):
+                del self.types[type]
+                code: Any = getattr(function, "__code__", None)
+                where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+                self.failed[type] = (
+                    f"{name_of(worker)}: `concurrency: {concurrency}` needs `async def`{where}; "
+                    f"make it one, or use `isolation: thread`, or set `concurrency: 1` for {type}"
+                )
+        self.any = [worker for worker in self.any if inspect.iscoroutinefunction(getattr(worker, "execute", worker))]
+
     def candidates(self, type: str) -> list[tuple[Worker, bool]]:
         """Who is asked about tasks of a type, in order, and whether its `can_handle` has to say yes.
 
@@ -240,6 +268,19 @@ class Offer:
             "fingerprints": dict(self.fingerprints),
             "costs": dict(self.costs),
         }
+
+
+def code_files(codes: Iterable[str]) -> list[str]:
+    """The files that CODE names, whether they can be imported or not."""
+    places = (split_code(code)[0] for code in codes)
+    return [str(Path(place.removeprefix(MAIN)).resolve()) for place in places if _is_file(place)]
+
+
+def imported_files(paths: Iterable[str]) -> list[str]:
+    """The files of all modules that were imported from these folders, and not from what is installed below them."""
+    folders = tuple(f"{folder.rstrip(os.sep)}{os.sep}" for folder in paths)
+    files = (getattr(module, "__file__", None) or "" for module in list(sys.modules.values()))
+    return sorted({file for file in files if file.startswith(folders) and "site-packages" not in file})
 
 
 def load(code: str, paths: Sequence[str] = ()) -> Offer:

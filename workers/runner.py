@@ -126,6 +126,11 @@ class _Instance:
             worker.cleanup = once
 
 
+def instance_of(worker: BaseWorker) -> Any:
+    """A worker of a class that is ready, as a runner keeps it."""
+    return _Instance(worker)
+
+
 class Runner:
     """The workers of one slot. Used by one thread.
 
@@ -151,7 +156,7 @@ class Runner:
             if worker.__class__ is _Instance:
                 value = self._execute(worker, attempt)
             else:
-                value = _call(worker, attempt.params)
+                value = call(worker, attempt.params)
                 if hasattr(value, "__await__"):
                     value = self._wait(value, attempt)
         except Stopped:
@@ -334,7 +339,8 @@ def _task_of(item: Any) -> Task:
     return task
 
 
-def _call(function: Any, params: Any) -> Any:
+def call(function: Any, params: Any) -> Any:
+    """Call a worker's function with a task's params."""
     if params.__class__ is dict:
         return function(**params)
     return function() if params is None else function(params)

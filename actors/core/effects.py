@@ -25,6 +25,7 @@ class Persist:
         sessions: Client sessions (session, token, name, seen_at, below), inserted or replaced.
         hosts: Host sessions (owner, token, name, machine, joined_at, left_at or None, state text), inserted or
             replaced.
+        code: Which code of a type a host session serves (owner, type, since, fingerprint), inserted or replaced.
         tasks: New tasks, in the order of `rows.COLUMNS`, options as dict or None.
         tags: (tag, id) of new tasks.
         checkpoints: The latest of tasks under a lease (body, id, fence), inserted or replaced.
@@ -56,6 +57,7 @@ class Persist:
     lanes: list[tuple[int, str, str, str]] = field(default_factory=list[tuple[int, str, str, str]])
     sessions: list[tuple[int, bytes, str, float, int]] = field(default_factory=list[tuple[int, bytes, str, float, int]])
     hosts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    code: list[tuple[int, str, float, str]] = field(default_factory=list[tuple[int, str, float, str]])
     tasks: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     tags: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     checkpoints: list[tuple[bytes, int, int]] = field(default_factory=list[tuple[bytes, int, int]])

@@ -14,7 +14,7 @@ from typing import Any, Final
 from ...config.policy import parents
 from ...workers.source import Environment
 from .restarts import Restarts
-from .verdicts import Offer
+from .verdicts import Offer, within
 
 _TYPES_MAX: Final = 10_000
 """Types whose environment is remembered; a supervisor that names more of them is asked for nothing but time."""
@@ -86,7 +86,7 @@ class Environments:
         self._offers[environment] = Offer(
             tuple(sorted(mine)),
             bool(ready["any"]) and environment == self.base,
-            self._named(environment, ready["failed"]),
+            self.named(environment, ready["failed"]),
             {type: prints[type] for type in prints if self.of(type) == environment},
             {type: costs[type] for type in costs if self.of(type) == environment},
         )
@@ -99,6 +99,16 @@ class Environments:
         self._offers[environment] = Offer(failed=nodes or {environment.python: reason})
         if again:
             self._due[environment] = now + self._restarts.setdefault(environment, Restarts()).died(now)
+
+    def offer_of(self, environment: Environment) -> Offer | None:
+        """What one of them can run; None before it has said so."""
+        return self._offers.get(environment)
+
+    def below(self, types: Iterable[str]) -> list[Environment]:
+        """Those in which tasks of these types or of types below them run."""
+        wanted = tuple(types)
+        nodes = [node for node in self.nodes if any(within(node, type) for type in wanted)]
+        return list(dict.fromkeys(self.of(type) for type in (*wanted, *nodes))) if wanted else self.all()
 
     def due(self) -> float:
         """When the next one is to be looked at again; `inf`: none."""
@@ -124,13 +134,17 @@ class Environments:
             _joined(offer.costs for offer in offers),
         )
 
-    def _named(self, environment: Environment, failed: Mapping[str, str]) -> Mapping[str, str]:
+    def named(self, environment: Environment, failed: Mapping[str, str]) -> Mapping[str, str]:
         """What failed, with the interpreter where it is not the host's own: one CODE may be fine in another."""
         if environment == self.base:
             return failed
         where = environment.python or f"isolation {environment.isolation}"
+        if environment.concurrency > 1:
+            where = environment.python or f"concurrency {environment.concurrency}"
         return {
             what if self.of(what) == environment else f"{what} ({where})": f"{reason} (in {where})"
+            if environment.python
+            else reason
             for what, reason in failed.items()
         }
 

@@ -6,12 +6,11 @@ both in each HELLO. A supervisor that is away stops nothing here but claims.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, Final
 
 from ...transport.messages import (
-    CHECKPOINT_BYTES_MAX,
     PROTOCOL_VERSION,
     Alive,
     Bye,
@@ -22,6 +21,7 @@ from ...transport.messages import (
     Message,
     Recorded,
     Refused,
+    Reload,
     Reread,
     Returned,
     Stop,
@@ -38,9 +38,11 @@ from .host_effects import HostEffect, Key, Leave, ReadAgain, SlotTask, key_of
 from .host_options import HostOptions
 from .joining import Joining, Phase
 from .outbox import Outbox
+from .reloading import Reloads
 from .slot_table import SlotNews, SlotTable
 from .slots import SlotState
 from .stopping import Why
+from .supervisor_words import BadMessage, checkpoint, pairs, types_of, wanted_lines
 from .verdicts import FAILED, Offer, Verdict
 
 _JOIN_PATIENCE: Final = (
@@ -48,10 +50,6 @@ _JOIN_PATIENCE: Final = (
 )
 _LEAVE_SECONDS: Final = 1.0  # for slots to end by themselves
 _BYE_SECONDS: Final = 0.2
-
-
-class BadMessage(Exception):
-    """The supervisor sent something that cannot be understood."""
 
 
 class HostCore:
@@ -85,6 +83,7 @@ class HostCore:
         self._claimed: dict[str, int] | None = None
         self._greetings = 0
         self._told_levels: dict[str, Verdict] = {}
+        self._reloads = Reloads(self.environments, self.slots)
         self._join_by = self._drain_by = self._abandon_at = self._expected = inf
 
     # News.
@@ -122,12 +121,12 @@ class HostCore:
         elif isinstance(message, Recorded):
             self.outbox.recorded(message.number)
             if message.stale:
-                self._note("info", "results_stale", tasks=[id for id, _ in _pairs(message.stale)])
+                self._note("info", "results_stale", tasks=[id for id, _ in pairs(message.stale)])
         elif isinstance(message, Alive):
             self.joining.answered(message.seen)
             self._named = frozenset()
         elif isinstance(message, Stop):
-            unwanted = set(_pairs(message.items))
+            unwanted = set(pairs(message.items))
             stale = unwanted & self._named
             self.slots.stop(lambda task: (task[0], task[1]) in stale, Why.STALE, now)
             self.slots.stop(lambda task: (task[0], task[1]) in unwanted, Why.CANCELLED, now)
@@ -137,7 +136,9 @@ class HostCore:
             except (TypeError, ValueError, AttributeError) as error:
                 raise BadMessage(str(error)) from error
         elif isinstance(message, Listen):
-            self.slots.listening.want(_wanted(message.items))
+            self.slots.listening.want(wanted_lines(message.items))
+        elif isinstance(message, Reload):
+            self.reload(now, message.order, types_of(message.types))
         elif isinstance(message, Drain):
             self._undo_drain() if message.undo else self._start_drain()
         elif isinstance(message, Reread):
@@ -163,12 +164,41 @@ class HostCore:
         never_started = slot is not None and slot.state is SlotState.STARTING and not slot.killed
         self.slots.news(news, now)
         if environment is not None and news.ready is not None:
-            self.environments.heard(environment, news.ready)
-            self._on_offer(now)
+            if self._reloads.may_serve(slot, environment, news.ready["failed"]):
+                self._on_ready(environment, news.ready, now)
+            self._end_reload(now)
         elif environment is not None and news.exited is not None and never_started:
-            self._on_start_failed(environment, news.exited, now)
+            failed = {environment.python or "the host's own Python": str(news.exited.get("message", ""))}
+            if self._reloads.may_serve(slot, environment, failed):
+                self._on_start_failed(environment, news.exited, now)
+            self._end_reload(now)
         for id, text in news.lines:
             self._note("info", "task_output", task=id, slot=news.slot, text=text)
+
+    def _on_ready(self, environment: Environment, ready: Mapping[str, Any], now: float) -> None:
+        before = self.environments.offer_of(environment)
+        self.environments.heard(environment, ready)
+        after = self.environments.offer_of(environment)
+        self._reloads.heard(before, after)
+        self._on_offer(now)
+
+    def reload(self, now: float, order: int = 0, types: Sequence[str] = ()) -> None:
+        """Serve the code as it is on the disk now. See `Reloads.begin`."""
+        if not self._leaving:
+            self._reloads.begin(order, types)
+            self._end_reload(now)
+
+    def _end_reload(self, now: float) -> None:
+        """If all new code is known: say what has changed."""
+        done = self._reloads.take_done()
+        if done is None:
+            return
+        for what, reason in done.failed.items():
+            self._note("error", "old_code_kept", code=what, reason=reason)
+        if not done.failed:
+            self._note("info", "code_reloaded", changed=sorted(done.changed))
+        if self._join_by == inf:
+            self.joining.renew(now)
 
     def _on_start_failed(self, environment: Environment, exited: Mapping[str, Any], now: float) -> None:
         """A slot of an environment cannot start: a reason to be seen, not to hide."""
@@ -247,7 +277,7 @@ class HostCore:
                 rare: dict[str, Any] = extra or {}
                 failures, tags = rare.get("failures", 0), tuple(rare.get("tags", ()))
                 own = rare.get("timeout", timeout)
-                spare = {**(ours or {}), "checkpoint": _checkpoint(rare)} if "checkpoint" in rare else ours
+                spare = {**(ours or {}), "checkpoint": checkpoint(rare)} if "checkpoint" in rare else ours
                 key = rare.get("key")
                 task = (id, fence, type, attempt, failures, priority, sent_at, own, key, tags, params, spare)
                 (alone if rare.get("alone") or id in suspects else together).append(task)
@@ -283,6 +313,8 @@ class HostCore:
             **({"costs": dict(offer.costs)} if offer.costs else {}),
             "failed": dict(offer.failed),
         }
+        if self._reloads.told:
+            facts["reload"] = self._reloads.told
         return Hello("host", [PROTOCOL_VERSION, PROTOCOL_VERSION], options.session, self.name, facts)
 
     def _welcomed(self, welcome: Welcome, now: float) -> None:
@@ -452,24 +484,3 @@ class HostCore:
             AssertionError: It does not.
         """
         self.slots.check_invariants()
-
-
-def _pairs(items: list[Any]) -> list[Key]:
-    try:
-        return [(int(id), int(fence)) for id, fence in items]
-    except (TypeError, ValueError) as error:
-        raise BadMessage(str(error)) from error
-
-
-def _wanted(items: list[Any]) -> dict[Key, bool]:
-    try:
-        return {(int(id), int(fence)): bool(anew) for id, fence, anew in items}
-    except (TypeError, ValueError) as error:
-        raise BadMessage(str(error)) from error
-
-
-def _checkpoint(extra: Mapping[str, Any]) -> bytes:
-    body: Any = extra["checkpoint"]
-    if type(body) is not bytes or len(body) > CHECKPOINT_BYTES_MAX:
-        raise TypeError("a checkpoint is bytes, and not many")
-    return body

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any, Final, cast
 
 from ...config.policy import TYPE_PATTERN, PolicyTree, parents
@@ -20,6 +21,7 @@ from ...transport.messages import (
     Progress,
     Recorded,
     Refused,
+    Reload,
     Reply,
     Reread,
     Results,
@@ -37,10 +39,13 @@ from .reports import shown
 from .rows import RUNNING
 from .sessions import ID_MAX, Sessions
 from .step import Peer, Step
+from .verdicts import within
 
 NAME_MAX: Final = 255
 _TREE_NODES: Final = 1000
 _FAILED_MAX: Final = 100
+_TYPES_MAX: Final = 5000
+_FINGERPRINT_MAX: Final = 64
 
 
 class Membership:
@@ -92,6 +97,7 @@ class Membership:
             host.name = self.hosts.free_name(host.name)
         host.peer = self.sessions.peer(address, "host", host, step.now)
         host.state = "draining" if host.state == "draining" else "joined"
+        known: Mapping[str, str] = host.facts.get("fingerprints", {})
         host.heard, host.gone_at, host.facts = step.now, None, _facts(hello.offer)
         number: Any = hello.offer.get("greeting")
         host.greeting = number if isinstance(number, int) else 0
@@ -103,6 +109,11 @@ class Membership:
         step.say_first(address, self.sessions.welcome(host.name, settings))
         self._reconcile(step, host, running, finished)
         host.tree = set()
+        step.persist.code += [
+            (host.owner, type, step.wall, fingerprint)
+            for type, fingerprint in host.facts["fingerprints"].items()
+            if known.get(type) != fingerprint
+        ]
         self.send_tree(step, host, self._types_of(host))
         step.note("info", "host_joined", host=host.name, owner=host.owner, slots=dict(offer.slots))
 
@@ -310,6 +321,18 @@ class Membership:
         step.say(host.peer, Drain(undo))
         step.say(peer, Reply(request, True, {"host": name, "draining": not undo}))
 
+    def reload(self, step: Step, order: int, name: str | None, type: str | None) -> list[str]:
+        """Have hosts (of this name, or that serve this type, or all) serve the code that is on their disk now."""
+        hosts = [host for host in self.hosts.by_owner.values() if host.peer is not None and host.alive()]
+        if name is not None:
+            hosts = [host for host in hosts if host.name == name]
+        if type is not None:
+            hosts = [host for host in hosts if any(within(one, type) for one in self._types_of(host))]
+        for host in hosts:
+            if host.peer is not None:
+                step.say(host.peer, Reload(order, [] if type is None else [type]))
+        return [host.name for host in hosts]
+
     def _join_choices(self, host: HostSession) -> None:
         for pool in host.pools.values():
             self.queue.lanes.choices.join(pool)
@@ -338,6 +361,35 @@ def _entry(entries: Mapping[str, dict[str, Any]], name: str) -> dict[str, Any]:
     return next((settings for pattern, settings in entries.items() if fnmatchcase(name, pattern)), none)
 
 
+def _reload(given: Any) -> dict[str, Any]:
+    """What became of the last reload, as a host says it; nonsense is left out."""
+    told = cast("dict[Any, Any]", given) if isinstance(given, dict) else {}
+    number, changed, failed = told.get("number"), told.get("changed"), told.get("failed")
+    if not isinstance(number, int) or not 0 <= number < 2**63:
+        return {}
+    changes = cast("dict[Any, Any]", changed) if isinstance(changed, dict) else {}
+    reasons = cast("dict[Any, Any]", failed) if isinstance(failed, dict) else {}
+    return {
+        "order": number,
+        "changed": {
+            str(type)[:NAME_MAX]: [str(text)[:_FINGERPRINT_MAX] for text in cast("list[Any]", prints)[:2]]
+            for type, prints in islice(changes.items(), _FAILED_MAX)
+            if isinstance(prints, list)
+        },
+        "failed": {str(what)[:NAME_MAX]: str(why)[:2000] for what, why in islice(reasons.items(), _FAILED_MAX)},
+    }
+
+
+def _fingerprints(given: Any) -> dict[str, str]:
+    """Type -> what tells its worker's code from others, as a host says it; nonsense is left out."""
+    known = cast("dict[Any, Any]", given) if isinstance(given, dict) else {}
+    return {
+        type: text[:_FINGERPRINT_MAX]
+        for type, text in islice(known.items(), _TYPES_MAX)
+        if isinstance(type, str) and TYPE_PATTERN.match(type) and isinstance(text, str) and text
+    }
+
+
 def _facts(offer: dict[str, Any]) -> dict[str, Any]:
     """What a HELLO says for people, cut to what is shown."""
     pid, isolation, failed = offer.get("pid"), offer.get("isolation"), offer.get("failed")
@@ -345,5 +397,7 @@ def _facts(offer: dict[str, Any]) -> dict[str, Any]:
     return {
         "pid": pid if isinstance(pid, int) and 0 <= pid < 2**32 else None,
         "isolation": str(isolation)[:NAME_MAX],
+        "fingerprints": _fingerprints(offer.get("fingerprints")),
+        "reload": _reload(offer.get("reload")),
         "failed": {str(code)[:NAME_MAX]: str(why)[:2000] for code, why in list(known.items())[:_FAILED_MAX]},
     }

@@ -34,11 +34,13 @@ class Orders:
         keyring: Keyring,
     ) -> None:
         self._queue, self._membership, self._guarded = queue, membership, keyring.guarded
+        self._last_reload = 0
         self._verbs: dict[str, Callable[[Step, Peer, Admin], None]] = {
             "retry": requests.retry,
             "pause": self._pause,
             "resume": self._pause,
             "drain": self._drain,
+            "reload": self._reload,
             "backup": backups.ask,
             "reload_config": reloads.ask,
             "keys": keyring.keys,
@@ -74,6 +76,22 @@ class Orders:
             tree.resume(step, type)
         step.note("info", f"type_{message.verb}d", type=type)
         step.say(peer, Reply(message.request, True, {"type": type, "paused": paused}))
+
+    def _reload(self, step: Step, peer: Peer, message: Admin) -> None:
+        name, type = message.arguments.get("host"), message.arguments.get("type")
+        if type is not None and TYPE_PATTERN.match(type) is None:
+            reason = f"{shown(type)} is not a type"
+            step.say(peer, Reply(message.request, False, {"code": "invalid", "reason": reason}))
+            return
+        self._last_reload = max(self._last_reload + 1, int(step.wall))  # grows over restarts, too
+        hosts = self._membership.reload(step, self._last_reload, name, type)
+        if not hosts:
+            reason = f"no joined host is called {shown(name)}" if name is not None else f"no host serves {shown(type)}"
+            reason = "no host has joined" if name is None and type is None else reason
+            step.say(peer, Reply(message.request, False, {"code": "unknown", "reason": reason}))
+            return
+        step.note("info", "reload_ordered", hosts=hosts, type=type)
+        step.say(peer, Reply(message.request, True, {"order": self._last_reload, "hosts": hosts}))
 
     def _drain(self, step: Step, peer: Peer, message: Admin) -> None:
         host, undo = str(message.arguments["host"]), bool(message.arguments.get("undo"))

@@ -113,6 +113,7 @@ class Report:
                     "any": host.offer.any,
                     "isolation": host.facts.get("isolation"),
                     "failed": host.facts.get("failed", {}),
+                    "reload": host.facts.get("reload", {}),
                     "tasks": [_lease(lease) for lease in running.get(host.owner, [])[:_TASKS_MAX]],
                 }
                 for host in self._hosts.by_owner.values()
@@ -153,6 +154,7 @@ class Report:
                         for host in self._hosts.by_owner.values()
                         if host.alive() and type in host.facts.get("failed", {})
                     },
+                    "code": self._code(type),
                     "paused": bool(node and node.paused),
                     "max_concurrent": limits.max_concurrent,
                     "per_host": limits.per_host,
@@ -164,6 +166,14 @@ class Report:
                 }
             )
         return {"types": listed}
+
+    def _code(self, type: str) -> dict[str, list[str]]:
+        """Fingerprint of a type's code -> the hosts that serve this."""
+        served: dict[str, list[str]] = {}
+        for host in self._hosts.by_owner.values():
+            if host.alive() and (fingerprint := host.facts.get("fingerprints", {}).get(type)):
+                served.setdefault(fingerprint, []).append(host.name)
+        return {fingerprint: sorted(names) for fingerprint, names in sorted(served.items())}
 
     def _host(self, host: HostSession, step: Step) -> dict[str, Any]:
         return {

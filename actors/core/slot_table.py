@@ -294,6 +294,8 @@ class SlotTable(Roster):
             self._effects.append(CloseSlot(slot.number))
         else:
             slot.reserved = False
+            if slot.outdated:
+                self.replace(slot)
 
     def _give_back(
         self, task: SlotTask, code: Returned, note: str, *, after: float = 0.0, started: bool = False

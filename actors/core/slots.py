@@ -41,6 +41,7 @@ class Slot:
         width: How many tasks it runs at a time.
         retiring: It gets nothing new, ends when it is empty and is not started again.
         checks: It was only started to hear what its environment can run; it never gets a task.
+        outdated: It runs code that is served no more; it is replaced when it falls idle.
         idle_since: When it became empty.
         worn: Its process said that it should be replaced: it gets nothing new, and ends when it is empty.
         killed: We ended its process; nobody is to blame.
@@ -62,6 +63,7 @@ class Slot:
         "killed",
         "next",
         "number",
+        "outdated",
         "output",
         "pool",
         "reserved",
@@ -79,7 +81,7 @@ class Slot:
     def __init__(self, number: int, pool: str, width: int, environment: Environment) -> None:
         self.number, self.pool, self.width, self.environment = number, pool, width, environment
         self.restarts = Restarts()
-        self.retiring = self.checks = False
+        self.retiring = self.checks = self.outdated = False
         self.idle_since = 0.0
         self.clear(SlotState.STARTING)
 
@@ -322,6 +324,20 @@ class Roster:
         if changed:
             self._group()
         return changed
+
+    def renew_code(self, environment: Environment) -> None:
+        """Replace all slots of an environment, each as it falls idle: they run old code."""
+        for slot in list(self.slots.values()):
+            if slot.environment == environment and not slot.retiring and slot.state is not SlotState.DOWN:
+                slot.outdated = True
+                if not slot.tasks and slot.next is None:
+                    self.replace(slot)
+
+    def replace(self, slot: Slot) -> None:
+        """Let a slot end when it is empty, and start one like it."""
+        self._retire(slot)
+        self._add(slot.pool, slot.width, slot.environment)
+        self._group()
 
     def starting(self, pool: str, environment: Environment) -> list[Slot]:
         """The slots of a pool that are being started in this environment, with tasks that wait for that."""

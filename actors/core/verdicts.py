@@ -42,9 +42,9 @@ class Offer:
     costs: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def same_service(self, other: Offer) -> bool:
-        """Whether both run the same types, so that the supervisor need not hear of the change."""
-        mine = (self.types, self.any, set(self.failed), self.costs)
-        return mine == (other.types, other.any, set(other.failed), other.costs)
+        """Whether both run the same code for the same types, so that the supervisor need not hear of the change."""
+        mine = (self.types, self.any, self.failed.keys(), self.fingerprints, self.costs)
+        return mine == (other.types, other.any, other.failed.keys(), other.fingerprints, other.costs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class MemoryStore:
         self._lanes: dict[int, tuple[int, str, str, str]] = {}
         self._sessions: dict[int, tuple[int, bytes, str, float, int]] = {}
         self._hosts: dict[int, tuple[Any, ...]] = {}
+        self._code: dict[int, dict[tuple[str, float], str]] = {}  # owner -> (type, since) -> fingerprint
         self._submissions: dict[int, dict[int, tuple[int, int, int]]] = {}
         self._tallies: dict[tuple[int, int], int] = {}
         self._pauses: dict[str, tuple[float | None, str]] = {}
@@ -122,6 +123,8 @@ class MemoryStore:
             self._put(self._sessions, session[0], session)
         for host in persist.hosts:
             self._put(self._hosts, host[0], host)
+        for owner, type, since, fingerprint in persist.code:
+            self._put(self._code.setdefault(owner, {}), (type, since), fingerprint)
         for row in persist.tasks:
             self._insert(row)
         for tag, id in persist.tags:
@@ -270,6 +273,8 @@ class MemoryStore:
             self._drop(self._sessions, session)
         for owner in persist.forgotten_hosts:
             self._drop(self._hosts, owner)
+            if owner in self._code:
+                self._drop(self._code, owner)
 
     def _shift(self, seconds: float) -> None:
         for _, id in self._agenda[True].after(None, len(self._tasks)):
@@ -407,7 +412,7 @@ class MemoryStore:
         if record is None:
             return None
         attempts = [
-            (*key, self._host(owner), *columns, unpack(detail))
+            (*key, self._host(owner), self._code_of(record, owner, columns[1]), *columns, unpack(detail))
             for key, (owner, *columns, detail) in self._attempts.get(id, {}).items()
         ]
         return full_view(self._named(record), attempts)
@@ -431,10 +436,18 @@ class MemoryStore:
         start = None if before is None else (before,)
         return (self._tasks[id] for (id,) in order.before(start, SCANNED_ROWS_MAX))
 
+    def _code_of(self, record: Record, owner: int, started_at: float | None) -> str | None:
+        """Fingerprint of the code with which a host session ran an attempt of a task."""
+        type = self._lanes[record[LANE]][1]
+        served = [(since, text) for (known, since), text in self._code.get(owner, {}).items() if known == type]
+        return max((one for one in served if started_at is not None and one[0] <= started_at), default=(0.0, None))[1]
+
     def _named(self, record: Record) -> dict[str, Any]:
         task = dict(zip(_NAMES, record, strict=True))
         task |= {"options": unpack(record[OPTIONS]), "detail": unpack(record[DETAIL])}
-        return task | {"type": self._lanes[record[LANE]][1], "host": self._host(record[OWNER])}
+        owner = record[OWNER]
+        code = self._code_of(record, owner, task["started_at"])
+        return task | {"type": self._lanes[record[LANE]][1], "host": self._host(owner), "code": code}
 
 
 def _row(record: Record) -> tuple[Any, ...]:

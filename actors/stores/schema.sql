@@ -89,6 +89,14 @@ create table attempt(                   -- ended attempts that were not a task's
     primary key (id, attempt, fence)
 ) without rowid;
 
+create table code(                      -- which code of a type a host session served, and since when
+    owner       integer not null,
+    type        text    not null,
+    since       real    not null,
+    fingerprint text    not null,
+    primary key (owner, type, since)
+) without rowid;
+
 create table checkpoint(                -- the latest of unfinished tasks that saved one, for their next attempts
     id    integer primary key,
     fence integer not null,               -- the lease under which it was saved

@@ -307,6 +307,7 @@ class SqliteStore:
         self._many(statements.INSERT_LANE, persist.lanes)
         self._many(statements.PUT_SESSION, persist.sessions)
         self._many(statements.PUT_HOST, persist.hosts)
+        self._many(statements.PUT_CODE, persist.code)
         self._many(*for_tasks(waiting))
         self._many(*for_running(running))
         self._many(statements.INSERT_TAG, persist.tags)
@@ -348,6 +349,7 @@ class SqliteStore:
         self._many(statements.FORGET_SUBMISSIONS, [(session, _EVERY) for session in persist.forgotten_sessions])
         self._many(statements.FORGET_SESSION, [(session,) for session in persist.forgotten_sessions])
         self._many(statements.FORGET_HOST, [(owner,) for owner in persist.forgotten_hosts])
+        self._many(statements.FORGET_CODE, [(owner,) for owner in persist.forgotten_hosts])
 
     def _many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
         return self._database.executemany(statement, rows).rowcount if rows else 0

@@ -53,6 +53,8 @@ UNTAG: Final = "delete from tag where tag = ? and id = ?"
 PRUNE_ATTEMPTS: Final = "delete from attempt where id = ?"
 PRUNE: Final = "delete from task where id = ? and finish = ? and state >= 4"
 FORGET_SESSION: Final = "delete from session where session = ?"
+PUT_CODE: Final = "insert or replace into code values (?, ?, ?, ?)"
+FORGET_CODE: Final = "delete from code where owner = ?"
 FORGET_HOST: Final = "delete from host where owner = ?"
 PUT_IDENTITY: Final = "insert or replace into identity values (?, ?, ?, ?, ?, ?, ?)"
 PUT_INVITATION: Final = "insert or replace into invitation values (?, ?, ?, ?, ?)"
@@ -108,10 +110,13 @@ END_OF: Final = f"{_END} id = ? and finish is not null"
 
 # --- for people
 
-FULL: Final = """select task.*, lane.type as type, host.name as host from task
-    join lane using (lane) left join host using (owner) where task.id = ?"""
-ATTEMPTS_OF: Final = """select attempt, fence, name, slot, started_at, ended_at, outcome, detail
-    from attempt left join host using (owner) where id = ?"""
+_CODE: Final = """(select fingerprint from code where code.owner = {0}.owner and code.type = lane.type
+    and since <= {0}.started_at order by since desc limit 1)"""
+FULL: Final = f"""select task.*, lane.type as type, host.name as host, {_CODE.format("task")} as code from task
+    join lane using (lane) left join host using (owner) where task.id = ?"""  # noqa: S608 - constants only
+ATTEMPTS_OF: Final = f"""select attempt.attempt, attempt.fence, name, {_CODE.format("attempt")}, attempt.slot,
+    attempt.started_at, attempt.ended_at, outcome, attempt.detail from attempt join task using (id)
+    join lane using (lane) left join host on host.owner = attempt.owner where id = ?"""  # noqa: S608 - constants only
 LANES_OF: Final = "select lane from lane where type = ?"
 SCAN: Final = "select id, state, lane from task where id < ? order by id desc limit ?"
 SCAN_TAG: Final = """select tag.id, state, lane from tag cross join task using (id)

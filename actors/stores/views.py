@@ -45,14 +45,15 @@ def full_view(task: dict[str, Any], attempts: list[tuple[Any, ...]]) -> dict[str
 
     Args:
         task: As for `list_item`, with all columns, options decoded.
-        attempts: Its rows of ended attempts: (attempt, fence, host name, slot, started_at, ended_at, outcome, detail).
+        attempts: Its rows of ended attempts: (attempt, fence, host name, fingerprint of the code, slot, started_at,
+            ended_at, outcome, detail).
     """
     names = ("losses", "releases", "due", "options", "params", "result", "detail")
     ended = {row[:2]: row for row in attempts}
     if task["state"] == RUNNING or (task["state"] in FINAL and task["started_at"] is not None):
         # Its last attempt stands in the task itself. One that was taken for lost and reported after all stands in both.
         last = (task["attempt"], task["fence"])
-        columns = (task[name] for name in ("host", "slot", "started_at", "ended_at"))
+        columns = (task[name] for name in ("host", "code", "slot", "started_at", "ended_at"))
         ended[last] = (*last, *columns, str(STATES[int(task["state"])]), task["detail"])
     view = list_item(task) | {name: task[name] for name in names}
     del view["error"]
@@ -63,6 +64,7 @@ def _attempt(
     attempt: int,
     _fence: int,
     host: str | None,
+    code: str | None,
     slot: int | None,
     started_at: float | None,
     ended_at: float | None,
@@ -72,6 +74,7 @@ def _attempt(
     return {
         "attempt": attempt,
         "host": host or "",
+        "code": code,
         "slot": slot,
         "started_at": started_at,
         "ended_at": ended_at,

@@ -26,10 +26,10 @@ def test_show_tells_all_of_a_running_task(store: Store) -> None:
         "losses": 0, "releases": 0, "sent_at": 101.0, "due": None, "started_at": 170.0, "ended_at": None,
         "host": "alpha", "options": {"tags": ["red"]}, "params": b"\x81\xa1a\x01", "result": None, "detail": None,
         "attempts": [
-            {"attempt": 1, "host": "beta", "slot": 4, "started_at": 150.0, "ended_at": 160.0, "outcome": "timeout",
-             "detail": {"cause": "timeout"}},
-            {"attempt": 2, "host": "alpha", "slot": None, "started_at": 170.0, "ended_at": None, "outcome": "running",
-             "detail": None},
+            {"attempt": 1, "host": "beta", "code": None, "slot": 4, "started_at": 150.0, "ended_at": 160.0,
+             "outcome": "timeout", "detail": {"cause": "timeout"}},
+            {"attempt": 2, "host": "alpha", "code": None, "slot": None, "started_at": 170.0, "ended_at": None,
+             "outcome": "running", "detail": None},
         ],
     }  # fmt: skip
     assert store.show(2) is None
@@ -110,3 +110,18 @@ def test_a_list_that_finds_little_stops_and_can_be_gone_on_with(store: Store) ->
 
     found, before = store.tasks(state=None, type="audio.probe", tag=None, limit=10, before=before)
     assert ([task["id"] for task in found], before) == ([1], None)
+
+
+def test_show_tells_which_code_ran_each_attempt(store: Store) -> None:
+    write(store, tasks=[row(1), row(2)], code=[(1, "video.thumbnail", 100.0, "aaaa"), (1, "other", 100.0, "zzzz")])
+    write(store, code=[(1, "video.thumbnail", 160.0, "bbbb")])
+    write(store, claims=[claim(1, 5, at=150.0), claim(2, 6, owner=2)])
+    write(store, returns=[returned(1, 5)], attempts=[(1, 1, 5, 1, 4, 150.0, 155.0, "failed", None)])
+    write(store, claims=[claim(1, 7, attempt=2, at=170.0)])
+
+    def code(id: int) -> list[Any]:
+        return [attempt["code"] for attempt in (store.show(id) or {})["attempts"]]
+
+    assert (code(1), code(2)) == (["aaaa", "bbbb"], [None])
+    write(store, forgotten_hosts=[1])
+    assert code(1) == [None, None]

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from workerhost import Client, TaskFailed, WorkerHost
@@ -19,8 +20,9 @@ from workerhost.actors.embedded import supervisor_settings
 from workerhost.actors.host import Host, HostSettings
 from workerhost.actors.supervisor import Supervisor
 from workerhost.config.loading import load
+from workerhost.workers.errors import WorkerHostError
 
-SECONDS = 30.0
+SECONDS = 15.0
 PYTHONS = {
     version: next(iter(sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))), None)
     for version in ("3.8", "3.9", "3.10", "3.12", "3.13")
@@ -95,7 +97,7 @@ def start(folder: Path) -> Iterator[Callable[..., Client]]:
     """Starts a pool whose host may have something broken in it, and gives a client of it."""
     with ExitStack() as stack:
 
-        def start(nodes: dict[str, Any], slots: int = 1, code: tuple[str, ...] = ("work.py",)) -> Client:
+        def start(nodes: dict[str, Any], slots: int = 1, code: tuple[str, ...] = ("work.py",), **more: Any) -> Client:
             settings = load({"workers": nodes}, {})
             supervisor = Supervisor.start(supervisor_settings(settings, "tcp://127.0.0.1:0", None))
             stack.callback(supervisor.stop)
@@ -107,6 +109,7 @@ def start(folder: Path) -> Iterator[Callable[..., Client]]:
                     sources=settings.sources(),
                     environments=settings.environments("process"),
                     paths=(str(folder),),
+                    **more,
                 )
             )
             stack.callback(host.join, SECONDS)
@@ -234,3 +237,142 @@ def test_a_thread_node_runs_beside_the_processes(folder: Path, start: Callable[.
     assert first.result(SECONDS) == second.result(SECONDS) != os.getpid()
     assert client.hosts()[0]["slots"] == 4
     assert client.send("here").result(SECONDS) == sys.prefix
+
+
+ASYNC = """
+import asyncio, os
+from workerhost import BaseWorker, worker
+
+meeting = None
+
+class Meet(BaseWorker):
+    type = "net.meet"
+    async def initialize(self): self.began = asyncio.get_running_loop()
+    async def execute(self, task):
+        global meeting
+        meeting = meeting or asyncio.Event()
+        print("task", task.params)
+        self.report_progress(0.5)
+        if task.params == "open": meeting.set()
+        await asyncio.wait_for(meeting.wait(), 20)
+        return [os.getpid(), self.task.params, self.began is asyncio.get_running_loop()]
+
+@worker("net.long")
+async def long(note):
+    helper = asyncio.ensure_future(asyncio.sleep(60))
+    try:
+        await helper
+    finally:
+        with open(note, "a") as file: file.write("ended\\n")
+
+@worker("net.deaf")
+async def deaf():
+    while True:
+        try: await asyncio.sleep(60)
+        except asyncio.CancelledError: pass
+
+@worker("net.plain")
+def plain(): return 1
+"""
+
+
+def test_many_coroutines_run_in_one_process(folder: Path, start: Callable[..., Client]):
+    (folder / "net.py").write_text(ASYNC)
+    client = start({"net": {"concurrency": 20}}, code=("work.py", "net.py"))
+    host = client.hosts()[0]
+    assert host["types"] == ["here", "net.deaf", "net.long", "net.meet"]
+    assert host["slots"] == 1 + 20
+    assert list(host["failed"]) == ["net.plain"]
+    assert f"needs `async def` ({folder}/net.py:33); make it one" in host["failed"]["net.plain"]
+    handles = [client.send("net.meet", n) for n in range(15)]
+    until(lambda: all(handle.progress for handle in handles))
+    client.send("net.meet", "open").result(SECONDS)
+    found = [handle.result(SECONDS) for handle in handles]
+    assert [params for _, params, _ in found] == list(range(15))
+    assert len({pid for pid, *_ in found}) == 1
+    assert all(same for *_, same in found)
+    assert client.send("here").result(SECONDS) == sys.prefix
+
+
+def test_the_end_of_one_coroutine_is_that_of_no_other(folder: Path, start: Callable[..., Client]):
+    (folder / "net.py").write_text(ASYNC)
+    note = folder / "note"
+    client = start({"net": {"concurrency": 20}}, code=("net.py",))
+    kept = [client.send("net.meet", n) for n in range(3)]
+    until(lambda: all(handle.progress for handle in kept))
+    late = client.send("net.long", {"note": str(note)}, timeout=0.3, max_attempts=1)
+    gone = client.send("net.long", {"note": str(note)})
+    until(lambda: gone.state == "running")
+    assert gone.cancel()
+    with pytest.raises(TaskFailed) as failed:
+        late.result(SECONDS)
+    assert failed.value.cause == "timeout"
+    until(lambda: note.exists() and note.read_text() == "ended\n" * 2)
+    before = {child.pid for child in psutil.Process().children()}
+    deaf = client.send("net.deaf", timeout=0.3, max_attempts=1)
+    until(lambda: {child.pid for child in psutil.Process().children()} - before)
+    assert client.send("net.meet", "open").result(SECONDS)[1] == "open", "new ones go to a process of their own"
+    assert {handle.state for handle in kept} == {"running"}, "and those beside it are left alone"
+    client.cancel([handle.id for handle in kept])
+    with pytest.raises(TaskFailed) as failed:
+        deaf.result(SECONDS)
+    assert failed.value.cause == "timeout"
+
+
+RELOADED = """
+from pathlib import Path
+from workerhost import worker
+
+@worker("text.one")
+def one(gate=""):
+    import time
+    while gate and not Path(gate).exists(): time.sleep(0.01)
+    return 1
+"""
+
+
+def test_new_code_is_served_and_what_runs_ends_with_the_old(folder: Path, start: Callable[..., Client]):
+    (folder / "one.py").write_text(RELOADED)
+    gate = folder / "gate"
+    client = start({}, slots=2, code=("one.py",))
+    running = client.send("text.one", {"gate": str(gate)})
+    until(lambda: client.hosts()[0]["tasks"])
+    (folder / "one.py").write_text(RELOADED.replace("return 1", "return 20"))
+    order = client.reload(type="text")
+    told = until(lambda: (told := client.hosts()[0]["reload"]).get("order") == order["order"] and told)
+    assert list(told["changed"]) == ["text.one"]
+    assert told["failed"] == {}
+    before, after = told["changed"]["text.one"]
+    assert before != after
+    late = client.send("text.one")
+    assert late.result(SECONDS) == 20
+    gate.touch()
+    assert running.result(SECONDS) == 1
+    assert client.send("text.one").result(SECONDS) == client.send("text.one").result(SECONDS) == 20
+    codes = [client.show(handle.id)["attempts"][0]["code"] for handle in (running, late)]
+    assert codes == [before, after]
+
+
+def test_broken_code_changes_nothing_and_is_named_with_file_and_line(folder: Path, start: Callable[..., Client]):
+    (folder / "one.py").write_text(RELOADED)
+    client = start({}, code=("one.py",))
+    (folder / "one.py").write_text(RELOADED + "def f(:\n")
+    order = client.reload()
+    told = until(lambda: (told := client.hosts()[0]["reload"]).get("order") == order["order"] and told)
+    assert f"SyntaxError: invalid syntax ({folder}/one.py:{RELOADED.count(chr(10)) + 1})" in told["failed"]["one.py"]
+    assert client.hosts()[0]["types"] == ["text.one"]
+    assert client.send("text.one").result(SECONDS) == 1
+    with pytest.raises(WorkerHostError, match="no joined host is called 'nobody'"):
+        client.reload(host="nobody")
+
+
+def test_a_host_that_watches_serves_new_code_by_itself(folder: Path, start: Callable[..., Client]):
+    (folder / "one.py").write_text("import part\n" + RELOADED.replace("return 1", "return part.VALUE"))
+    (folder / "part.py").write_text("VALUE = 1")
+    client = start({}, code=("one.py",), reload=True)
+    assert client.send("text.one").result(SECONDS) == 1
+    (folder / "part.py").write_text("VALUE = ")
+    until(lambda: client.hosts()[0]["reload"].get("failed"))
+    assert client.send("text.one").result(SECONDS) == 1
+    (folder / "part.py").write_text("VALUE = 222")
+    until(lambda: client.send("text.one").result(SECONDS) == 222)

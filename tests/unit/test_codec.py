@@ -36,6 +36,7 @@ from workerhost.transport.messages import (
     Recorded,
     Refused,
     Rejected,
+    Reload,
     Reply,
     Reread,
     Results,
@@ -129,6 +130,7 @@ GOLDEN: dict[type[Message], tuple[int, Message, str]] = {
     Checkpoint: (2, Checkpoint([[7, 12884901889, b"\x2a"]]), "931e02919307cf0000000300000001c4012a"),
     Tail: (5, Tail([7, 8]), "931f05920708"),
     Listen: (6, Listen([[7, 3, True]]), "93200691930703c3"),
+    Reload: (9, Reload(12, ["video"]), "9421090c91a5766964656f"),
     Reread: (0, Reread(), "922300"),
     Reply: (
         4,

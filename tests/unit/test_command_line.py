@@ -21,7 +21,7 @@ from workerhost.workers.source import Source
 
 COMMANDS = (
     "up", "supervisor", "host", "try", "send", "wait", "ls", "show", "cancel", "retry", "status", "hosts", "types",
-    "pause", "resume", "drain", "config",
+    "pause", "resume", "drain", "reload", "config",
 )  # fmt: skip
 
 TASKS = """\

@@ -25,8 +25,9 @@ from ..transport.keys import Home
 from ..transport.link import Closed, PeerLink, Received, connect
 from ..transport.mailbox import Batch, Mailbox
 from ..transport.messages import DEFAULT_ADDRESS, Hello, Refused
+from ..workers.code_files import code_files
 from ..workers.errors import ConfigError, PoolRefused, WorkerHostError
-from ..workers.registry import Worker, code_files
+from ..workers.registry import Worker
 from ..workers.source import Environment, Source
 from .code_watch import CodeWatch
 from .core.effects import Note

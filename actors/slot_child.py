@@ -107,9 +107,10 @@ class _Child:
         offer.keep(settings["nodes"])
         kind: Any = slots.Slots
         if concurrency > 1:
-            from workerhost.workers.loop_slots import LoopSlots as kind  # noqa: N813 -- one of two
+            from workerhost.workers import loop_slots
 
-            offer.keep_async(concurrency)
+            loop_slots.keep_async(offer, concurrency)
+            kind = loop_slots.LoopSlots
         made: Any = kind(
             offer,
             settings["number"],
@@ -125,7 +126,9 @@ class _Child:
         self._slots = made
         ready: list[Any] = [READY, made.offer()]
         if settings["watched"]:
-            ready[1]["files"] = registry.imported_files(settings["paths"])
+            from workerhost.workers.code_files import imported_files
+
+            ready[1]["files"] = imported_files(settings["paths"])
         self._settle()
         for output in self._output:
             output.present = self._slots.present

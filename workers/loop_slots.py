@@ -18,11 +18,26 @@ from weakref import WeakSet
 
 from .base import BaseWorker
 from .ends import DECLINED, AttemptEnd, end_of, end_with, traceback_of
-from .registry import name_of
+from .registry import Offer, name_of
 from .runner import Attempt, Runner, call, instance_of
 from .slots import Slots
 
 _lane: ContextVar[int] = ContextVar("lane", default=-1)
+
+
+def keep_async(offer: Offer, concurrency: int) -> None:
+    """Take off what would keep an event loop for itself, and say what to do about it."""
+    for type, worker in list(offer.types.items()):
+        function: Any = getattr(worker, "execute", worker)
+        if not inspect.iscoroutinefunction(function):
+            del offer.types[type]
+            code: Any = getattr(function, "__code__", None)
+            where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+            offer.failed[type] = (
+                f"{name_of(worker)}: `concurrency: {concurrency}` needs `async def`{where}; "
+                f"make it one, or use `isolation: thread`, or set `concurrency: 1` for {type}"
+            )
+    offer.any = [worker for worker in offer.any if inspect.iscoroutinefunction(getattr(worker, "execute", worker))]
 
 
 class _LoopRunner(Runner):

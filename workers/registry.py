@@ -7,7 +7,6 @@ Python 3.9 and the standard library suffice, because a slot may run in another e
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import sys
 import threading
@@ -222,20 +221,6 @@ class Offer:
                 del self.types[type]
                 self.fingerprints.pop(type, None)
 
-    def keep_async(self, concurrency: int) -> None:
-        """Take off what would keep an event loop for itself, and say what to do about it."""
-        for type, worker in list(self.types.items()):
-            function: Any = getattr(worker, "execute", worker)
-            if not inspect.iscoroutinefunction(function):
-                del self.types[type]
-                code: Any = getattr(function, "__code__", None)
-                where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
-                self.failed[type] = (
-                    f"{name_of(worker)}: `concurrency: {concurrency}` needs `async def`{where}; "
-                    f"make it one, or use `isolation: thread`, or set `concurrency: 1` for {type}"
-                )
-        self.any = [worker for worker in self.any if inspect.iscoroutinefunction(getattr(worker, "execute", worker))]
-
     def candidates(self, type: str) -> list[tuple[Worker, bool]]:
         """Who is asked about tasks of a type, in order, and whether its `can_handle` has to say yes.
 
@@ -268,19 +253,6 @@ class Offer:
             "fingerprints": dict(self.fingerprints),
             "costs": dict(self.costs),
         }
-
-
-def code_files(codes: Iterable[str]) -> list[str]:
-    """The files that CODE names, whether they can be imported or not."""
-    places = (split_code(code)[0] for code in codes)
-    return [str(Path(place.removeprefix(MAIN)).resolve()) for place in places if _is_file(place)]
-
-
-def imported_files(paths: Iterable[str]) -> list[str]:
-    """The files of all modules that were imported from these folders, and not from what is installed below them."""
-    folders = tuple(f"{folder.rstrip(os.sep)}{os.sep}" for folder in paths)
-    files = (getattr(module, "__file__", None) or "" for module in list(sys.modules.values()))
-    return sorted({file for file in files if file.startswith(folders) and "site-packages" not in file})
 
 
 def load(code: str, paths: Sequence[str] = ()) -> Offer:
@@ -367,7 +339,7 @@ def search_paths(codes: Iterable[str], environment: Mapping[str, str], current: 
     found: dict[str, None] = {}
     for code in codes:
         place, _ = split_code(code)
-        if _is_file(place):
+        if is_file(place):
             found[str(Path(current, place.removeprefix(MAIN)).resolve().parent)] = None
     found[str(Path(current).resolve())] = None
     for folder in environment.get("PYTHONPATH", "").split(":" if sys.platform != "win32" else ";"):
@@ -424,7 +396,7 @@ def _command(offer: Offer, type: str, source: Source, guarded: bool) -> list[Wor
 
 def _load(code: str) -> list[Worker]:
     place, name = split_code(code)
-    if _is_file(place):
+    if is_file(place):
         with _importing:
             module = _import_file(place)
     else:
@@ -465,7 +437,8 @@ def _is_offered(value: Any, module: ModuleType) -> bool:
     return not (inspect.isclass(value) and value.__subclasses__() and not type_of(value) and not says_itself(value))
 
 
-def _is_file(place: str) -> bool:
+def is_file(place: str) -> bool:
+    """Whether a CODE's place is a file, not a module."""
     return place.endswith(".py") or "/" in place or "\\" in place
 
 

@@ -1,0 +1,23 @@
+"""Which files code comes from, for those who watch them. Python 3.9 and the standard library suffice here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from .registry import MAIN, is_file, split_code
+
+
+def code_files(codes: Iterable[str]) -> list[str]:
+    """The files that CODE names, whether they can be imported or not."""
+    places = (split_code(code)[0] for code in codes)
+    return [str(Path(place.removeprefix(MAIN)).resolve()) for place in places if is_file(place)]
+
+
+def imported_files(paths: Iterable[str]) -> list[str]:
+    """The files of all modules that were imported from these folders, and not from what is installed below them."""
+    folders = tuple(f"{folder.rstrip(os.sep)}{os.sep}" for folder in paths)
+    files = (getattr(module, "__file__", None) or "" for module in list(sys.modules.values()))
+    return sorted({file for file in files if file.startswith(folders) and "site-packages" not in file})

@@ -97,7 +97,8 @@ def _checked_offer(offer: Any) -> dict[str, Any]:
     files = offer.get("files", [])
     if not isinstance(files, list) or not all(isinstance(file, str) for file in cast("list[Any]", files)):
         raise ProtocolError("an offer with files that are none")
-    return {name: offer[name] for name in ("types", "any", "failed", "fingerprints", "costs")} | {"files": files}
+    checked = {name: offer[name] for name in ("types", "any", "failed", "fingerprints", "costs")}
+    return checked | {"files": files} if "files" in offer else checked
 
 
 def _checked(items: Any, shape: tuple[set[type[Any]], ...], name: str) -> list[Any]:

@@ -71,7 +71,9 @@ def test_up_ends_with_70_when_starting_again_does_not_help(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[Any]
 ):
     monkeypatch.setattr(up, "SUPERVISOR", ChildSpec(Restart.PERMANENT, shutdown_seconds=1.0, deaths_max=2))
-    plan = Plan("tcp://127.0.0.1:1", None, 1, None, (), (), drain_timeout=0.1, local=False)
+    plan = Plan(
+        "tcp://127.0.0.1:1", ("--bind", "tcp://127.0.0.1:1"), None, 1, None, (), (), drain_timeout=0.1, local=False
+    )
     assert Sick(plan).run() == 70
     said = capsys.readouterr().err.splitlines()
     assert said == [

@@ -18,6 +18,8 @@ def status(context: typer.Context, as_json: Json = False, address: Address = Non
     """The pool at a glance: the supervisor, its queue, its hosts, and what is odd."""
     with options.pool(context, address) as client:
         reply: dict[str, Any] = client.status()
+    if reply["supervisor"].get("secured") == "insecure" and not as_json:
+        typer.secho("INSECURE: whoever reaches this pool over the network may do everything", fg="red", bold=True)
     _print(reply, views.status(reply, time.time()), as_json)
 
 

@@ -77,7 +77,7 @@ def refusal(code: str, reason: str, path: str = "", retry_after: float = 0.0) ->
         return _BUSY[code](reason, retry_after or _RETRY_AFTER)
     if code == "invalid":
         return InvalidTask(reason, path)
-    if code == "forgotten":
+    if code in ("forgotten", "forbidden"):
         return PoolRefused(reason)
     return _REFUSALS.get(code, TaskRefused)(reason)
 

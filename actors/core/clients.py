@@ -42,6 +42,7 @@ class ClientSession:
         live: It has been told all ends so far, so new ones are pushed as they happen.
         unconsumed: (finish, count) of EVENTS sent that it has not said to have consumed; `outstanding` ends in all.
         credit: How many ends may be unconsumed.
+        identity: The public key of whoever opened it; "" where nothing is proved.
         below: Submissions under this number are acknowledged and forgotten.
         watching: It has said what it knows (WATCH), so it may be told.
         replaying: Rows for it are being read.
@@ -60,6 +61,11 @@ class ClientSession:
     credit: int = 0
     unconsumed: deque[tuple[int, int]] = field(default_factory=deque[tuple[int, int]])
     outstanding: int = 0
+    identity: str = ""
+
+    def row(self, wall: float) -> tuple[int, bytes, str, float, int, str]:
+        """As the store keeps it: heard now."""
+        return (self.number, self.token, self.name, wall, self.below, self.identity)
 
     def allowance(self) -> int:
         """How many more ends it takes now."""

@@ -22,7 +22,7 @@ class Persist:
         shifts: Seconds by which the wall clock jumped: added to `due` of every scheduled row that is relative. First:
             the due times of this step are told by the new time.
         lanes: New lanes (lane, type, tenant, requirements).
-        sessions: Client sessions (session, token, name, seen_at, below), inserted or replaced.
+        sessions: Client sessions (session, token, name, seen_at, below, identity), inserted or replaced.
         hosts: Host sessions (owner, token, name, machine, joined_at, left_at or None, state text), inserted or
             replaced.
         code: Which code of a type a host session serves (owner, type, since, fingerprint), inserted or replaced.
@@ -55,7 +55,9 @@ class Persist:
 
     shifts: list[float] = field(default_factory=list[float])
     lanes: list[tuple[int, str, str, str]] = field(default_factory=list[tuple[int, str, str, str]])
-    sessions: list[tuple[int, bytes, str, float, int]] = field(default_factory=list[tuple[int, bytes, str, float, int]])
+    sessions: list[tuple[int, bytes, str, float, int, str]] = field(
+        default_factory=list[tuple[int, bytes, str, float, int, str]]
+    )
     hosts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     code: list[tuple[int, str, float, str]] = field(default_factory=list[tuple[int, str, float, str]])
     tasks: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
@@ -106,17 +108,20 @@ class Agenda:
 class Fetch:
     """Need: the rows of these ids, in whatever state (missing ones are left out). Feeds back `Row` columns.
 
-    `purpose` and `context` are the core's own note of why it asked.
+    `purpose` and `context` are the core's own note of why it asked. With `owner` only rows that this identity sent.
     """
 
     ids: tuple[int, ...]
     purpose: str
     context: Any = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Need: what is known of a client session: [(session, below, [(submission, first, count, checksum), ...])]."""
+    """Need: what is known of a client session: [(session, below, [(submission, first, count,
+    checksum), ...], identity)].
+    """
 
     peer: bytes
     token: bytes
@@ -203,6 +208,7 @@ class Answer:
     what: str
     arguments: dict[str, Any]
     live: dict[int, dict[str, Any]]
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

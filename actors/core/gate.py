@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from ...config.policy import parents
-from ...transport.messages import Hello, Refused
+from ...transport.messages import Admin, Cancel, Hello, Message, Query, Refused, Rejected, Reply, Submit
 from .identities import ANYBODY, ROLES, Identities, Identity, Invited, fingerprint
 from .reports import shown
 from .sessions import Sessions
@@ -59,6 +59,17 @@ class Gate:
     def why_not(self, peer: Peer) -> str:
         """Why it may not."""
         return self._identities.refusal(peer.identity)
+
+    def forbid(self, step: Step, peer: Peer, message: Message) -> None:
+        """A message that its sender's role does not allow: it is answered, where an answer is waited for, and noted."""
+        kind = type(message).__name__
+        step.note("warning", "message_forbidden", key=fingerprint(peer.identity), role=peer.role, kind=kind)
+        whose = "this identity is" if peer.identity else "this connection is"
+        reason = f"{whose} that of {_an(peer.role)}, which may not say {kind.upper()}"
+        if isinstance(message, Submit):
+            step.say(peer, Rejected(message.submission, "forbidden", reason))
+        elif isinstance(message, (Cancel, Query, Admin)):
+            step.say(peer, Reply(message.request, False, {"code": "forbidden", "reason": reason}))
 
     def _enroll(self, step: Step, address: bytes, invitation: Invited, hello: Hello) -> None:
         public: Any = hello.offer.get("enroll")

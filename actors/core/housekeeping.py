@@ -138,7 +138,7 @@ class Housekeeping:
         client = self._clients.by_number.get(number)
         if client is not None:
             if silent > FRESH_SECONDS:
-                step.persist.sessions.append((number, client.token, client.name, step.wall, client.below))
+                step.persist.sessions.append(client.row(step.wall))
         elif silent > SESSION_SECONDS and number != self._clients.last_session:  # the last number is never given again
             step.persist.forgotten_sessions.append(number)
             return True

@@ -108,7 +108,7 @@ def _types(given: dict[str, Any]) -> tuple[str, ...]:
     types = cast("list[Any]", said) if isinstance(said, list) else [None]
     if len(types) > _TYPES_MAX or not all(map(_is_type, types)):
         raise ValueError("serve must be a list of types")
-    return tuple(types)
+    return tuple(map(str, types))
 
 
 def _is_type(value: Any) -> bool:

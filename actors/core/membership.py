@@ -17,6 +17,7 @@ from ...transport.messages import (
     Claim,
     Drain,
     Events,
+    Heartbeat,
     Hello,
     Progress,
     Recorded,
@@ -42,6 +43,7 @@ from .step import Peer, Step
 from .verdicts import within
 
 NAME_MAX: Final = 255
+_LEVELS_MAX: Final = 10_000
 _TREE_NODES: Final = 1000
 _FAILED_MAX: Final = 100
 _TYPES_MAX: Final = 5000
@@ -214,6 +216,19 @@ class Membership:
                 for pool in host.pools.values():
                     pool.capacity = 0
                 step.say_first(peer.address, Refused("unknown_session", "its settings have changed"))
+
+    def beat(self, step: Step, host: HostSession, message: Heartbeat) -> None:
+        """A host lives, and says how its levels are.
+
+        Raises:
+            ValueError: They are too many.
+        """
+        host.heard, host.gone_at = step.now, None
+        host.levels.update({t[:200]: [text[:200] for text in state[:2]] for t, state in message.levels.items()})
+        if len(host.levels) > _LEVELS_MAX:
+            raise ValueError(f"more than {_LEVELS_MAX} levels")
+        if host.offer.declined:
+            self.recovered(host, message.levels)
 
     def claim(self, host: HostSession, claim: Claim) -> None:
         """How many tasks each slot pool of a host can run now."""

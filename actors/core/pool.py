@@ -42,7 +42,7 @@ from .endings import Endings, Late
 from .gate import Gate
 from .hosts import Hosts, HostSession, SlotPool
 from .housekeeping import Housekeeping
-from .identities import Identities, Identity, Proved
+from .identities import ANYBODY, Identities, Identity, Proved
 from .keyring import Keyring
 from .membership import Membership
 from .offers import offer_of
@@ -64,7 +64,6 @@ _MALFORMED: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError
 """What only a malformed message can cause in a handler."""
 _WHY_MAX: Final = 300
 _NAME_MAX: Final = 255
-_LEVELS_MAX: Final = 10_000
 _JUMP_SECONDS: Final = 1.0
 _ALLOWED: Final = {
     "host": (Claim, Results, Progress, GiveBack, Checkpoint, Output),
@@ -367,26 +366,20 @@ class Pool:
         if isinstance(message, Heartbeat):
             step.say(peer, Alive(peer.seen))
             if peer.role == "host":
-                host: HostSession = peer.session
-                host.heard, host.gone_at = step.now, None
-                host.levels.update({t[:200]: [text[:200] for text in state[:2]] for t, state in message.levels.items()})
-                if len(host.levels) > _LEVELS_MAX:
-                    raise ValueError(f"more than {_LEVELS_MAX} levels")
-                if host.offer.declined:
-                    self.membership.recovered(host, message.levels)
+                self.membership.beat(step, peer.session, message)
         elif isinstance(message, Bye):
             if peer.role == "host":
                 self.membership.bye(step, peer, message)
             else:
                 self._drop(peer)
         elif not isinstance(message, allowed):
-            step.note("warning", "message_forbidden", role=peer.role, kind=type(message).__name__)
+            self.gate.forbid(step, peer, message)
         elif peer.role == "host":
             self._from_host(step, peer, number, message)
         elif isinstance(message, Admin):
             self.orders.obey(step, peer, message)
         elif isinstance(message, Tail):
-            self.tails.tail(peer, message)
+            self.tails.ask(step, peer, message)
         else:
             self.requests.take(step, peer, message)
 
@@ -439,18 +432,23 @@ class Pool:
         if peer is None or peer.session is not None or token != need.token:
             return
         del self._greeted[need.peer]
+        whose = rows[0][3] if rows else ANYBODY
+        if peer.identity and whose not in (ANYBODY, peer.identity):
+            self._drop(peer)
+            step.say_first(need.peer, Refused("forbidden", "this session belongs to another identity"))
+            return
         old = self.clients.by_token.get(need.token)
         if old is not None and old.peer is not None and old.peer is not peer:
             self._drop(old.peer)
-        peer.session = client = ClientSession(0, need.token, need.name)
+        client = ClientSession(0, need.token, need.name, identity=peer.identity or whose)
         if rows:
-            client.number, client.below, known = rows[0]
+            client.number, client.below, known, _ = rows[0]
             client.submissions = {n: (first, count, checksum) for n, first, count, checksum in known}
         else:
             self.clients.last_session = client.number = self.clients.last_session + 1
             client.below = past + 1 if past else 0
-        step.persist.sessions.append((client.number, client.token, client.name, step.wall, client.below))
-        client.peer = peer
+        step.persist.sessions.append(client.row(step.wall))
+        peer.session, client.peer = client, peer
         self.clients.add(client)
         news = {"forgotten": True} if past and not rows else {}
         step.say_first(peer.address, self.sessions.welcome(client.name, news))
@@ -490,5 +488,8 @@ class Pool:
             ]
             if stop and host.peer is not None:
                 step.say(host.peer, Stop(stop))
+        elif need.purpose == "listen":
+            if self.sessions.peers.get(need.context.address) is need.context:
+                self.tails.listen(need.context, rows)
         else:
             self.requests.fetched(step, need, rows)

@@ -19,6 +19,7 @@ _LISTED_MAX = 100  # types that nobody serves; who has more of them has seen eno
 _TASKS_MAX = 200  # of each host
 _STOPPED = ("paused", "asleep", "quota", "breaker")
 _SHOWN_STATES = {"away": "suspect"}
+_INSECURE = "whoever reaches this pool over the network may do everything; start it with --network, not --insecure"
 
 
 class Report:
@@ -85,7 +86,8 @@ class Report:
                 "in_memory": lanes.in_memory,
             },
             "unserved": unserved,
-            "notes": ([self._room.reason()] if self._room.low else [])
+            "notes": ([_INSECURE] if settings.about.get("secured") == "insecure" else [])
+            + ([self._room.reason()] if self._room.low else [])
             + [f"no host serves {type}" for type in unserved]
             + self._declined()
             + [block.text for block in self._stopped(step)],

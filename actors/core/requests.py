@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
 from ...transport.messages import Accepted, Admin, Cancel, Events, Message, Query, Rejected, Reply, Stop, Submit, Watch
@@ -25,6 +25,7 @@ _FORGET_TOGETHER: Final = 64
 """Submissions that are forgotten at a time: each time costs two more pages of the database."""
 _IDS_MAX: Final = 10_000
 """Tasks that one request may name."""
+_NO_SUCH_TASK: Final = {"code": "unknown", "reason": "the pool has no such task"}
 _RETRY_AFTER: Final = {"queue_full": 1.0, "disk_full": RETRY_SECONDS}
 
 
@@ -73,6 +74,8 @@ class Requests:
             self.cancelled(step, peer, asked, rows)
         elif need.purpose == "why":
             self.explained(step, peer, asked, rows)
+        elif need.purpose == "show":
+            self.shown(step, peer, asked, rows)
         elif need.purpose == "again":
             self.retried(step, peer, asked, rows)
 
@@ -114,7 +117,7 @@ class Requests:
             for old in [n for n in client.submissions if n < message.below]:
                 del client.submissions[old]
             step.persist.forgotten.append((client.number, message.below))
-            step.persist.sessions.append((client.number, client.token, client.name, step.wall, client.below))
+            step.persist.sessions.append(client.row(step.wall))
         step.say(peer, Accepted(number, first, count))
         for type in self.queue.lanes.new:
             for host in self.membership.hosts.serving(type):
@@ -137,21 +140,16 @@ class Requests:
         """What the client has consumed, and single tasks that it wants to hear of."""
         self.clients.watch(step, peer.session, message.after, message.credit)
         if message.ids:
-            ids = _ids(message.ids)
-            for id in ids:
-                self.clients.watchers.setdefault(id, set()).add(peer)
-            step.needs.append(Fetch(ids, "watch", (peer, tuple(message.ids))))
+            self._fetch(step, peer, _ids(message.ids), "watch", tuple(message.ids))
 
     def watched(self, step: Step, peer: Peer, ids: tuple[int, ...], rows: dict[int, Row]) -> None:
         """What a client asked about by id: ends come from the store, the rest is said as it is."""
         ended = dict.fromkeys(row.id for row in rows.values() if row.state in FINAL)
         if ended:
             self.clients.asked.append((peer, tuple(ended)))
-        for id in {*ended, *(id for id in ids if id not in rows)}:
-            if peers := self.clients.watchers.get(id):
-                peers.discard(peer)
-                if not peers:
-                    del self.clients.watchers[id]
+        if self.sessions.peers.get(peer.address) is peer:
+            for id in (id for id in rows if id not in ended):
+                self.clients.watchers.setdefault(id, set()).add(peer)
         states = [[id, rows[id].state] for id in ids if id in rows and id not in ended]
         progress = [
             [id, *lease.progress]
@@ -169,14 +167,11 @@ class Requests:
             for id, _finish, state, body, detail in rows:
                 step.say(peer, Events([[id, 0, state, body, detail]]))
             if again := tuple(set(need.ids) - {row[0] for row in rows}):  # retried by hand since it was looked up
-                for id in again:
-                    self.clients.watchers.setdefault(id, set()).add(peer)
-                step.needs.append(Fetch(again, "watch", (peer, again)))
+                self._fetch(step, peer, again, "watch", again)
 
     def cancel(self, step: Step, peer: Peer, message: Cancel) -> None:
         """End tasks; the store knows those that memory does not."""
-        ids = _ids(message.ids)
-        step.needs.append(Fetch(ids, "cancel", (peer, message.request)))
+        self._fetch(step, peer, _ids(message.ids), "cancel", message.request)
 
     def cancelled(self, step: Step, peer: Peer, request: int, rows: dict[int, Row]) -> None:
         """The rows of tasks to cancel are known: end them, and have those that run stopped."""
@@ -198,37 +193,58 @@ class Requests:
         """Answer from memory, or have the store answer after the commit."""
         what, request = message.what, message.request
         if what in self.reports:
-            step.say(peer, Reply(request, True, self.reports[what](step)))
+            step.say(peer, Reply(request, True, _as_seen_by(peer, self.reports[what](step))))
+        elif what == "show" and peer.owner is not None:
+            self._fetch(step, peer, _ids([message.arguments["id"]]), "show", request)
         elif what in ("show", "tasks"):
-            leases = self.queue.leases
-            if what == "show":
-                asked = leases.get(message.arguments["id"])
-                leases = {} if asked is None else {asked.row.id: asked}
-            live = {
-                id: {"progress": list(lease.progress)} for id, lease in leases.items() if lease.progress is not None
-            }
-            step.answer(peer, request, what, message.arguments, live)
+            ids = self.queue.leases if what == "tasks" else (message.arguments["id"],)
+            step.answer(peer, request, what, message.arguments, self._progress(ids))
         elif what == "why":
-            step.needs.append(Fetch(_ids([message.arguments["id"]]), "why", (peer, request)))
+            self._fetch(step, peer, _ids([message.arguments["id"]]), "why", request)
         else:
             step.say(peer, Reply(request, False, {"code": "invalid", "reason": f"no query {shown(what)}"}))
+
+    def _progress(self, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+        leases = self.queue.leases
+        return {
+            id: {"progress": list(lease.progress)}
+            for id in ids
+            if (lease := leases.get(id)) is not None and lease.progress is not None
+        }
+
+    def _fetch(self, step: Step, peer: Peer, ids: tuple[int, ...], purpose: str, context: Any) -> None:
+        """Ask for the rows of tasks that the peer may know of: what others sent is unknown to a client."""
+        step.needs.append(Fetch(ids, purpose, (peer, context), peer.owner))
+
+    def shown(self, step: Step, peer: Peer, request: int, rows: dict[int, Row]) -> None:
+        """Whether a client may see the task that it asks about is known."""
+        for id in rows:
+            step.answer(peer, request, "show", {"id": id}, self._progress([id]))
+        if not rows:
+            step.say(peer, Reply(request, False, _NO_SUCH_TASK))
 
     def explained(self, step: Step, peer: Peer, request: int, rows: dict[int, Row]) -> None:
         """The row of a task that somebody asks about is known: why it does not run. The store adds its story."""
         for row in rows.values():
             step.answer(peer, request, "why", {"id": row.id}, {row.id: self.why.explain(row, step.now, step.wall)})
         if not rows:
-            step.say(peer, Reply(request, False, {"code": "unknown", "reason": "the pool has no such task"}))
+            step.say(peer, Reply(request, False, _NO_SUCH_TASK))
 
     def retry(self, step: Step, peer: Peer, message: Admin) -> None:
         """Run final tasks once more."""
-        ids = _ids(message.arguments["ids"])
-        step.needs.append(Fetch(ids, "again", (peer, message.request)))
+        self._fetch(step, peer, _ids(message.arguments["ids"]), "again", message.request)
 
     def retried(self, step: Step, peer: Peer, request: int, rows: dict[int, Row]) -> None:
         """The rows of tasks to run once more are known."""
         retried = [row.id for row in rows.values() if self.queue.again(step, row)]
         step.say(peer, Reply(request, True, {"retried": retried}))
+
+
+def _as_seen_by(peer: Peer, report: dict[str, Any]) -> dict[str, Any]:
+    """A report without what only concerns the tasks of others."""
+    if peer.owner is None or not any("tasks" in host for host in report.get("hosts", ())):
+        return report
+    return {**report, "hosts": [{**host, "tasks": []} for host in report["hosts"]]}
 
 
 def _ids(given: Any) -> tuple[int, ...]:

@@ -27,6 +27,11 @@ class Peer:
         self.address, self.role, self.session, self.heard, self.identity = address, role, session, now, identity
         self.seen = self.sent = 0
 
+    @property
+    def owner(self) -> str | None:
+        """Whose tasks it may know of: its own identity's if it is a client's, None for all."""
+        return self.identity if self.identity and self.role == "client" else None
+
 
 class Step:
     """Collects the effects of one call into the core; `effects` puts them in the order in which they must be done."""
@@ -53,7 +58,7 @@ class Step:
     ) -> None:
         """Send a REPLY that needs the store."""
         peer.sent += 1
-        self.speech.append(Answer(peer.address, peer.sent, request, what, arguments, live))
+        self.speech.append(Answer(peer.address, peer.sent, request, what, arguments, live, peer.owner))
 
     def say_first(self, address: bytes, message: Message) -> None:
         """Send a message outside any session's numbering (WELCOME, REFUSED)."""

@@ -5,9 +5,11 @@ Without a listener nothing of this crosses the network.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from ...transport.messages import Events, Listen, Output, Tail
+from .effects import Fetch
 from .hosts import HostSession
 from .queue import Queue
 from .reports import output
@@ -27,8 +29,8 @@ class Tails:
         self._told: dict[HostSession, tuple[Peer, list[tuple[int, int]]]] = {}
         self._anew: set[int] = set()  # tasks of which somebody has heard nothing yet
 
-    def tail(self, peer: Peer, message: Tail) -> None:
-        """A client listens to these tasks from now on, and to no others.
+    def ask(self, step: Step, peer: Peer, message: Tail) -> None:
+        """A client wants to listen to these tasks. Those that others sent are unknown to it.
 
         Raises:
             ValueError: They are too many, or no numbers.
@@ -36,6 +38,14 @@ class Tails:
         ids = message.ids
         if len(ids) > TAILS_MAX or not all(type(id) is int and 0 < id <= ID_MAX for id in ids):
             raise ValueError(f"a list of at most {TAILS_MAX} numbers of tasks is needed")
+        if peer.owner is None:
+            self.listen(peer, ids)
+        else:
+            step.needs.append(Fetch(tuple(dict.fromkeys(ids)), "listen", peer, peer.owner))
+
+    def listen(self, peer: Peer, ids: Iterable[int]) -> None:
+        """It listens to these from now on, and to no others."""
+        ids = tuple(ids)
         before = {id for id, peers in self._listeners.items() if peer in peers}
         self.gone(peer)
         for id in ids:

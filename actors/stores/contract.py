@@ -100,9 +100,18 @@ class Store(Protocol):
         ...
 
     def tasks(
-        self, *, state: int | None, type: str | None, tag: str | None, limit: int, before: int | None
+        self,
+        *,
+        state: int | None,
+        type: str | None,
+        tag: str | None,
+        limit: int,
+        before: int | None,
+        owner: str | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
-        """Newest first, a bounded scan: (tasks, id to go on before, or None at the end)."""
+        """Newest first, a bounded scan: (tasks, id to go on before, or None at the end). With `owner` only those that
+        this identity sent.
+        """
         ...
 
     def work(self, seconds: float) -> bool:

@@ -44,7 +44,7 @@ class MemoryStore:
         self._tasks: dict[int, Record] = {}
         self._attempts: dict[int, dict[tuple[int, int], tuple[Any, ...]]] = {}
         self._lanes: dict[int, tuple[int, str, str, str]] = {}
-        self._sessions: dict[int, tuple[int, bytes, str, float, int]] = {}
+        self._sessions: dict[int, tuple[int, bytes, str, float, int, str]] = {}
         self._hosts: dict[int, tuple[Any, ...]] = {}
         self._code: dict[int, dict[tuple[str, float], str]] = {}  # owner -> (type, since) -> fingerprint
         self._submissions: dict[int, dict[int, tuple[int, int, int]]] = {}
@@ -341,15 +341,20 @@ class MemoryStore:
         if isinstance(need, Agenda):
             return [_row(self._tasks[id]) for _, id in self._agenda[need.relative].after(need.after, need.count)]
         if isinstance(need, Fetch):
-            return [_row(self._tasks[id]) for id in need.ids if id in self._tasks]
+            return [
+                _row(self._tasks[id])
+                for id in need.ids
+                if id in self._tasks and self._is_of(self._tasks[id], need.owner)
+            ]
         if isinstance(need, Resume):
             return [
                 (
                     session,
                     below,
                     [(number, *answer) for number, answer in sorted(self._submissions.get(session, {}).items())],
+                    identity,
                 )
-                for session, token, _, _, below in self._sessions.values()
+                for session, token, _, _, below, identity in self._sessions.values()
                 if token == need.token
             ]
         if isinstance(need, Replay):
@@ -365,7 +370,7 @@ class MemoryStore:
         if isinstance(need, EndedAfter):
             return list(islice(self._ended_after(need), need.count))
         if isinstance(need, SeenAfter):
-            seen = [(session, seen_at) for session, _, _, seen_at, _ in self._sessions.values()]
+            seen = [(session, seen_at) for session, _, _, seen_at, _, _ in self._sessions.values()]
             if need.kind == "host":
                 seen = [(host[0], host[5]) for host in self._hosts.values()]
             return sorted(item for item in seen if item[0] > need.number)[: need.count]
@@ -393,6 +398,10 @@ class MemoryStore:
         id, finish, state, result = record[ID], record[FINISH], record[STATE], record[RESULT]
         return end_row(id, finish, state, result, unpack(record[DETAIL]), record[ATTEMPT], self._host(record[OWNER]))
 
+    def _is_of(self, record: Record, owner: str | None) -> bool:
+        session = self._sessions.get(record[SESSION])
+        return owner is None or (session is not None and session[-1] == owner)
+
     def _host(self, owner: int) -> str | None:
         return self._hosts[owner][2] if owner in self._hosts else None
 
@@ -418,13 +427,21 @@ class MemoryStore:
         return full_view(self._named(record), attempts)
 
     def tasks(
-        self, *, state: int | None, type: str | None, tag: str | None, limit: int, before: int | None
+        self,
+        *,
+        state: int | None,
+        type: str | None,
+        tag: str | None,
+        limit: int,
+        before: int | None,
+        owner: str | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Newest first, a bounded scan. See `Store.tasks`."""
         found: list[dict[str, Any]] = []
         scanned, last = 0, None
         for scanned, record in enumerate(islice(self._newest(tag, before), SCANNED_ROWS_MAX), 1):  # noqa: B007 - counts
-            if state in (None, record[STATE]) and type in (None, self._lanes[record[LANE]][1]):
+            fits = state in (None, record[STATE]) and type in (None, self._lanes[record[LANE]][1])
+            if fits and self._is_of(record, owner):
                 if len(found) == limit:
                     return found, found[-1]["id"]
                 found.append(list_item(self._named(record)))

@@ -19,7 +19,8 @@ create table session(                   -- of clients
     token   blob not null unique,
     name    text not null,
     seen_at real not null,
-    below   integer not null              -- submissions under it are acknowledged and forgotten
+    below   integer not null,             -- submissions under it are acknowledged and forgotten
+    identity text not null default ''     -- the public key of whoever opened it, and whose tasks are those it sent
 );
 
 create table submission(                -- what a repeated SUBMIT is answered from

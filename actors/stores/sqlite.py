@@ -157,11 +157,18 @@ class SqliteStore:
             return full_view(task, [(*columns, unpack(detail)) for *columns, detail in attempts])
 
     def tasks(
-        self, *, state: int | None, type: str | None, tag: str | None, limit: int, before: int | None
+        self,
+        *,
+        state: int | None,
+        type: str | None,
+        tag: str | None,
+        limit: int,
+        before: int | None,
+        owner: str | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Newest first, a bounded scan. See `Store.tasks`."""
         with self._explained():
-            ids, following = self._scan(state, type, tag, limit, before)
+            ids, following = self._scan(state, type, tag, limit, before, owner)
             return [list_item(task) for id in ids if (task := self._task(id)) is not None], following
 
     def work(self, seconds: float) -> bool:
@@ -371,11 +378,15 @@ class SqliteStore:
             due, id = need.after or (float("-inf"), 0)
             return rows_of(execute(statements.AGENDA, (need.relative, due, id, need.count)))
         if isinstance(need, Fetch):
+            if need.owner is not None:
+                wanted = statements.OWN_ROW_OF
+                return [row for id in need.ids for row in rows_of(execute(wanted, (id, need.owner)))]
             return [row for id in need.ids for row in rows_of(execute(statements.ROW_OF, (id,)))]
         if isinstance(need, Resume):
             known = execute(statements.SESSION_OF, (need.token,)).fetchall()
             return [
-                (session, below, execute(statements.SUBMISSIONS_OF, (session,)).fetchall()) for session, below in known
+                (session, below, execute(statements.SUBMISSIONS_OF, (session,)).fetchall(), identity)
+                for session, below, identity in known
             ]
         if isinstance(need, Replay):
             return ends_of(execute(statements.ENDS_AFTER, (need.session, need.after, need.count)), need.size)
@@ -406,7 +417,13 @@ class SqliteStore:
         return task | {name: unpack(task[name]) for name in ("options", "detail")}
 
     def _scan(
-        self, state: int | None, type: str | None, tag: str | None, limit: int, before: int | None
+        self,
+        state: int | None,
+        type: str | None,
+        tag: str | None,
+        limit: int,
+        before: int | None,
+        owner: str | None,
     ) -> tuple[list[int], int | None]:
         """The ids of `tasks`, and the id to go on before."""
         execute = self._database.execute
@@ -418,8 +435,12 @@ class SqliteStore:
             cursor = execute(statements.SCAN_STATE.get(-1 if state is None else state, statements.SCAN), span)
         found: list[int] = []
         scanned, last = 0, None
-        for scanned, (id, state_there, lane) in enumerate(cursor, 1):  # noqa: B007 - the count is read after the loop
-            if (state is None or state == state_there) and (type is None or lane in lanes):
+        for scanned, (id, state_there, lane, session) in enumerate(cursor, 1):  # noqa: B007 - read after the loop
+            if (
+                (state is None or state == state_there)
+                and (type is None or lane in lanes)
+                and (owner is None or execute(statements.IDENTITY_OF, (session,)).fetchone() == (owner,))
+            ):
                 if len(found) == limit:
                     return found, found[-1]
                 found.append(id)

@@ -13,7 +13,7 @@ from .blobs import LARGE_PARAMS_BYTES
 # --- writes, in the order of the fields of `Persist`
 
 INSERT_LANE: Final = "insert into lane values (?, ?, ?, ?)"
-PUT_SESSION: Final = "insert or replace into session values (?, ?, ?, ?, ?)"
+PUT_SESSION: Final = "insert or replace into session values (?, ?, ?, ?, ?, ?)"
 PUT_HOST: Final = "insert or replace into host values (?, ?, ?, ?, ?, ?, ?)"
 INSERT_TASK: Final = f"insert into task({', '.join(COLUMNS)}) values ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - constants only
 INSERT_FRESH_TASK: Final = """insert into task(id, lane, priority, place, session, sent_at, params,
@@ -92,9 +92,12 @@ AGENDA: Final = f"""select {_ROW} from task where state = 1 and relative = ? and
     order by due, id limit ?"""  # noqa: S608 - constants only
 RUNNING_ROWS: Final = f"select {_ROW} from task where state = 3 order by id"  # noqa: S608 - constants only
 ROW_OF: Final = f"select {_ROW} from task where id = ?"  # noqa: S608 - constants only
+_OWNER: Final = "(select identity from session where session = task.session)"
+OWN_ROW_OF: Final = f"select {_ROW} from task where id = ? and {_OWNER} = ?"  # noqa: S608 - constants only
 PARAMS_OF: Final = "select params from task where id = ?"
 CHECKPOINT_OF: Final = "select body from checkpoint where id = ?"
-SESSION_OF: Final = "select session, below from session where token = ?"
+SESSION_OF: Final = "select session, below, identity from session where token = ?"
+IDENTITY_OF: Final = "select identity from session where session = ?"
 SUBMISSIONS_OF: Final = """select submission, first, count, checksum from submission where session = ?
     order by submission"""
 ENDED_AFTER: Final = """select session, finish, id, lane, state, ended_at, length(params) + coalesce(length(result), 0)
@@ -118,8 +121,8 @@ ATTEMPTS_OF: Final = f"""select attempt.attempt, attempt.fence, name, {_CODE.for
     attempt.started_at, attempt.ended_at, outcome, attempt.detail from attempt join task using (id)
     join lane using (lane) left join host on host.owner = attempt.owner where id = ?"""  # noqa: S608 - constants only
 LANES_OF: Final = "select lane from lane where type = ?"
-SCAN: Final = "select id, state, lane from task where id < ? order by id desc limit ?"
-SCAN_TAG: Final = """select tag.id, state, lane from tag cross join task using (id)
+SCAN: Final = "select id, state, lane, session from task where id < ? order by id desc limit ?"
+SCAN_TAG: Final = """select tag.id, state, lane, session from tag cross join task using (id)
     where tag = ? and tag.id < ? order by tag.id desc limit ?"""
 SCAN_STATE: Final = {
     RUNNING: SCAN.replace("where", "indexed by running where state = 3 and"),

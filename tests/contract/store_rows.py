@@ -13,7 +13,7 @@ HOSTS = [
     (1, b"token-1", "alpha", "machine-a", 50.0, None, "joined"),
     (2, b"token-2", "beta", "machine-b", 51.0, 60.0, "lost"),
 ]
-SESSIONS = [(1, b"client-1", "one", 40.0, 0), (2, b"client-2", "two", 41.0, 0)]
+SESSIONS = [(1, b"client-1", "one", 40.0, 0, ""), (2, b"client-2", "two", 41.0, 0, "K")]
 
 
 def row(id: int, **changes: Any) -> tuple[Any, ...]:

@@ -91,7 +91,7 @@ def test_a_turn_reads_its_own_writes_and_a_rollback_undoes_all_of_them(
     store.apply(
         Persist(
             lanes=[(3, "image", "", "")],
-            sessions=[(3, b"client-3", "three", 42.0, 0)],
+            sessions=[(3, b"client-3", "three", 42.0, 0, "K")],
             hosts=[(3, b"token-3", "gamma", "machine-c", 52.0, None, "joined")],
             tasks=[row(6, lane=3)],
             tags=[("red", 6)],
@@ -113,7 +113,7 @@ def test_a_turn_reads_its_own_writes_and_a_rollback_undoes_all_of_them(
     within = everything(store)
     assert [r.state for r in within["rows"]] == [RUNNING, QUEUED, SCHEDULED, QUEUED, CANCELLED, QUEUED]
     assert within["agenda"][0][COLUMNS.index("due")] == 510.0
-    assert within["submissions"] == [(1, 0, [(2, 6, 1, 78)])]
+    assert within["submissions"] == [(1, 0, [(2, 6, 1, 78)], "")]
     assert all(within[part] != before[part] for part in before), "every part of the dump must be able to tell"
     store.rollback()
 
@@ -459,6 +459,6 @@ def test_a_session_is_resumed_with_the_submissions_it_may_repeat(store: Store) -
     write(store, submissions=[(1, 1, 1, 10, 111), (1, 2, 11, 5, 2**32 - 1), (2, 1, 16, 1, 333)])
     write(store, submissions=[(1, 3, 17, 1, 444)], forgotten=[(1, 2)])
 
-    assert store.read(Resume(b"peer", b"client-1", "")) == [(1, 0, [(2, 11, 5, 2**32 - 1), (3, 17, 1, 444)])]
-    assert store.read(Resume(b"peer", b"client-2", "")) == [(2, 0, [(1, 16, 1, 333)])]
+    assert store.read(Resume(b"peer", b"client-1", "")) == [(1, 0, [(2, 11, 5, 2**32 - 1), (3, 17, 1, 444)], "")]
+    assert store.read(Resume(b"peer", b"client-2", "")) == [(2, 0, [(1, 16, 1, 333)], "K")]
     assert store.read(Resume(b"peer", b"nobody", "")) == []

@@ -94,10 +94,10 @@ def test_sessions_are_read_by_number_with_their_last_word_and_forgotten(store: S
     write(store, forgotten_sessions=[1])
 
     assert store.read(Resume(b"peer", b"client-1", "one")) == []
-    assert store.read(Resume(b"peer", b"client-2", "two")) == [(2, 0, [(1, 7, 1, 79)])]
+    assert store.read(Resume(b"peer", b"client-2", "two")) == [(2, 0, [(1, 7, 1, 79)], "K")]
     # Its number belongs to nobody: whoever had it again would inherit nothing.
-    write(store, sessions=[(1, b"client-3", "three", 42.0, 0)])
-    assert store.read(Resume(b"peer", b"client-3", "three")) == [(1, 0, [])]
+    write(store, sessions=[(1, b"client-3", "three", 42.0, 0, "")])
+    assert store.read(Resume(b"peer", b"client-3", "three")) == [(1, 0, [], "")]
 
 
 def test_hosts_are_read_by_number_with_the_time_they_left_and_forgotten(store: Store) -> None:

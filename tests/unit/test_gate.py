@@ -6,11 +6,25 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from unit.pool_words import CLIENT, HOST, granted  # pyright: ignore[reportMissingImports]
+from unit.pool_words import CLIENT, COMPLETED, HOST, RUNNING, completed, ended, granted  # pyright: ignore[reportMissingImports]
 
 from workerhost.actors.core.identities import Identity, Invited, Proved
 from workerhost.actors.core.step import Step
-from workerhost.transport.messages import Accepted, Hello, Query, Refused, Submit, Welcome
+from workerhost.transport.messages import (
+    Accepted,
+    Admin,
+    Cancel,
+    Events,
+    Hello,
+    Query,
+    Refused,
+    Reply,
+    Results,
+    Submit,
+    Tail,
+    Watch,
+    Welcome,
+)
 
 ADMIN_KEY, HOST_KEY, CLIENT_KEY, WATCHER_KEY, NEW_KEY, INVITE_KEY = (letter * 40 for letter in "AHCWNI")
 
@@ -140,3 +154,71 @@ def test_a_host_claims_no_more_than_its_subtrees(pool: Any, serve: tuple[str, ..
 def test_a_pool_that_is_not_guarded_asks_nobody(pool_with: Callable[..., Any]) -> None:
     world = pool_with()
     assert isinstance(world.say(b"p", Hello("admin", [1, 1], b"p" * 16, "name"))[b"p"][0], Welcome)
+
+
+OTHER, OTHER_KEY = b"o", "O" * 40
+
+
+@pytest.fixture
+def two(pool: Any) -> Any:
+    """Two clients, the first of which has sent task 1, and a host that runs it."""
+    step = Step(pool.now, pool.wall)
+    pool.pool.identities.trust(step, Identity(OTHER_KEY, "client"))
+    pool._turn(step.effects())
+    for peer, key in ((CLIENT, CLIENT_KEY), (OTHER, OTHER_KEY)):
+        greet(pool, peer, key, "client")
+        pool.say(peer, Watch(0, 100))
+    pool.send()
+    prove(pool, HOST, HOST_KEY)
+    assert granted(pool.host())
+    return pool
+
+
+def test_what_others_sent_is_unknown_to_a_client(two: Any) -> None:
+    unknown = Reply(1, False, {"code": "unknown", "reason": "the pool has no such task"})
+    assert two.say(OTHER, Query(1, "show", {"id": 1})) == {OTHER: [unknown]}
+    assert two.say(OTHER, Query(1, "why", {"id": 1})) == {OTHER: [unknown]}
+    assert two.say(OTHER, Cancel(1, [1])) == {OTHER: [Reply(1, True, {"cancelled": []})]}
+    assert two.say(OTHER, Admin(1, "retry", {"ids": [1]})) == {OTHER: [Reply(1, True, {"retried": []})]}
+    assert two.say(OTHER, Watch(0, 100, [1])) == {OTHER: [Events([], [], [[1, -1]])]}
+    assert two.say(OTHER, Tail([1])) == {}, "and its host is not told to listen"
+    [hosts] = two.say(OTHER, Query(1, "hosts"))[OTHER]
+    assert hosts.value["hosts"][0]["tasks"] == []
+    assert two.state(1) == "running"
+
+
+def test_a_client_is_not_told_of_the_ends_of_others(two: Any) -> None:
+    [lease] = two.pool.queue.leases.values()
+    watch, report = Watch(0, 100, [1]), Results([completed(1, lease.row.fence)])
+    batch = [
+        (OTHER, two.numbers[OTHER] + 1, watch),
+        (HOST, two.numbers[HOST] + 1, report),
+    ]
+    said = two._turn(two.pool.handle(batch, two.now, two.wall))
+    assert ended(said, CLIENT) == [(1, COMPLETED)]
+    assert ended(said, OTHER) == []
+
+
+def test_a_client_sees_and_cancels_its_own(two: Any) -> None:
+    assert list(two.say(CLIENT, Query(1, "why", {"id": 1}))) == [CLIENT]
+    assert list(two.say(CLIENT, Tail([1]))) == [HOST], "its host is told to listen"
+    assert Reply(2, True, {"cancelled": [1]}) in two.say(CLIENT, Cancel(2, [1]))[CLIENT]
+
+
+@pytest.mark.parametrize(("key", "cancels"), [(ADMIN_KEY, True), (WATCHER_KEY, False)])
+def test_an_admin_and_an_observer_see_all(two: Any, key: str, cancels: bool) -> None:
+    greet(two, b"p", key, "client")
+    assert two.say(b"p", Watch(0, 100, [1]))[b"p"] == [Events([], [], [[1, RUNNING]])]
+    [said] = two.say(b"p", Cancel(2, [1]))[b"p"][:1]
+    assert isinstance(said, (Reply, Events))
+    assert two.state(1) == ("cancelled" if cancels else "running")
+
+
+def test_a_session_belongs_to_the_identity_that_opened_it(two: Any) -> None:
+    prove(two, b"thief", OTHER_KEY)
+    [said] = two.say(b"thief", Hello("client", [1, 1], CLIENT * 16, "name"))[b"thief"]
+    assert said == Refused("forbidden", "this session belongs to another identity")
+    assert list(two.say(CLIENT, Query(1, "why", {"id": 1}))) == [CLIENT], "and its owner is not thrown out"
+    two.start()
+    prove(two, b"thief", OTHER_KEY)
+    assert two.say(b"thief", Hello("client", [1, 1], CLIENT * 16, "name"))[b"thief"] == [said]

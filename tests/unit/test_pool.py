@@ -317,7 +317,9 @@ def test_a_malformed_message_ends_its_session_and_nothing_else(pool: Any) -> Non
 def test_roles_keep_to_their_own_messages(pool: Any) -> None:
     pool.host()
     assert pool.say(CLIENT, Claim({"": 5})) == {}
-    assert pool.say(HOST, Submit(1, 1, [["a", 5, None, [b"x"]]])) == {}
+    reason = "this connection is that of a host, which may not say SUBMIT"
+    said = pool.say(HOST, Submit(1, 1, [["a", 5, None, [b"x"]]]))
+    assert said == {HOST: [Rejected(1, "forbidden", reason)]}
     assert pool.notes.count("message_forbidden") == 2
     assert pool.pool.queue.unfinished_count == 0
 

@@ -427,8 +427,8 @@ def test_a_retry_starts_a_new_run_through_and_keeps_the_history(store: Store) ->
     assert ids(store.read(Refill(1, None, 9))) == [2, 1]
     assert store.read(Replay(1, 0, 9, 2**30)) == []
     first = {
-        "attempt": 1, "host": "beta", "slot": 3, "started_at": 200.0, "ended_at": 300.0, "outcome": "failed",
-        "detail": failed,
+        "attempt": 1, "host": "beta", "code": None, "slot": 3, "started_at": 200.0, "ended_at": 300.0,
+        "outcome": "failed", "detail": failed,
     }  # fmt: skip
     shown = store.show(1) or {}
     assert (shown["result"], shown["detail"], shown["ended_at"], shown["attempts"]) == (None, None, None, [first])
@@ -437,8 +437,8 @@ def test_a_retry_starts_a_new_run_through_and_keeps_the_history(store: Store) ->
     write(store, finishes=[ended(1, 92, finish=2, started_at=400.0, ended_at=401.0)])
 
     second = {
-        "attempt": 2, "host": "alpha", "slot": 3, "started_at": 400.0, "ended_at": 401.0, "outcome": "completed",
-        "detail": None,
+        "attempt": 2, "host": "alpha", "code": None, "slot": 3, "started_at": 400.0, "ended_at": 401.0,
+        "outcome": "completed", "detail": None,
     }  # fmt: skip
     assert (store.show(1) or {})["attempts"] == [first, second]
     assert ids(store.read(Replay(1, 0, 9, 2**30))) == [1]

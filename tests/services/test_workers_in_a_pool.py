@@ -108,11 +108,12 @@ def test_a_spent_quota_costs_no_attempt_and_the_task_waits_for_the_next_day(yout
     with WorkerHost(configured(video__youtube__video=endpoint)) as pool:
         before = time.time()
         handle = pool.client.send("video.youtube.video", {"id": "film-00000"})
-        while (shown := pool.client.show(handle.id))["state"] != "scheduled":
+        while not (attempts := (shown := pool.client.show(handle.id))["attempts"]) or attempts[0]["ended_at"] is None:
             assert not handle.wait(0.05)
             assert time.time() < before + SECONDS
-        assert (shown["failures"], shown["attempts"][0]["outcome"]) == (0, "released")
-        assert shown["due"] == pytest.approx(before + seconds_until_reset(before), abs=SECONDS)
+        assert (shown["state"], shown["failures"], attempts[0]["outcome"]) == ("queued", 0, "released")
+        until = [reason["until"] for reason in pool.client.why(handle.id)["reasons"] if reason["until"] is not None]
+        assert until == [pytest.approx(before + seconds_until_reset(before), abs=SECONDS)]
         assert handle.cancel()
 
 

@@ -298,8 +298,8 @@ class Accepted:
 class Rejected:
     """Supervisor -> client: nothing was stored.
 
-    `code`: `invalid`, `too_large`, `no_host`, `queue_full`, `disk_full`, `conflict`, `forgotten`. `path` names the
-    offending part, `retry_after` (seconds) is set where trying again may help.
+    `code`: `invalid`, `too_large`, `no_host`, `queue_full`, `disk_full`, `conflict`, `forgotten`, `quota`, `forbidden`.
+    `path` names the offending part, `retry_after` (seconds) is set where trying again may help.
     """
 
     KIND: ClassVar[int] = 22

@@ -32,7 +32,7 @@ from ..transport.messages import DEFAULT_ADDRESS, Message, Refused, Reply
 from ..workers.errors import ConfigError
 from .answers import answer
 from .core.effects import Answer, Backup, Note, Reread, Send
-from .core.identities import Identity, Proved
+from .core.identities import Garbled, Identity, Proved
 from .core.pool import Pool
 from .core.reloads import Configuration
 from .core.settings import KEEP, Keep, PoolSettings
@@ -105,7 +105,9 @@ class _Guard:
 
     def admits(self, public: str) -> bool:
         pool = self._actor.pool
-        return pool is not None and pool.identities.admits(public, clock.wall())
+        if pool is None or pool.allowances.ignores(public, clock.now()):
+            return False
+        return pool.identities.admits(public, clock.wall())
 
 
 class SupervisorActor(pykka.ThreadingActor):
@@ -288,9 +290,9 @@ class SupervisorActor(pykka.ThreadingActor):
         except StoreFull as error:
             self._make_room(error)
 
-    def _news(self, items: Iterable[Any]) -> list[tuple[bytes, int, Message | Proved | None]]:
+    def _news(self, items: Iterable[Any]) -> list[tuple[bytes, int, Message | Proved | Garbled | None]]:
         """Frames to messages. What is no message is dropped, counted and said at most once a second."""
-        news: list[tuple[bytes, int, Message | Proved | None]] = []
+        news: list[tuple[bytes, int, Message | Proved | Garbled | None]] = []
         for item in items:
             if isinstance(item, Received):
                 if self.disk is not None:
@@ -299,6 +301,7 @@ class SupervisorActor(pykka.ThreadingActor):
                     number, message = decode(item.body)
                 except Malformed as error:
                     self._count_garbage(error)
+                    news.append((item.peer, 0, Garbled()))
                 else:
                     news.append((item.peer, number, message))
             elif isinstance(item, Opened):

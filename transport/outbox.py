@@ -148,14 +148,14 @@ class Outbox:
         letter = self.flying.pop(answer.submission, None)
         if letter is None:
             return
-        full = answer.code == "queue_full"
+        full, fast = answer.code == "queue_full", answer.code == "quota"
         if full:
             self._room = max(1, letter.count // 2)
         again: list[Parcel] = []
         for parcel in letter.parcels:
             if parcel.block.withdrawn:
                 self._answered(parcel.block.count)
-            elif full and parcel.terms.patient:
+            elif fast or (full and parcel.terms.patient):
                 parcel.alone = False
                 pause = min(max(answer.retry_after, PAUSE_MIN), PAUSE_MAX)
                 self._held.append((now + pause, parcel))

@@ -10,19 +10,22 @@ from typing import Any, cast
 
 from ...config.policy import parents
 from ...transport.messages import Admin, Cancel, Hello, Message, Query, Refused, Rejected, Reply, Submit
+from .allowances import Allowances
 from .identities import ANYBODY, ROLES, Identities, Identity, Invited, fingerprint
 from .reports import shown
 from .sessions import Sessions
 from .step import Peer, Step
 
 _KEY_CHARACTERS = 40
+_WHY_MAX = 300
 
 
 class Gate:
     """Asked about every HELLO and every message."""
 
-    def __init__(self, identities: Identities, sessions: Sessions) -> None:
-        self._identities, self._sessions = identities, sessions
+    def __init__(self, identities: Identities, sessions: Sessions, allowances: Allowances) -> None:
+        self._identities, self._sessions, self._allowances = identities, sessions, allowances
+        self._complained = -1.0
 
     def greets(self, step: Step, address: bytes, hello: Hello) -> Hello | None:
         """The HELLO as it counts: in the role of who says it, and a host with no more than it may serve.
@@ -60,8 +63,12 @@ class Gate:
         """Why it may not."""
         return self._identities.refusal(peer.identity)
 
-    def forbid(self, step: Step, peer: Peer, message: Message) -> None:
-        """A message that its sender's role does not allow: it is answered, where an answer is waited for, and noted."""
+    def forbid(self, step: Step, peer: Peer, message: Message) -> bool:
+        """A message that its sender's role does not allow: it is answered, where an answer is waited for, and noted.
+
+        Returns:
+            Whether nothing more is heard from it now.
+        """
         kind = type(message).__name__
         step.note("warning", "message_forbidden", key=fingerprint(peer.identity), role=peer.role, kind=kind)
         whose = "this identity is" if peer.identity else "this connection is"
@@ -70,6 +77,26 @@ class Gate:
             step.say(peer, Rejected(message.submission, "forbidden", reason))
         elif isinstance(message, (Cancel, Query, Admin)):
             step.say(peer, Reply(message.request, False, {"code": "forbidden", "reason": reason}))
+        return self.mistaken(step, peer.address)
+
+    def ignores(self, address: bytes, now: float) -> bool:
+        """Whether what comes from there is not even answered, because too much of it was wrong."""
+        allowances = self._allowances
+        return bool(allowances.ignored) and allowances.ignores(self._sessions.identities.get(address, ANYBODY), now)
+
+    def mistaken(self, step: Step, address: bytes) -> bool:
+        """Something from there was wrong; whether nothing more is heard from there now."""
+        identity = self._sessions.identities.get(address, ANYBODY)
+        return identity != ANYBODY and self._allowances.mistake(step, identity)
+
+    def complain(self, step: Step, address: bytes, message: Message, error: Exception) -> None:
+        """A peer sent what no good peer sends: tell it why, and the log once a second at most."""
+        kind, why = type(message).__name__, str(error)[:_WHY_MAX]
+        step.say_first(address, Refused("forbidden", f"malformed {kind}: {why}"))
+        self.mistaken(step, address)
+        if step.now - self._complained >= 1.0:
+            self._complained = step.now
+            step.note("warning", "message_malformed", kind=kind, error=why)
 
     def _enroll(self, step: Step, address: bytes, invitation: Invited, hello: Hello) -> None:
         public: Any = hello.offer.get("enroll")

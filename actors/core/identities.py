@@ -44,6 +44,11 @@ class Proved:
 
 
 @dataclass(frozen=True, slots=True)
+class Garbled:
+    """News of a frame that was no message."""
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """One known key.
 

@@ -60,6 +60,8 @@ class Orders:
             reason = f"no verb {shown(message.verb)}"
             step.say(peer, Reply(message.request, False, {"code": "invalid", "reason": reason}))
         else:
+            if self._guarded:
+                step.note("info", "order_obeyed", verb=message.verb, key=fingerprint(peer.identity))
             verb(step, peer, message)
 
     def _pause(self, step: Step, peer: Peer, message: Admin) -> None:

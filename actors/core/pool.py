@@ -33,6 +33,7 @@ from ...transport.messages import (
     Tail,
     Watch,
 )
+from .allowances import Allowances
 from .backups import Backups
 from .checkpoints import Checkpoints
 from .clients import Clients, ClientSession, past_of
@@ -42,7 +43,7 @@ from .endings import Endings, Late
 from .gate import Gate
 from .hosts import Hosts, HostSession, SlotPool
 from .housekeeping import Housekeeping
-from .identities import ANYBODY, Identities, Identity, Proved
+from .identities import ANYBODY, Garbled, Identities, Identity, Proved
 from .keyring import Keyring
 from .membership import Membership
 from .offers import offer_of
@@ -62,7 +63,6 @@ from .tails import Tails
 
 _MALFORMED: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
 """What only a malformed message can cause in a handler."""
-_WHY_MAX: Final = 300
 _NAME_MAX: Final = 255
 _JUMP_SECONDS: Final = 1.0
 _ALLOWED: Final = {
@@ -100,7 +100,8 @@ class Pool:
         self.tails = Tails(self.queue)
         self.sessions = Sessions(opening.epoch, settings.heartbeat, settings.lost_after)
         self.identities = Identities(settings.guarded, opening.identities, opening.invitations)
-        self.gate = Gate(self.identities, self.sessions)
+        self.allowances = Allowances(settings.max_size)
+        self.gate = Gate(self.identities, self.sessions, self.allowances)
         self.hosts = Hosts(settings.lost_after)
         self.clients = Clients()
         self.membership = Membership(
@@ -117,6 +118,7 @@ class Pool:
             self.membership,
             self.sessions,
             self.room,
+            self.allowances,
             settings.max_size,
             self.report.answers,
         )
@@ -125,7 +127,6 @@ class Pool:
         self.orders = Orders(self.queue, self.membership, self.requests, self.backups, self.reloads, keyring)
         self._expected = now
         self._announced = self._looked = now
-        self._complained = -1.0
         self._greeted: dict[bytes, tuple[bytes, int]] = {}  # tokens and pasts of clients that are being looked up
         self._more = False
         self._restore(opening, now, wall)
@@ -171,7 +172,7 @@ class Pool:
 
     def handle(
         self,
-        batch: Iterable[tuple[bytes, int, Message | Proved | None]],
+        batch: Iterable[tuple[bytes, int, Message | Proved | Garbled | None]],
         now: float,
         wall: float,
         *,
@@ -181,7 +182,7 @@ class Pool:
 
         Args:
             batch: (peer, number, message); a message of None says that the peer's connection closed, `Proved` who
-                it is.
+                it is, `Garbled` that it sent what is none.
             now: Monotonic seconds.
             wall: Seconds since the epoch.
             more: Whether more news wait already: then nobody is given up for silence yet.
@@ -199,7 +200,9 @@ class Pool:
                 self.sessions.identities.pop(address, None)
             elif isinstance(message, Proved):
                 self.sessions.identities[address] = message.identity
-            else:
+            elif isinstance(message, Garbled):
+                self.gate.mistaken(step, address)
+            elif not self.gate.ignores(address, now):
                 self._message(step, address, number, message)
         self._time(step, more)
         return self._settle(step)
@@ -276,6 +279,7 @@ class Pool:
         self._more = dispatch(self.queue, step)
         self.queue.lanes.tree.write(step)
         self.queue.keep_bounds(step)
+        self.allowances.settle(step)
         self.clients.tell(step)
         self.checkpoints.settle(step)
         self.tails.settle(step)
@@ -331,7 +335,7 @@ class Pool:
             try:
                 self._hello(step, address, message)
             except _MALFORMED as error:
-                self._complain(step, address, message, error)
+                self.gate.complain(step, address, message, error)
             return
         if peer is None or peer.session is None:
             step.say_first(address, Refused("unknown_session", "say HELLO first"))
@@ -351,15 +355,7 @@ class Pool:
         except _MALFORMED as error:
             # Each handler checks an item before it changes anything, so what was done before is whole.
             self._drop(peer)
-            self._complain(step, address, message, error)
-
-    def _complain(self, step: Step, address: bytes, message: Message, error: Exception) -> None:
-        """A peer sent what no good peer sends: tell it why, and the log once a second at most."""
-        kind, why = type(message).__name__, str(error)[:_WHY_MAX]
-        step.say_first(address, Refused("forbidden", f"malformed {kind}: {why}"))
-        if step.now - self._complained >= 1.0:
-            self._complained = step.now
-            step.note("warning", "message_malformed", kind=kind, error=why)
+            self.gate.complain(step, address, message, error)
 
     def _dispatch(self, step: Step, peer: Peer, number: int, message: Message) -> None:
         allowed = _ALLOWED[peer.role]
@@ -373,7 +369,8 @@ class Pool:
             else:
                 self._drop(peer)
         elif not isinstance(message, allowed):
-            self.gate.forbid(step, peer, message)
+            if self.gate.forbid(step, peer, message):
+                self._drop(peer)
         elif peer.role == "host":
             self._from_host(step, peer, number, message)
         elif isinstance(message, Admin):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
 from ...transport.messages import Accepted, Admin, Cancel, Events, Message, Query, Rejected, Reply, Stop, Submit, Watch
+from .allowances import Allowances
 from .clients import Clients, ClientSession
 from .effects import Ends, Fetch
 from .endings import Endings
@@ -33,6 +34,7 @@ class Requests:
     """Every message of clients about tasks.
 
     Args:
+        allowances: What one identity may take.
         room: Whether there is room for new tasks on the disk.
         max_size: Unfinished tasks that the queue takes.
         reports: What the pool says of itself, by the name of the query.
@@ -46,12 +48,13 @@ class Requests:
         membership: Membership,
         sessions: Sessions,
         room: Room,
+        allowances: Allowances,
         max_size: int,
         reports: dict[str, Callable[[Step], dict[str, Any]]],
     ) -> None:
         self.queue, self.endings = queue, endings
         self.clients, self.membership, self.sessions = clients, membership, sessions
-        self.room, self.max_size, self.reports = room, max_size, reports
+        self.room, self.allowances, self.max_size, self.reports = room, allowances, max_size, reports
         self.why = Why(queue, membership.hosts)
 
     def take(self, step: Step, peer: Peer, message: Message) -> None:
@@ -104,12 +107,14 @@ class Requests:
                     "forgotten", f"submission {number} was answered, or its session is forgotten; its tasks may exist"
                 )
             self._check_room(message, count)
+            self.allowances.check(peer, (group[3] for group in message.groups), count, step.now)
         except Unfit as unfit:
-            retry_after = _RETRY_AFTER.get(unfit.code, 0.0)
+            retry_after = unfit.retry_after or _RETRY_AFTER.get(unfit.code, 0.0)
             step.say(peer, Rejected(number, unfit.code, unfit.reason, unfit.path, retry_after))
             return
         self.queue.lanes.new.clear()
         first = self.queue.submit(step, client.number, message.groups)
+        self.allowances.sent(peer, client.number, count)
         client.submissions[number] = (first, count, checksum)
         step.persist.submissions.append((client.number, number, first, count, checksum))
         if message.below - client.below >= _FORGET_TOGETHER:

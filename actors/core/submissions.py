@@ -39,9 +39,9 @@ _GROUP_FIELDS: Final = 4
 class Unfit(Exception):
     """A submission is refused; nothing of it is stored. `code` as in REJECTED."""
 
-    def __init__(self, code: str, reason: str, path: str = "") -> None:
+    def __init__(self, code: str, reason: str, path: str = "", retry_after: float = 0.0) -> None:
         super().__init__(reason)
-        self.code, self.reason, self.path = code, reason, path
+        self.code, self.reason, self.path, self.retry_after = code, reason, path, retry_after
 
 
 def checked(groups: Sequence[Any]) -> tuple[int, int]:

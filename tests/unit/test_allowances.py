@@ -1,0 +1,101 @@
+"""One identity's flood is its own affair: bounds on what it has unfinished, on how fast it sends, on its mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from unit.pool_words import CANCELLED  # pyright: ignore[reportMissingImports]
+
+from workerhost.actors.core import allowances
+from workerhost.actors.core.identities import Garbled, Identity, Proved
+from workerhost.actors.core.step import Step
+from workerhost.transport.messages import Accepted, Cancel, Claim, Hello, Query, Rejected, Submit, Watch
+
+ONE, OTHER, ADMIN = b"1", b"2", b"3"
+KEYS = {ONE: "1" * 40, OTHER: "2" * 40, ADMIN: "3" * 40}
+
+
+@pytest.fixture
+def pool(pool_with: Callable[..., Any]) -> Any:
+    """A guarded pool for 20 tasks with two clients and an admin."""
+    world = pool_with(guarded=True, max_size=20)
+    step = Step(world.now, world.wall)
+    for peer, key in KEYS.items():
+        world.pool.identities.trust(step, Identity(key, "admin" if peer == ADMIN else "client"))
+    world._turn(step.effects())
+    for peer in KEYS:
+        join(world, peer)
+    world.notes.clear()
+    return world
+
+
+def join(pool: Any, peer: bytes, session: bytes | None = None) -> Any:
+    pool._turn(pool.pool.handle([(peer, 0, Proved(KEYS[peer]))], pool.now, pool.wall))
+    said = pool.say(peer, Hello("client", [1, 1], session or peer * 16, "name"))
+    pool.say(peer, Watch(0, 100))
+    return said
+
+
+def submit(pool: Any, peer: bytes, number: int, *params: bytes) -> Any:
+    said = pool.say(peer, Submit(number, 1, [["a", 5, None, list(params)]]))[peer]
+    return next(one for one in said if isinstance(one, (Accepted, Rejected)))
+
+
+def test_one_client_takes_half_of_the_queue_at_most(pool: Any) -> None:
+    assert submit(pool, ONE, 1, *[b"x"] * 10) == Accepted(1, 1, 10)
+    reason = "this identity has 10 unfinished tasks of at most 10"
+    assert submit(pool, ONE, 2, b"x") == Rejected(2, "queue_full", reason, "", 1.0)
+    assert submit(pool, OTHER, 1, *[b"x"] * 5) == Accepted(1, 11, 5)
+    join(pool, ONE, b"another process.")
+    assert submit(pool, ONE, 1, b"x").code == "queue_full", "another session of the same identity is no way around it"
+    said = pool.say(ONE, Cancel(1, [1, 2]))
+    assert [e[2] for m in said[ONE] for e in getattr(m, "finished", [])] in ([], [CANCELLED, CANCELLED])
+    assert submit(pool, ONE, 2, b"x", b"x") == Accepted(2, 16, 2)
+
+
+def test_an_admin_is_bounded_by_the_queue_alone(pool: Any) -> None:
+    assert submit(pool, ADMIN, 1, *[b"x"] * 20) == Accepted(1, 1, 20)
+
+
+def test_who_sends_too_fast_is_told_when_to_go_on(pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allowances, "BYTES_PER_SECOND", 100.0)
+    assert submit(pool, ONE, 1, b"x" * 700) == Accepted(1, 1, 1), "five seconds' worth at once, and some debt"
+    late = submit(pool, ONE, 2, b"x")
+    assert (late.code, late.retry_after) == ("quota", 2.0)
+    assert submit(pool, OTHER, 1, b"x") == Accepted(1, 2, 1)
+    pool.wait(2.1)
+    assert submit(pool, ONE, 2, b"x") == Accepted(2, 3, 1)
+
+
+def test_who_keeps_making_mistakes_is_not_heard_for_a_minute(pool: Any) -> None:
+    for _ in range(allowances.MISTAKES_MAX + 1):
+        pool.say(ONE, Claim({"": 1}))
+    assert pool.notes.count("identity_ignored") == 1
+    assert pool.say(ONE, Query(1, "status")) == {}
+    assert join(pool, ONE) == {}, "not even a new session is answered"
+    assert OTHER in pool.say(OTHER, Query(1, "status"))
+    pool.wait(60.1)
+    assert ONE in join(pool, ONE)
+
+
+def test_a_mistake_now_and_then_is_forgiven(pool: Any) -> None:
+    for _ in range(3 * allowances.MISTAKES_MAX):
+        pool.say(ONE, Claim({"": 1}))
+        pool.wait(10)
+    assert "identity_ignored" not in pool.notes
+
+
+def test_frames_that_are_no_message_are_mistakes_too(pool: Any) -> None:
+    batch = [(ONE, 0, Garbled())] * (allowances.MISTAKES_MAX + 1)
+    pool._turn(pool.pool.handle(batch, pool.now, pool.wall))
+    assert pool.say(ONE, Query(1, "status")) == {}
+
+
+def test_where_nothing_is_proved_nobody_is_bounded(pool_with: Callable[..., Any]) -> None:
+    world = pool_with()
+    for _ in range(3 * allowances.MISTAKES_MAX):
+        world._turn(world.pool.handle([(b"c", 0, Garbled())], world.now, world.wall))
+        world.say(b"c", Claim({"": 1}))
+    assert b"c" in world.say(b"c", Query(1, "status"))

@@ -44,6 +44,7 @@ from .core.host_effects import (
     Measure,
     ReadAgain,
     Say,
+    Serve,
     Spawn,
     Terminate,
 )
@@ -52,6 +53,7 @@ from .core.hosting import HostCore
 from .levels import Down, Hopeless, MediaActor, Revive, Subtree, VerdictTable
 from .log import Log
 from .profile import Profile
+from .served_code import ServedCode
 from .slot import InlineSlot, ProcessSlot, Slot, SlotNews, SlotSpec, ThreadSlots
 from .slot_spawner import spawner
 
@@ -164,6 +166,7 @@ class HostActor(pykka.ThreadingActor):
         self.core = HostCore(settings.options(access.address))
         self.link: PeerLink | None = None
         self.slots: dict[int, Slot] = {}
+        self.served = ServedCode()
         self.verdicts = VerdictTable()
         self.verdicts_seen = 0
         self.levels = Subtree(MediaActor, self.verdicts, self._tell_self)
@@ -186,6 +189,7 @@ class HostActor(pykka.ThreadingActor):
             Note: lambda effect: log.say(effect.level, effect.event, **effect.fields),
             Leave: self._leave,
             ReadAgain: self._read_again,
+            Serve: lambda effect: self.served.serve(effect.slot),
         }
 
     def _tell_self(self, message: Any) -> None:
@@ -279,11 +283,7 @@ class HostActor(pykka.ThreadingActor):
     def _news(self, items: Iterable[Any], now: float) -> None:
         for item in items:
             if isinstance(item, SlotNews):
-                self.core.on_slot(item, now)
-                if item.ready is not None and self.watch is not None:
-                    self.watch.add(item.ready.get("files", ()))
-                if item.exited is not None and item.slot not in self.core.slots.slots:
-                    self.slots.pop(item.slot, None)
+                self._slot_news(item, now)
             elif isinstance(item, Received) and item.link is self.link:
                 try:
                     number, message = decode(item.body)
@@ -295,6 +295,18 @@ class HostActor(pykka.ThreadingActor):
                     self.core.on_message(number, message, now)
             elif isinstance(item, Closed) and item.link is self.link:
                 self.core.on_closed(now)
+
+    def _slot_news(self, news: SlotNews, now: float) -> None:
+        if news.ready is not None:
+            known = self.core.slots.slots.get(news.slot)
+            if (kept := news.ready.pop("kept", None)) is not None and known is not None:
+                self.served.loaded(self.slots[news.slot], kept, fresh=known.fresh)
+            if self.watch is not None:
+                self.watch.add(news.ready.get("files", ()))
+        self.core.on_slot(news, now)
+        if news.exited is not None and news.slot not in self.core.slots.slots:
+            self.served.ended(news.slot)
+            self.slots.pop(news.slot, None)
 
     def _count_garbage(self, error: Malformed, now: float) -> None:
         self.garbage += 1
@@ -361,7 +373,8 @@ class HostActor(pykka.ThreadingActor):
         nodes |= {node: own == environment for node, own in environments.nodes.items()}
         needed = any(here and node not in sources for node, here in nodes.items())
         code = settings.code if needed else ()
-        return SlotSpec(code, sources, settings.paths, environment, nodes, effect.width, settings.reload)
+        kept = self.served.of(environment, fresh=effect.fresh)
+        return SlotSpec(code, sources, settings.paths, environment, nodes, effect.width, settings.reload, kept)
 
     def _read_again(self, effect: ReadAgain) -> None:  # noqa: ARG002
         """What the host executes comes from its own configuration alone: see whether that says something else now."""
@@ -373,6 +386,7 @@ class HostActor(pykka.ThreadingActor):
             old, new = settings.sources, found.sources
             log.info("code_renewed", types=sorted(type for type in {*old, *new} if old.get(type) != new.get(type)))
             self.settings = replace(settings, sources=new, environments=found.environments)
+            self.served.clear()
             self.core.on_code(found.environments, clock.now())
 
     def _leave(self, effect: Leave) -> None:

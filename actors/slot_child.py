@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..workers.slots import Slots
     from ..workers.wear import Wear
 
-INIT: Final = 1  # host -> child, first: [1, {number, code, sources, paths, nodes, threads, concurrency, folder}]
+INIT: Final = 1  # host -> child, first: [1, {number, code, sources, paths, nodes, threads, concurrency, kept, folder}]
 TASKS: Final = 2  # host -> child: [2, [SlotTask, ...]]
 CANCEL: Final = 3  # host -> child: [3, id, fence]
 READY: Final = 4  # child -> host, once: [4, offer]
@@ -102,6 +102,10 @@ class _Child:
         if threads == 1 and concurrency == 1:  # of several, nobody could say whose it is
             begun: Any = leftovers.Leftovers()
             self._leftovers = begun
+        if settings["kept"]:
+            from workerhost.workers import kept_code
+
+            kept_code.use(settings["kept"])
         sources = {type: Source(*parts) for type, parts in settings["sources"].items()}
         offer = registry.load_all(settings["code"], sources, settings["paths"], guarded=True)
         offer.keep(settings["nodes"])
@@ -125,10 +129,7 @@ class _Child:
         )
         self._slots = made
         ready: list[Any] = [READY, made.offer()]
-        if settings["watched"]:
-            from workerhost.workers.code_files import imported_files
-
-            ready[1]["files"] = imported_files(settings["paths"])
+        self._tell_code(ready[1], settings)
         self._settle()
         for output in self._output:
             output.present = self._slots.present
@@ -142,6 +143,17 @@ class _Child:
         with suppress(runner.Stopped):
             self._work(threads if concurrency == 1 else 1)
         return self._leave()
+
+    def _tell_code(self, ready: dict[str, Any], settings: dict[str, Any]) -> None:
+        """Which files the code came from, if they are watched, and the code itself, if nobody has it yet."""
+        if settings["watched"]:
+            from workerhost.workers.code_files import imported_files
+
+            ready["files"] = imported_files(settings["paths"])
+        if settings["kept"] is None:
+            from workerhost.workers import kept_code
+
+            ready["kept"] = kept_code.loaded(settings["paths"])
 
     def _work(self, threads: int) -> None:
         if threads == 1:

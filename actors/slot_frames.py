@@ -97,8 +97,20 @@ def _checked_offer(offer: Any) -> dict[str, Any]:
     files = offer.get("files", [])
     if not isinstance(files, list) or not all(isinstance(file, str) for file in cast("list[Any]", files)):
         raise ProtocolError("an offer with files that are none")
-    checked = {name: offer[name] for name in ("types", "any", "failed", "fingerprints", "costs")}
-    return checked | {"files": files} if "files" in offer else checked
+    _check_code(offer.get("kept", {}))
+    names = ("types", "any", "failed", "fingerprints", "costs", "files", "kept")
+    return {name: offer[name] for name in names if name in offer}
+
+
+def _check_code(kept: Any) -> None:
+    """Modules as `kept_code.loaded` tells them."""
+    rows = list(cast("dict[Any, Any]", kept).items()) if isinstance(kept, dict) else [()]
+    for row in rows:
+        match row:
+            case (str(), [str(), int(), int(), bytes()]):
+                pass
+            case _:
+                raise ProtocolError("an offer with code that is none")
 
 
 def _checked(items: Any, shape: tuple[set[type[Any]], ...], name: str) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -28,6 +29,7 @@ class SlotSpec:
         environment: Where it lives and how it runs.
         nodes: Node -> whether its tasks run here, see `registry.Offer.keep`.
         watched: Whether it says which files its code was imported from.
+        kept: The code that it loads, see `kept_code.loaded`; None: what is on the disk, and `ready` says what that was.
         threads: How many tasks run at a time in one child, where its environment lets several.
     """
 
@@ -38,6 +40,7 @@ class SlotSpec:
     nodes: dict[str, bool] = field(default_factory=dict[str, bool])
     threads: int = 1
     watched: bool = False
+    kept: Mapping[str, list[Any]] | None = None
 
 
 @dataclass(slots=True)
@@ -46,7 +49,7 @@ class SlotNews:
 
     Attributes:
         slot: The slot's number.
-        ready: Once: what it can run, `registry.Offer.plain()`.
+        ready: Once: what it can run, `registry.Offer.plain()`; `files` and `kept` where they were asked for.
         progress: Items of PROGRESS: [id, fence, fraction, note], the latest of each task.
         checkpoints: Items of CHECKPOINT: [id, fence, body], the latest of each task.
         results: Items of RESULTS: [id, fence, outcome, body, duration, slot, detail].

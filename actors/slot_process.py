@@ -115,6 +115,7 @@ class ProcessSlot:
             "threads": self._threads,
             "nodes": spec.nodes,
             "watched": spec.watched,
+            "kept": spec.kept,
             "concurrency": spec.environment.concurrency,
             "folder": self._folder,
         }

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from .kept_code import modules_from
 from .registry import MAIN, is_file, split_code
 
 
@@ -17,7 +16,5 @@ def code_files(codes: Iterable[str]) -> list[str]:
 
 
 def imported_files(paths: Iterable[str]) -> list[str]:
-    """The files of all modules that were imported from these folders, and not from what is installed below them."""
-    folders = tuple(f"{folder.rstrip(os.sep)}{os.sep}" for folder in paths)
-    files = (getattr(module, "__file__", None) or "" for module in list(sys.modules.values()))
-    return sorted({file for file in files if file.startswith(folders) and "site-packages" not in file})
+    """The files of all modules that were imported from these folders."""
+    return sorted({file for _, file in modules_from(paths)})

@@ -15,11 +15,12 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Union
 
+from . import kept_code
 from .base import BaseWorker
 from .errors import ConfigError
 from .source import Source
@@ -445,7 +446,7 @@ def is_file(place: str) -> bool:
 def _import_file(place: str) -> ModuleType:
     """Import a file under its own name, or as `__mp_main__`, or under another name where its own is taken."""
     path = Path(place.removeprefix(MAIN)).resolve()
-    if not path.is_file():
+    if not kept_code.is_there(path):
         raise ConfigError(f"{path}: no such file")
     add_paths((str(path.parent),))
     name = "__mp_main__" if place.startswith(MAIN) else path.stem
@@ -456,7 +457,7 @@ def _import_file(place: str) -> ModuleType:
         name = f"{re.sub(r'[^A-Za-z0-9_]', '_', name)}_{zlib.crc32(str(path).encode()):08x}"
         if name in sys.modules:
             return sys.modules[name]
-    spec = spec_from_file_location(name, path)
+    spec = kept_code.spec_of(name, str(path))
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path}: not a Python file (its name must end in .py)")
     module = module_from_spec(spec)
@@ -489,6 +490,6 @@ def _fingerprint(worker: Worker) -> str:
     """Hash of the file that a worker comes from; "" where there is none."""
     file = getattr(sys.modules.get(worker.__module__), "__file__", None)
     try:
-        return f"{zlib.crc32(Path(file).read_bytes()):08x}" if file else ""
+        return f"{zlib.crc32(kept_code.source_of(file)):08x}" if file else ""
     except OSError:
         return ""

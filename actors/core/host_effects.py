@@ -45,11 +45,20 @@ class Spawn:
     """Start the process (or threads) of a slot.
 
     `width`: how many tasks it runs at a time. `environment`: where; None: where tasks run that nothing is said for.
+    `fresh`: it loads the code that is on the disk now, not that which is served (see `Serve`).
     """
 
     slot: int
     width: int
     environment: Environment | None = None
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """The code that a fresh slot has loaded is that of all slots of its environment which are started from now on."""
+
+    slot: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +144,7 @@ HostEffect = (
     | Guide
     | Leave
     | ReadAgain
+    | Serve
     | Note
 )
 

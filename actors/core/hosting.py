@@ -359,7 +359,7 @@ class HostCore:
         self.environments.renew(*self._split(environments))
         self.shape = self.environments.shape(self._wanted)
         self.slots.shape(self.shape)
-        self.slots.renew()
+        self.slots.renew(self.environments.all())
         self._check_environments(self.environments.unheard())
         if before != self.shape:
             self.joining.renew(now)

@@ -1,7 +1,7 @@
 """New code for slots that live: what is looked at before it is served, and what is told of it. Pure.
 
 A slot of its own loads the new code first. Only if nothing fails in it that did not fail before are the others
-replaced, each when it falls idle; else the old code goes on serving.
+replaced, each when it is empty; else the old code goes on serving, also in slots that are started later.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ class Reloading:
 
     Attributes:
         number: The order's, 0: nobody asked, a file has changed.
-        waiting: Environments whose new code is still being looked at.
+        waiting: Environments whose new code is still being looked at, and by which slot.
         changed: Type -> [fingerprint before, after]; "" where it was or is not served.
         failed: What failed in the new code -> why.
     """
 
     number: int
-    waiting: set[Environment]
+    waiting: dict[Environment, int]
     changed: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     failed: dict[str, str] = field(default_factory=dict[str, str])
 
     def judge(self, environment: Environment, before: Offer | None, failed: Mapping[str, str]) -> bool:
         """The new code of an environment is known; returns whether it may serve."""
-        self.waiting.discard(environment)
+        self.waiting.pop(environment, None)
         known: Mapping[str, str] = {} if before is None else before.failed
         new = {what: reason for what, reason in failed.items() if what not in known}
         self.failed |= new
@@ -78,22 +78,22 @@ class Reloads:
         if self._present is not None and not order:
             order = self._present.number  # what changed meanwhile is looked at too, and told to who asked before
         wanted = self._environments.below(types)
-        waiting = {environment for environment in wanted if environment.isolation != "inline"}
-        self._present = Reloading(order, waiting)
-        if len(waiting) < len(wanted):
+        looked = [environment for environment in wanted if environment.isolation != "inline"]
+        self._present = Reloading(order, {one: self._slots.check(one, fresh=True) for one in looked})
+        if len(looked) < len(wanted):
             self._present.failed["inline"] = "inline slots keep their code; start the program again"
-        for environment in waiting:
-            self._slots.check(environment)
 
     def may_serve(self, slot: Slot | None, environment: Environment, failed: Mapping[str, str]) -> bool:
         """Whether what a slot has loaded counts: of new code that is looked at, only if nothing is worse in it."""
         present = self._present
-        if slot is None or not slot.checks or present is None or environment not in present.waiting:
+        if slot is None or not slot.fresh:
             return True
+        if present is None or present.waiting.get(environment) != slot.number:
+            return False  # a newer one looks
         named = self._environments.named(environment, failed)
         fine = present.judge(environment, self._environments.offer_of(environment), named)
         if fine:
-            self._slots.renew_code(environment)
+            self._slots.serve(slot)
         return fine
 
     def heard(self, before: Offer | None, after: Offer | None) -> None:

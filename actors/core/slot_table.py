@@ -266,9 +266,8 @@ class SlotTable(Roster):
                 fields["task"] = culprit[0]
             self._effects.append(Note("warning", "slot_died" if started else "slot_failed_to_start", fields))
         slot.clear(SlotState.DOWN if delay else SlotState.STARTING)
-        home = self.environments.of(slot.pool)
-        if not started and slot.environment != home:  # so that an environment that broke keeps no slot from others
-            slot.environment = home
+        # one that broke keeps no slot from others
+        slot.environment = self._place_of(slot) if started else self.environments.of(slot.pool)
         if delay:
             slot.due = now + delay
         else:
@@ -365,15 +364,9 @@ class SlotTable(Roster):
         isolation = slot.environment.isolation
         self._effects.append(Note("warning", "task_does_not_stop", {**fields, "isolation": isolation}))
         if isolation != "inline":
-            if not slot.retiring:
-                self._replace(slot)
+            if not slot.retiring:  # it cannot be killed alone: its neighbours finish there, new tasks go elsewhere
+                self.replace(slot)
             self._kill_if_hopeless(slot)
-
-    def _replace(self, slot: Slot) -> None:
-        """One task of a shared process cannot be killed alone: its neighbours finish there, new tasks go elsewhere."""
-        slot.retiring = True
-        self._add(slot.pool, slot.width, slot.environment)
-        self._group()
 
     def _kill_if_hopeless(self, slot: Slot) -> None:
         """Kill a shared process when nothing runs in it but tasks that do not stop."""

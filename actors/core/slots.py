@@ -14,7 +14,7 @@ from typing import Any, Final
 from ...workers.source import Environment
 from .consumption import Consumption
 from .environments import Environments
-from .host_effects import CloseSlot, HostEffect, Key, Measure, SlotTask, Spawn
+from .host_effects import CloseSlot, HostEffect, Key, Measure, Serve, SlotTask, Spawn
 from .output import Heard
 from .restarts import Restarts
 from .stopping import Stopping, Why
@@ -40,8 +40,8 @@ class Slot:
         environment: Where its process lives and how it runs tasks.
         width: How many tasks it runs at a time.
         retiring: It gets nothing new, ends when it is empty and is not started again.
-        checks: It was only started to hear what its environment can run; it never gets a task.
-        outdated: It runs code that is served no more; it is replaced when it falls idle.
+        fresh: It was only started to hear what can be run of the code as it is now; it never gets a task.
+        outdated: It runs what is served no more: it gets nothing new, and is replaced when it is empty.
         idle_since: When it became empty.
         worn: Its process said that it should be replaced: it gets nothing new, and ends when it is empty.
         killed: We ended its process; nobody is to blame.
@@ -56,9 +56,9 @@ class Slot:
     """
 
     __slots__ = (
-        "checks",
         "due",
         "environment",
+        "fresh",
         "idle_since",
         "killed",
         "next",
@@ -81,7 +81,7 @@ class Slot:
     def __init__(self, number: int, pool: str, width: int, environment: Environment) -> None:
         self.number, self.pool, self.width, self.environment = number, pool, width, environment
         self.restarts = Restarts()
-        self.retiring = self.checks = self.outdated = False
+        self.retiring = self.fresh = False
         self.idle_since = 0.0
         self.clear(SlotState.STARTING)
 
@@ -94,7 +94,7 @@ class Slot:
         self.stopping: dict[Key, Stopping] = {}
         self.output: dict[int, Heard] = {}
         self.next: SlotTask | None = None
-        self.reserved = self.killed = self.worn = False
+        self.reserved = self.killed = self.worn = self.outdated = False
         self.due = inf
 
     def __repr__(self) -> str:
@@ -106,7 +106,16 @@ class Slot:
 
     def lives(self) -> bool:
         """Whether it counts as capacity."""
-        return self.state is SlotState.READY and not (self.retiring or self.killed or self.worn)
+        return self.state is SlotState.READY and not (self.retiring or self.killed or self.leaves())
+
+    def holds(self) -> bool:
+        """Whether it takes nothing now, and what it has in hand has its place all the same."""
+        waits = self.state is SlotState.STARTING or self.leaves()
+        return bool(self.tasks) and waits and not (self.retiring or self.killed)
+
+    def leaves(self) -> bool:
+        """Whether another one takes its place as soon as it is empty."""
+        return self.worn or self.outdated
 
     def idle(self) -> bool:
         """Whether it is ready and has nothing in hand."""
@@ -266,31 +275,60 @@ class Roster:
     def _fits(self, slot: Slot, pool: str) -> bool:
         return slot.environment.shares(self.environments.of(pool))
 
-    def _add(self, pool: str, width: int, environment: Environment) -> Slot:
+    def _add(self, pool: str, width: int, environment: Environment, *, fresh: bool = False) -> Slot:
         self._last_number += 1
         slot = self.slots[self._last_number] = Slot(self._last_number, pool, width, environment)
+        slot.fresh = fresh
         self._spawn(slot)
         return slot
 
     def _spawn(self, slot: Slot) -> None:
         own = None if slot.environment == self.environments.base else slot.environment
-        self._effects.append(Spawn(slot.number, slot.width, own))
+        self._effects.append(Spawn(slot.number, slot.width, own, slot.fresh))
 
-    def check(self, environment: Environment) -> None:
-        """Start a slot beside those that count, which ends when it has said what an environment can run."""
-        slot = self._add("", 1, environment)
-        slot.retiring = slot.checks = True
+    def check(self, environment: Environment, *, fresh: bool = False) -> int:
+        """Start a slot beside those that count, which ends when it has said what an environment can run; its number.
+
+        `fresh`: of the code as it is on the disk now, which is not served before `serve` says so.
+        """
+        slot = self._add("", 1, environment, fresh=fresh)
+        slot.retiring = True
+        return slot.number
 
     def started(self, environment: Environment) -> bool:
         """Whether there is a slot of an environment, so that it will be heard of."""
         return any(slot.environment == environment for slot in self.slots.values())
 
-    def renew(self) -> None:
-        """Every slot ends when it has finished what it has in hand; one that loads its code anew takes its place."""
-        for slot in [slot for slot in self.slots.values() if not slot.retiring]:
-            self._retire(slot)
-            self._add(slot.pool, slot.width, self.environments.of(slot.pool))
+    def renew(self, environments: Container[Environment]) -> None:
+        """Slots of these environments run what is served no more, and those of environments that there are no longer.
+
+        Each is replaced when it is empty, so that no code and no memory is there twice. Only a process in which many
+        tasks run is replaced at once and ends when it is empty: it would never be, or keep all of them waiting.
+        """
+        left = self.environments.all()
+        for slot in list(self.slots.values()):
+            stays = slot.environment in left and slot.environment not in environments
+            if slot.retiring or slot.state is SlotState.DOWN or stays:
+                continue
+            self.changed = slot.outdated = True
+            if (not slot.tasks and slot.next is None) or not slot.environment.replaceable():
+                self.replace(slot)
+
+    def serve(self, slot: Slot) -> None:
+        """What a fresh slot has loaded is the code of its environment from now on."""
+        self._effects.append(Serve(slot.number))
+        self.renew((slot.environment,))
+
+    def replace(self, slot: Slot) -> None:
+        """Start another slot in place of one that ends when it is empty."""
+        self._retire(slot)
+        self._add(slot.pool, slot.width, self._place_of(slot))
         self._group()
+
+    def _place_of(self, slot: Slot) -> Environment:
+        """The environment of a slot, or that of its pool if it is there no more."""
+        there = slot.environment in self.environments.all()
+        return slot.environment if there else self.environments.of(slot.pool)
 
     def _retire(self, slot: Slot) -> None:
         slot.retiring = True
@@ -325,26 +363,15 @@ class Roster:
             self._group()
         return changed
 
-    def renew_code(self, environment: Environment) -> None:
-        """Replace all slots of an environment, each as it falls idle: they run old code."""
-        for slot in list(self.slots.values()):
-            if slot.environment == environment and not slot.retiring and slot.state is not SlotState.DOWN:
-                slot.outdated = True
-                if not slot.tasks and slot.next is None:
-                    self.replace(slot)
-
-    def replace(self, slot: Slot) -> None:
-        """Let a slot end when it is empty, and start one like it."""
-        self._retire(slot)
-        self._add(slot.pool, slot.width, slot.environment)
-        self._group()
-
     def starting(self, pool: str, environment: Environment) -> list[Slot]:
         """The slots of a pool that are being started in this environment, with tasks that wait for that."""
         return [
             slot
             for slot in self._pools.get(pool, ())
-            if slot.state is SlotState.STARTING and slot.environment == environment and slot.tasks and not slot.reserved
+            if slot.state is SlotState.STARTING
+            and slot.environment == environment
+            and slot.tasks
+            and not (slot.reserved or slot.leaves())
         ]
 
     def ready(self, number: int, now: float = 0.0) -> None:
@@ -370,7 +397,7 @@ class Roster:
             if slot.lives():
                 full = len(slot.tasks) + (slot.next is not None)
                 capacity[slot.pool] += min(full, slot.width) if slot.reserved else slot.width
-            elif slot.tasks and slot.state is SlotState.STARTING and not slot.retiring:
+            elif slot.holds():
                 capacity[slot.pool] += min(len(slot.tasks), slot.width)
         return capacity
 

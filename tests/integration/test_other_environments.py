@@ -366,6 +366,50 @@ def test_broken_code_changes_nothing_and_is_named_with_file_and_line(folder: Pat
         client.reload(host="nobody")
 
 
+DYING = """
+import os
+import part
+from workerhost import worker
+
+@worker("text.one")
+def one():
+    return [part.VALUE, os.getpid()]
+
+@worker("text.die")
+def die():
+    os._exit(3)
+"""
+
+
+@pytest.mark.parametrize("new", [None, "VALUE = ", "VALUE = 22"])
+def test_a_slot_that_is_started_later_runs_the_code_that_is_served(
+    folder: Path, start: Callable[..., Client], new: str | None
+):
+    (folder / "one.py").write_text(DYING)
+    (folder / "part.py").write_text("VALUE = 1")
+    client = start({}, code=("one.py",))
+    first = client.send("text.one")
+    value, pid = first.result(SECONDS)
+    (folder / "one.py").write_text(DYING + "def f(:\n")
+    (folder / "part.py").unlink() if new is None else (folder / "part.py").write_text(new)
+    order = client.reload()
+    told = until(lambda: (told := client.hosts()[0]["reload"]).get("order") == order["order"] and told)
+    assert "one.py" in told["failed"]
+    with pytest.raises(TaskFailed):
+        client.send("text.die", max_attempts=1).result(SECONDS)
+    later = client.send("text.one")
+    assert later.result(SECONDS)[0] == value == 1
+    assert later.result(SECONDS)[1] != pid
+    before, after = (client.show(handle.id)["attempts"][0]["code"] for handle in (first, later))
+    assert before == after != ""
+    assert client.hosts()[0]["failed"] == {}
+
+    (folder / "part.py").write_text("VALUE = 333")
+    (folder / "one.py").write_text(DYING)
+    client.reload()
+    until(lambda: client.send("text.one").result(SECONDS)[0] == 333)
+
+
 def test_a_host_that_watches_serves_new_code_by_itself(folder: Path, start: Callable[..., Client]):
     (folder / "one.py").write_text("import part\n" + RELOADED.replace("return 1", "return part.VALUE"))
     (folder / "part.py").write_text("VALUE = 1")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from workerhost.actors.core.environments import Environments
-from workerhost.actors.core.host_effects import CloseSlot, Connect, Feed, HostEffect, Say, SlotTask, Spawn
+from workerhost.actors.core.host_effects import CloseSlot, Connect, Feed, HostEffect, Say, Serve, SlotTask, Spawn
 from workerhost.actors.core.host_options import HostOptions
 from workerhost.actors.core.hosting import HostCore
 from workerhost.actors.core.outbox import Outbox
@@ -190,6 +190,51 @@ class TestChanging:
         assert table.done(2, 2)[-1].__class__.__name__ == "Kill", "nothing else runs there any more"
 
 
+class TestRenewing:
+    def test_idle_slots_are_replaced_at_once_and_busy_ones_when_they_are_empty(self):
+        table = Table(slots=2)
+        table.place(task(1, "text"), task(2, "text"), task(3, "text"))
+        table.done(2, 2)
+        table.table.renew([BASE])
+
+        assert table.take() == [CloseSlot(2), Spawn(3, 1)]
+        table.slot(3, ready=said("text"))
+        assert table.table.capacity() == {"": 2}, "what still runs has its place"
+        table.place(task(4, "text"))
+        assert [fed for slot in table.table.slots.values() for fed in slot.tasks] == [(1, 11), (3, 13), (4, 14)]
+        assert table.done(1, 1) == [], "it has another one in hand"
+        assert table.done(3, 1) == [CloseSlot(1), Spawn(4, 1)]
+
+    def test_of_other_environments_only_those_that_there_are_no_longer(self):
+        table = Table(slots=2)
+        table.place(task(1))
+        table.slot(3, ready=said("ml"))
+        table.done(1, 3)
+        table.table.renew([OLD])
+        assert table.take() == []
+        table.environments.renew(BASE, {"old": OLD})
+        table.table.renew([OLD])
+        assert table.take() == [CloseSlot(3), Spawn(4, 1)], "its pool's environment takes its place"
+
+    def test_a_process_that_many_tasks_share_is_replaced_at_once(self):
+        table = Table(slots=1, io=THREAD)
+        table.place(task(1, "io"), pool="io")
+        table.table.renew([THREAD])
+        assert table.take() == [Spawn(3, 1, THREAD)]
+        table.slot(3, ready=said("io"))
+        assert table.place(task(2, "io"), pool="io") == [Feed(3, [task(2, "io")])]
+        assert table.done(1, 2) == [CloseSlot(2)]
+
+    def test_one_that_dies_with_its_last_task_has_been_replaced_by_that(self):
+        table = Table(slots=1)
+        table.place(task(1, "text"))
+        table.table.renew([BASE])
+        died = {"running": [1, 11], "signal": 9, "exit_code": None, "cause": "crash", "message": "killed"}
+        assert table.slot(1, exited=died)[-1] == Spawn(1, 1)
+        table.slot(1, ready=said("text"))
+        assert table.place(task(2, "text")) == [Feed(1, [task(2, "text")])]
+
+
 class Host:
     """A core with environments; each call returns what follows."""
 
@@ -215,7 +260,7 @@ class Host:
 
 def hello(effects: list[HostEffect]) -> dict[str, Any]:
     messages = [effect.message for effect in effects if isinstance(effect, Say)]
-    return next(message.offer for message in messages if isinstance(message, Hello))
+    return [message.offer for message in messages if isinstance(message, Hello)][-1]
 
 
 class TestOffering:
@@ -273,3 +318,44 @@ class TestOffering:
         assert environments.offer() == Offer(
             ("text",), False, {f"tasks.py ({where})": f"no numpy (in {where})", "ml": f"bad (in {where})"}, {}
         )
+
+
+class TestReloading:
+    def test_fresh_code_is_looked_at_and_then_served_by_all(self):
+        host = Host()
+        host.take()
+        host.slot(1, ready=said("text", fingerprints={"text": "old"}))
+        host.core.reload(0.0, 7)
+        assert host.take() == [Spawn(2, 1, None, fresh=True)]
+
+        effects = host.slot(2, ready=said("text", fingerprints={"text": "new"}))
+        assert [effect for effect in effects if isinstance(effect, CloseSlot | Serve | Spawn)] == [
+            CloseSlot(2), Serve(2), CloseSlot(1), Spawn(3, 1),
+        ]  # fmt: skip
+        assert hello(effects)["reload"] == {"number": 7, "changed": {"text": ["old", "new"]}, "failed": {}}
+
+    def test_broken_code_is_not_served_and_what_starts_later_loads_what_is(self):
+        host = Host()
+        host.take()
+        host.slot(1, ready=said("text"))
+        host.core.reload(0.0, 7)
+        host.take()
+        effects = host.slot(2, ready=said(failed={"one.py": "SyntaxError"}))
+        assert not any(isinstance(effect, Serve | Spawn) for effect in effects)
+        told = hello(effects)
+        assert (told["types"], told["failed"]) == (["text"], {})
+        assert told["reload"] == {"number": 7, "changed": {}, "failed": {"one.py": "SyntaxError"}}
+        assert Spawn(1, 1) in host.slot(1, exited={**DIED, "cause": "crash"}), "not fresh"
+
+    def test_files_that_change_while_they_are_looked_at_are_looked_at_again(self):
+        host = Host()
+        host.take()
+        host.slot(1, ready=said("text"))
+        host.core.reload(0.0, 7)
+        host.core.reload(0.1)
+        assert host.take() == [Spawn(2, 1, None, fresh=True), Spawn(3, 1, None, fresh=True)]
+        assert host.slot(2, ready=said("text", "half")) == [CloseSlot(2)], "that is out of date"
+        effects = host.slot(3, ready=said("text", "whole"))
+        assert Serve(3) in effects
+        assert hello(effects)["types"] == ["text", "whole"]
+        assert hello(effects)["reload"]["number"] == 7, "told to who asked"

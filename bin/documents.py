@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from ..workers.json_value import json_value
+from ..workers.redaction import redacted
 
 INSTANTS = frozenset({"sent_at", "due", "started_at", "ended_at", "since", "at", "joined_at", "expires", "until"})
 """Fields that hold seconds since the epoch."""
@@ -30,8 +31,8 @@ def instant(text: str) -> float:
 def task(reply: dict[str, Any]) -> dict[str, Any]:
     """The answer to `show` as a document: progress and error by name, params and result as JSON can hold them."""
     document: dict[str, Any] = plain_data({k: v for k, v in reply.items() if k not in _UNPACKED})
-    for name in ("params", "result"):
-        document[name] = json_value(reply.get(name))
+    document["params"] = json_value(redacted(reply.get("params")))
+    document["result"] = json_value(reply.get("result"))
     document["progress"] = _progress(reply)
     document["error"] = plain_data(reply.get("detail")) if reply["state"] in ENDED_BADLY else None
     return document

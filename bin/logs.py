@@ -8,6 +8,8 @@ from typing import Any, TextIO
 
 import structlog
 
+from ..workers.redaction import redacted
+
 
 def set_up(level: str = "INFO", form: str = "auto", stream: TextIO | None = None, **bound: Any) -> None:
     """Configure logging for this process.
@@ -28,6 +30,7 @@ def set_up(level: str = "INFO", form: str = "auto", stream: TextIO | None = None
     structlog.configure(
         processors=[
             _bind(bound),
+            _redact,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
             *finish,
@@ -36,6 +39,11 @@ def set_up(level: str = "INFO", form: str = "auto", stream: TextIO | None = None
         logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=True,
     )
+
+
+def _redact(_logger: Any, _name: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """What looks like a secret is not written."""
+    return redacted(event)
 
 
 def _bind(fields: dict[str, Any]) -> structlog.types.Processor:

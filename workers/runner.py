@@ -17,7 +17,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Final
 
-from . import values
+from . import secrets, values
 from .base import BaseWorker
 from .ends import DECLINED, UNSERVED, AttemptEnd, end_of, end_with, text_of, traceback_of
 from .registry import Offer, Worker, name_of, offer_of
@@ -67,7 +67,7 @@ class Attempt:
     @property
     def params(self) -> Any:
         """What the sender passed."""
-        return values.unpack(self._item[10]) if self._task is None else self._task.params
+        return secrets.params_of(self._item[10]) if self._task is None else self._task.params
 
     @property
     def task(self) -> Task:
@@ -299,7 +299,7 @@ def run(
         ConfigError: It is no worker.
     """
     offer = offer_of([worker])
-    values_only = Task(**{**task.__dict__, "params": values.unpack(values.pack(task.params))})
+    values_only = Task(**{**task.__dict__, "params": secrets.params_of(values.pack(task.params))})
 
     def report(attempt: Attempt, fraction: float, note: str) -> None:  # noqa: ARG001 -- there is only one
         if on_progress is not None:
@@ -325,7 +325,7 @@ def _task_of(item: Any) -> Task:
     task.__dict__.update(
         id=id,
         type=type,
-        params=values.unpack(params),
+        params=secrets.params_of(params),
         priority=priority,
         attempt=attempt,
         failures=failures,

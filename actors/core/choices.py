@@ -6,7 +6,7 @@ So the best of a thousand types is found without looking at all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Any, Final
 
 from .lane import Lane
@@ -78,10 +78,12 @@ class Choice:
             front = None if lane.parked or number in self.parked else lane.front()
             if front == key:
                 return lane
-            heappop(heap)
-            del entries[number]
-            if front is not None:
-                self.offer(lane)
+            if front is None:
+                heappop(heap)
+                del entries[number]
+            else:
+                entries[number] = front
+                heapreplace(heap, (front, number, lane))
         return None
 
     def park(self, lane: Lane, node: Node) -> None:

@@ -76,18 +76,21 @@ def _contender(pool: SlotPool) -> tuple[float, int, str, SlotPool]:
 
 def _grant(
     queue: Queue, step: Step, pool: SlotPool, groups: dict[str, list[list[Any]]], left: _Left, *, alone: bool
-) -> int:
-    """Give a slot pool the next tasks of the best lane; how many rows left the lane."""
+) -> bool:
+    """Give a slot pool the next tasks of the best lane, or of one after the other if it competes with none.
+
+    Whether it may get more.
+    """
     choice, lanes = pool.choice, queue.lanes
     if queue.declines and _grant_declined(queue, step, pool, groups, left):
-        return 1
+        return True
     while choice is not None and (lane := choice.best()) is not None:
         if (head := lane.window.head()) is None:
-            return 0  # its next task is on its way from the store
+            return False  # its next task is on its way from the store
         margin = lane.margin(pool.capacity)
         room = min(pool.capacity + margin - pool.held, left.tasks)
         if room <= 0:
-            return 0
+            return False
         if head.params is None:
             room = min(room, 1)  # a large one: count after each
         elif queue.checkpoints:
@@ -123,8 +126,9 @@ def _grant(
         lane.counts[RUNNING] += given
         if given:
             lanes.tree.granted(step, lane, pool, given, rows[-1].id)
-        return len(rows)
-    return 0
+        if not rows or not alone or queue.declines or left.out():
+            return bool(rows)
+    return False
 
 
 def _grant_declined(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, list[list[Any]]], left: _Left) -> bool:

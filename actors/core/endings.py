@@ -38,9 +38,9 @@ _CAUSES_FINAL: Final = {**_CAUSES, Outcome.TOO_LARGE: "result_too_large"}
 class _Tally:
     """Durations of one lane within one batch of results, a slow one taken as `SLOW_SECONDS`."""
 
-    count: int = 0
-    seconds: float = 0.0
-    slow: int = 0
+    count: int
+    seconds: float
+    slow: int
 
 
 @dataclass(slots=True, eq=False)
@@ -91,14 +91,15 @@ class Endings:
                 told.append([id, finish, COMPLETED, body, None])
                 del leases[id], host.leases[id]
                 lease.pool.held -= 1
+                slow = duration > SLOW_SECONDS
+                if slow:
+                    duration = SLOW_SECONDS
                 if (tally := tallies.get(lane)) is None:
-                    tally = tallies[lane] = _Tally()
-                tally.count += 1
-                if duration > SLOW_SECONDS:
-                    tally.slow += 1
-                    tally.seconds += SLOW_SECONDS
+                    tallies[lane] = _Tally(1, duration, slow)
                 else:
+                    tally.count += 1
                     tally.seconds += duration
+                    tally.slow += slow
                 self.queue.unfinished_count -= 1
         finally:  # a malformed item ends the message, not the counts of those before it
             for lane, tally in tallies.items():

@@ -7,7 +7,7 @@ from ...transport.messages import STATES
 from .nodes import Node
 from .pace import Pace
 from .rows import QUEUED
-from .window import Key, Window, key_of
+from .window import Key, Window
 
 
 class Lane:
@@ -58,7 +58,7 @@ class Lane:
         """Where its first task stands, or, while that is only in the store, what it stands behind; None: no task."""
         head = self.window.head()
         if head is not None:
-            return key_of(head)
+            return -head.priority, head.place
         return self.window.horizon if self.beyond() > 0 else None
 
     def margin(self, slots: int) -> int:

@@ -21,6 +21,7 @@ from .window import key_of
 
 ROWS_MAX: Final = 50_000
 _REFILL_ROWS: Final = 4_000
+_STATES: Final = range(len(STATES))
 
 
 class Lanes:
@@ -144,16 +145,16 @@ class Lanes:
 
     def tallies(self, step: Step) -> None:
         """Write the counts that changed in this step."""
+        tallies, totals = step.persist.tallies, self.totals
         for lane in self.touched:
-            if lane.counts != lane.stored:
-                step.persist.tallies += [
-                    (lane.number, state, count)
-                    for state, count in enumerate(lane.counts)
-                    if count != lane.stored[state]
-                ]
-                for state, count in enumerate(lane.counts):
-                    self.totals[state] += count - lane.stored[state]
-                lane.stored = lane.counts.copy()
+            counts, stored = lane.counts, lane.stored
+            if counts != stored:
+                number = lane.number
+                for state, count, was in zip(_STATES, counts, stored, strict=True):
+                    if count != was:
+                        tallies.append((number, state, count))
+                        totals[state] += count - was
+                lane.stored = counts.copy()
         self.touched.clear()
 
     def total(self, state: int) -> int:

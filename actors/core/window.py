@@ -41,13 +41,15 @@ class Window:
 
     def head(self) -> Row | None:
         """The first live row, or None."""
-        while self._order:
-            level = self._levels[self._order[0]]
+        order, levels = self._order, self._levels
+        while order:
+            level = levels[order[0]]
             while level:
-                if level[0].state == QUEUED:
-                    return level[0]
+                row = level[0]
+                if row.state == QUEUED:
+                    return row
                 level.popleft()
-            del self._levels[self._order.pop(0)]
+            del levels[order.pop(0)]
         return None
 
     def take(self, count: int, until: Key | None) -> list[Row]:

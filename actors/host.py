@@ -22,9 +22,10 @@ from ..transport import clock
 from ..transport.access import Access
 from ..transport.codec import Malformed, decode, encode
 from ..transport.keys import Home
-from ..transport.link import Closed, PeerLink, Received, connect
+from ..transport.link import Closed, Denied, PeerLink, Received, connect
 from ..transport.mailbox import Batch, Mailbox
 from ..transport.messages import DEFAULT_ADDRESS, Hello, Refused
+from ..transport.reachability import NO_IDENTITY, UNKNOWN_HERE
 from ..workers.code_files import code_files
 from ..workers.errors import ConfigError, PoolRefused, WorkerHostError
 from ..workers.registry import Worker
@@ -293,6 +294,9 @@ class HostActor(pykka.ThreadingActor):
                     if isinstance(message, Refused) and message.code == "enrolled":
                         self.access.enrolled()
                     self.core.on_message(number, message, now)
+            elif isinstance(item, Denied) and item.link is self.link:
+                self._denied()
+                self.core.on_closed(now)
             elif isinstance(item, Closed) and item.link is self.link:
                 self.core.on_closed(now)
 
@@ -307,6 +311,14 @@ class HostActor(pykka.ThreadingActor):
         if news.exited is not None and news.slot not in self.core.slots.slots:
             self.served.ended(news.slot)
             self.slots.pop(news.slot, None)
+
+    def _denied(self) -> None:
+        """Said once; it goes on trying, for an admin may trust its identity yet."""
+        before = self.access.denials
+        self.access.denied()
+        if before == 0 and self.access.denials:
+            found = UNKNOWN_HERE if self.access.guarded() else NO_IDENTITY
+            log.warning("identity_not_admitted", address=self.access.address, reason=found)
 
     def _count_garbage(self, error: Malformed, now: float) -> None:
         self.garbage += 1

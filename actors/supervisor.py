@@ -103,10 +103,10 @@ class _Guard:
     def __init__(self, actor: SupervisorActor, pair: KeyPair) -> None:
         self._actor, self.pair = actor, pair
 
-    def admits(self, public: str) -> bool:
+    def admits(self, public: str) -> bool | None:
         pool = self._actor.pool
         if pool is None or pool.allowances.ignores(public, clock.now()):
-            return False
+            return None
         return pool.identities.admits(public, clock.wall())
 
 

@@ -44,6 +44,7 @@ class Access:
 
     Attributes:
         address: Where the pool is, for people.
+        denials: How often the pool there has said that it lets nobody in who comes as we do.
 
     Raises:
         ConfigError: The invitation is broken or for something else, or this machine's identities cannot be used.
@@ -56,6 +57,8 @@ class Access:
         self._role = ""
         self._invitation: invitations.Invitation | None = None
         self._now = Way(target)
+        self.denials = 0
+        self._denied: set[bool] = set()  # of those ways that come with the invitation (True), of the others (False)
         if invitations.is_invitation(target):
             self._accept(invitations.read(target), wanted)
         else:
@@ -124,6 +127,12 @@ class Access:
         if self._pool is not None and self._role not in self._pool.enrolled:
             self._pool.enrolled.add(self._role)
             self._home.keep(self._pool)
+
+    def denied(self) -> None:
+        """The pool has said that it does not know us on the present way; another may be left."""
+        self._denied.add(bool(self._now.enroll))
+        if self._invitation is None or self._pool is None or self._role in self._pool.enrolled or len(self._denied) > 1:
+            self.denials += 1
 
     def guarded(self) -> bool:
         """Whether an identity is shown at all."""

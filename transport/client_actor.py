@@ -68,6 +68,10 @@ class ClientActor(pykka.ThreadingActor):
         for item in message.items:
             if isinstance(item, link.Received) and item.link is self._link:
                 self._perform(self._heard(item.body, moment))
+            elif isinstance(item, link.Denied) and item.link is self._link:
+                self._access.denied()
+                self._callers.wake_all()
+                self._perform(conversation.on_closed(moment))
             elif isinstance(item, link.Closed) and item.link is self._link:
                 self._perform(conversation.on_closed(moment))
         commands = self._callers.taken()

@@ -209,7 +209,7 @@ class Connection:
         conversation = self.conversation
         refusals = conversation.refusals if refusals is None else refusals
         began = now()
-        finding = ""
+        finding, denials = "", self.access.denials
         self._waiters.add(waiter)
         for place in places:
             place.append(waiter)
@@ -223,6 +223,8 @@ class Connection:
                 if timeout is not None and moment >= began + timeout:
                     return False
                 patience = self._patience(began, strict=strict)
+                if self.access.denials != denials and conversation.away_since is not None:
+                    raise self._unreachable(SILENT, blocks)
                 if moment >= patience:
                     raise self._unreachable(finding, blocks)
                 until = patience if timeout is None else min(patience, began + timeout)

@@ -20,8 +20,10 @@ class Guard(Protocol):
 
     pair: KeyPair
 
-    def admits(self, public: str) -> bool:
-        """Whether somebody with this public key may connect. Asked in the actor's thread at every handshake."""
+    def admits(self, public: str) -> bool | None:
+        """Whether somebody with this public key may connect; None: not now. Asked in the actor's thread at every
+        handshake.
+        """
         ...
 
 
@@ -103,6 +105,18 @@ class Opened(NamedTuple):
     link: ServerLink
     peer: bytes
     identity: str
+
+
+class Denied(NamedTuple):
+    """On a peer's link: the server there does not let us in, and has said so. This link is of no more use.
+
+    Attributes:
+        link: Whose.
+        identity: Whether it was our identity that was not good enough; else it wants one, and we show none.
+    """
+
+    link: PeerLink
+    identity: bool
 
 
 class Closed(NamedTuple):

@@ -7,10 +7,21 @@ from __future__ import annotations
 
 from ..workers.errors import ConfigError
 from . import memory_link
-from .contract import Closed, Credentials, Guard, Opened, PeerLink, Received, ServerLink
+from .contract import Closed, Credentials, Denied, Guard, Opened, PeerLink, Received, ServerLink
 from .mailbox import Mailbox
 
-__all__ = ["Closed", "Credentials", "Guard", "Opened", "PeerLink", "Received", "ServerLink", "connect", "listen"]
+__all__ = [
+    "Closed",
+    "Credentials",
+    "Denied",
+    "Guard",
+    "Opened",
+    "PeerLink",
+    "Received",
+    "ServerLink",
+    "connect",
+    "listen",
+]
 
 
 def listen(address: str, mailbox: Mailbox, guard: Guard | None = None, *, insecure: bool = False) -> ServerLink:

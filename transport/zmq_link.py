@@ -20,7 +20,7 @@ import zmq
 import zmq.utils.z85
 
 from ..workers.errors import ConfigError
-from .contract import Closed, Credentials, Guard, Opened, Received
+from .contract import Closed, Credentials, Denied, Guard, Opened, Received
 from .keys import KeyPair
 from .mailbox import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Mailbox
 from .messages import FRAME_BYTES_MAX
@@ -56,7 +56,13 @@ _DEALER_OPTIONS: Final = {
 
 _ZAP_ADDRESS: Final = "inproc://zeromq.zap.01"
 _ZAP_DOMAIN: Final = b"workerhost"
+_ZAP_DENIED: Final = 400
 _ZAP_FRAMES: Final = 7  # version, request, domain, address, routing id, mechanism, key (ZeroMQ RFC 27)
+
+
+_ZAP_ANSWERS: Final = {True: (b"200", b"OK"), False: (b"400", b"not known here"), None: (b"300", b"not now")}
+
+_WATCHED: Final = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
 
 def listen(address: str, mailbox: Mailbox, guard: Guard | None = None, *, insecure: bool = False) -> ZmqServerLink:
@@ -160,8 +166,8 @@ class ZmqServerLink:
             while True:
                 asked = self._door.recv_multipart(_NOBLOCK)
                 public = zmq.utils.z85.encode(asked[6]).decode() if _is_curve(asked) else ""
-                welcome = bool(public) and self._guard.admits(public)
-                code, text = (b"200", b"OK") if welcome else (b"400", b"not known here")
+                welcome = self._guard.admits(public) if public else False
+                code, text = _ZAP_ANSWERS[welcome]
                 request = asked[1] if len(asked) > 1 else b""
                 self._door.send_multipart([b"1.0", request, code, text, public.encode() if welcome else b"", b""])
         return []
@@ -244,7 +250,8 @@ class ZmqPeerLink:
         if address.startswith("tcp://["):
             self._socket.setsockopt(zmq.IPV6, 1)
         self._socket.setsockopt(zmq.ROUTING_ID, b"\x01" + os.urandom(16))  # a leading 0 is ZeroMQ's own
-        self._monitor = _open_monitor(context, self._socket)
+        self._shows_identity = credentials is not None
+        self._monitor = _open_monitor(context, self._socket, _WATCHED)
         self._open = True
         self._socket.connect(address)
         mailbox.attach(self._monitor, self._drain_monitor)
@@ -282,11 +289,22 @@ class ZmqPeerLink:
 
     def _drain_monitor(self) -> list[Any]:
         items: list[Any] = []
+        denied: Denied | None = None
         with contextlib.suppress(zmq.Again):
             while True:
-                self._monitor.recv_multipart(_NOBLOCK)
-                items = [Closed(self, b"")]  # however often: it is one suspicion
-        return items
+                event, _endpoint = self._monitor.recv_multipart(_NOBLOCK)
+                kind, value = struct.unpack("=hi", event)
+                if kind == zmq.EVENT_DISCONNECTED:
+                    items = [Closed(self, b"")]  # however often: it is one suspicion
+                elif self._is_denied(kind, value):
+                    denied = Denied(self, self._shows_identity)
+        return items if denied is None else [denied, *items]
+
+    def _is_denied(self, kind: int, value: int) -> bool:
+        """Whether a handshake failed for a reason that leaves no doubt: the server said so, or speaks CURVE alone."""
+        if self._shows_identity:
+            return kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH and value == _ZAP_DENIED
+        return kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
 
 
 def _close(
@@ -302,13 +320,15 @@ def _close(
     _contexts.discard(context)
 
 
-def _open_monitor(context: zmq.Context[zmq.Socket[bytes]], watched: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
-    """A socket that tells every disconnection of another.
+def _open_monitor(
+    context: zmq.Context[zmq.Socket[bytes]], watched: zmq.Socket[bytes], events: int = zmq.EVENT_DISCONNECTED
+) -> zmq.Socket[bytes]:
+    """A socket that tells every disconnection of another, or what else happens to it.
 
     Its queue has no limit: at a limit ZeroMQ's I/O thread would wait for this actor, and all peers with it.
     """
     name = "inproc://disconnected"
-    watched.monitor(name, zmq.EVENT_DISCONNECTED)
+    watched.monitor(name, events)
     monitor = context.socket(zmq.PAIR)
     monitor.setsockopt(zmq.LINGER, 0)
     monitor.setsockopt(zmq.RCVHWM, 0)

@@ -288,6 +288,25 @@ def types(extent: Extent) -> list[Figure]:
     return _compared(min(3, extent.rounds), 0.9, cases)
 
 
+def guarded(extent: Extent) -> list[Figure]:
+    """tasks through a pool that other machines can reach, beside one that they cannot."""
+    rates: dict[bool, list[float]] = {False: [], True: []}
+    trips: dict[bool, list[float]] = {False: [], True: []}
+    with Pool(slots=SLOTS) as plain, Pool(slots=SLOTS, guarded=True) as encrypted:
+        pools = {False: plain, True: encrypted}
+        for pool in pools.values():
+            tasks_per_second(pool.client, max(200, extent.tasks // 10), PARAMS)
+        for _ in range(extent.rounds):
+            for secure, pool in pools.items():
+                rates[secure].append(tasks_per_second(pool.client, extent.tasks, PARAMS))
+                trips[secure] += round_trips(pool.client, TRIPS // 4, PARAMS)
+    half = [1000 * statistics.median(trips[secure]) for secure in (True, False)]
+    return [
+        rate("tasks, encrypted (to the same without)", rates[True], rates[False], 0.85),
+        Figure("round trip, encrypted, median", "ms", half[0], ceiling=half[1]),
+    ]
+
+
 MEASURES: Final = {
     "processes": Measure(processes, usual=True),
     "threads": Measure(threads, usual=True),
@@ -304,4 +323,5 @@ MEASURES: Final = {
     "past": Measure(past, usual=False),
     "crowds": Measure(crowds, usual=False),
     "types": Measure(types, usual=False),
+    "guarded": Measure(guarded, usual=False),
 }

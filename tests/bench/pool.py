@@ -1,5 +1,6 @@
 """A real pool to measure: one supervisor process and one host process, started by the command line as a user would."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -29,9 +30,11 @@ class Pool:
         slots: Of each host.
         isolation: Of the slots.
         hosts: How many.
+        guarded: Whether other machines could reach it: everything is encrypted, and everybody has an identity.
     """
 
-    def __init__(self, *, slots: int, isolation: str = "process", hosts: int = 1) -> None:
+    def __init__(self, *, slots: int, isolation: str = "process", hosts: int = 1, guarded: bool = False) -> None:
+        self._guarded = guarded
         self._host_arguments = ["--slots", str(slots), "--isolation", isolation]
         self._hosts = hosts
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -41,7 +44,13 @@ class Pool:
         self._log = Path(self._folder.name, "log").open("w+b")
         self.address = f"tcp://127.0.0.1:{free_port()}"
         try:
-            self._start("supervisor", "--bind", self.address, "--database", "queue.db")
+            if self._guarded:
+                os.environ["WORKERHOST_HOME"] = str(Path(self._folder.name, "home"))
+                port = self.address.rpartition(":")[2]
+                self._start("supervisor", "--network", "--bind", f"tcp://0.0.0.0:{port}", "--database", "queue.db")
+                self._wait_for_identities()
+            else:
+                self._start("supervisor", "--bind", self.address, "--database", "queue.db")
             self.client = Client(self.address, timeout=PATIENCE)
             self._wait_for_supervisor()
             self.seconds_from_start, self.seconds_from_up = self._join()
@@ -65,6 +74,8 @@ class Pool:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if self._guarded:
+            os.environ.pop("WORKERHOST_HOME", None)
         self._log.close()
         self._folder.cleanup()
 
@@ -90,6 +101,13 @@ class Pool:
                 command, cwd=self._folder.name, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
             )
         )
+
+    def _wait_for_identities(self) -> None:
+        """Until the supervisor has written down who may reach it from here."""
+        deadline = time.monotonic() + PATIENCE
+        while not list(Path(self._folder.name, "home").glob("pools/*.json")):
+            self._check_alive(deadline)
+            time.sleep(POLL_SECONDS)  # sleeps: as below
 
     def _wait_for_supervisor(self) -> None:
         deadline = time.monotonic() + PATIENCE

@@ -6,9 +6,10 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+import zmq
 
 from workerhost.transport import keys, link
-from workerhost.transport.contract import Closed, Credentials, Opened, Received
+from workerhost.transport.contract import Closed, Credentials, Denied, Opened, Received
 from workerhost.transport.mailbox import Mailbox
 
 SECONDS = 10.0
@@ -20,11 +21,12 @@ class Guard:
     def __init__(self) -> None:
         self.pair = keys.new_pair()
         self.known: set[str] = set()
+        self.away = False
         self.asked: list[str] = []
 
-    def admits(self, public: str) -> bool:
+    def admits(self, public: str) -> bool | None:
         self.asked.append(public)
-        return public in self.known
+        return None if self.away else public in self.known
 
 
 class End:
@@ -112,6 +114,37 @@ def test_who_is_not_known_cannot_say_a_word(guard: Guard, server: End, who: str)
     insider.link.close()
 
 
+@pytest.mark.parametrize("shows", [True, False])
+def test_who_is_not_let_in_is_told_so_at_once(guard: Guard, server: End, shows: bool) -> None:
+    pair = keys.new_pair()
+    outsider = peer(server, Credentials(guard.pair.public, pair) if shows else None)
+    outsider.link.send(b"hello")
+    end = link_now() + SECONDS
+    while not any(isinstance(item, Denied) for item in outsider.items):
+        assert link_now() < end, outsider.items
+        server.look(0.05)
+        outsider.look(0.05)
+    assert {item.identity for item in outsider.items if isinstance(item, Denied)} == {shows}
+    outsider.link.close()
+
+
+def test_a_server_that_cannot_say_denies_nobody(guard: Guard, server: End) -> None:
+    pair = keys.new_pair()
+    guard.away = True
+    client = peer(server, Credentials(guard.pair.public, pair))
+    client.link.send(b"hello")
+    end = link_now() + SECONDS
+    while len(guard.asked) < 2:
+        assert link_now() < end
+        server.look(0.05)
+    client.look(0.05)
+    assert not any(isinstance(item, Denied) for item in client.items)
+    guard.away = False
+    guard.known.add(pair.public)
+    assert server.until(Received)[0].body == b"hello"
+    client.link.close()
+
+
 def test_a_guarded_address_may_lead_beyond_this_machine_and_no_other(guard: Guard) -> None:
     end = End()
     with pytest.raises(Exception, match="up --network"):
@@ -121,3 +154,36 @@ def test_a_guarded_address_may_lead_beyond_this_machine_and_no_other(guard: Guar
     guarded.close()
     open_to_all = link.listen("tcp://0.0.0.0:0", end.mailbox, insecure=True)
     open_to_all.close()
+
+
+def test_a_stolen_routing_id_is_worth_nothing(guard: Guard, server: End) -> None:
+    victim, thief = keys.new_pair(), keys.new_pair()
+    guard.known |= {victim.public, thief.public}
+    one = peer(server, Credentials(guard.pair.public, victim))
+    one.link.send(b"mine")
+    [mine] = server.until(Received)
+
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    stolen = context.socket(zmq.DEALER)
+    for option, value in (
+        (zmq.LINGER, 0),
+        (zmq.ROUTING_ID, mine.peer),
+        (zmq.CURVE_SERVERKEY, guard.pair.public.encode()),
+        (zmq.CURVE_PUBLICKEY, thief.public.encode()),
+        (zmq.CURVE_SECRETKEY, thief.secret.encode()),
+    ):
+        stolen.setsockopt(option, value)
+    stolen.connect(server.link.address)
+    stolen.send(b"theirs")
+    end = link_now() + SECONDS
+    while thief.public not in guard.asked:
+        assert link_now() < end
+        server.look(0.05)
+    one.link.send(b"still mine")
+    assert [item.body for item in server.until(Received, 2)] == [b"mine", b"still mine"]
+    assert server.link.send(mine.peer, b"for the first alone")
+    assert one.until(Received)[0].body == b"for the first alone"
+    assert not stolen.poll(0)
+    stolen.close()
+    context.term()
+    one.link.close()

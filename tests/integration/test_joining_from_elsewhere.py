@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from network_pool import Machine, NetworkPool, free_port, until  # pyright: ignore[reportMissingImports]
+from network_pool import SECONDS, Machine, NetworkPool, free_port, until  # pyright: ignore[reportMissingImports]
 
 from workerhost.workers.errors import PoolRefused, PoolUnreachable
 
@@ -119,6 +120,11 @@ def test_a_host_may_not_be_a_client_nor_an_observer_send(pool: NetworkPool, away
 
 
 def test_a_stranger_is_told_how_to_join(pool: NetworkPool, away: Machine) -> None:
+    with away.client(pool.address) as stranger:
+        began = time.monotonic()
+        with pytest.raises(PoolUnreachable, match="it answers only those it knows"):
+            stranger.status()
+        assert time.monotonic() - began < SECONDS / 3, "it need not wait for its timeout to know"
     refused = away.ask("status", "--address", pool.address)
     assert (refused.returncode, refused.stderr.count("\n")) == (UNREACHABLE, 1)
     assert "join with the line that `workerhost invite` prints there" in refused.stderr

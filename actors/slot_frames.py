@@ -65,14 +65,16 @@ def _add(frame: Any, news: SlotNews) -> None:
         raise ProtocolError("a frame that is no list")
     match cast("list[Any]", frame):
         case [kind, progress, results, returned, checkpoints] if kind == NEWS:
-            news.progress += _checked(progress, _PROGRESS, "progress")
-            news.results += _checked(results, _RESULTS, "results")
-            news.returned += _checked(returned, _RETURNED, "returned")
-            news.checkpoints += _checked(checkpoints, _CHECKPOINTS, "checkpoints")
-            if any(len(item[2]) > CHECKPOINT_BYTES_MAX for item in news.checkpoints):
+            ended = _checked(results, _RESULTS, "results")
+            saved = _checked(checkpoints, _CHECKPOINTS, "checkpoints")
+            if saved and max([len(item[2]) for item in saved]) > CHECKPOINT_BYTES_MAX:
                 raise ProtocolError("a checkpoint above the limit")
-            if any(len(item[3]) > RESULT_BYTES_MAX for item in news.results):
+            if ended and max([len(item[3]) for item in ended]) > RESULT_BYTES_MAX:
                 raise ProtocolError("a result above the limit")
+            news.progress += _checked(progress, _PROGRESS, "progress")
+            news.results += ended
+            news.returned += _checked(returned, _RETURNED, "returned")
+            news.checkpoints += saved
         case [kind, reason] if kind == WORN:
             news.worn = str(reason)[:_REASON_CHARACTERS_MAX]
         case [kind, offer] if kind == READY:

@@ -198,7 +198,7 @@ class Runner:
         if candidates is None:
             candidates = self._candidates[attempt.type] = self._offer.candidates(attempt.type)
         for worker, asks in candidates:
-            if not inspect.isclass(worker):
+            if not isinstance(worker, type):
                 return worker
             instance = self._instances.get(worker) or self._instance(worker)
             if not asks or instance.worker.can_handle(attempt.task):

@@ -130,9 +130,12 @@ class Outbox:
 
     def _say_results(self, joining: Joining) -> None:
         items, self.results = self.results, []
+        weights = [len(item[3]) if item[6] is None else _weight(item) for item in items]
+        if len(items) <= _ITEMS_MAX and sum(weights) <= RESULT_BYTES_MAX:
+            self._say_some(joining, items)
+            return
         start = size = 0
-        for index, item in enumerate(items):
-            more = len(item[3]) if item[6] is None else _weight(item)
+        for index, more in enumerate(weights):
             size += more
             if index > start and (size > RESULT_BYTES_MAX or index - start == _ITEMS_MAX):
                 self._say_some(joining, items[start:index])

@@ -52,17 +52,16 @@ def main(arguments: list[str]) -> int:
         arguments: The numbers of: the control socket, the file of words, the host's process; then the folder of the
             host's msgpack, or "" to use one's own.
     """
-    if sys.version_info < (3, 9):  # noqa: UP036 -- a user names the interpreter
-        sys.exit(f"Python 3.9 or newer is needed, and {sys.executable} is {sys.version.split()[0]}")
+    check_python()
     control_number, word_number, host = (int(argument) for argument in arguments[:3])
     os.set_inheritable(control_number, False)  # pass_fds made it inheritable; a task's own children must not hold it
     _belong_to(host)
     faulthandler.enable()
     control = socket.socket(fileno=control_number)
     output = _capture_output()
-    _find_package()
+    find_package()
     if arguments[3]:
-        _borrow_msgpack(arguments[3])
+        borrow_msgpack(arguments[3])
     return _Child(control, output).run(word_number)
 
 
@@ -344,13 +343,19 @@ def _belong_to(host: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
-def _find_package() -> None:
+def check_python() -> None:
+    """End where nothing of ours can run: a user names the interpreter."""
+    if sys.version_info < (3, 9):  # noqa: UP036
+        sys.exit(f"Python 3.9 or newer is needed, and {sys.executable} is {sys.version.split()[0]}")
+
+
+def find_package() -> None:
     """Make `import workerhost` mean the package that this file belongs to, wherever and under whatever name it lies."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 -- pathlib costs 6 ms
     _load_package("workerhost", root)
 
 
-def _borrow_msgpack(folder: str) -> None:
+def borrow_msgpack(folder: str) -> None:
     """Another environment needs none of its own: the host's, in pure Python where its compiled part does not fit, under
     a name that leaves `import msgpack` to what is installed here.
     """

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any, cast
 
 from ..workers.json_value import json_value
 from ..workers.redaction import redacted
+
+_UTC = timezone.utc  # noqa: UP017 -- `try` shows values in Python 3.9 too
 
 INSTANTS = frozenset({"sent_at", "due", "started_at", "ended_at", "since", "at", "joined_at", "expires", "until"})
 """Fields that hold seconds since the epoch."""
@@ -20,7 +22,7 @@ INSTANTS = frozenset({"sent_at", "due", "started_at", "ended_at", "since", "at",
 
 def moment(instant: float) -> str:
     """Seconds since the epoch -> `2026-01-31T12:00:00.250Z`."""
-    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(instant, _UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def instant(text: str) -> float:

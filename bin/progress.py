@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Any, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from typing import Self
 
 LINE_SECONDS = 5.0
 """Between two plain lines of one bar: enough for a log, too few to fill it."""

@@ -173,11 +173,14 @@ def try_(
     type: Annotated[
         str | None, typer.Option("--type", metavar="TYPE", help="The task's type; default its own.")
     ] = None,
+    config: Config = None,
 ) -> None:
-    """Run one task here, without a pool: full traceback, breakpoint() works."""
-    from .trial import run
+    """Run one task here, without a pool, in its node's python: full traceback, breakpoint() works."""
+    from . import trial, trial_elsewhere
 
-    raise typer.Exit(run(code, arguments.params(pairs or (), params), type))
+    given = arguments.params(pairs or (), params)
+    where = trial_elsewhere.elsewhere(options.settings_of(config, quiet=True), code, type)
+    raise typer.Exit(trial.run(code, given, type) if where is None else trial_elsewhere.run(where, given))
 
 
 _DEFAULT_ADDRESS = "tcp://127.0.0.1:7470"

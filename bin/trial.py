@@ -1,4 +1,6 @@
-"""`try`: one task in this very process, so that a debugger works and a traceback is whole."""
+"""`try`: one task at this very terminal, so that a debugger works and a traceback is whole: in this process, or in the
+interpreter that the configuration names for its type. There Python 3.9 and the standard library suffice.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import inspect
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,10 @@ from ..workers.json_value import json_value
 from ..workers.runner import run as run_task
 from ..workers.task import Task
 from . import documents, progress
-from .exits import FAILED, OK, UsageError, say
+from .exits import FAILED, OK, UsageError, report, say
 
 
-def run(code: str, params: Any, type: str | None) -> int:
+def run(code: str, params: Any, type: str | None, bar_of: Callable[[str, float], progress.Bar] = progress.bar) -> int:
     """Run a worker of CODE once. Its value goes to stdout as JSON, its traceback to stderr.
 
     Raises:
@@ -30,7 +33,7 @@ def run(code: str, params: Any, type: str | None) -> int:
     task = Task(id=1, type=type or registry.type_of(worker) or "try", params=params)
     if inspect.isclass(worker) and registry.says_itself(worker) and not type and not registry.type_of(worker):
         say("this worker names no type, so the task's is `try`; say --type TYPE if it matters")
-    with progress.bar(task.type, 1.0) as bar:
+    with bar_of(task.type, 1.0) as bar:
         try:
             end = run_task(worker, task, on_progress=bar.update, reraise=True)
         except Release as release:
@@ -48,6 +51,18 @@ def run(code: str, params: Any, type: str | None) -> int:
         return FAILED
     documents.show(json_value(values.unpack(end.body)))
     return OK
+
+
+def run_asked(asked: dict[str, Any]) -> int:
+    """The same in a process of its own, whose exit code this is; `asked`: `code`, `params` and `type`."""
+    try:
+        return run(asked["code"], asked["params"], asked["type"], _plain_bar)
+    except BaseException as error:
+        return report(error)
+
+
+def _plain_bar(what: str, total: float) -> progress.Bar:
+    return progress.PlainBar(what, total, sys.stderr)
 
 
 def _worker(code: str, type: str | None) -> Any:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import selectors
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
-
-SECONDS = 30
+from integration.up_pool import SECONDS, Up  # pyright: ignore[reportMissingImports]
 
 CONFIG = """\
 pool: {heartbeat: 200ms, lost_after: 2s}
@@ -56,65 +47,9 @@ ENTRY = """\
 """
 
 
-class Up:
-    """A pool that `up` keeps, in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.file, self.log = folder, folder / "workerhost.yaml", folder / "up.log"
-        self.file.write_text(CONFIG)
-        (folder / "clips.py").write_text(CLIPS)
-        self.environ = {name: value for name, value in os.environ.items() if not name.startswith("WORKERHOST")}
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "workerhost", "up", "--address", "tcp://127.0.0.1:*"],
-                cwd=folder, env=self.environ, stdout=subprocess.PIPE, stderr=log, text=True,
-            )  # fmt: skip
-        assert self.process.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
-            assert selector.select(SECONDS), self.log.read_text()
-        self.address = self.process.stdout.readline().split()[-1]
-
-    def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command on the pool."""
-        return subprocess.run(
-            [sys.executable, "-m", "workerhost", *command],
-            cwd=self.folder, env={**self.environ, "WORKERHOST_ADDRESS": self.address},
-            capture_output=True, text=True, timeout=SECONDS, check=False,
-        )  # fmt: skip
-
-    def answer(self, *command: str) -> Any:
-        """The JSON document that a command prints."""
-        asked = self.ask(*command, "--json")
-        assert asked.stdout, (asked.stderr, self.log.read_text())
-        return json.loads(asked.stdout)
-
-    def until_logged(self, text: str) -> None:
-        """Wait for something to stand in the log of all that `up` keeps."""
-        end = time.monotonic() + SECONDS
-        while text not in self.log.read_text():
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.02)  # sleeps: another process writes the file
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        try:
-            family = [self.process, *psutil.Process(self.process.pid).children(recursive=True)]
-        except psutil.NoSuchProcess:
-            family = []
-        for one in family:
-            try:
-                one.kill()
-            except (psutil.NoSuchProcess, ProcessLookupError):
-                continue
-        self.process.wait(SECONDS)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-
-
 @pytest.fixture
 def up(tmp_path: Path) -> Generator[Up]:
-    pool = Up(tmp_path)
+    pool = Up(tmp_path, CONFIG, clips=CLIPS)
     yield pool
     pool.discard()
 

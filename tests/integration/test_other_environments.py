@@ -143,6 +143,55 @@ def test_two_versions_of_one_library_serve_one_pool(folder: Path):
     assert len({pid for *_, pid in found}) < 8, "a slot is kept as long as it fits"
 
 
+TRIED = """
+import sys
+import shapes
+from workerhost import BaseWorker, Fail
+
+class Tried(BaseWorker):
+    def execute(self, task):
+        self.report_progress(0.5, "half")
+        if task.params["how"] == "stop": breakpoint()
+        if task.params["how"] == "raise": raise ValueError("nope")
+        if task.params["how"] == "fail": raise Fail("as asked")
+        return [shapes.VERSION, list(sys.version_info[:2]), task.type]
+"""
+
+
+@pytest.mark.parametrize("version", ["3.9", "3.12"])
+def test_try_runs_where_the_type_lives(folder: Path, version: str):
+    virtualenv(folder / "env", python_of(version), shapes="VERSION = 2")
+    (folder / "tried.py").write_text(TRIED)
+    (folder / "workerhost.yaml").write_text("workers: {odd: {python: ./env}, odd.one: {class: 'tried:Tried'}}")
+
+    def tried(how: str, code: str = "tried.py", typed: str = "", *more: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "workerhost", "try", code, f"how={how}", *more],
+            input=typed, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr
+
+    value = f'[2, [{version.replace(".", ", ")}], "TYPE"]\n'
+    code, out, err = tried("")
+    assert (code, out) == (0, value.replace("TYPE", "odd.one")), err
+    assert err.splitlines()[0].endswith(f"runs in {folder / 'env' / 'bin' / 'python'}, as workerhost.yaml says")
+    assert tried("", "tried.py:Tried", "", "--type", "odd.two")[:2] == (0, value.replace("TYPE", "odd.two"))
+    code, out, err = tried("raise")
+    assert (code, out) == (1, "")
+    assert err.endswith("ValueError: nope\n")
+    assert 'tried.py", line 10, in execute' in err
+    assert "runner.py" not in err
+    code, out, err = tried("fail")
+    assert (code, err.splitlines()[-1]) == (1, "workerhost.workers.errors.Fail: as asked")
+    code, out, _ = tried("stop", typed="p shapes.VERSION * 21\nc\n")
+    assert code == 0
+    assert "42" in out
+    (folder / "workerhost.yaml").write_text("workers: {odd: {python: ./gone}, odd.one: {class: 'tried:Tried'}}")
+    code, out, err = tried("")
+    assert (code, out) == (78, "")
+    assert "gone: No such file or directory; name an interpreter or a virtualenv's folder" in err
+
+
 @pytest.mark.parametrize("version", ["3.9", "3.10", "3.12", "3.13"])
 def test_another_python_needs_nothing_of_ours(folder: Path, version: str):
     config = {

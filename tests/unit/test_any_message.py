@@ -77,6 +77,9 @@ def fields_of(draw: Any, kind: int) -> list[Any]:
         options | VALUES,
         st.lists(st.binary(max_size=3), max_size=3) | VALUES,
     )
+    reload_facts = st.fixed_dictionaries(
+        {"number": st.integers(-1, 3) | VALUES, "changed": VALUES, "failed": st.just({"a": "why"}) | VALUES}
+    )
     shaped: dict[int, Any] = {
         Results.KIND: st.tuples(st.lists(result | VALUES, max_size=3)),
         GiveBack.KIND: st.tuples(st.lists(result.map(lambda item: item[:6]) | VALUES, max_size=3)),
@@ -88,9 +91,23 @@ def fields_of(draw: Any, kind: int) -> list[Any]:
             st.text(max_size=5),
             st.dictionaries(
                 st.sampled_from(
-                    ["slots", "types", "serve", "not", "running", "finished", "pid", "failed", "any", "greeting"]
+                    [
+                        "slots",
+                        "types",
+                        "serve",
+                        "not",
+                        "running",
+                        "finished",
+                        "pid",
+                        "failed",
+                        "any",
+                        "greeting",
+                        "fingerprints",
+                        "costs",
+                        "reload",
+                    ]  # fmt: skip
                 ),
-                VALUES,
+                VALUES | reload_facts | st.dictionaries(st.sampled_from(["a", "a.b", "x y"]), VALUES, max_size=2),
             ),
         ),
     }

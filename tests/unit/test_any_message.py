@@ -56,6 +56,12 @@ VALUES: Any = st.recursive(
 )
 
 
+OFFERED = (
+    "slots", "types", "serve", "not", "running", "finished", "pid", "failed", "any", "greeting",
+    "fingerprints", "costs", "reload",
+)  # fmt: skip
+
+
 @st.composite
 def fields_of(draw: Any, kind: int) -> list[Any]:
     """Fields of a message: often of the right form, now and then anything."""
@@ -90,23 +96,7 @@ def fields_of(draw: Any, kind: int) -> list[Any]:
             st.binary(min_size=16, max_size=16) | st.just(b"h" * 16),
             st.text(max_size=5),
             st.dictionaries(
-                st.sampled_from(
-                    [
-                        "slots",
-                        "types",
-                        "serve",
-                        "not",
-                        "running",
-                        "finished",
-                        "pid",
-                        "failed",
-                        "any",
-                        "greeting",
-                        "fingerprints",
-                        "costs",
-                        "reload",
-                    ]  # fmt: skip
-                ),
+                st.sampled_from(OFFERED),
                 VALUES | reload_facts | st.dictionaries(st.sampled_from(["a", "a.b", "x y"]), VALUES, max_size=2),
             ),
         ),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
 
 from ..workers.processes import Family, Process, memory_shared_out, process
+from .slot_spawner import spawner
 
 COUNTERS: Final = "/proc/vmstat"
 _PICTURE_SECONDS: Final = 0.05
 """How long a picture of all processes serves: several slots are often measured at a time."""
+
+_RESTS: Final = 10
+"""Times what a look took that pass before the next one: a walk through many GiB of memory takes seconds."""
 
 _picture: tuple[float, Family] = (0.0, Family())
 
@@ -31,6 +36,30 @@ def measure(pid: int, enough: float) -> dict[str, Any] | None:
         # What one that ends meanwhile has shared is counted for it and once more for the others: hence the second look.
         memory = min(_shared_out(everyone), _shared_out(everyone))
     return {"memory": memory, "processes": len(below), "cpu": sum(one.cpu for one in everyone)}
+
+
+class Gauge:
+    """Looks at what one slot uses, in a thread that may take its time. One look at a time, and a rest after each."""
+
+    def __init__(self) -> None:
+        self._looking = False
+        self._rests_until = 0.0
+
+    def look(self, pid: int, enough: float, tell: Callable[[dict[str, Any]], object]) -> None:
+        """Have `measure` done, unless it is too early for that; `tell` is called in the thread that does it."""
+        if not self._looking and monotonic() >= self._rests_until:
+            self._looking = True
+            spawner().look(lambda: self._look(pid, enough, tell))
+
+    def _look(self, pid: int, enough: float, tell: Callable[[dict[str, Any]], object]) -> None:
+        begun = monotonic()
+        try:
+            figures = measure(pid, enough)
+        finally:
+            self._rests_until = monotonic() + _RESTS * (monotonic() - begun)
+            self._looking = False
+        if figures is not None:
+            tell(figures)
 
 
 def oom_kills() -> int:

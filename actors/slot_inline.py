@@ -108,7 +108,7 @@ class InlineSlot:
         self._mailbox.post(news)
 
     def _relieve_later(self, seconds: float) -> None:
-        """There is no second thread to look at the time, so the spawner's does, as long as there is need."""
+        """There is no second thread to look at the time, so the spawner's timer does, as long as there is need."""
         due = monotonic() + seconds
         if due < self._relief_due:
             self._relief_due = due

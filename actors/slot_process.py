@@ -15,7 +15,8 @@ import socket
 import sys
 import tempfile
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Protocol, cast
@@ -26,7 +27,7 @@ from ..transport.mailbox import Mailbox
 from ..workers.processes import end_marked, marks
 from ..workers.slots import WORD
 from . import slot_child
-from .slot_figures import measure, oom_kills
+from .slot_figures import Gauge, measure, oom_kills
 from .slot_frames import Frames, ProtocolError
 from .slot_news import SlotNews, SlotSpec, SlotTask
 from .slot_output import Output
@@ -66,6 +67,7 @@ class ProcessSlot:
         self._unsent: list[bytes] = []
         self._written = self._told = self._oom_kills = 0
         self._measured = (0, 0)  # whom the last figures were about
+        self._gauge = Gauge()
         self._frames, self._output = Frames(), Output()
         self._selector: selectors.BaseSelector
         self._control: socket.socket
@@ -143,9 +145,24 @@ class ProcessSlot:
 
     def measure(self, id: int, fence: int, enough: float) -> None:
         """Tell what the process and all below it use, see `slot_news.Slot`."""
-        if self._alive and (figures := measure(self._pid, enough)) is not None:
-            self._measured = (id, fence)
-            self._mailbox.post(SlotNews(self.number, usage=self._usage(**figures)))
+        asked = (id, fence)
+        if not self._alive:
+            return
+        if asked == self._measured:
+            self._gauge.look(self._pid, enough, partial(self._tell, asked))
+        elif (figures := measure(self._pid, inf)) is not None:  # before it begins, for what counts from there
+            self._measured = asked
+            self._mailbox.post(SlotNews(self.number, usage=self._usage(**{**figures, "memory": 0})))
+
+    def _tell(self, asked: tuple[int, int], figures: dict[str, Any]) -> None:
+        """In the thread that looked: all else is for the actor's."""
+        self._mailbox.ring(lambda: self._looked(asked, figures))
+
+    def _looked(self, asked: tuple[int, int], figures: dict[str, Any]) -> list[SlotNews]:
+        """Figures have come, for the mailbox. The attempt, or the process, may be another one by now."""
+        if self._alive and asked == self._measured:
+            return [SlotNews(self.number, usage=self._usage(**figures))]
+        return []
 
     def _usage(self, memory: int = 0, processes: int = 0, cpu: float = 0.0) -> dict[str, Any]:
         """`core.consumption.Usage`, with what was written until now."""
@@ -333,7 +350,7 @@ class ProcessSlot:
     def _never_started(self, error: Exception) -> SlotNews:
         exited: dict[str, Any] = {"signal": None, "exit_code": None, "cause": "start_failed", "running": None}
         message = f"{type(error).__name__}: {error}"
-        if self.spec.environment.python and isinstance(error, OSError):
+        if self.spec.environment.python and isinstance(error, OSError) and error.strerror:
             message = (
                 f"{self.spec.environment.interpreter()}: {error.strerror}; name an interpreter or a virtualenv's folder"
             )
@@ -360,7 +377,7 @@ def _prefix() -> str:
 @cache
 def _sweep() -> None:
     """Once per process: end and remove what hosts of the same user left behind that were killed."""
-    spawner().later(0, _sweep_now)
+    spawner().clean(_sweep_now)
 
 
 def _sweep_now() -> None:

@@ -1,5 +1,6 @@
-"""One thread that lives as long as the process and does what an actor must not: it starts children (Linux ends a child
-together with the *thread* that started it), removes what they leave behind, and calls something a little later.
+"""Threads that live as long as the process and do what an actor must not: one starts children (Linux ends a child
+together with the *thread* that started it) and does nothing else, one removes what they leave behind, one looks at what
+they use, one calls something a little later.
 
 It knows nothing of tasks.
 """
@@ -13,7 +14,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from time import monotonic
 from typing import Final
 
@@ -26,16 +27,50 @@ START_SECONDS_MAX = 30.0
 """Starting a process takes milliseconds; a machine that needs longer than this has no room for another one."""
 
 
+class Agenda:
+    """A thread that makes calls one after the other. It begins with the first of them."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._calls: list[tuple[float, int, Callable[[], object]]] = []
+        self._order = itertools.count()
+        self._changed = threading.Condition()
+        self._begun = False
+
+    def add(self, seconds: float, call: Callable[[], object]) -> None:
+        """Make a call in the thread, not before `seconds` from now. It must not raise."""
+        with self._changed:
+            heapq.heappush(self._calls, (monotonic() + seconds, next(self._order), call))
+            self._changed.notify()
+            if not self._begun:
+                self._begun = True
+                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+
+    def settle(self, until: float) -> None:
+        """Wait until what is due by now is done, at most until that time of `monotonic`."""
+        if self._begun:
+            done = threading.Event()
+            self.add(0, done.set)
+            done.wait(max(0.0, until - monotonic()))
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._calls or self._calls[0][0] > monotonic():
+                    self._changed.wait(self._calls[0][0] - monotonic() if self._calls else None)
+                _, _, call = heapq.heappop(self._calls)
+            call()
+
+
 class Spawner:
-    """The thread and its agenda. All methods may be called in any thread."""
+    """The threads of this process. All methods may be called in any thread."""
 
     def __init__(self) -> None:
         self.process = os.getpid()
         self._marks: set[bytes] = set()
-        self._agenda: list[tuple[float, int, Callable[[], object]]] = []
-        self._order = itertools.count()
-        self._changed = threading.Condition()
-        threading.Thread(target=self._run, name="spawner", daemon=True).start()
+        self._marked = threading.Lock()
+        self._starts, self._calls = Agenda("spawner"), Agenda("timer")
+        self._removals, self._looks = Agenda("cleaner"), Agenda("figures")
 
     def start(self, command: Sequence[str], output: int, numbers: Sequence[int], mark: str) -> subprocess.Popen[bytes]:
         """Start a process in a session of its own and wait until it is started.
@@ -47,65 +82,78 @@ class Spawner:
             mark: Value of `MARK` in its environment.
 
         Raises:
+            TimeoutError: It was not started for so long that it will not be.
             OSError: It could not be started.
         """
         started: Future[subprocess.Popen[bytes]] = Future()
 
         def begin() -> None:
+            if not started.set_running_or_notify_cancel():
+                return  # nobody waits for it any more, and its descriptors are closed or somebody else's
             try:
-                started.set_result(
-                    subprocess.Popen(
-                        command,
-                        stdin=subprocess.DEVNULL,
-                        stdout=output,
-                        stderr=output,
-                        pass_fds=tuple(numbers),
-                        env={**os.environ, MARK: mark},
-                        start_new_session=True,
-                    )
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=tuple(numbers),
+                    env={**os.environ, MARK: mark},
+                    start_new_session=True,
                 )
             except BaseException as error:
                 started.set_exception(error)
+            else:
+                started.set_result(process)
 
-        self.later(0, begin)
-        return started.result(START_SECONDS_MAX)
+        self._starts.add(0, begin)
+        if not wait([started], START_SECONDS_MAX).done:
+            if not started.cancel():
+                started.add_done_callback(_end_late)
+            raise TimeoutError(f"it was not started within {START_SECONDS_MAX:g} s: this machine is overloaded")
+        return started.result()
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
-        """Call something in the thread, not before `seconds` from now. It must be short and must not raise."""
-        with self._changed:
-            heapq.heappush(self._agenda, (monotonic() + seconds, next(self._order), call))
-            self._changed.notify()
+        """Call something, not before `seconds` from now. It must be short and must not raise."""
+        self._calls.add(seconds, call)
+
+    def look(self, call: Callable[[], object]) -> None:
+        """Call what looks at the use of processes. It may take its time and must not raise."""
+        self._looks.add(0, call)
+
+    def clean(self, call: Callable[[], object]) -> None:
+        """Call what removes something or searches for it. It may take its time and must not raise."""
+        self._removals.add(0, call)
 
     def remove(self, folder: str) -> None:
         """Remove a folder with all that is in it, if it is there."""
-        self.later(0, lambda: shutil.rmtree(folder, ignore_errors=True))
+        self.clean(lambda: shutil.rmtree(folder, ignore_errors=True))
 
     def end(self, mark: str) -> None:
         """Kill all that bears this mark. Marks that come while a search waits for its turn share it."""
-        with self._changed:
+        with self._marked:
             waits = bool(self._marks)
             self._marks.add(mark.encode())
         if not waits:
-            self.later(0, self._end)
+            self.clean(self._end)
 
     def settle(self, seconds: float) -> None:
-        """Wait until what is due by now is done, at most so long."""
-        done = threading.Event()
-        self.later(0, done.set)
-        done.wait(seconds)
+        """Wait until what is due by now is called, removed and ended, at most so long."""
+        until = monotonic() + seconds
+        self._calls.settle(until)
+        self._removals.settle(until)
 
     def _end(self) -> None:
-        with self._changed:
+        with self._marked:
             marks, self._marks = self._marks, set()
         end_marked(MARK, marks)
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._agenda or self._agenda[0][0] > monotonic():
-                    self._changed.wait(self._agenda[0][0] - monotonic() if self._agenda else None)
-                _, _, call = heapq.heappop(self._agenda)
-            call()
+
+def _end_late(started: Future[subprocess.Popen[bytes]]) -> None:
+    """End a process that was being started when nobody waited for it any more."""
+    if started.exception() is None:
+        process = started.result()
+        process.kill()
+        process.wait()
 
 
 _lock = threading.Lock()
@@ -114,7 +162,7 @@ _spawner: Spawner | None = None
 
 def spawner() -> Spawner:
     """The one of this process."""
-    global _spawner  # noqa: PLW0603 -- one thread per process is the point
+    global _spawner  # noqa: PLW0603 -- one set of threads per process is the point
     with _lock:
         if _spawner is None or _spawner.process != os.getpid():
             _spawner = Spawner()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,5 @@ def test_folders_of_hosts_that_were_killed_are_swept(tmp_path: Path, monkeypatch
     for folder in (old, own, other):
         folder.mkdir()
     slot_process._sweep.__wrapped__()  # pyright: ignore[reportPrivateUsage]
-    done = threading.Event()
-    slot_process.spawner().later(0, done.set)
-    assert done.wait(SECONDS)
+    slot_process.spawner().settle(SECONDS)
     assert (old.exists(), own.exists(), other.exists()) == (False, True, True)

@@ -239,9 +239,7 @@ def test_the_workdir_of_a_killed_task_is_removed(host: Host, tmp_path: Path) -> 
     assert (workdir / "large").exists()
     slot.kill()
     host.exited()
-    done = threading.Event()
-    slot_process.spawner().later(0, done.set)
-    assert done.wait(SECONDS)
+    slot_process.spawner().settle(SECONDS)
     assert not workdir.parent.exists()
 
 

@@ -1,0 +1,96 @@
+"""Children are started whatever else there is to do, or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from workerhost.actors import slot_spawner
+from workerhost.actors.slot_spawner import Spawner
+
+SECONDS = 10.0
+SAY = [sys.executable, "-c", "print('begun')"]
+
+
+def start(one: Spawner) -> int:
+    """Start a program that says one word; where that can be read, which is at its end when the program is."""
+    read, write = os.pipe()
+    try:
+        one.start(SAY, write, (), "mark").wait(SECONDS)
+    except OSError:
+        os.close(read)
+        raise
+    finally:
+        os.close(write)
+    return read
+
+
+def said(number: int) -> bytes:
+    with os.fdopen(number, "rb") as file:
+        return file.read()
+
+
+def test_a_child_is_started_while_a_large_folder_is_removed() -> None:
+    one, removed, reached = Spawner(), threading.Event(), threading.Event()
+    one.clean(lambda: removed.wait(SECONDS))
+    one.end("no process bears it")
+    one.clean(reached.set)
+    assert said(start(one)) == b"begun\n"
+    assert not reached.is_set(), "the removal goes on"
+    removed.set()
+    one.settle(SECONDS)
+    assert reached.is_set()
+
+
+def test_what_is_called_later_does_not_wait_for_a_removal() -> None:
+    one, removed, called = Spawner(), threading.Event(), threading.Event()
+    one.clean(lambda: removed.wait(SECONDS))
+    one.later(0.01, called.set)
+    assert called.wait(SECONDS / 2)
+    removed.set()
+
+
+def test_a_start_that_was_given_up_is_never_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, free = Spawner(), threading.Event()
+    one._starts.add(0, lambda: free.wait(SECONDS))  # pyright: ignore[reportPrivateUsage]
+    read, write = os.pipe()
+    monkeypatch.setattr(slot_spawner, "START_SECONDS_MAX", 0.01)
+    with pytest.raises(TimeoutError, match=r"not started within 0\.01 s"):
+        one.start(SAY, write, (), "mark")
+    monkeypatch.undo()
+    free.set()
+    assert said(start(one)) == b"begun\n", "the next one, which waited behind it"
+    os.close(write)
+    assert said(read) == b""
+
+
+def test_a_child_that_comes_too_late_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Spawner()
+    read, write = os.pipe()
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    monkeypatch.setattr(slot_spawner, "START_SECONDS_MAX", 0.2)
+    with pytest.raises(TimeoutError):
+        one.start(Slow(gate), write, (), "mark")
+    gate.write_text("go")
+    one._starts.settle(monotonic() + SECONDS)  # pyright: ignore[reportPrivateUsage]
+    os.close(write)
+    assert said(read) == b"", "it would have slept for a minute"
+
+
+class Slow(list[str]):
+    """A command line that is ready late: its process is started after everybody has given up."""
+
+    def __init__(self, gate: Path) -> None:
+        super().__init__(["sleep", "60"])
+        self.gate = gate
+
+    def __iter__(self) -> Iterator[str]:
+        self.gate.read_text()
+        return super().__iter__()

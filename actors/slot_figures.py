@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any, Final
 
 from ..workers.processes import Family, Process, memory_shared_out, process
@@ -14,7 +14,7 @@ _PICTURE_SECONDS: Final = 0.05
 """How long a picture of all processes serves: several slots are often measured at a time."""
 
 _RESTS: Final = 10
-"""Times what a look took that pass before the next one: a walk through many GiB of memory takes seconds."""
+"""Times the processor time of a look that pass before the next one: a walk through many GiB of memory takes seconds."""
 
 _picture: tuple[float, Family] = (0.0, Family())
 
@@ -52,11 +52,11 @@ class Gauge:
             spawner().look(lambda: self._look(pid, enough, tell))
 
     def _look(self, pid: int, enough: float, tell: Callable[[dict[str, Any]], object]) -> None:
-        begun = monotonic()
+        begun = thread_time()
         try:
             figures = measure(pid, enough)
         finally:
-            self._rests_until = monotonic() + _RESTS * (monotonic() - begun)
+            self._rests_until = monotonic() + _RESTS * (thread_time() - begun)
             self._looking = False
         if figures is not None:
             tell(figures)

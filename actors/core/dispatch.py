@@ -102,7 +102,6 @@ def _grant(
         rows = lane.window.take(room, choice.second())
         lanes.taken(lane, len(rows))
         tasks = groups.setdefault(lane.type, [])
-        saved = queue.checkpoints
         given = 0
         for row in rows:
             options = row.options
@@ -111,15 +110,7 @@ def _grant(
                 queue.finish(step, row, "expire", EXPIRED)
                 continue
             queue.grant(step, Lease(row, lane, pool, step.now))
-            if row.params is None:
-                step.unloaded.append(row.id)
-            extra = _extra(row, options)
-            left.took(row)
-            if saved and row.id in saved:
-                extra = {**(extra or {}), "checkpoint": None}
-                step.resumed.append(row.id)
-                left.bytes -= CHECKPOINT_BYTES_MAX
-            tasks.append([row.id, row.fence, row.attempt, row.priority, row.sent_at, row.params, extra])
+            tasks.append(_item(queue, step, row, left))
             given += 1
         pool.held += given
         lane.counts[QUEUED] -= given
@@ -145,11 +136,7 @@ def _grant_declined(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, 
         declined = queue.declines.of(row.id)
         row = queue.take_out(row)
         queue.grant(step, Lease(row, lane, pool, step.now, declined=declined))
-        if row.params is None:
-            step.unloaded.append(row.id)
-        task = [row.id, row.fence, row.attempt, row.priority, row.sent_at, row.params, _extra(row, row.options)]
-        groups.setdefault(lane.type, []).append(task)
-        left.took(row)
+        groups.setdefault(lane.type, []).append(_item(queue, step, row, left))
         pool.held += 1
         lane.counts[QUEUED] -= 1
         lane.counts[RUNNING] += 1
@@ -157,6 +144,19 @@ def _grant_declined(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, 
         lanes.tree.granted(step, lane, pool, 1, row.id)
         return True
     return False
+
+
+def _item(queue: Queue, step: Step, row: Row, left: _Left) -> list[Any]:
+    """A granted task as TASKS has it; params and checkpoints that memory does not hold are read when it is sent."""
+    extra = _extra(row, row.options)
+    left.took(row)
+    if row.params is None:
+        step.unloaded.append(row.id)
+    if queue.checkpoints and row.id in queue.checkpoints:
+        extra = {**(extra or {}), "checkpoint": None}
+        step.resumed.append(row.id)
+        left.bytes -= CHECKPOINT_BYTES_MAX
+    return [row.id, row.fence, row.attempt, row.priority, row.sent_at, row.params, extra]
 
 
 def _extra(row: Row, options: dict[str, Any] | None) -> dict[str, Any] | None:

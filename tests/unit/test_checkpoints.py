@@ -252,6 +252,17 @@ def test_a_lost_hosts_task_goes_on_elsewhere_from_its_checkpoint(pool: Any) -> N
     assert brought(pool.wait(10.0), OTHER) == [(1, EPOCH + 2, b"half")]
 
 
+def test_a_decline_between_two_attempts_loses_none(pool: Any) -> None:
+    pool.host()
+    pool.send()
+    pool.say(HOST, Checkpoint([[1, EPOCH + 1, b"half"]]), Results([crashed(1, EPOCH + 1)]))
+    pool.host(OTHER)
+
+    said = pool.say(HOST, GiveBack([[1, EPOCH + 2, Returned.DECLINED, 0.0, "not mine", False]]))
+
+    assert brought(said, OTHER) == [(1, EPOCH + 3, b"half")]
+
+
 @pytest.mark.parametrize("fence", [EPOCH, EPOCH + 2])
 def test_a_checkpoint_with_another_fence_changes_nothing(pool: Any, fence: int) -> None:
     pool.host()

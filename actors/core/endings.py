@@ -13,7 +13,7 @@ from typing import Any, Final
 from ...transport.messages import Outcome, Returned
 from .backoff import delay
 from .declines import POSTPONED_SECONDS
-from .hosts import HostSession, Lease
+from .hosts import Hosts, HostSession, Lease
 from .lane import Lane
 from .life import moved
 from .pace import SLOW_SECONDS
@@ -26,7 +26,7 @@ from .step import Step
 LOSSES_ALONE: Final = 3
 """A task whose hosts were lost so often runs with no neighbour; once more and it is quarantined."""
 RELEASE_LIMIT: Final = 100
-"""Releases by its worker after which a task fails: it would go round for ever."""
+"""Releases by its worker, or set-backs by its service, after which a task fails: it would go round for ever."""
 _NOBODYS_FAULT: Final = ("quota", "auth")
 """Kinds of failures that have answers of their own: they open no breaker."""
 _REASON_MAX: Final = 500
@@ -56,8 +56,8 @@ class Late:
 class Endings:
     """Everything that ends an attempt."""
 
-    def __init__(self, queue: Queue) -> None:
-        self.queue = queue
+    def __init__(self, queue: Queue, hosts: Hosts) -> None:
+        self.queue, self.hosts = queue, hosts
 
     def results(self, step: Step, late: Late, items: Iterable[Any]) -> None:
         """Ended attempts. Those of no live lease are added to `late`.
@@ -155,7 +155,12 @@ class Endings:
         else:
             kind = kind_of(outcome, detail)
             if is_set_back(kind, detail):
-                self._set_back(step, row, kind, detail)
+                self._stop_its_like(step, row, kind, detail)
+                if too_often := _release(row, str(detail.get("message") or kind)):
+                    detail = {**detail, **too_often}
+                    self.queue.finish(step, row, "fail", detail, started_at=started_at, slot=slot, host=host)
+                    return
+                moved(row, "release")
                 self._attempt_ended(step, row, host, slot, started_at, "released", {**detail, "cause": cause})
                 self.queue.back(step, row, was)
                 return
@@ -171,12 +176,11 @@ class Endings:
         self._attempt_ended(step, row, host, slot, started_at, cause, detail)
         self.queue.back(step, row, was)
 
-    def _set_back(self, step: Step, row: Row, kind: str, detail: dict[str, Any]) -> None:
-        """A service takes no more, or does not know us: the task goes back, and its like need not even try."""
+    def _stop_its_like(self, step: Step, row: Row, kind: str, detail: dict[str, Any]) -> None:
+        """A service takes no more, or does not know us: other tasks of its node need not even try."""
         tree = self.queue.lanes.tree
         node = tree.node(node_of(self.queue.lanes.by_number[row.lane].type, detail))
         reason = f"task {row.id}: {detail.get('message') or kind}"[:_REASON_MAX]
-        moved(row, "release")
         if kind == "auth":
             if node.paused is None or node.paused.until is not None:
                 tree.pause(step, node.type, reason)
@@ -210,10 +214,8 @@ class Endings:
                 self._declined(step, lease, note, started=started)
                 continue
             elif reason == Returned.RELEASED:
-                row.releases += 1
-                if row.releases >= RELEASE_LIMIT:
-                    why = {"cause": "release_limit", "message": f"released {row.releases} times, the last time: {note}"}
-                    self.queue.finish(step, row, "fail", why, started_at=row.started_at, host=host)
+                if too_often := _release(row, note):
+                    self.queue.finish(step, row, "fail", too_often, started_at=row.started_at, host=host)
                     continue
             if started:
                 self._attempt_ended(
@@ -273,12 +275,15 @@ class Endings:
     def late_results(self, step: Step, late: Late, known: dict[int, Row]) -> None:
         """Reports without a live lease, now that the rows are known: a rescued task nobody claimed keeps its fence.
 
-        A fence of 0 is that of a task which was never granted: nobody can have a report of it.
+        Only its last owner is believed, because a fence can be guessed. A fence of 0 is that of a task which was never
+        granted: nobody can have a report of it.
         """
         for item in late.items:
             id, fence, outcome, body, duration, slot, detail = item
             row = known.get(id)
             if row is None or row.fence != fence or not fence or row.state in (RUNNING, SCHEDULED):
+                late.stale.append([id, fence])
+            elif not self.hosts.held(late.host, row.owner):
                 late.stale.append([id, fence])
             elif row.state == QUEUED:
                 row = self.queue.rows.get(id, row)
@@ -297,7 +302,7 @@ class Endings:
         """Its first host is back and still runs a rescued task that nobody has claimed since: the lease lives on."""
         row = self.queue.rows.get(row.id, row)
         pool = host.pool_of(self.queue.lanes.by_number[row.lane].type)
-        if row.state != QUEUED or row.fence != fence or not fence:
+        if row.state != QUEUED or row.fence != fence or not fence or not self.hosts.held(host, row.owner):
             return False
         lane = self.queue.lanes.by_number[row.lane]
         if not self.queue.lanes.tree.takes_back(lane, host.owner):
@@ -343,3 +348,11 @@ class Endings:
         step.persist.attempts.append(
             (row.id, row.attempt, row.fence, host.owner, slot, started_at, step.wall, outcome, detail)
         )
+
+
+def _release(row: Row, note: str) -> dict[str, Any] | None:
+    """Count a release; why the task fails, if that was one too many."""
+    row.releases += 1
+    if row.releases < RELEASE_LIMIT:
+        return None
+    return {"cause": "release_limit", "message": f"released {row.releases} times, the last time: {note}"}

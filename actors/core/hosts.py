@@ -20,6 +20,7 @@ from .step import Peer
 SUSPECT_SECONDS: Final = 1.0
 _GONE_SECONDS: Final = 24 * 3600.0
 _GONE_MAX: Final = 1000
+_TOKENS_MAX: Final = 10_000
 
 
 class SlotPool:
@@ -115,10 +116,22 @@ class Hosts:
         self.by_owner: dict[int, HostSession] = {}
         self.by_token: dict[bytes, HostSession] = {}
         self.last_owner = 0
+        self._tokens: dict[int, bytes] = {}  # of the latest sessions, gone ones included, by owner number
 
     def add(self, host: HostSession) -> None:
         """A session is known from now on."""
         self.by_owner[host.owner] = self.by_token[host.token] = host
+        self.remember(host.owner, host.token)
+
+    def remember(self, owner: int, token: bytes) -> None:
+        """What a session said in HELLO is known for longer than the session lives, for `held`."""
+        self._tokens[owner] = token
+        if len(self._tokens) > _TOKENS_MAX:
+            del self._tokens[next(iter(self._tokens))]
+
+    def held(self, host: HostSession, owner: int) -> bool:
+        """Whether a task's last owner is this host, or an earlier session of the same process, which was lost."""
+        return owner == host.owner or self._tokens.get(owner) == host.token
 
     def forget(self, host: HostSession) -> None:
         """Nobody asks about this session any more."""

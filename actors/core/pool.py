@@ -95,14 +95,14 @@ class Pool:
         self._slept = self.anchor - opening.meta["anchor_ms"] / 1000 if known else 0.0
         meta = opening.meta
         self.queue = Queue(settings, opening.epoch, meta.get("last_id", 0), meta.get("last_finish", 0))
-        self.endings = Endings(self.queue)
+        self.hosts = Hosts(settings.lost_after)
+        self.endings = Endings(self.queue, self.hosts)
         self.checkpoints = Checkpoints(self.queue)
         self.tails = Tails(self.queue)
         self.sessions = Sessions(opening.epoch, settings.heartbeat, settings.lost_after)
         self.identities = Identities(settings.guarded, opening.identities, opening.invitations)
         self.allowances = Allowances(settings.max_size)
         self.gate = Gate(self.identities, self.sessions, self.allowances)
-        self.hosts = Hosts(settings.lost_after)
         self.clients = Clients()
         self.membership = Membership(
             self.queue, self.endings, self.hosts, self.clients, self.sessions, settings.policies, settings.hosts
@@ -145,6 +145,7 @@ class Pool:
             lanes.totals[state] += count
             self.queue.unfinished_count += 0 if state in FINAL else count
         for owner, token, name, machine, joined_at, left_at, _state in opening.hosts:
+            self.hosts.remember(owner, token)
             if left_at is None:
                 host = HostSession(owner, token, name, machine, joined_at, heard=now, state="away")
                 host.pools[""] = SlotPool(host, "")

@@ -1,10 +1,13 @@
-"""What a host says of tasks that were never granted to anybody is no report."""
+"""What a host says of tasks that were never granted to anybody, or to another host, is no report."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from workerhost.transport.messages import Hello, Recorded, Results, Stop
+import pytest
+from unit.pool_words import COMPLETED, completed, ended, granted  # pyright: ignore[reportMissingImports]
+
+from workerhost.transport.messages import Hello, Outcome, Recorded, Results, Stop
 
 NEVER = 0
 """The fence of a task that was never granted."""
@@ -26,3 +29,61 @@ def test_a_host_that_claims_to_run_a_task_that_was_never_granted_is_told_to_stop
 
     assert [message for message in said[b"h"] if isinstance(message, Stop)] == [Stop([[1, NEVER]])]
     assert pool.state(1) == "queued"
+
+
+@pytest.fixture
+def rescued(pool: Any) -> tuple[int, int]:
+    """(id, fence) of a task that its host x held when it was lost; nobody has claimed it since."""
+    pool.host(b"x")
+    ((id, fence, _),) = granted(pool.send(), b"x")
+    pool.close(b"x")
+    pool.wait(1.5)
+    assert pool.state(id) == "queued"
+    return id, fence
+
+
+@pytest.mark.parametrize("outcome", [Outcome.COMPLETED, Outcome.FAILED, Outcome.CRASHED])
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_result_for_a_task_that_another_host_held_is_stale(
+    pool: Any, rescued: tuple[int, int], outcome: Outcome, restart: bool
+) -> None:
+    id, fence = rescued
+    if restart:
+        pool.start()
+    before = pool.store.show(id)
+    pool.host(b"h", "a", slots=0)
+    said = pool.say(b"h", Results([[id, fence, outcome, b"a lie", 0.1, 1, {"kind": "permanent"}]]))
+
+    assert said == {b"h": [Recorded(2, [[id, fence]])]}
+    assert pool.store.show(id) == before
+
+
+def test_the_fence_of_an_ended_task_is_confirmed_to_its_own_host_alone(pool: Any) -> None:
+    pool.host(b"x")
+    ((id, fence, _),) = granted(pool.send(), b"x")
+    pool.say(b"x", Results([completed(id, fence)]))
+    pool.host(b"h", slots=0)
+
+    assert pool.say(b"x", Results([completed(id, fence)])) == {b"x": [Recorded(3)]}
+    assert pool.say(b"h", Results([completed(id, fence)])) == {b"h": [Recorded(2, [[id, fence]])]}
+
+
+def test_a_host_that_claims_to_run_what_another_held_is_told_to_stop(pool: Any, rescued: tuple[int, int]) -> None:
+    offer = {"types": ["a"], "slots": {"": 1}, "running": [list(rescued)], "finished": []}
+    said = pool.say(b"h", Hello("host", [1, 1], b"h" * 16, "h", offer))
+
+    assert [message for message in said[b"h"] if isinstance(message, Stop)] == [Stop([list(rescued)])]
+    assert pool.state(rescued[0]) == "queued"
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_lost_host_that_comes_back_is_believed(pool: Any, rescued: tuple[int, int], restart: bool) -> None:
+    """It is another session by then, of the same process: in the supervisor's memory, and in its store."""
+    if restart:
+        pool.start()
+        pool.client()
+    pool.host(b"z", session=b"x" * 16, name="x", finished=[list(rescued)], slots=0)
+    said = pool.say(b"z", Results([completed(*rescued)]))
+
+    assert said[b"z"] == [Recorded(2)]
+    assert ended(said) == [(rescued[0], COMPLETED)]

@@ -96,7 +96,7 @@ def test_a_task_whose_key_is_refused_goes_back_and_its_platform_is_paused(pool: 
 @pytest.mark.parametrize(
     ("after", "quota", "seconds"), [(90.0, None, 90), (None, None, 3600), (None, "5/day", 6300), (0.0, None, 1)]
 )
-def test_a_service_that_takes_no_more_puts_its_platform_to_sleep_and_nothing_is_counted(
+def test_a_service_that_takes_no_more_puts_its_platform_to_sleep_and_no_failure_is_counted(
     pool_with: Any, after: float | None, quota: str | None, seconds: int
 ) -> None:
     pool = pool_with({"v.y": {"quota": quota_of(quota)}} if quota else None)
@@ -105,7 +105,7 @@ def test_a_service_that_takes_no_more_puts_its_platform_to_sleep_and_nothing_is_
     said: dict[str, Any] = {"after": after} if after is not None else {}
     assert granted(pool.say(HOST, report(id, fence, kind="quota", **said))) == []
     task = pool.store.show(id)
-    assert (task["state"], task["failures"], task["releases"]) == ("queued", 0, 0)
+    assert (task["state"], task["failures"], task["releases"]) == ("queued", 0, 1)
     assert pool.notes[-1] == "type_sleeps"
     assert len(granted(pool.send("v.z"))) == 1
     paused = pool.pool.queue.lanes.tree.node("v.y").paused
@@ -113,6 +113,24 @@ def test_a_service_that_takes_no_more_puts_its_platform_to_sleep_and_nothing_is_
     assert paused.until - pool.wall == pytest.approx(seconds, abs=1)
     assert granted(pool.wait(seconds - 1, step=seconds / 10)) == []
     assert [task[0] for task in granted(pool.wait(2.5))] == [id]
+
+
+@pytest.mark.parametrize(("kind", "wakes"), [("quota", False), ("auth", True)])
+def test_a_task_that_is_set_back_for_ever_fails_in_the_end(
+    pool: Any, monkeypatch: pytest.MonkeyPatch, kind: str, wakes: bool
+) -> None:
+    monkeypatch.setattr("workerhost.actors.core.endings.RELEASE_LIMIT", 3)
+    pool.host(HOST, "v.y")
+    ((id, fence, _),) = granted(pool.send("v.y"))
+    for _ in range(2):
+        pool.say(HOST, report(id, fence, kind=kind, after=0.0, message="come back"))
+        said = pool.say(CLIENT, Admin(1, "resume", {"type": "v.y"})) if wakes else pool.wait(1.5)
+        ((again, fence, _),) = granted(said)
+        assert again == id
+    assert ended(pool.say(HOST, report(id, fence, kind=kind, after=0.0, message="come back"))) == [(id, FAILED)]
+    detail = pool.store.show(id)["detail"]
+    assert (detail["cause"], detail["message"]) == ("release_limit", "released 3 times, the last time: come back")
+    assert pool.pool.queue.lanes.tree.node("v.y").paused, "its like need not try"
 
 
 @pytest.mark.parametrize(("said", "paused"), [("v", "v"), ("v.y.c", "v.y.c"), ("w", "v.y"), (None, "v.y")])

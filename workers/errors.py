@@ -137,8 +137,8 @@ class Fail(Exception):
     - `transient` (a connection broke, the service is busy), `system` (this host has no room, no memory): tried again as
       the type's `retry` says.
     - `permanent` (there is no such film), `configuration` (a setting is wrong): final. Also the default.
-    - `quota`: the service takes no more. The task goes back with no failure counted, and all of `node` sleeps for `after`
-      seconds; without `after` until the node's own quota resets, or an hour. Set back 100 times, a task fails.
+    - `quota`: the service takes no more. The task goes back, no failure is counted, and all of `node` sleeps for
+      `after` seconds, without it until the node's own quota resets, or an hour. Set back 100 times, a task fails.
     - `auth`: the service does not know us any more. The task goes back, and all of `node` is paused until `resume`.
 
     Args:

@@ -179,7 +179,7 @@ class LoopSlots(Slots):
             end = await self._lanes[index].attempt_in_loop(attempt)
             await self._end_rest(index)
             if self._after is not None:
-                self._after(fed[0], perf_counter() - began)
+                self._after(fed, perf_counter() - began)
             item = self._ended(index, fed, end, perf_counter() - began)
         if self._stopping:
             with self._lock:

@@ -25,7 +25,8 @@ class Choice:
     Attributes:
         key: What it stands under: the offer, the slot pool's name, and the host where limits by host exist.
         pools: The slot pools of hosts that choose here.
-        parked: Lanes that a limit by host keeps from the one host that chooses here, and the node that says so.
+        parked: Lanes that a limit by host keeps from the one host that chooses here, or what a task costs on the hosts
+            that choose here, and the node that says so.
     """
 
     __slots__ = ("_asked", "_entries", "_heap", "_serves", "key", "parked", "pools")
@@ -152,10 +153,10 @@ class Choices:
         for choice in self.by_key.values():
             choice.offer(lane)
 
-    def unpark(self, node: Node, owner: int) -> None:
-        """A node may have room on a host again."""
+    def unpark(self, node: Node, owner: int | None = None) -> None:
+        """A node may have room on a host again, or on all."""
         for choice in self.by_key.values():
-            if choice.parked and choice.pools[0].host.owner == owner:
+            if choice.parked and (owner is None or choice.pools[0].host.owner == owner):
                 choice.unpark(node)
 
     def unpark_all(self) -> None:

@@ -213,10 +213,9 @@ class Endings:
             elif reason == Returned.DECLINED:
                 self._declined(step, lease, note, started=started)
                 continue
-            elif reason == Returned.RELEASED:
-                if too_often := _release(row, note):
-                    self.queue.finish(step, row, "fail", too_often, started_at=row.started_at, host=host)
-                    continue
+            elif reason == Returned.RELEASED and (too_often := _release(row, note)):
+                self.queue.finish(step, row, "fail", too_often, started_at=row.started_at, host=host)
+                continue
             if started:
                 self._attempt_ended(
                     step, row, host, slot=0, started_at=row.started_at, outcome="released", detail={"reason": note}
@@ -281,9 +280,13 @@ class Endings:
         for item in late.items:
             id, fence, outcome, body, duration, slot, detail = item
             row = known.get(id)
-            if row is None or row.fence != fence or not fence or row.state in (RUNNING, SCHEDULED):
-                late.stale.append([id, fence])
-            elif not self.hosts.held(late.host, row.owner):
+            if (
+                row is None
+                or row.fence != fence
+                or not fence
+                or row.state in (RUNNING, SCHEDULED)
+                or not self.hosts.held(late.host, row.owner)
+            ):
                 late.stale.append([id, fence])
             elif row.state == QUEUED:
                 row = self.queue.rows.get(id, row)

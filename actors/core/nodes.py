@@ -137,6 +137,10 @@ class Node:
             count = min(count, self.meter.room(cost, now, wall))
         return count
 
+    def is_dear(self, cost: int, now: float, wall: float) -> bool:
+        """Whether it has no room for a grant of this cost, but for one that costs less."""
+        return cost > 1 and self.room(1, cost, now, wall) == 0 and self.room(1, 1, now, wall) == 1
+
     def room_on(self, owner: int) -> int | None:
         """How many more leases it allows on a host; None: any number."""
         each = self.limits.per_host
@@ -191,8 +195,10 @@ class Node:
         if self.meter is not None and not self.meter.room(cost, now, wall):
             quota = self.meter.quota
             text = f"{type} has used {self.meter.used} of {quota.limit} units, its quota per {quota.per}"
+            if cost > 1:
+                text += f"; a task costs {cost}"
             if cost > quota.limit:
-                text += f"; a task costs {cost}: it can never run, raise the quota"
+                text += ": it can never run, raise the quota"
             found.append(Block(type, "quota", text, wall + self.meter.until(now, wall) - now))
         if self.guard is not None and self.guard.room(now) == 0:
             found.append(self._broken(self.guard, now, wall))

@@ -142,13 +142,19 @@ class Tree:
     # Granting.
 
     def room(self, lane: Lane, count: int, pool: Any, step: Step) -> int:
-        """How many of `count` may be granted now; a lane without room is parked where that was said."""
+        """How many of `count` may be granted now; a lane without room is parked where that was said.
+
+        What one host's limit or one host's cost says keeps the lane from the hosts that choose with it alone.
+        """
         cost = pool.host.offer.cost(lane.type) if lane.spending else 1
         for node in lane.bounds:
             count = node.room(count, cost, step.now, step.wall)
             if count == 0:
-                lane.parked = True
-                self._parked.setdefault(node, []).append(lane)
+                if node.is_dear(cost, step.now, step.wall):
+                    pool.choice.park(lane, node)  # hosts where it costs less may have room
+                else:
+                    lane.parked = True
+                    self._parked.setdefault(node, []).append(lane)
                 self._set_alarm(node, max(step.now + _SOONEST, node.until(cost, step.now, step.wall)))
                 return 0
         if self._choices.by_host:
@@ -263,6 +269,8 @@ class Tree:
                 self.resume(step, node.type)
             self._watch_pause(node, step.now, step.wall)
             self._unpark(node)
+            if node.meter is not None:
+                self._choices.unpark(node)
 
     def next_time(self) -> float:
         """When `wake` has something to do; `inf`: never."""

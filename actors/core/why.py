@@ -6,20 +6,38 @@ and what each host that is here says to the task. It has no reason exactly when 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .choices import Choice
 from .declines import Declined
 from .hosts import Hosts, HostSession, SlotPool
 from .lane import Lane
+from .nodes import Block
 from .queue import Queue
 from .rows import FINAL, QUEUED, RUNNING, SCHEDULED, Row
+from .tree import Tree
 from .window import Key, key_of
 
 _HOSTS_MAX: Final = 100
 """Hosts that are named one by one; who has more of them sees the first, those that serve the type before the others."""
 _SAID_NO: Final = "is not asked again: no worker there took it, or enough others were asked"
 _JOIN: Final = "start one: workerhost host --join ADDRESS CODE"
+
+
+class _Said(NamedTuple):
+    """What one host says to a task: why it takes none of its lane, and which limits keep it from this host alone."""
+
+    host: HostSession
+    refusal: str | None
+    pool: SlotPool | None
+    blocks: list[Block]
+
+    def takes(self) -> bool:
+        return self.refusal is None and not self.blocks
+
+    def text(self) -> str:
+        refusal = [] if self.refusal is None else [self.refusal]
+        return "; ".join([*refusal, *(block.text for block in self.blocks)]) or "could take it"
 
 
 class Why:
@@ -54,21 +72,33 @@ class Why:
 
     def _queued(self, row: Row, now: float, wall: float) -> dict[str, Any]:
         lane = self._queue.lanes.by_number[row.lane]
-        blocks = self._queue.lanes.tree.blocks(lane, now, wall)
+        tree = self._queue.lanes.tree
+        blocks = list(tree.blocks(lane, now, wall))
         reasons = [_reason(block.code, block.text, block.until) for block in blocks]
         declined = self._queue.declines.of(row.id)
-        said = sorted(
-            self._asked(lane, declined), key=lambda item: (item[1] is not None, item[2] is None, item[0].owner)
-        )
-        takers = [pool for _, text, pool in said if text is None and pool is not None]
+        known = {(block.node, block.code) for block in blocks}
+        said = [
+            _Said(host, text, pool, _own_blocks(tree, lane, host, known, now, wall) if pool is not None else [])
+            for host, text, pool in self._asked(lane, declined)
+        ]
+        said.sort(key=lambda one: (not one.takes(), one.pool is None, one.host.owner))
+        takers = [one.pool for one in said if one.takes() and one.pool is not None]
+        bounded = [one for one in said if one.blocks and one.refusal != _SAID_NO]
+        bounded.sort(key=lambda one: one.refusal is not None)  # first who has a slot for it
         if not takers and declined is not None and all(host.owner in declined.by for host in self._serving(lane)):
             reasons.append(_reason("declined", f"{declined.reason()}; it waits for another host, or for new code"))
+        elif not takers and bounded:
+            first = bounded[0]
+            reasons += [
+                _reason(block.code, f"no host may take it now; {first.host.name}: {block.text}", block.until)
+                for block in first.blocks
+            ]
         elif not takers:
             reasons.append(self._nobody(lane))
         ahead = self._ahead(lane, row, takers)
         if takers and not reasons and ahead:
             reasons.append(_reason("order", f"{ahead} that stand before it go first: by priority, then first come"))
-        hosts = [{"name": host.name, "says": text or "could take it"} for host, text, _ in said[:_HOSTS_MAX]]
+        hosts = [{"name": one.host.name, "says": one.text()} for one in said[:_HOSTS_MAX]]
         return {"reasons": reasons, "hosts": hosts, "ahead": ahead}
 
     def _serving(self, lane: Lane) -> list[HostSession]:
@@ -112,7 +142,7 @@ def _before(queue: Queue, choice: Choice, lane: Lane, key: Key) -> int:
     others = [
         other
         for other in queue.lanes.by_number.values()
-        if other is not lane and not other.parked and other.counts[QUEUED] and choice.serves(other.type)
+        if other is not lane and other.counts[QUEUED] and choice.may_take(other)
     ]
     return _in_lane(lane, key) + sum(_in_lane(other, key) for other in others)
 
@@ -120,6 +150,14 @@ def _before(queue: Queue, choice: Choice, lane: Lane, key: Key) -> int:
 def _in_lane(lane: Lane, key: Key) -> int:
     """Tasks of a lane before a key, those in memory at least."""
     return lane.window.before(key)
+
+
+def _own_blocks(
+    tree: Tree, lane: Lane, host: HostSession, known: set[tuple[str, str]], now: float, wall: float
+) -> list[Block]:
+    """What keeps a lane from this host beside what keeps it from all: its own share, and what the task costs there."""
+    blocks = tree.blocks(lane, now, wall, cost=host.offer.cost(lane.type), owner=host.owner)
+    return [block for block in blocks if (block.node, block.code) not in known]
 
 
 def _refusal(host: HostSession, lane: Lane, pool: SlotPool | None) -> str | None:

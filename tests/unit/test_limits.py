@@ -132,6 +132,20 @@ def test_a_quota_counts_what_a_task_costs_and_is_given_again_at_its_reset(pool_w
     assert ids(tick(pool)) == [3, 6]
 
 
+def test_a_host_for_which_a_task_is_dear_keeps_nobody_else_from_it(pool_with: Make) -> None:
+    pool = pool_with({"v": {"quota": Quota(3)}})
+    pool.host(b"x", "v.a", slots=9, costs={"v.a": 2})
+    said = pool.send("v.a", count=4)
+    assert ids(said, b"x") == [1], "1 unit is left"
+    assert ids(pool.host(b"y", "v.a", slots=1), b"y") == [2]
+    done(pool, said, b"x")
+    midnight = (pool.wall // 86400 + 1) * 86400
+    assert pool.now + midnight - pool.wall == pytest.approx(pool.pool.queue.lanes.tree.next_time())
+    pool.pool.hosts.stalled(midnight - pool.wall)
+    pool.now += midnight - pool.wall
+    assert ids(tick(pool), b"x") == [3], "at the reset it is looked at again"
+
+
 def test_a_task_that_costs_more_than_the_quota_says_so(pool_with: Make) -> None:
     pool = pool_with({"v": {"quota": Quota(10)}})
     pool.host(HOST, "v", costs={"v": 11})

@@ -12,6 +12,7 @@ import pytest
 
 from workerhost.workers import ends, values
 from workerhost.workers.base import BaseWorker
+from workerhost.workers.loop_slots import LoopSlots
 from workerhost.workers.registry import offer_of, worker
 from workerhost.workers.slots import WORD, Slots
 from workerhost.workers.task import Task
@@ -263,3 +264,26 @@ def test_the_offer_names_what_is_asked_below_its_type_and_leaves_out_what_is_not
     offer = Slots(offer_of([Chain, Sick]), 0, lambda *_: None, lambda: None).offer()  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     assert offer["types"] == ["chain", "chain.*"]
     assert list(offer["failed"]) == ["sick"]
+
+
+@pytest.mark.parametrize("kind", [Slots, LoopSlots])
+def test_after_each_task_it_is_told_what_the_task_had(kind: Any) -> None:
+    """With all of it: its limits are in its last field."""
+
+    @worker("nothing")
+    async def nothing() -> None: ...
+
+    told: Queue[Any] = Queue()
+    slots = kind(
+        offer_of([nothing]), 3, lambda *_: None, lambda: None, word=bytearray(WORD.size),
+        after=lambda task, _seconds: told.put(task),
+    )  # fmt: skip
+    thread = threading.Thread(target=slots.work)
+    thread.start()
+    task = (1, 7, "nothing", 1, 0, 5, 0.0, None, None, (), values.pack(None), {"limits": {"memory": 5.0}})
+    slots.feed([task])
+    try:
+        assert told.get(timeout=SECONDS) == task
+    finally:
+        slots.stop()
+        thread.join(SECONDS)

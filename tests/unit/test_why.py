@@ -13,7 +13,9 @@ from workerhost.actors.core.effects import Answer
 from workerhost.actors.core.rows import QUEUED
 from workerhost.actors.core.settings import PoolSettings
 from workerhost.actors.core.story import story
+from workerhost.actors.core.verdicts import within
 from workerhost.actors.turn import perform
+from workerhost.config.limits import Quota
 from workerhost.config.policy import PolicyTree
 from workerhost.transport.messages import Admin, Claim, Query, Reply, Results
 
@@ -82,6 +84,35 @@ def test_a_draining_host_and_a_paused_node(pool: Any) -> None:
     assert said["hosts"] == [{"name": "h", "says": "drains: it takes nothing new"}]
 
 
+def test_a_limit_by_host_is_what_that_host_says(pool_with: Any) -> None:
+    pool = pool_with({"v": {"per_host": 1}})
+    pool.host(HOST, "v.a", slots=2)
+    pool.send("v.a", count=2)
+    says = "v runs 1 tasks on this host, 1 at a time are allowed"
+    assert why(pool, 2) == {
+        "reasons": [{"code": "per_host", "text": f"no host may take it now; h: {says}", "until": None}],
+        "hosts": [{"name": "h", "says": says}],
+        "ahead": 0,
+    }
+    pool.say(HOST, Claim({"": 1}))
+    said = why(pool, 2)
+    assert codes(said) == ["per_host"]
+    assert said["hosts"] == [{"name": "h", "says": f"is full: 1 of 1 slots are taken; {says}"}]
+
+
+def test_a_quota_counts_what_the_task_costs_on_each_host(pool_with: Any) -> None:
+    pool = pool_with({"v": {"quota": Quota(3)}})
+    pool.host(HOST, "v.a", slots=3, costs={"v.a": 2})
+    pool.send("v.a", count=2)
+    says = "v has used 2 of 3 units, its quota per day"
+    said = why(pool, 2)
+    (reason,) = said["reasons"]
+    midnight = (pool.wall // 86400 + 1) * 86400
+    assert (reason["code"], reason["text"]) == ("quota", f"no host may take it now; h: {says}; a task costs 2")
+    assert abs(reason["until"] - midnight) < 1
+    assert said["hosts"] == [{"name": "h", "says": f"{says}; a task costs 2"}]
+
+
 def test_a_task_that_failed_waits_for_its_time(pool: Any) -> None:
     pool.host(slots=1)
     [(id, fence, _)] = granted(pool.send())
@@ -102,8 +133,13 @@ def test_the_question_is_answered_with_what_the_store_knows(pool: Any) -> None:
     assert said == {CLIENT: [Reply(8, False, {"code": "unknown", "reason": "the pool has no such task"})]}
 
 
-NODES = {"a": {"max_concurrent": 2}, "b.x": {"max_concurrent": 1}}
-TYPES = ("a.one", "a.two", "b.x", "c")
+NODES = {
+    "a": {"max_concurrent": 2},
+    "b.x": {"max_concurrent": 1},
+    "c": {"per_host": 1},
+    "d": {"quota": Quota(6)},
+}
+TYPES = ("a.one", "a.two", "b.x", "c", "d")
 MOVES = st.one_of(
     st.tuples(st.just("send"), st.sampled_from(TYPES), st.integers(1, 3)),
     st.tuples(st.just("end"), st.integers(0, 5), st.none()),
@@ -120,20 +156,26 @@ def prediction(pool: Any, lease: Any, reasons: dict[int, dict[str, Any]]) -> int
         for id, row in pool.pool.queue.rows.items()
         if row.state == QUEUED
         and all(_ends_with(reason, lease) for reason in reasons[id]["reasons"])
-        and any(said["name"] == host and _frees(said["says"]) for said in reasons[id]["hosts"])
+        and any(said["name"] == host and _frees(said["says"], lease) for said in reasons[id]["hosts"])
     ]
     return min(waiting)[2] if waiting else None
 
 
-def _frees(says: str) -> bool:
-    return says == "could take it" or says.startswith("is full")
+def _frees(says: str, lease: Any) -> bool:
+    """Whether the end of a lease of this host leaves nothing of what it says."""
+    return all(
+        part == "could take it"
+        or part.startswith("is full")
+        or (" on this host, " in part and within(lease.lane.type, part.split()[0]))
+        for part in says.split("; ")
+    )
 
 
 def _ends_with(reason: dict[str, Any], lease: Any) -> bool:
     """Whether the end of a lease removes this reason."""
     if reason["code"] == "max_concurrent":
-        return (lease.lane.type + ".").startswith(reason["text"].split()[0] + ".")
-    return reason["code"] in ("hosts_busy", "order")
+        return within(lease.lane.type, reason["text"].split()[0])
+    return reason["code"] in ("hosts_busy", "order", "per_host")
 
 
 @given(moves=st.lists(MOVES, max_size=25))
@@ -141,8 +183,8 @@ def _ends_with(reason: dict[str, Any], lease: Any) -> bool:
 def test_what_waits_has_a_reason_and_the_reasons_say_what_is_taken_next(moves: list[Any]) -> None:
     pool: Any = PoolAtHand(PoolSettings(policies=PolicyTree(NODES)))
     pool.client()
-    pool.host(b"h", *TYPES, slots=2)
-    pool.host(b"i", "a.one", "c", slots=1)
+    pool.host(b"h", *TYPES, slots=2, costs={"d": 4})
+    pool.host(b"i", "a.one", "c", "d", slots=2)
     for request, (move, what, number) in enumerate(moves, 1):
         if move == "send":
             pool.send(what, priority=number)

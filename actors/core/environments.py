@@ -61,10 +61,10 @@ class Environments:
         return list(dict.fromkeys((self.base, *self.nodes.values())))
 
     def shape(self, slots: Mapping[str, int]) -> dict[str, int]:
-        """Slot pools {node or "": count}, and those that nodes need for themselves: as many slots as the host,
-        times their concurrency.
+        """How many tasks at a time: in the slot pools {node or "": count}, and in those that nodes need for themselves,
+        which have as many slots as the host. Each slot runs as many as the concurrency of what runs there says.
         """
-        shape = dict(slots)
+        shape = {pool: count * self.of(pool).concurrency for pool, count in slots.items()}
         total = sum(slots.values())
         for node in sorted(self.nodes):
             pool = pool_of(node, shape)

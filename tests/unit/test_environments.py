@@ -86,6 +86,11 @@ class TestBelonging:
     def test_so_many_as_are_said_if_they_are_said(self):
         assert Environments(BASE, {"io": THREAD}).shape({"": 4, "io": 9}) == {"": 4, "io": 9}
 
+    def test_concurrency_is_that_of_each_slot_wherever_it_is_said(self):
+        assert Environments(MANY).shape({"": 4, "video": 2}) == {"": 80, "video": 40}
+        assert Environments(BASE, {"net": MANY}).shape({"": 4, "net": 2}) == {"": 4, "net": 40}
+        assert Environments(MANY, {"one": BASE}).shape({"": 4}) == {"": 80, "one": 4}
+
     def test_a_node_that_has_no_slots_here_gets_none(self):
         assert Environments(BASE, {"io": THREAD}).shape({"video": 2}) == {"video": 2}
 

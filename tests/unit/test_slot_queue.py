@@ -274,10 +274,14 @@ def test_after_each_task_it_is_told_what_the_task_had(kind: Any) -> None:
     async def nothing() -> None: ...
 
     told: Queue[Any] = Queue()
-    slots = kind(
-        offer_of([nothing]), 3, lambda *_: None, lambda: None, word=bytearray(WORD.size),
-        after=lambda task, _seconds: told.put(task),
-    )  # fmt: skip
+
+    def emit(*_: Any) -> None:
+        """Nobody listens."""
+
+    def after(task: Any, _seconds: float) -> None:
+        told.put(task)
+
+    slots = kind(offer_of([nothing]), 3, emit, emit, word=bytearray(WORD.size), after=after)
     thread = threading.Thread(target=slots.work)
     thread.start()
     task = (1, 7, "nothing", 1, 0, 5, 0.0, None, None, (), values.pack(None), {"limits": {"memory": 5.0}})

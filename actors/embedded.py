@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..transport.client import Client
 from ..workers.errors import ConfigError, WorkerHostError
 from ..workers.registry import Worker, locate, search_paths
 from .configured import supervisor_settings
+from .core.restarts import ChildSpec, Restart, Restarts
 from .host import Host, HostSettings
 from .log import Log
 from .supervisor import Supervisor
@@ -25,6 +27,11 @@ _FOREVER: Final = 10 * 365 * 86400.0
 _CANCELLED_AT_ONCE: Final = 10_000
 
 _SILENT_SECONDS: Final = 1.0
+
+_HOST: Final = ChildSpec(Restart.TRANSIENT)
+"""A host that fails is started again, however often: nobody above this pool could do more. One that was told to go is
+not.
+"""
 
 _numbers = count(1)
 
@@ -69,6 +76,8 @@ class WorkerHost:
         self._slots = slots
         self._supervisor: Supervisor | None = None
         self._host: Host | None = None
+        self._leaves = threading.Event()
+        self._turn = threading.Lock()  # of whoever starts or ends the host
 
     @property
     def address(self) -> str:
@@ -104,6 +113,8 @@ class WorkerHost:
             if host["failed"]:
                 code, reason = next(iter(host["failed"].items()))
                 raise ConfigError(f"{code}: {reason}")
+            self._leaves.clear()
+            threading.Thread(target=self._keep, args=(self._host,), name="keeps the host", daemon=True).start()
         except BaseException:
             self._end()
             raise
@@ -123,6 +134,21 @@ class WorkerHost:
         finally:
             self._end()
 
+    def _keep(self, host: Host) -> None:
+        """Start the host again whenever it has failed, until the block is left."""
+        restarts = Restarts(_HOST)
+        while True:
+            host.join()
+            wait = restarts.ended(clock.now(), well=host.error is None)
+            if wait is None or self._leaves.is_set():
+                return
+            log.error("host_started_again", error=str(host.error), deaths=restarts.deaths, restart_in=wait)
+            self._leaves.wait(wait)
+            with self._turn:
+                if self._leaves.is_set():
+                    return
+                self._host = host = Host.start(self._host_settings())
+
     def _finish_all(self) -> None:
         """Wait for everything; say why, if that may be for ever."""
         if not self.join(_SILENT_SECONDS):
@@ -140,11 +166,14 @@ class WorkerHost:
             self.client.cancel([task["id"] for task in self.client.tasks(state=state, limit=_CANCELLED_AT_ONCE)])
 
     def _end(self) -> None:
-        if self._host is not None:
-            self._host.drain(_FOREVER)
-            self._host.join(_LEAVE_SECONDS_MAX if self._database is None else None)
-            self._host.stop()
-            self._host.join(_LEAVE_SECONDS_MAX)
+        with self._turn:
+            self._leaves.set()
+            host = self._host
+        if host is not None:
+            host.drain(_FOREVER)
+            host.join(_LEAVE_SECONDS_MAX if self._database is None else None)
+            host.stop()
+            host.join(_LEAVE_SECONDS_MAX)
         try:
             if hasattr(self, "client"):
                 self.client.close()

@@ -33,6 +33,8 @@ from workerhost import (
     WorkerHostError,
     worker,
 )
+from workerhost.actors.host import HostActor
+from workerhost.actors.levels import Hopeless, Subtree
 
 SECONDS = 10.0
 """Longer than anything here takes; a wait of that length has failed."""
@@ -349,6 +351,42 @@ def test_a_pool_that_binds_is_reached_by_others(tmp_path: Path) -> None:
             tmp_path, "-m", "workerhost", "--address", pool.address, "send", "text.length", "text=four", "--wait"
         )
         assert (sent.stdout, sent.returncode) == ("4\n", 0), sent.stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [((HostActor, "_news"), RuntimeError("broken")), ((Subtree, "watch"), Hopeless("echo died 6 times"))],
+    ids=["its actor fails", "its levels are hopeless"],
+)
+def test_a_host_that_fails_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: tuple[type, str], error: Exception
+) -> None:
+    owner, name = place
+    fails = iter([error])
+    works: Any = getattr(owner, name)
+
+    def once(self: Any, *given: Any) -> Any:
+        for error in fails:
+            raise error
+        return works(self, *given)
+
+    with WorkerHost(workers=[echo]) as pool:
+        assert pool.client.send("echo", 1).result(SECONDS) == 1
+        monkeypatch.setattr(owner, name, once)
+        until(lambda: pool.client.send("echo", 2).result(SECONDS) == 2 and "host_started_again" in caplog.text)
+        assert str(error) in caplog.text
+        assert pool.client.send("echo", 3).result(SECONDS) == 3
+
+
+def test_a_host_that_was_told_to_go_is_not_started_again(caplog: pytest.LogCaptureFixture) -> None:
+    with WorkerHost(workers=[echo]) as pool:
+        pool.client.drain("embedded")
+        until(lambda: [host["state"] for host in pool.client.hosts()] == ["left"])
+        handle = pool.client.send("echo", 1)
+        assert not handle.wait(0.5), "nobody runs it"
+        assert "no host serves echo" in pool.client.status()["notes"]
+        handle.cancel()
+    assert "host_started_again" not in caplog.text
 
 
 def test_pools_beside_each_other_do_not_meet() -> None:

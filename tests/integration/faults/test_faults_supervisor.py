@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from fault_pool import TASKS, FaultPool, Load, Program, broken_at, clock, free_address, until
@@ -37,7 +38,7 @@ def test_a_supervisor_killed_at_random_under_load_loses_and_doubles_nothing(pool
     pool.start("one", "two")
     over = threading.Event()
     loads = [Load(pool.client(60), over) for _ in range(4)]
-    took: list[float] = []
+    took: list[tuple[float, float]] = []
     for _ in range(kills):
         pool.await_trace(count=len(pool.traces()) + 1)
         over.wait(chance.uniform(0, 0.15))
@@ -46,17 +47,27 @@ def test_a_supervisor_killed_at_random_under_load_loses_and_doubles_nothing(pool
         pool.start_supervisor()
         epoch = pool.supervisor.events("supervisor_started")[0]["epoch"]
         first = until(lambda e=epoch: [t for t in pool.traces() if t["fence"] >> 40 == e], "it grants again")[0]
-        took.append(first["at"] - began)
+        took.append((first["at"] - began, stretched(pool.supervisor.pid)))
     acknowledged = [id for load in loads for id in load.finish()]
 
     client = pool.client()
     until(lambda: not sum(client.status()["tasks"][state] for state in ("queued", "running", "scheduled")), "all ended")
     assert set(pool.audit(acknowledged)) == {"completed"}
     executions = len(pool.traces())
-    median, slowest = sorted(took)[kills // 2], max(took)
     print(f"{kills} kills, {len(acknowledged)} tasks, {executions} executions")
-    print(f"from a start to its first grant: median {median:.2f} s, slowest {slowest:.2f} s")
-    assert median < 2.0 * BUSY, "a single one may meet a machine that is busy otherwise"
+    print("from a start to its first grant:", ", ".join(f"{wall:.2f} s (x{factor:.1f})" for wall, factor in took))
+    for seconds, factor in took:
+        assert seconds < 2.0 * factor
+
+
+def stretched(pid: int) -> float:
+    """How many times as long a process took as it had taken with a processor to itself.
+
+    The kernel counts how long its main thread computed, and how long it could have and others did. So two seconds mean
+    two seconds on a machine that does nothing else, and as much of the machine's time on one that is busy.
+    """
+    computed, waited, _ = map(int, Path(f"/proc/{pid}/schedstat").read_text().split())
+    return (computed + waited) / computed
 
 
 @pytest.mark.slow

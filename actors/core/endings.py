@@ -198,7 +198,7 @@ class Endings:
     def give_back(self, step: Step, host: HostSession, items: Iterable[Any]) -> None:
         """A host hands tasks back; nothing is counted against them."""
         for item in items:
-            id, fence, reason, after, note, started = returned(item)
+            id, fence, reason, after, note, started, detail = returned(item)
             lease = self.queue.leases.get(id)
             if lease is None or lease.row.fence != fence or lease.pool.host is not host:
                 continue
@@ -218,7 +218,7 @@ class Endings:
                 continue
             if started:
                 self._attempt_ended(
-                    step, row, host, slot=0, started_at=row.started_at, outcome="released", detail={"reason": note}
+                    step, row, host, 0, row.started_at, outcome="released", detail={**detail, "reason": note}
                 )
             else:
                 row.attempt -= 1  # it never began; the fence has grown, which is what tells grants apart
@@ -242,7 +242,13 @@ class Endings:
         self.queue.back(step, row, RUNNING, declines.again(lease.declined, host.owner, host.name, note))
 
     def rescue(
-        self, step: Step, host: HostSession, *, lost: bool, keep: frozenset[tuple[int, int]] = frozenset()
+        self,
+        step: Step,
+        host: HostSession,
+        reason: str,
+        *,
+        lost: bool,
+        keep: frozenset[tuple[int, int]] = frozenset(),
     ) -> int:
         """Take back what a host holds, except the (id, fence) in `keep`; how many. `lost`: it died, counted apart."""
         rescued = 0
@@ -255,18 +261,19 @@ class Endings:
                 continue
             rescued += 1
             if not lost:
-                self._attempt_ended(step, row, host, 0, row.started_at, "released", None)
+                detail = {"cause": "not_held", "reason": reason}
+                self._attempt_ended(step, row, host, 0, row.started_at, "released", detail)
                 moved(row, "release")
                 self.queue.back(step, row, RUNNING)
                 continue
             row.losses += 1
             if row.losses > LOSSES_ALONE:
-                reason = f"{row.losses} hosts were lost while it ran, the last time with no neighbour"
-                self.queue.finish(
-                    step, row, "quarantine", {"cause": "crash", "reason": reason}, started_at=row.started_at, host=host
-                )
+                text = f"{row.losses} hosts were lost while it ran, the last time with no neighbour: {reason}"
+                detail = {"cause": "host_lost", "reason": text}
+                self.queue.finish(step, row, "quarantine", detail, started_at=row.started_at, host=host)
                 continue
-            self._attempt_ended(step, row, host, 0, row.started_at, "host lost", None)
+            detail = {"cause": "host_lost", "reason": reason}
+            self._attempt_ended(step, row, host, 0, row.started_at, "host lost", detail)
             moved(row, "rescue")
             self.queue.back(step, row, RUNNING)
         return rescued

@@ -111,11 +111,10 @@ class Membership:
         step.say_first(address, self.sessions.welcome(host.name, settings))
         self._reconcile(step, host, running, finished)
         host.tree = set()
-        step.persist.code += [
-            (host.owner, type, step.wall, fingerprint)
-            for type, fingerprint in host.facts["fingerprints"].items()
-            if known.get(type) != fingerprint
-        ]
+        for type, fingerprint in host.facts["fingerprints"].items():
+            if known.get(type) != fingerprint:
+                below = [f"{type}.*"] if f"{type}.*" in offer.types else []
+                step.persist.code += [(host.owner, path, step.wall, fingerprint) for path in (type, *below)]
         self.send_tree(step, host, self._types_of(host))
         step.note("info", "host_joined", host=host.name, owner=host.owner, slots=dict(offer.slots))
 
@@ -130,7 +129,7 @@ class Membership:
             ):
                 step.say_first(address, Refused("name_taken", f"another host named {shown(name)} is joined"))
                 return None
-            self.lose(step, holder)  # the name has come back with a new process: the old one is no more
+            self.lose(step, holder, "its name has come back with a new process")
         self.hosts.last_owner += 1
         host = HostSession(
             self.hosts.last_owner,
@@ -156,7 +155,8 @@ class Membership:
         self, step: Step, host: HostSession, running: list[tuple[int, int]], finished: list[tuple[int, int]]
     ) -> None:
         """Current fences are adopted, others stopped; what HELLO does not name is queued again."""
-        self.endings.rescue(step, host, lost=False, keep=frozenset([*running, *finished]))
+        keep = frozenset([*running, *finished])
+        self.endings.rescue(step, host, "its host came back and did not name it", lost=False, keep=keep)
         unknown: list[tuple[int, int]] = []
         stop: list[list[int]] = []
         for id, fence in running:
@@ -288,25 +288,27 @@ class Membership:
         """
         leases = host.leases.values()
         keep = frozenset((lease.row.id, lease.row.fence) for lease in leases if lease.lane.policy.cut_off is None)
+        silent = f"no word came from it for {step.now - host.heard:.0f} s"
+        reason = silent if host.gone_at is None else "its connection closed and it did not come back"
         if not keep or step.now - host.heard >= self.hosts.lost_after:
-            self.lose(step, host)
+            self.lose(step, host, reason)
             return
         host.gone_at = None  # from here on its silence alone counts
-        rescued = self.endings.rescue(step, host, lost=True, keep=keep)
+        rescued = self.endings.rescue(step, host, reason, lost=True, keep=keep)
         step.note("warning", "host_gone", host=host.name, rescued=rescued, waiting=len(keep))
 
-    def lose(self, step: Step, host: HostSession) -> None:
+    def lose(self, step: Step, host: HostSession, reason: str) -> None:
         """A host is given up: its tasks are rescued."""
         host.state = "lost"
-        rescued = self.endings.rescue(step, host, lost=True)
+        rescued = self.endings.rescue(step, host, reason, lost=True)
         self._host_gone(step, host)
-        step.note("warning", "host_lost", host=host.name, rescued=rescued)
+        step.note("warning", "host_lost", host=host.name, reason=reason, rescued=rescued)
 
     def bye(self, step: Step, peer: Peer, message: Bye) -> None:
         """A host leaves on purpose; what it still holds is queued again at once."""
         host: HostSession = peer.session
         host.state = "left"
-        released = self.endings.rescue(step, host, lost=False)
+        released = self.endings.rescue(step, host, "its host left and said nothing of it", lost=False)
         self._host_gone(step, host)
         step.note("info", "host_left", host=host.name, reason=message.reason[:NAME_MAX], released=released)
 

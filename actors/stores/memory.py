@@ -455,9 +455,15 @@ class MemoryStore:
 
     def _code_of(self, record: Record, owner: int, started_at: float | None) -> str | None:
         """Fingerprint of the code with which a host session ran an attempt of a task."""
+        if started_at is None:
+            return None
         type = self._lanes[record[LANE]][1]
-        served = [(since, text) for (known, since), text in self._code.get(owner, {}).items() if known == type]
-        return max((one for one in served if started_at is not None and one[0] <= started_at), default=(0.0, None))[1]
+        served = [
+            (known, since, text)  # the nearest one is meant, then the latest: `*` sorts before names
+            for (known, since), text in self._code.get(owner, {}).items()
+            if since <= started_at and (known == type or (known[-1:] == "*" and type.startswith(known[:-1])))
+        ]
+        return max(served)[2] if served else None
 
     def _named(self, record: Record) -> dict[str, Any]:
         task = dict(zip(_NAMES, record, strict=True))

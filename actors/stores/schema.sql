@@ -90,7 +90,7 @@ create table attempt(                   -- ended attempts that were not a task's
     primary key (id, attempt, fence)
 ) without rowid;
 
-create table code(                      -- which code of a type a host session served, and since when
+create table code(                      -- which code of a type, or of `type.*`, a host session served, and since when
     owner       integer not null,
     type        text    not null,
     since       real    not null,

@@ -113,8 +113,10 @@ END_OF: Final = f"{_END} id = ? and finish is not null"
 
 # --- for people
 
-_CODE: Final = """(select fingerprint from code where code.owner = {0}.owner and code.type = lane.type
-    and since <= {0}.started_at order by since desc limit 1)"""
+# A worker that looks at tasks below its type itself stands under `type.*`. The nearest is meant: `*` sorts first.
+_CODE: Final = """(select fingerprint from code where code.owner = {0}.owner and since <= {0}.started_at
+    and (code.type = lane.type or code.type = substr(lane.type, 1, length(code.type) - 1) || '*')
+    order by code.type desc, since desc limit 1)"""
 FULL: Final = f"""select task.*, lane.type as type, host.name as host, {_CODE.format("task")} as code from task
     join lane using (lane) left join host using (owner) where task.id = ?"""  # noqa: S608 - constants only
 ATTEMPTS_OF: Final = f"""select attempt.attempt, attempt.fence, name, {_CODE.format("attempt")}, attempt.slot,

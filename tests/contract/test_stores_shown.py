@@ -123,5 +123,9 @@ def test_show_tells_which_code_ran_each_attempt(store: Store) -> None:
         return [attempt["code"] for attempt in (store.show(id) or {})["attempts"]]
 
     assert (code(1), code(2)) == (["aaaa", "bbbb"], [None])
+    write(store, code=[(2, "video.*", 10.0, "near"), (2, "v.*", 10.0, "far"), (2, "video.x.*", 10.0, "beside")])
+    assert code(2) == ["near"], "a worker that takes what lies below its type"
+    write(store, code=[(2, "video.*", 20.0, "later"), (2, "video.thumbnail", 5.0, "exact")])
+    assert code(2) == ["exact"]
     write(store, forgotten_hosts=[1])
     assert code(1) == [None, None]

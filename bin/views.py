@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..config.sizes import size_text
 from ..workers.errors import plain
 from . import documents
 from .tables import cut, span, table, width
 
 TEXT_MAX = 2000
+OUTPUT_LINES_MAX = 20
+"""Of what an attempt wrote; `tail` has the rest."""
 
 
 def status(reply: dict[str, Any], now: float) -> list[str]:
@@ -138,6 +141,8 @@ def task(document: dict[str, Any]) -> list[str]:
             "",
             *table(["TRY", "OUTCOME", "HOST", "SLOT", "CODE", "STARTED", "TOOK", "WHY"], attempts, max(width(), 100)),
         ]
+    for item in document["attempts"]:
+        lines += _last_words(item)
     error = document.get("error")
     if error:
         lines += ["", *_failure(error)]
@@ -161,6 +166,17 @@ def why(document: dict[str, Any]) -> list[str]:
     return [*lines, "", *story]
 
 
+def _last_words(attempt: dict[str, Any]) -> list[str]:
+    """What is left of an attempt that did not end well: what its process used at the most, and its last lines."""
+    detail: dict[str, Any] = attempt.get("detail") or {}
+    output = str(detail.get("output") or "").splitlines()[-OUTPUT_LINES_MAX:]
+    facts = [f"peak memory {size_text(detail['memory'])}"] if detail.get("memory") else []
+    facts += ["the last that it wrote:"] if output else []
+    if attempt.get("outcome") == "completed" or not facts:
+        return []
+    return ["", f"attempt {attempt['attempt']}: {', '.join(facts)}", *(f"  {plain(line, 500)}" for line in output)]
+
+
 def _failure(error: dict[str, Any]) -> list[str]:
     trace = str(error.get("traceback") or "")
     if trace:
@@ -174,7 +190,9 @@ def _why(detail: dict[str, Any] | None) -> str:
     said = str(detail.get("message") or detail.get("reason") or detail.get("cause") or "")
     parts = [str(detail["error_type"])] if detail.get("error_type") else []
     parts += [said] if said else []
-    parts += [f"{name} {detail[name]}" for name in ("signal", "exit_code", "kind") if detail.get(name) is not None]
+    for name in ("signal", "exit_code", "kind"):
+        if detail.get(name) is not None and (words := f"{name.replace('_', ' ')} {detail[name]}") not in said:
+            parts.append(words)
     return ": ".join(parts)
 
 

@@ -203,9 +203,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class GiveBack:
-    """Host -> supervisor: RELEASE. An item is [id, fence, Returned code, after (seconds), note, started]. Not answered.
+    """Host -> supervisor: RELEASE. An item is [id, fence, Returned code, after (seconds), note, started, detail]. Not
+    answered.
 
-    `started` tells whether the attempt had begun (then it is recorded as an attempt that was released).
+    `started` tells whether the attempt had begun (then it is recorded as an attempt that was released). `detail` may be
+    missing: what is known of an attempt that was stopped, as in RESULTS (`cause`, `signal`, `memory`, `output`).
     """
 
     KIND: ClassVar[int] = 15

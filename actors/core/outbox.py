@@ -101,10 +101,10 @@ class Outbox:
             self._say_checkpoints(joining, now)
         if self.results:
             self._say_results(joining)
-        for start in range(0, len(self.returned), _ITEMS_MAX):
-            joining.say(GiveBack(self.returned[start : start + _ITEMS_MAX]))
-        self._forget_checkpoints(self.returned)
-        self.returned.clear()
+        if self.returned:
+            _say_returned(joining, self.returned)
+            self._forget_checkpoints(self.returned)
+            self.returned.clear()
         if self.fresh:
             items = list(self.fresh.values())
             for start in range(0, len(items), _ITEMS_MAX):
@@ -146,6 +146,19 @@ class Outbox:
         self.unrecorded[joining.say(Results(items))] = items
 
 
+def _say_returned(joining: Joining, items: Sequence[Any]) -> None:
+    some: list[Any] = []
+    size = 0
+    for item in items:
+        some.append(item)
+        size += 4 * len(item[4]) + (_detail_weight(item[6]) if len(item) > 6 else 0)
+        if size > RESULT_BYTES_MAX or len(some) == _ITEMS_MAX:
+            joining.say(GiveBack(some))
+            some, size = [], 0
+    if some:
+        joining.say(GiveBack(some))
+
+
 def _say_output(joining: Joining, items: Sequence[Any]) -> None:
     some: list[Any] = []
     size = 0
@@ -160,5 +173,10 @@ def _say_output(joining: Joining, items: Sequence[Any]) -> None:
 
 
 def _weight(item: list[Any]) -> int:
-    """Bytes of a result and of its detail, at the most: a character of a traceback takes up to four."""
-    return len(item[3]) + sum(4 * len(value) for value in item[6].values() if isinstance(value, str))
+    """Bytes of a result and of its detail, at the most."""
+    return len(item[3]) + _detail_weight(item[6])
+
+
+def _detail_weight(detail: dict[str, Any]) -> int:
+    """A character of a traceback or of output takes up to four bytes."""
+    return sum(4 * len(value) for value in detail.values() if isinstance(value, str))

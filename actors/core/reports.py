@@ -72,13 +72,15 @@ def result(item: Any) -> Result:
     return id, fence, Outcome(outcome), body, seconds(duration), slot, None if detail is None else _detail(detail)
 
 
-def returned(item: Any) -> tuple[int, int, Returned, float, str, bool]:
-    """One item of RELEASE."""
-    id, fence, code, after, note, started = item
+def returned(item: Any) -> tuple[int, int, Returned, float, str, bool, dict[str, Any]]:
+    """One item of RELEASE; its detail says at least the cause."""
+    id, fence, code, after, note, started, *more = item
     id, fence = key(id, fence)
     if not isinstance(code, int) or type(started) is not bool:
         raise ValueError("a release has a code and says whether the attempt had begun")
-    return id, fence, Returned(code), seconds(after), str(note)[:_LINE_MAX], started
+    known = Returned(code)
+    detail = _detail(more[0]) if more and more[0] is not None else {}
+    return id, fence, known, seconds(after), str(note)[:_LINE_MAX], started, {"cause": known.name.lower(), **detail}
 
 
 def progress(item: Any) -> tuple[int, int, float, str]:

@@ -211,11 +211,13 @@ class SlotTable(Roster):
             if stop is not None:
                 self._stopped(slot, task, stop, 0.0)
                 continue
-            self._said(slot, key)  # nobody asks what a task wrote that was given back
+            said = self._said(slot, key)
             if item[2] == Returned.UNSTARTED:
                 again.append(task)
             else:
-                self._outbox.returned.append([*item[:4], str(item[4])[:_NOTE_LENGTH_MAX], *item[5:]])
+                self._give_back(
+                    task, item[2], str(item[4])[:_NOTE_LENGTH_MAX], after=item[3], started=item[5], told=said
+                )
         slot.settle(now)
         self._advance(slot, now)
         if again:
@@ -246,7 +248,10 @@ class SlotTable(Roster):
                 detail = {**_told(exited), **self._said(slot, key)}
                 self._outbox.results.append([*key, Outcome.CRASHED, b"", duration, slot.number, detail])
             else:
-                self._give_back(task, Returned.NEIGHBOUR, "its slot's process ended", started=key in slot.starts)
+                note = "its slot's process ended"
+                told = {**_told(exited), **self._said(slot, key), "cause": "neighbour"}
+                told.pop("message", None)
+                self._give_back(task, Returned.NEIGHBOUR, note, started=key in slot.starts, told=told)
                 if culprit is None and not slot.killed and key in slot.starts:
                     self._suspect(task[0])
         if slot.next is not None:
@@ -297,9 +302,18 @@ class SlotTable(Roster):
                 self.replace(slot)
 
     def _give_back(
-        self, task: SlotTask, code: Returned, note: str, *, after: float = 0.0, started: bool = False
+        self,
+        task: SlotTask,
+        code: Returned,
+        note: str,
+        *,
+        after: float = 0.0,
+        started: bool = False,
+        told: dict[str, Any] | None = None,
     ) -> None:
-        self._outbox.returned.append([task[0], task[1], code, after, note, started])
+        """Say that a task is not done here; `told` is what is known of its attempt, if that had begun."""
+        more = [told] if told and started else []
+        self._outbox.returned.append([task[0], task[1], code, after, note, started, *more])
 
     # Stopping
 
@@ -394,7 +408,8 @@ class SlotTable(Roster):
         self._feeds = {}
         for slot in self.slots.values():
             for key, task in slot.tasks.items():
-                self._give_back(task, Returned.DRAIN, "the host leaves", started=key in slot.starts)
+                started, told = key in slot.starts, self._said(slot, key)
+                self._give_back(task, Returned.DRAIN, "the host leaves", started=started, told=told)
             if slot.next is not None:
                 self._give_back(slot.next, Returned.DRAIN, "the host leaves")
             down = slot.state is SlotState.DOWN

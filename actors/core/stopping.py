@@ -48,6 +48,12 @@ _OUTCOMES: Final = {  # of the reasons that count as an attempt that ended; the 
 }
 
 
+_RELEASES: Final = {  # of the others: the task is given back, and this is said of it
+    Why.DRAIN: (Returned.DRAIN, "the host leaves"),
+    Why.CUT_OFF: (Returned.NEIGHBOUR, "stopped by its host, which was cut off from the supervisor"),
+}
+
+
 _GRACE: Final = {  # seconds from asking to SIGTERM, and to SIGKILL
     Why.TIMEOUT: (2.0, 5.0),
     Why.CANCELLED: (2.0, 5.0),
@@ -122,7 +128,10 @@ class Stopping:
     def report(
         self, task: SlotTask, duration: float, slot: int, *, started: bool, told: Mapping[str, Any] | None = None
     ) -> list[Any]:
-        """The item of RESULTS or of RELEASE (see `counts`) that says how it ended; `told` is what else is known."""
+        """The item of RESULTS or of RELEASE (see `counts`) that says how it ended; `told` is what else is known.
+
+        How the process ended is in `told`; that we ended it, and why, is what is said of it.
+        """
         id, fence = task[0], task[1]
         outcome = _OUTCOMES.get(self.why)
         if outcome == Outcome.CANCELLED:
@@ -131,13 +140,7 @@ class Stopping:
             message = self.message or f"ran longer than {task[7]:g} s"
             detail = {**(told or {}), "cause": self.why.value, "message": message}
             return [id, fence, outcome, b"", duration, slot, detail]
-        if self.why is Why.DRAIN:
-            return [id, fence, Returned.DRAIN, 0.0, "the host leaves", started]
-        return [
-            id,
-            fence,
-            Returned.NEIGHBOUR,
-            0.0,
-            "stopped by its host, which was cut off from the supervisor",
-            started,
-        ]
+        code, note = _RELEASES[self.why]
+        detail = {**(told or {}), "cause": self.why.value}
+        detail.pop("message", None)  # how we ended it is no news
+        return [id, fence, code, 0.0, note, started, *([detail] if started else [])]

@@ -55,6 +55,12 @@ _OUTCOMES: Final = {
     "crash": "its process died",
     "timeout": "it ran too long and was stopped",
     "host lost": "its host was lost, so it was rescued",
+    "no_progress": "it was silent too long and was stopped",
+    "oom": "it used too much memory and was killed",
+    "processes": "it started too many processes and was killed",
+    "cpu": "it used too much processor time and was stopped",
+    "output": "it wrote too much and was stopped",
+    "result_too_large": "its result was too large",
     "released": "it was given back, nothing counted",
     "stopped": "it was stopped and queued again",
     "protocol_error": "its process did not keep the protocol",
@@ -68,9 +74,9 @@ def _because(detail: dict[str, Any] | None) -> str:
     said = str(detail.get("message") or detail.get("reason") or detail.get("cause") or "")
     kind = str(detail.get("error_type") or "")
     text = ": ".join(part for part in (kind, said) if part)
-    for name, words in (("signal", "signal {}"), ("exit_code", "exit code {}")):
-        if detail.get(name) is not None and str(detail[name]) not in text:
-            text += f" ({words.format(detail[name])})"
+    for name in ("signal", "exit_code"):
+        if detail.get(name) is not None and (words := f"{name.replace('_', ' ')} {detail[name]}") not in text:
+            text += f" ({words})"
     return f": {text}" if text else ""
 
 

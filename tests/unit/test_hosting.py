@@ -451,7 +451,7 @@ class TestLeaving:
         assert Kill(1) in host.at(5.0)
         effects = host.slot(1, 5.1, exited=exited([1, 11], signal=9))
         assert [effect.message for effect in effects if isinstance(effect, Say)] == [
-            GiveBack([[1, 11, Returned.DRAIN, 0.0, "the host leaves", True]]),
+            GiveBack([[1, 11, Returned.DRAIN, 0.0, "the host leaves", True, {"cause": "drain", "signal": 9}]]),
             Bye("the host leaves"),
         ]
 

@@ -295,7 +295,9 @@ class TestStopping:
         table.slot(1, results=[result(1)])
         table.slot(2, results=[[2, 12, Outcome.FAILED, b"", 0.1, 2, {"error_type": "SystemExit"}]])
         assert table.ended() == [result(1)]
-        assert table.back() == [came_back(2, "the host leaves", started=True, code=Returned.DRAIN)]
+        assert table.back() == [
+            [*came_back(2, "the host leaves", started=True, code=Returned.DRAIN), {"cause": "drain"}]
+        ]
 
 
 class TestDeaths:
@@ -329,8 +331,8 @@ class TestDeaths:
         table.slot(1, exited=died())
         assert table.ended() == []
         assert table.back() == [
-            came_back(1, ENDED, started=True),
-            came_back(2, ENDED, started=True),
+            [*came_back(1, ENDED, started=True), {"cause": "neighbour", "signal": 11}],
+            [*came_back(2, ENDED, started=True), {"cause": "neighbour", "signal": 11}],
             came_back(3, ENDED),
         ]
         assert list(table.table.suspects) == [1, 2]

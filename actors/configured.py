@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ..config.schema import Settings
-from ..transport.keys import OWN_ROLES, Home, KeyPair, is_local
+from ..transport.addresses import is_local
+from ..transport.keys import OWN_ROLES, Home, KeyPair
+from ..workers.errors import ConfigError
 from .core.identities import Identity
 from .core.settings import Keep
-from .supervisor import SupervisorSettings
+from .supervisor import Supervisor, SupervisorSettings
 
 
 def supervisor_settings(
@@ -51,3 +55,52 @@ def supervisor_settings(
         trusted=trusted,
         insecure=insecure,
     )
+
+
+def start(settings: SupervisorSettings) -> Supervisor:
+    """Start a supervisor, and write down who is met at its address, which has its real port only then.
+
+    Raises:
+        ConfigError: It cannot listen there, or this machine's identities cannot be used.
+        StoreBroken: Its database cannot be used.
+    """
+    running = Supervisor.start(settings)
+    try:
+        home = Home.of(os.environ)
+        if settings.pair is not None:
+            home.own(running.address, make=False)
+        else:
+            home.plain(running.address)
+    except ConfigError:
+        running.stop()
+        raise
+    return running
+
+
+def reading(
+    settings: SupervisorSettings, read: Callable[[], Settings | list[str]]
+) -> Callable[[], SupervisorSettings | list[str]]:
+    """How a supervisor reads its configuration again. Its address, files and identities stay as they were at the start.
+
+    Args:
+        settings: What it is started with.
+        read: Reads the file: the configuration, or all that is wrong with it.
+    """
+
+    def again() -> SupervisorSettings | list[str]:
+        found = read()
+        if isinstance(found, list):
+            return found
+        try:
+            return replace(
+                settings,
+                policies=found.policies(),
+                hosts=found.host_entries(),
+                queue_depth_high=found.queue_depth_high(),
+                max_size=found.queue.max_size,
+                document=found.document(),
+            )
+        except ConfigError as error:
+            return [str(error)]
+
+    return again

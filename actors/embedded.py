@@ -15,7 +15,7 @@ from ..transport import clock
 from ..transport.client import Client
 from ..workers.errors import ConfigError, WorkerHostError
 from ..workers.registry import Worker, locate, search_paths
-from .configured import supervisor_settings
+from . import configured
 from .core.restarts import ChildSpec, Restart, Restarts
 from .host import Host, HostSettings
 from .log import Log
@@ -103,7 +103,7 @@ class WorkerHost:
     def __enter__(self) -> Self:
         settings = self._settings
         address = settings.pool.bind if "bind" in settings.pool.model_fields_set else f"memory://{next(_numbers)}"
-        self._supervisor = Supervisor.start(supervisor_settings(settings, address, self._database))
+        self._supervisor = configured.start(configured.supervisor_settings(settings, address, self._database))
         try:
             self.client = Client(self._supervisor.address)
             self._host = Host.start(self._host_settings())

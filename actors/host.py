@@ -24,7 +24,7 @@ from ..transport.codec import Malformed, decode, encode
 from ..transport.keys import Home
 from ..transport.link import Closed, Denied, PeerLink, Received, connect
 from ..transport.mailbox import Batch, Mailbox
-from ..transport.messages import DEFAULT_ADDRESS, Hello, Refused
+from ..transport.messages import DEFAULT_ADDRESS, Hello, Refused, Welcome
 from ..transport.reachability import NO_IDENTITY, UNKNOWN_HERE
 from ..workers.code_files import code_files
 from ..workers.errors import ConfigError, PoolRefused, WorkerHostError
@@ -291,8 +291,8 @@ class HostActor(pykka.ThreadingActor):
                 except Malformed as error:
                     self._count_garbage(error, now)
                 else:
-                    if isinstance(message, Refused) and message.code == "enrolled":
-                        self.access.enrolled()
+                    if isinstance(message, Refused | Welcome):
+                        self.access.heard(message)
                     self.core.on_message(number, message, now)
             elif isinstance(item, Denied) and item.link is self.link:
                 self._denied()

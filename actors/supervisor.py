@@ -10,7 +10,6 @@ the store, to which every peer says HELLO again; nothing of the turn that failed
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +23,7 @@ import pykka
 from ..config.changes import changes
 from ..config.policy import PolicyTree
 from ..transport import clock
+from ..transport.addresses import reached_at
 from ..transport.codec import Malformed, decode, encode
 from ..transport.keys import KeyPair
 from ..transport.link import Closed, Opened, Received, ServerLink, listen
@@ -150,7 +150,8 @@ class SupervisorActor(pykka.ThreadingActor):
                 pool = self._go_on()
             guard = None if self.settings.pair is None else _Guard(self, self.settings.pair)
             self.link = listen(self.settings.address, self.inbox, guard, insecure=self.settings.insecure)
-            pool.settings.about["address"] = self.link.address
+            address = self.link.address
+            pool.settings.about.update(address=address, reached_at=self._reached_at(address))
             log.info(
                 "supervisor_started",
                 address=self.link.address,
@@ -249,6 +250,10 @@ class SupervisorActor(pykka.ThreadingActor):
         if free is not None:
             self._speak(perform(pool, self.store, pool.disk(free, now, wall), now, wall))
 
+    def _reached_at(self, address: str) -> list[str]:
+        beyond = self.settings.pair is not None or self.settings.insecure
+        return reached_at(address, _interfaces()) if beyond else []
+
     def _pool_settings(self, address: str) -> PoolSettings:
         settings = self.settings
         return PoolSettings(
@@ -270,7 +275,7 @@ class SupervisorActor(pykka.ThreadingActor):
                 "database": str(settings.database) if settings.database else "memory",
                 "backup": None,
                 "public_key": settings.pair.public if settings.pair else None,
-                "reached_at": _reached_at() if settings.pair or settings.insecure else [],
+                "reached_at": self._reached_at(address),
                 "secured": "insecure" if settings.insecure else "identities" if settings.pair else "this machine only",
             },
             keep=_bounded(settings.keep) if settings.database is None else settings.keep,
@@ -467,18 +472,13 @@ def _bounded(keep: Keep) -> Keep:
     return keep if keep.count is not None else replace(keep, count=_ENDS_IN_MEMORY_MAX)
 
 
-def _reached_at() -> list[str]:
-    """Addresses of this machine that others may know it by."""
+def _interfaces() -> list[tuple[str, str]]:
+    """This machine's interfaces, each with one IP address of it."""
     import psutil
 
-    found: list[str] = []
-    for addresses in psutil.net_if_addrs().values():
-        for one in addresses:
-            if one.family in (socket.AF_INET, socket.AF_INET6):
-                address = ipaddress.ip_address(one.address.partition("%")[0])
-                if not (address.is_loopback or address.is_link_local):
-                    found.append(str(address))
-    return found
+    families = (socket.AF_INET, socket.AF_INET6)
+    found = psutil.net_if_addrs().items()
+    return [(name, one.address) for name, addresses in found for one in addresses if one.family in families]
 
 
 def _version() -> str:

@@ -134,8 +134,7 @@ def trust(
     address: Address = None,
 ) -> None:
     """Let whoever has this key join, without an invitation."""
-    from ..actors.core.identities import fingerprint
-    from ..transport.keys import is_key
+    from ..actors.core.identities import fingerprint, is_key
 
     if not is_key(key):
         message = f"{key[:50]!r} is no public key of 40 characters (in quotes: '...')"

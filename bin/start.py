@@ -33,8 +33,9 @@ def up(
     address: Address = None,
 ) -> None:
     """Start a supervisor and hosts here, start them again when they crash, end them on Ctrl-C."""
-    from ..transport.keys import Home, is_local
-    from .up import Plan, Up, beyond, free_address, within
+    from ..transport.addresses import beyond, is_local, within
+    from ..transport.keys import Home
+    from .up import Plan, Up, free_address
 
     settings = options.settings_of(config)
     arguments.slots(slots)
@@ -84,9 +85,9 @@ def supervisor(
     if path is not None:
         check_free(path.absolute())  # before all that takes time: a second supervisor learns at once that it is one
     import_structlog()
-    from ..actors.configured import supervisor_settings
+    from ..actors.configured import reading, start, supervisor_settings
     from ..actors.stores.contract import StoreBroken
-    from ..actors.supervisor import Supervisor, SupervisorSettings
+    from ..transport.addresses import beyond
     from . import logs
     from .parent import end_with
     from .signals import Events, Hangup, Signalled
@@ -96,15 +97,11 @@ def supervisor(
     if parent is not None:
         end_with(parent)
     where = bind or options.chosen(context, address) or settings.pool.bind
+    if network or insecure:
+        where = beyond(where)
     wanted = supervisor_settings(settings, where, path, network=network, insecure=insecure)
-
-    def reread() -> SupervisorSettings | list[str]:
-        found = options.again(config or settings.source)
-        if isinstance(found, list):
-            return found
-        return supervisor_settings(found, where, path, network=network, insecure=insecure)
-
-    running = Supervisor.start(replace(wanted, profile=profile, reread=reread, on_failure=events.put))
+    reread = reading(wanted, lambda: options.again(config or settings.source))
+    running = start(replace(wanted, profile=profile, reread=reread, on_failure=events.put))
     if parent is None:
         say(f"the supervisor listens at {running.address}; Ctrl-C ends it, hosts work on")
     while isinstance(event := events.get(), Hangup):

@@ -87,19 +87,6 @@ def free_address(address: str) -> str:
         return f"tcp://{place}:{probe.getsockname()[1]}"
 
 
-def beyond(address: str) -> str:
-    """The address on all interfaces, where it stands for this machine alone."""
-    place, _, port = address.removeprefix("tcp://").rpartition(":")
-    local = place in ("localhost", "127.0.0.1", "[::1]")
-    return f"tcp://0.0.0.0:{port}" if address.startswith("tcp://") and local else address
-
-
-def within(address: str) -> str:
-    """How an address is met on its own machine."""
-    place, _, port = address.removeprefix("tcp://").rpartition(":")
-    return f"tcp://127.0.0.1:{port}" if address.startswith("tcp://") and place in ("0.0.0.0", "*") else address  # noqa: S104
-
-
 class Up:
     """The life of one `up`."""
 

@@ -7,17 +7,15 @@ address, finds it again.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
-from itertools import count
 from typing import Any, NamedTuple
 
 from ..workers.errors import ConfigError
-from . import invitations
+from . import invitations, knocking
 from .contract import Credentials
-from .keys import Home, KnownPool, new_pair
-from .messages import Hello
-
-_SENDER = "client"
+from .keys import Home, KeyPair
+from .messages import Hello, Message, Refused, Welcome
 
 
 class Way(NamedTuple):
@@ -51,64 +49,77 @@ class Access:
     """
 
     def __init__(self, target: str, wanted: str, home: Home) -> None:
-        self._home = home
-        self._turns = count()
-        self._pool: KnownPool | None = None
-        self._role = ""
+        self._home, self._wanted = home, wanted
+        self._turn = -1
+        self._server = self._role = ""
         self._invitation: invitations.Invitation | None = None
+        self._own: KeyPair | None = None
+        self._known = False  # whether the pool has said that it knows our own pair
         self._now = Way(target)
         self.denials = 0
         self._denied: set[bool] = set()  # of those ways that come with the invitation (True), of the others (False)
+        self._told = ""  # the address that is written down as the latest that answered
         if invitations.is_invitation(target):
-            self._accept(invitations.read(target), wanted)
+            self._accept(invitations.read(target))
         else:
             self.address = target
-            self._find(target, wanted)
+            self._addresses = [target]
+            self._find()
 
-    def _accept(self, invitation: invitations.Invitation, wanted: str) -> None:
+    def _accept(self, invitation: invitations.Invitation) -> None:
         """Make and keep an own identity before anything is said: what the pool comes to know must not be lost."""
-        if (invitation.role == "host") != (wanted == "host"):
-            cure = f"workerhost invite --role {wanted}"
-            raise ConfigError(f"this invitation is for a {invitation.role}, not for a {wanted}; ask for one: {cure}")
-        self._invitation, self._role = invitation, invitation.role
-        self.address = invitation.addresses[0]
-        pool = self._home.pool(invitation.server) or KnownPool(invitation.server)
-        known = (self._role in pool.pairs, list(pool.addresses))
-        pool.pairs.setdefault(self._role, new_pair())
-        pool.addresses = [*invitation.addresses, *(one for one in pool.addresses if one not in invitation.addresses)]
-        if known != (True, pool.addresses):
-            self._home.keep(pool)
-        self._pool = pool
+        if (invitation.role == "host") != (self._wanted == "host"):
+            cure = f"workerhost invite --role {self._wanted}"
+            raise ConfigError(
+                f"this invitation is for a {invitation.role}, not for a {self._wanted}; ask for one: {cure}"
+            )
+        self._invitation, self._role, self._server = invitation, invitation.role, invitation.server
+        key = invitation.pair.public
+        pool = self._home.pool(invitation.server)
+        if pool is None or not (key in pool.invited or key in pool.spent):
+            with self._home.changing(invitation.server) as pool:
+                pool.pair_for(key, self._role)
+        self._own, self._known = pool.pair_for(key, self._role), key in pool.spent
+        met = [address for address in pool.addresses if address in invitation.addresses]
+        self._addresses = [*met, *(one for one in invitation.addresses if one not in met)]
+        self.address = self._addresses[0]
 
-    def _find(self, address: str, wanted: str) -> None:
-        pool = self._home.pool_at(address) if address.startswith("tcp://") else None
-        if pool is None:
+    def _find(self) -> None:
+        """Which pool is met at the address by now: a supervisor may have got an identity, or lost it."""
+        pool = self._home.pool_at(self.address) if self.address.startswith("tcp://") else None
+        if pool is None or not pool.pairs:
+            self._server, self._own = "", None
             return
-        role = pool.role_for(wanted)
+        role = pool.role_for(self._wanted)
         if role is None:
-            as_what = " and ".join(sorted(pool.pairs)) or "nobody"
-            cure = f"there: workerhost invite --role {wanted}"
-            raise ConfigError(f"{address}: this machine is known to that pool as {as_what}, not as a {wanted}; {cure}")
-        self._pool, self._role = pool, role
+            as_what = " and ".join(sorted(pool.pairs))
+            cure = f"there: workerhost invite --role {self._wanted}"
+            known = f"this machine is known to that pool as {as_what}, not as a {self._wanted}"
+            raise ConfigError(f"{self.address}: {known}; {cure}")
+        self._server, self._role, self._own, self._known = pool.server, role, pool.pairs[role], True
 
     def next(self) -> Way:
         """The way to try now. What is not known there yet comes with the invitation and by itself in turn, because the
         answer to an enrollment may be lost.
         """
-        turn = next(self._turns)
-        pool, invitation = self._pool, self._invitation
-        if pool is None:
-            self._now = Way(self.address)
+        self._turn += 1
+        invitation = self._invitation
+        if invitation is None:
+            if self._turn:
+                with contextlib.suppress(ConfigError):  # what was known at the start goes on to count
+                    self._find()
+            self._now = Way(self.address, Credentials(self._server, self._own) if self._own else None)
             return self._now
-        own = pool.pairs[self._role]
-        enrolled = self._role in pool.enrolled or invitation is None
-        addresses = pool.addresses if invitation is not None else [self.address]
-        ways = len(addresses) * (1 if enrolled else 2)
-        address = addresses[turn % ways // (1 if enrolled else 2)]
-        if enrolled or turn % 2 or invitation is None:
-            self._now = Way(address, Credentials(pool.server, own))
+        assert self._own is not None
+        each = 1 if self._known else 2
+        turn = self._turn % (len(self._addresses) * each)
+        if turn == 0:
+            self._addresses = knocking.in_order(self._addresses)
+        address = self._addresses[turn // each]
+        if self._known or turn % 2:
+            self._now = Way(address, Credentials(self._server, self._own))
         else:
-            self._now = Way(address, Credentials(pool.server, invitation.pair), own.public)
+            self._now = Way(address, Credentials(self._server, invitation.pair), self._own.public)
         return self._now
 
     def greeting(self, hello: Hello) -> Hello:
@@ -118,22 +129,35 @@ class Access:
         offer: dict[str, Any] = {**hello.offer, "enroll": self._now.enroll}
         return replace(hello, offer=offer)
 
-    def enrolled(self) -> None:
-        """The pool knows our own identity from now on.
+    def heard(self, message: Message) -> None:
+        """The pool's answer to HELLO: that it knows us, and at which address, is written down if it can be."""
+        enrolled = isinstance(message, Refused) and message.code == "enrolled"
+        invitation = self._invitation
+        if invitation is None or not (enrolled or isinstance(message, Welcome)):
+            return
+        if self._known and self._told == self._now.address:
+            return
+        address = self._now.address
+        with contextlib.suppress(ConfigError):  # the pair is kept already, and would be told apart once more
+            self._write_down(invitation, address)
+        self._addresses = [address, *(one for one in self._addresses if one != address)]
+        self.address = self._told = address
+        if not self._known:
+            self._known, self._turn = True, -1  # the same address again, as ourselves
 
-        Raises:
-            ConfigError: That cannot be written down.
-        """
-        if self._pool is not None and self._role not in self._pool.enrolled:
-            self._pool.enrolled.add(self._role)
-            self._home.keep(self._pool)
+    def _write_down(self, invitation: invitations.Invitation, address: str) -> None:
+        others = [one for one in invitation.addresses if self._home.pool_at(one) is None]
+        with self._home.changing(self._server) as pool:
+            pool.enrolled(invitation.pair.public, self._role)
+            pool.met([address])
+            pool.addresses += [one for one in others if one not in pool.addresses]
 
     def denied(self) -> None:
         """The pool has said that it does not know us on the present way; another may be left."""
         self._denied.add(bool(self._now.enroll))
-        if self._invitation is None or self._pool is None or self._role in self._pool.enrolled or len(self._denied) > 1:
+        if self._invitation is None or self._known or len(self._denied) > 1:
             self.denials += 1
 
     def guarded(self) -> bool:
         """Whether an identity is shown at all."""
-        return self._pool is not None
+        return self._own is not None

@@ -17,7 +17,7 @@ from .clock import now
 from .commands import Command
 from .conversation import Conversation
 from .mailbox import Mailbox
-from .messages import Hello, Refused
+from .messages import Hello, Refused, Welcome
 
 log: Final = logging.getLogger("workerhost.client")
 
@@ -86,8 +86,8 @@ class ClientActor(pykka.ThreadingActor):
         except codec.Malformed as error:
             log.warning("message_malformed: %s", error)
             return self._conversation.on_broken(moment)
-        if isinstance(message, Refused) and message.code == "enrolled":
-            self._access.enrolled()
+        if isinstance(message, Refused | Welcome):
+            self._access.heard(message)
         return self._conversation.on_message(number, message, moment)
 
     def _perform(self, effects: Iterable[Effect]) -> None:

@@ -7,20 +7,23 @@ secret. What it is good for (role, uses, expiry) is the pool's to decide; what i
 from __future__ import annotations
 
 import binascii
+import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any, Final, NamedTuple, cast
 
 import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs] -- it ships none
 
+from ..actors.core.identities import is_key
 from ..workers.errors import ConfigError
-from .keys import ROLES, KeyPair, is_key, pair_of
+from .addresses import REACHED_MAX
+from .keys import ROLES, KeyPair, pair_of
 
 msgpack: Any = _untyped
 
 PREFIX: Final = "workerhost-invite:"
 _FORM: Final = 1
 _TEXT_MAX: Final = 4096
-_ADDRESSES_MAX: Final = 16
+_CHECKSUM_BYTES: Final = 4
 
 
 class Invitation(NamedTuple):
@@ -41,7 +44,7 @@ class Invitation(NamedTuple):
     def text(self) -> str:
         """The line to paste."""
         body: bytes = msgpack.packb([_FORM, self.role, self.server, self.pair.secret, list(self.addresses)])
-        return PREFIX + urlsafe_b64encode(body).rstrip(b"=").decode()
+        return PREFIX + urlsafe_b64encode(body + _checksum(body)).rstrip(b"=").decode()
 
 
 def is_invitation(text: str) -> bool:
@@ -60,7 +63,11 @@ def read(text: str) -> Invitation:
         if len(encoded) > _TEXT_MAX:
             raise ValueError("it is too long")
         padded = encoded.encode("ascii") + b"=" * (-len(encoded) % 4)
-        form, *rest = cast("list[Any]", msgpack.unpackb(urlsafe_b64decode(padded)))
+        whole = urlsafe_b64decode(padded)
+        body, checksum = whole[:-_CHECKSUM_BYTES], whole[-_CHECKSUM_BYTES:]
+        if checksum != _checksum(body):
+            raise ValueError("something is missing or mistyped")
+        form, *rest = cast("list[Any]", msgpack.unpackb(body))
         if form != _FORM:
             raise ConfigError("this invitation is of a newer WorkerHost; update this machine's, or have it made there")
         role, server, secret, addresses = rest
@@ -77,6 +84,10 @@ def read(text: str) -> Invitation:
         raise ConfigError(message) from None
 
 
+def _checksum(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()[:_CHECKSUM_BYTES]
+
+
 def _are_addresses(found: Any) -> bool:
     items = cast("list[Any]", found) if isinstance(found, list) else []
-    return 0 < len(items) <= _ADDRESSES_MAX and all(isinstance(one, str) and one.startswith("tcp://") for one in items)
+    return 0 < len(items) <= REACHED_MAX and all(isinstance(one, str) and one.startswith("tcp://") for one in items)

@@ -6,19 +6,21 @@ else read it, and a file that others could read is refused rather than believed.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import hashlib
 import json
 import os
-import re
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
-from ..actors.core.identities import fingerprint
+from ..actors.core.identities import fingerprint, is_key
 from ..workers.errors import ConfigError
+from .addresses import met_at, within
 
 HOME_VARIABLE: Final = "WORKERHOST_HOME"
 ROLES: Final = ("client", "host", "observer", "admin")
@@ -27,8 +29,9 @@ ROLES: Final = ("client", "host", "observer", "admin")
 OWN_ROLES: Final = ("admin", "host")
 """What the machine of a supervisor is to its pool."""
 
-_LOCAL: Final = re.compile(r"(?!tcp://)|tcp://(127\.[0-9.]+|localhost|\[::1\]):")
-_PUBLIC: Final = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}\Z")  # Z85, ZeroMQ RFC 32
+_LOCK: Final = ".lock"
+_ADDRESSES_MAX: Final = 64
+_INVITATIONS_MAX: Final = 32
 _SUPERVISOR: Final = "supervisor.json"
 _POOLS: Final = "pools"
 _SENDERS: Final = ("admin", "client", "observer")
@@ -66,16 +69,6 @@ def pair_of(secret: str) -> KeyPair:
     return KeyPair(zmq.curve_public(secret.encode()).decode(), secret)
 
 
-def is_key(text: Any) -> bool:
-    """Whether it has the form of a key."""
-    return isinstance(text, str) and _PUBLIC.match(text) is not None
-
-
-def is_local(address: str) -> bool:
-    """Whether nobody on another machine can reach an address."""
-    return _LOCAL.match(address) is not None
-
-
 @dataclass(slots=True)
 class KnownPool:
     """A pool as this machine knows it.
@@ -84,13 +77,39 @@ class KnownPool:
         server: Its public key, pinned at the first use.
         addresses: Where it was met, the latest first.
         pairs: This machine's own pairs, by role.
-        enrolled: The roles whose pair the pool has said to know.
+        invited: Pairs that an invitation is to make known there, by the invitation's public key, the latest last.
+        spent: Invitations that have done so: the role of each, by its public key, the latest last.
     """
 
     server: str
     addresses: list[str] = field(default_factory=list[str])
     pairs: dict[str, KeyPair] = field(default_factory=dict[str, KeyPair])
-    enrolled: set[str] = field(default_factory=set[str])
+    invited: dict[str, KeyPair] = field(default_factory=dict[str, KeyPair])
+    spent: dict[str, str] = field(default_factory=dict[str, str])
+
+    def met(self, addresses: Iterable[str]) -> None:
+        """It was met there just now."""
+        latest = list(dict.fromkeys(addresses))
+        self.addresses = [*latest, *(one for one in self.addresses if one not in latest)][:_ADDRESSES_MAX]
+
+    def pair_for(self, invitation: str, role: str) -> KeyPair:
+        """The own pair that belongs to an invitation; a new one for an invitation that was not seen before."""
+        if self.spent.get(invitation) == role and role in self.pairs:
+            return self.pairs[role]
+        if invitation not in self.invited:
+            self.invited[invitation] = new_pair()
+            while len(self.invited) > _INVITATIONS_MAX:
+                del self.invited[next(iter(self.invited))]
+        return self.invited[invitation]
+
+    def enrolled(self, invitation: str, role: str) -> None:
+        """The pool knows the pair of an invitation: from now on it is what this machine is there."""
+        if (pair := self.invited.pop(invitation, None)) is None:
+            return
+        self.pairs[role] = pair
+        self.spent[invitation] = role
+        while len(self.spent) > _INVITATIONS_MAX:
+            del self.spent[next(iter(self.spent))]
 
     def role_for(self, wanted: str) -> str | None:
         """The role in which somebody who wants to be a `host` or a `client` comes, or None."""
@@ -143,17 +162,22 @@ class Home:
                 f"{address}: other machines can reach it, so the supervisor needs an identity: workerhost keys new;"
                 " then `workerhost invite` prints the line with which another machine joins"
             )
-        here = f"tcp://127.0.0.1:{address.rpartition(':')[2]}"
-        known = self.pool(pair.public)
-        pool = known or KnownPool(pair.public)
-        before = (dict(pool.pairs), list(pool.addresses))
-        for role in OWN_ROLES:
-            pool.pairs.setdefault(role, new_pair())
-            pool.enrolled.add(role)
-        pool.addresses = [here, *(one for one in pool.addresses if one != here)]
-        if known is None or before != (pool.pairs, pool.addresses):
-            self.keep(pool)
+        with self.changing(pair.public) as pool:
+            for role in OWN_ROLES:
+                pool.pairs.setdefault(role, new_pair())
+            pool.met(met_at(address))
         return pair, pool
+
+    def plain(self, address: str) -> None:
+        """A supervisor without identities listens there: no pool with identities is met at this address any more.
+
+        Raises:
+            ConfigError: A file cannot be used.
+        """
+        for here in met_at(address):
+            if (found := self.pool_at(here)) is not None:
+                with self.changing(found.server) as pool:
+                    pool.addresses = [one for one in pool.addresses if one != here]
 
     def pool(self, server: str) -> KnownPool | None:
         """The pool with this public key, if this machine knows it.
@@ -164,32 +188,68 @@ class Home:
         return self._pool(self._file(server))
 
     def pool_at(self, address: str) -> KnownPool | None:
-        """The pool that was last met at an address.
+        """The pool that was last met at an address, however that is written.
 
         Raises:
             ConfigError: A file cannot be used.
         """
-        folder = self.folder / _POOLS
-        files = sorted(folder.glob("*.json")) if folder.is_dir() else []
-        pools = [pool for file in files if (pool := self._pool(file)) is not None]
-        return next((pool for pool in pools if address in pool.addresses), None)
+        wanted = within(address)
+        return next((pool for pool in self._pools() if wanted in map(within, pool.addresses)), None)
 
-    def keep(self, pool: KnownPool) -> None:
-        """Write down what is known of a pool. An address belongs to the pool that was met there last.
+    @contextlib.contextmanager
+    def changing(self, server: str) -> Generator[KnownPool]:
+        """What is known of a pool, to be changed and then written down; other programs wait meanwhile.
+
+        An address belongs to the pool that was met there last.
 
         Raises:
-            ConfigError: It cannot be written.
+            ConfigError: A file cannot be used.
         """
-        for address in pool.addresses:
-            other = self.pool_at(address)
-            if other is not None and other.server != pool.server:
-                other.addresses.remove(address)
-                self._write_pool(other)
-        self._write_pool(pool)
+        with self._locked():
+            pool = self.pool(server) or KnownPool(server)
+            before = copy.deepcopy(pool)
+            yield pool
+            if pool == before and self._file(server).exists():
+                return
+            for other in self._pools():
+                left = [one for one in other.addresses if one not in pool.addresses]
+                if other.server != server and left != other.addresses:
+                    other.addresses = left
+                    self._write_pool(other)
+            self._write_pool(pool)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Generator[None]:
+        try:
+            import fcntl
+        except ImportError:  # no such locks on this system
+            yield
+            return
+        self._make(self.folder)
+        try:
+            number = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(f"{self.folder / _LOCK}: cannot be written: {error.strerror or error}") from None
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(number)
+
+    def _pools(self) -> list[KnownPool]:
+        folder = self.folder / _POOLS
+        files = sorted(folder.glob("*.json")) if folder.is_dir() else []
+        return [pool for file in files if (pool := self._pool(file)) is not None]
 
     def _write_pool(self, pool: KnownPool) -> None:
-        pairs = {role: {**pair._asdict(), "enrolled": role in pool.enrolled} for role, pair in pool.pairs.items()}
-        self._write(self._file(pool.server), {"server": pool.server, "addresses": pool.addresses, "identities": pairs})
+        document = {
+            "server": pool.server,
+            "addresses": pool.addresses,
+            "identities": {role: pair._asdict() for role, pair in pool.pairs.items()},
+            "invited": {key: pair._asdict() for key, pair in pool.invited.items()},
+            "spent": pool.spent,
+        }
+        self._write(self._file(pool.server), document)
 
     def _file(self, server: str) -> Path:
         return self.folder / _POOLS / f"{hashlib.sha256(server.encode()).hexdigest()[:16]}.json"
@@ -201,9 +261,10 @@ class Home:
         try:
             identities = cast("dict[str, Any]", found["identities"])
             pairs = {role: _pair(file, identities[role]) for role in identities if role in ROLES}
-            enrolled = {role for role in pairs if identities[role].get("enrolled")}
+            invited = {str(key): _pair(file, pair) for key, pair in found.get("invited", {}).items()}
+            spent = {str(key): str(role) for key, role in found.get("spent", {}).items()}
             addresses = [str(address) for address in found["addresses"]]
-            return KnownPool(_key(file, found["server"]), addresses, pairs, enrolled)
+            return KnownPool(_key(file, found["server"]), addresses, pairs, invited, spent)
         except (KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{file}: is not what WorkerHost wrote ({error}); remove it, and join anew") from None
 
@@ -224,12 +285,18 @@ class Home:
             raise ConfigError(f"{file}: is not what WorkerHost wrote; remove it, and join anew")
         return cast("dict[str, Any]", found)
 
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_mode(folder, folder.stat())
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot be written: {error.strerror or error}") from None
+
     def _write(self, file: Path, document: dict[str, Any]) -> None:
         """Whole or not at all, and from its first byte on for nobody else to read."""
+        for folder in (self.folder, file.parent):
+            self._make(folder)
         try:
-            for folder in (self.folder, file.parent):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _check_mode(folder, folder.stat())
             beside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
             number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(number, "w", encoding="utf-8") as stream:

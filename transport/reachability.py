@@ -7,6 +7,7 @@ import socket
 from typing import Final
 
 from ..workers.errors import ConfigError, PoolUnreachable, plain
+from .addresses import is_local
 
 SILENT: Final = "something listens there but did not answer"
 NO_IDENTITY: Final = (
@@ -75,7 +76,6 @@ def _knock(address: str, seconds: float) -> None:
 
 
 def _start(address: str) -> str:
-    match = _TCP.match(address)
-    if match is None or match[1].strip("[]") in ("127.0.0.1", "localhost", "::1"):
+    if is_local(address):
         return "start one with: workerhost up"
     return "start one on that machine with: workerhost up"

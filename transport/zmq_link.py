@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import os
 import re
 import socket
@@ -20,6 +19,7 @@ import zmq
 import zmq.utils.z85
 
 from ..workers.errors import ConfigError
+from .addresses import is_local
 from .contract import Closed, Credentials, Denied, Guard, Opened, Received
 from .keys import KeyPair
 from .mailbox import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Mailbox
@@ -395,11 +395,7 @@ def _tcp_target(address: str, *, anywhere: bool) -> str:
     host, port = _tcp_parts(address)
     if host == "localhost":
         host = "127.0.0.1"
-    try:
-        loopback = ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:  # a name or an interface: who can tell where it leads
-        loopback = False
-    if not loopback and not anywhere:
+    if not anywhere and not is_local(address):
         raise ConfigError(
             f"{address}: other machines can reach it, so the pool needs identities: start it with `workerhost up"
             " --network`, then `workerhost invite` prints the line with which another machine joins"

@@ -11,12 +11,11 @@ from typing import Any, cast
 from ...config.policy import parents
 from ...transport.messages import Admin, Cancel, Hello, Message, Query, Refused, Rejected, Reply, Submit
 from .allowances import Allowances
-from .identities import ANYBODY, ROLES, Identities, Identity, Invited, fingerprint
+from .identities import ANYBODY, ROLES, Identities, Identity, Invited, fingerprint, is_key
 from .reports import shown
 from .sessions import Sessions
 from .step import Peer, Step
 
-_KEY_CHARACTERS = 40
 _WHY_MAX = 300
 
 
@@ -100,7 +99,7 @@ class Gate:
 
     def _enroll(self, step: Step, address: bytes, invitation: Invited, hello: Hello) -> None:
         public: Any = hello.offer.get("enroll")
-        if not isinstance(public, str) or len(public) != _KEY_CHARACTERS or not public.isascii():
+        if not is_key(public):
             raise ValueError("offer['enroll'] must be a public key")
         try:
             identity = self._identities.enroll(step, invitation, public, hello.name)

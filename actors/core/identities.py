@@ -8,6 +8,7 @@ message's. Everything here is asked at every message, so a revocation acts on th
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -29,6 +30,12 @@ IDENTITIES_MAX: Final = 10_000
 INVITATIONS_MAX: Final = 1_000
 USES_MAX: Final = 10_000
 _NAME_MAX: Final = 255
+_PUBLIC: Final = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}\Z")  # Z85, ZeroMQ RFC 32
+
+
+def is_key(text: Any) -> bool:
+    """Whether it has the form of a key."""
+    return isinstance(text, str) and _PUBLIC.match(text) is not None
 
 
 def fingerprint(public: str) -> str:

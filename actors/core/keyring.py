@@ -6,12 +6,11 @@ from typing import Any, Final, cast
 
 from ...config.policy import TYPE_PATTERN
 from ...transport.messages import Admin, Reply
-from .identities import ROLES, USES_MAX, Identities, Identity, Invited, fingerprint
+from .identities import ROLES, USES_MAX, Identities, Identity, Invited, fingerprint, is_key
 from .reports import SECONDS_MAX, shown
 from .reports import seconds as checked_seconds
 from .step import Peer, Step
 
-_KEY_CHARACTERS: Final = 40
 _TYPES_MAX: Final = 100
 _NAME_MAX: Final = 255
 
@@ -92,8 +91,8 @@ class Keyring:
 
 
 def _key(value: Any) -> str:
-    if not isinstance(value, str) or len(value) != _KEY_CHARACTERS or not value.isascii() or not value.isprintable():
-        raise ValueError("a public key has 40 characters")
+    if not is_key(value):
+        raise ValueError("a public key has 40 characters of Z85")
     return value
 
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from workerhost import Client, TaskFailed, WorkerHost
-from workerhost.actors.embedded import supervisor_settings
+from workerhost.actors.configured import supervisor_settings
 from workerhost.actors.host import Host, HostSettings
 from workerhost.actors.supervisor import Supervisor
 from workerhost.config.loading import load

@@ -62,6 +62,9 @@ def restore(
         documents.show({"database": str(path), "unfinished": restored.unfinished, "kept": kept})
         return
     say(f"{path} is as it was when {file} was made, with {restored.unfinished} unfinished tasks")
+    if restored.revoked:
+        say(f"{restored.revoked} keys that were revoked after the backup stay revoked; see: workerhost keys list")
+    say("no invitation is open any more; make new ones with: workerhost invite")
     if restored.kept is not None:
         say(f"what it replaced is kept as {restored.kept}")
 

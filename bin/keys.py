@@ -32,6 +32,7 @@ def invite(
     as_json: Json = False,
 ) -> None:
     """Print the line to paste on another machine so that it may join; whoever has it may, so pass it on with care."""
+    from ..transport.addresses import REACHED_MAX
     from ..transport.invitations import Invitation
     from ..transport.keys import new_pair
 
@@ -43,7 +44,7 @@ def invite(
     with options.pool(context, None) as client:
         about: dict[str, Any] = client.status()["supervisor"]
         answer: dict[str, Any] = client.invite(order)
-    where = tuple(_reachable(about, at or []))
+    where = tuple(_reachable(about, at or []))[:REACHED_MAX]
     text = Invitation(where, about["public_key"], pair, role).text()
     line = f"workerhost host --join {text} CODE" if role == "host" else f"export WORKERHOST_ADDRESS={text}"
     if as_json:
@@ -58,12 +59,29 @@ def _reachable(about: dict[str, Any], given: list[str]) -> list[str]:
     """Addresses at which another machine may find the supervisor."""
     port = str(about["address"]).rpartition(":")[2]
     if given:
-        return [one if one.startswith("tcp://") else f"tcp://{one if ':' in one else f'{one}:{port}'}" for one in given]
+        return [_told(one, port) for one in given]
     found = [f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}" for host in about["reached_at"]]
     if not found:
         message = "no address is known at which others reach the supervisor's machine; name one: --address HOST:PORT"
         raise UsageError(message)
     return found
+
+
+def _told(text: str, port: str) -> str:
+    """HOST, HOST:PORT, [IPv6] or [IPv6]:PORT, also with tcp:// before it, as an address."""
+    from ..transport.addresses import is_local
+    from ..transport.reachability import checked
+    from ..workers.errors import ConfigError
+
+    where = text.removeprefix("tcp://")
+    try:
+        address = checked(f"tcp://{where}" if where.rpartition("]")[2].count(":") == 1 else f"tcp://{where}:{port}")
+    except ConfigError:
+        message = f"--address {text[:200]!r} is none; write HOST, HOST:PORT or [IPv6]:PORT"
+        raise UsageError(message) from None
+    if is_local(address):
+        say(f"{address} means the machine itself, on every machine: it is of use here, or through a tunnel (ssh -L)")
+    return address
 
 
 def checked_role(role: str) -> str:

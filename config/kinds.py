@@ -19,6 +19,7 @@ from .sizes import size
 SLOTS_MAX: Final = 4096
 """Slots of one pool on one host: each may be a process."""
 
+_INVITATION: Final = re.compile(r"workerhost-invite:[A-Za-z0-9_=-]+\Z")
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 _HOST_PATTERN: Final = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,64}\Z")
 _CODE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -88,6 +89,17 @@ def address(value: Any) -> str:
             return value
     message = "is not an address; write tcp://127.0.0.1:7470 or ipc:///run/workerhost.sock"
     raise ValueError(message)
+
+
+def pool_address(value: Any) -> str:
+    """What a host joins: an address, or the line that `workerhost invite` prints.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if isinstance(value, str) and _INVITATION.match(value):
+        return value
+    return address(value)
 
 
 def host_name(value: Any) -> str:
@@ -225,6 +237,7 @@ Types = Annotated[
 ]
 Slots = Annotated[dict[str, int], BeforeValidator(slots), _SLOTS_SCHEMA]
 Address = Annotated[str, BeforeValidator(address)]
+PoolAddress = Annotated[str, BeforeValidator(pool_address)]
 HostName = Annotated[str, BeforeValidator(host_name)]
 HostPattern = Annotated[str, BeforeValidator(host_pattern)]
 Code = Annotated[str, BeforeValidator(_code)]

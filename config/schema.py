@@ -28,6 +28,7 @@ from .kinds import (
     FilePath,
     HostName,
     HostPattern,
+    PoolAddress,
     QuotaText,
     RateText,
     SizeOrNone,
@@ -120,7 +121,7 @@ class HostEntry(Section):
 class HostSettings(HostEntry):
     """`host:` what a host started with this file is."""
 
-    join: Address | None = Field(
+    join: PoolAddress | None = Field(
         default=None, description="Address of the supervisor; that of `pool: bind:` if absent."
     )
     name: HostName | None = Field(default=None, description="The host's name; made from the machine's if absent.")

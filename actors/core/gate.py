@@ -58,6 +58,18 @@ class Gate:
         """Whether who speaks may still do so; a revocation acts on the next message."""
         return not self._identities.guarded or self._identities.identity(peer.identity, step.wall) is not None
 
+    def changed(self, step: Step, peer: Peer) -> bool:
+        """Whether its identity has another role, or may claim something else, than when it said HELLO."""
+        found = self._identities.identity(peer.identity, step.wall) if self._identities.guarded else None
+        return found is not None and (found.role, found.serve) != (peer.role, peer.serve)
+
+    def remember(self, step: Step, address: bytes) -> None:
+        """Somebody's HELLO counts: note what its identity may claim."""
+        peer = self._sessions.peers.get(address)
+        found = self._identities.identity(peer.identity, step.wall) if peer and self._identities.guarded else None
+        if peer is not None and found is not None:
+            peer.serve = found.serve
+
     def why_not(self, peer: Peer) -> str:
         """Why it may not."""
         return self._identities.refusal(peer.identity)

@@ -349,6 +349,10 @@ class Pool:
             self._drop(peer)
             step.say_first(address, Refused("forbidden", self.gate.why_not(peer)))
             return
+        if self.gate.changed(step, peer):
+            self._drop(peer)
+            step.say_first(address, Refused("unknown_session", "this identity may do something else by now"))
+            return
         peer.seen = number
         peer.heard = step.now
         try:
@@ -422,6 +426,7 @@ class Pool:
             step.needs.append(Resume(address, hello.session, hello.name[:_NAME_MAX]))
         else:
             step.say_first(address, Refused("forbidden", f"no role {shown(hello.role)}"))
+        self.gate.remember(step, address)
 
     def _resumed(self, step: Step, need: Resume, rows: list[Any]) -> None:
         """What the store knows of a client session: it is welcome, and repeated submissions will be recognised."""

@@ -15,16 +15,18 @@ class Peer:
         address: The routing id of its connection.
         role: `host`, `client`, `observer` or `admin`.
         identity: The public key that its connection proved, or "".
+        serve: The subtrees that its identity might claim when it said HELLO; empty: all.
         seen: Number of the last message received.
         sent: Number of the last message sent.
         heard: When it was last heard, by `now`.
         session: The host or client that speaks; None until the store has said whether a client is an old one.
     """
 
-    __slots__ = ("address", "heard", "identity", "role", "seen", "sent", "session")
+    __slots__ = ("address", "heard", "identity", "role", "seen", "sent", "serve", "session")
 
     def __init__(self, address: bytes, role: str, session: Any, now: float, identity: str = "") -> None:
         self.address, self.role, self.session, self.heard, self.identity = address, role, session, now, identity
+        self.serve: tuple[str, ...] = ()
         self.seen = self.sent = 0
 
     @property

@@ -41,17 +41,22 @@ _PREPARE: Final = (
     """insert into tally select lane, 2, count from tally where state = 3 and count <> 0
     on conflict (lane, state) do update set count = count + excluded.count""",
     "update tally set count = 0 where state = 3",
+    "delete from invitation",  # they may have been used, or taken back, since
 )
+_REVOKE: Final = "update identity set revoked_at = ? where public = ? and revoked_at is null"
+_REVOKED: Final = "select revoked_at, public from identity where revoked_at is not null"
+_HAS_IDENTITIES: Final = "select 1 from sqlite_master where name = 'identity'"
 _REASON: Final = "it ran when the backup was made that the pool was restored from"
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """How far a history has come."""
+    """How far a history has come, and which keys were revoked in it: since when, and the key."""
 
     epoch: int
     last_id: int
     last_finish: int
+    revoked: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +65,13 @@ class Restored:
 
     Attributes:
         unfinished: Tasks that wait in the restored database; those that ran when the backup was made are queued again.
+        revoked: Keys that were good in the backup and have been revoked since; they stay revoked.
         kept: Where the replaced database is now, or None if there was none.
     """
 
     unfinished: int
     kept: Path | None
+    revoked: int = 0
 
 
 def restore(backup: Path, database: Path) -> Restored:
@@ -84,14 +91,14 @@ def restore(backup: Path, database: Path) -> Restored:
         try:
             shutil.copyfile(backup, fresh)
             fresh.chmod(0o600)
-            unfinished = prepare_restored(fresh, replaced, ahead=EPOCHS_AHEAD + secrets.randbelow(EPOCHS_AHEAD))
+            unfinished, revoked = _prepare(fresh, replaced, ahead=EPOCHS_AHEAD + secrets.randbelow(EPOCHS_AHEAD))
             sync(fresh)
             kept = _keep(database)
             fresh.replace(database)
             sync(database.parent)
         finally:
             fresh.unlink(missing_ok=True)
-    return Restored(unfinished, kept)
+    return Restored(unfinished, kept, revoked)
 
 
 def prepare_restored(path: Path, replaced: Reached | None = None, *, ahead: int = EPOCHS_AHEAD) -> int:
@@ -105,6 +112,11 @@ def prepare_restored(path: Path, replaced: Reached | None = None, *, ahead: int 
     Raises:
         StoreDamaged: It is damaged.
     """
+    return _prepare(path, replaced, ahead=ahead)[0]
+
+
+def _prepare(path: Path, replaced: Reached | None, *, ahead: int) -> tuple[int, int]:
+    """How many unfinished tasks it holds, and how many keys of it have been revoked since."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("pragma journal_mode = delete")
@@ -130,13 +142,14 @@ def prepare_restored(path: Path, replaced: Reached | None = None, *, ahead: int 
         for statement in _PREPARE[1:]:
             connection.execute(statement)
         connection.executemany(statements.PUT_META, numbers.items())
+        revoked = connection.executemany(_REVOKE, replaced.revoked if replaced else ()).rowcount
         connection.execute("commit")
         (unfinished,) = connection.execute("select coalesce(sum(count), 0) from tally where state < 4").fetchone()
     except sqlite3.DatabaseError as error:
         raise StoreDamaged(f"{path}: is damaged ({error}); use another backup") from error
     finally:
         connection.close()
-    return unfinished
+    return unfinished, max(revoked, 0)
 
 
 def _check_header(backup: Path) -> None:
@@ -180,7 +193,9 @@ def _header(path: Path) -> bytes:
 
 def _read(connection: sqlite3.Connection) -> Reached:
     meta: dict[str, int] = dict(connection.execute(statements.META))
-    return Reached(meta.get("epoch", 0), meta.get("last_id", 0), meta.get("last_finish", 0))
+    known = connection.execute(_HAS_IDENTITIES).fetchone()
+    revoked = tuple(connection.execute(_REVOKED)) if known else ()
+    return Reached(meta.get("epoch", 0), meta.get("last_id", 0), meta.get("last_finish", 0), revoked)
 
 
 @contextlib.contextmanager

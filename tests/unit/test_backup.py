@@ -168,6 +168,24 @@ def test_a_restored_database_is_out_of_reach_of_everything_that_came_after_the_b
         fresh.close()
 
 
+def test_a_restore_makes_no_revoked_key_good_and_opens_no_invitation(
+    path: Path, store: SqliteStore, tmp_path: Path
+) -> None:
+    known = [("K" * 40, "host", "", "", 1.0, None, None), ("S" * 40, "host", "", "", 1.0, None, None)]
+    write(store, identities=known, invitations=[("I" * 40, "host", "", 1, 9e9)])
+    backup = tmp_path / "copy.db"
+    assert copied(store, backup).fault is None
+    write(store, identities=[(*known[0][:6], 5.0)], invitations=[("I" * 40, "host", "", 0, 9e9)])
+    store.close()
+
+    assert restore(backup, path).revoked == 1
+    fresh = SqliteStore(path)
+    opening = fresh.open()
+    fresh.close()
+    assert list(opening.identities) == [(*known[0][:6], 5.0), known[1]]
+    assert list(opening.invitations) == []
+
+
 def test_numbers_go_far_ahead_where_the_lost_ones_cannot_be_known(store: SqliteStore, tmp_path: Path) -> None:
     backup, elsewhere = tmp_path / "copy.db", tmp_path / "elsewhere.db"
     assert copied(store, backup).fault is None

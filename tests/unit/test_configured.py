@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from workerhost.actors.configured import reading, supervisor_settings
+from workerhost.bin.exits import UsageError
+from workerhost.bin.keys import _told  # pyright: ignore[reportPrivateUsage]
 from workerhost.config.loading import load
+from workerhost.workers.errors import ConfigError
 
 
 def test_reading_the_configuration_again_leaves_identities_alone(
@@ -23,3 +26,33 @@ def test_reading_the_configuration_again_leaves_identities_alone(
     assert not isinstance(again, list)
     assert (again.max_size, again.pair, again.trusted) == (7, started.pair, started.trusted)
     assert reading(started, lambda: ["a line"])() == ["a line"]
+
+
+def test_a_host_may_join_by_an_invitation() -> None:
+    text = "workerhost-invite:" + "aB-_" * 20
+    assert load({"host": {"join": text}}, {}).host.join == text
+    with pytest.raises(ConfigError):
+        load({"pool": {"bind": text}}, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("pool.example", "tcp://pool.example:7470"),
+        ("pool.example:1", "tcp://pool.example:1"),
+        ("tcp://pool.example:1", "tcp://pool.example:1"),
+        ("[2001:db8::1]", "tcp://[2001:db8::1]:7470"),
+        ("[2001:db8::1]:1", "tcp://[2001:db8::1]:1"),
+        ("2001:db8::1", None),
+        ("ipc:///run/a", None),
+        ("a:b:c", None),
+        ("pool.example:0", None),
+        ("", None),
+    ],
+)
+def test_an_address_for_an_invitation(text: str, address: str | None) -> None:
+    if address is not None:
+        assert _told(text, "7470") == address
+    else:
+        with pytest.raises(UsageError, match="write HOST, HOST:PORT"):
+            _told(text, "7470")

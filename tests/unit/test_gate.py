@@ -222,3 +222,27 @@ def test_a_session_belongs_to_the_identity_that_opened_it(two: Any) -> None:
     two.start()
     prove(two, b"thief", OTHER_KEY)
     assert two.say(b"thief", Hello("client", [1, 1], CLIENT * 16, "name"))[b"thief"] == [said]
+
+
+def trusted(pool: Any, identity: Identity) -> None:
+    """An admin says what a key is from now on."""
+    step = Step(pool.now, pool.wall)
+    pool.pool.identities.trust(step, identity)
+    pool._turn(step.effects())
+
+
+@pytest.mark.parametrize(("role", "heard"), [("observer", False), ("client", True)])
+def test_a_changed_role_acts_on_the_next_message(pool: Any, role: str, heard: bool) -> None:
+    greet(pool, CLIENT, CLIENT_KEY, "client")
+    trusted(pool, Identity(CLIENT_KEY, role))
+    [said] = pool.say(CLIENT, Submit(1, 1, [["a", 5, None, [b"x"]]]))[CLIENT]
+    changed = Refused("unknown_session", "this identity may do something else by now")
+    assert said == (Accepted(1, 1, 1) if heard else changed)
+
+
+def test_a_host_that_may_serve_less_says_hello_again(pool: Any) -> None:
+    prove(pool, HOST, HOST_KEY)
+    pool.host(HOST, "video", "audio", slots=2)
+    trusted(pool, Identity(HOST_KEY, "host", serve=("video",)))
+    [said] = pool.say(HOST, Query(1, "status"))[HOST]
+    assert (type(said), said.code) == (Refused, "unknown_session")

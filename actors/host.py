@@ -35,6 +35,7 @@ from .core.effects import Note
 from .core.host_effects import (
     CancelSlot,
     CloseSlot,
+    Confine,
     Connect,
     Disconnect,
     Feed,
@@ -180,6 +181,7 @@ class HostActor(pykka.ThreadingActor):
             Connect: self._connect,
             Disconnect: self._disconnect,
             Spawn: self._spawn,
+            Confine: lambda effect: self.slots[effect.slot].confine(effect.memory, effect.processes),
             Feed: lambda effect: self.slots[effect.slot].feed(effect.tasks),
             CancelSlot: lambda effect: self.slots[effect.slot].cancel(effect.id, effect.fence),
             Terminate: lambda effect: self.slots[effect.slot].terminate(),

@@ -74,6 +74,9 @@ class InlineSlot:
         """Ask what runs to end: a thread cannot be killed."""
         self.terminate()
 
+    def confine(self, memory: float, processes: float) -> None:
+        """A thread cannot be held to anything."""
+
     def measure(self, id: int, fence: int, enough: float) -> None:
         """Of a thread nobody can tell what it uses."""
 

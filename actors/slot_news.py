@@ -111,6 +111,12 @@ class Slot(Protocol):
         """SIGKILL to the process group."""
         ...
 
+    def confine(self, memory: float, processes: float) -> None:
+        """What its processes may use together from now on, where the system can see to that; `inf`: any number.
+        See `core.host_effects.Confine`.
+        """
+        ...
+
     def measure(self, id: int, fence: int, enough: float) -> None:
         """Tell what the process uses while this task runs; `usage` follows, where that can be told.
         See `core.host_effects.Measure`.

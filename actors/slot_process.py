@@ -23,10 +23,11 @@ from typing import Any, Final, Protocol, cast
 
 import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs] -- it ships none
 
+from ..config.sizes import size_text
 from ..transport.mailbox import Mailbox
-from ..workers.processes import end_marked, marks
+from ..workers.processes import Family, end_marked, marks
 from ..workers.slots import WORD
-from . import slot_child
+from . import slot_cgroup, slot_child
 from .slot_figures import Gauge, measure, oom_kills
 from .slot_frames import Frames, ProtocolError
 from .slot_news import SlotNews, SlotSpec, SlotTask
@@ -68,6 +69,8 @@ class ProcessSlot:
         self._written = self._told = self._oom_kills = 0
         self._measured = (0, 0)  # whom the last figures were about
         self._gauge = Gauge()
+        self._group: slot_cgroup.Group | None = None
+        self._bounds = (inf, inf)
         self._frames, self._output = Frames(), Output()
         self._selector: selectors.BaseSelector
         self._control: socket.socket
@@ -108,6 +111,8 @@ class ProcessSlot:
         self._pid, self._alive = process.pid, True
         self._oom_kills = oom_kills()
         self._watch()
+        if slot_cgroup.in_use() is not None:  # from its beginning, so that nothing is missing from the account
+            self._group = self._grouped()
         spec = self.spec
         settings = {
             "number": self.number,
@@ -141,7 +146,33 @@ class ProcessSlot:
         self._stopped = True
         self._signal(signal.SIGKILL)
         if self._alive:
+            if self._group is not None:
+                self._group.kill()
             spawner().end(self._mark)
+
+    def confine(self, memory: float, processes: float) -> None:
+        """Have the kernel see to it, where it lets us, see `slot_news.Slot`."""
+        self._bounds = (memory, processes)
+        if self._alive and self._ready:  # until then it loads its code, which no attempt is to blame for
+            self._keep_bounds()
+
+    def _keep_bounds(self) -> None:
+        self._group = self._group or self._grouped()
+        if self._group is not None:
+            self._group.bound(*self._bounds)
+
+    def _grouped(self) -> slot_cgroup.Group | None:
+        """A group for the process and what there is below it."""
+        first = slot_cgroup.in_use() is None
+        groups = slot_cgroup.own()
+        if groups is None:
+            return None
+        if first:
+            spawner().clean(lambda: groups.sweep(_is_orphan))
+        group = groups.make(self._mark)
+        if group is not None:
+            group.add([self._pid, *(one.pid for one in Family().below(self._pid))])
+        return group
 
     def measure(self, id: int, fence: int, enough: float) -> None:
         """Tell what the process and all below it use, see `slot_news.Slot`."""
@@ -165,11 +196,11 @@ class ProcessSlot:
         return []
 
     def _usage(self, memory: int = 0, processes: int = 0, cpu: float = 0.0) -> dict[str, Any]:
-        """`core.consumption.Usage`, with what was written until now."""
+        """`core.consumption.Usage`, with what was written and refused until now."""
         self._told = self._written
         id, fence = self._measured
-        written = self._written
-        return {"id": id, "fence": fence, "memory": memory, "processes": processes, "cpu": cpu, "output": written}
+        usage = {"id": id, "fence": fence, "memory": memory, "processes": processes, "cpu": cpu}
+        return {**usage, "output": self._written, "refused": self._group.refused() if self._group is not None else 0}
 
     def close(self) -> None:
         """Let it end; what it has not begun is not run, and a task that runs is killed."""
@@ -204,10 +235,12 @@ class ProcessSlot:
                 dead = True
         if news.results or news.returned:
             news.lines += self._output.ended([item[0] for item in (*news.results, *news.returned)])
-        if self._written - self._told > _TOLD_BYTES and self._measured[0]:
+        if self._measured[0] and (self._written - self._told > _TOLD_BYTES or self._was_refused(news)):
             news.usage = self._usage()
         if dead:
             self._bury(news)
+        elif news.ready is not None and self._bounds != (inf, inf):
+            self._keep_bounds()
         self._ready = self._ready or news.ready is not None
         empty = not (
             news.results
@@ -221,6 +254,11 @@ class ProcessSlot:
             or news.worn
         )
         return [] if empty else [news]
+
+    def _was_refused(self, news: SlotNews) -> bool:
+        """Whether the attempt that has just ended was refused processes: that is told before its result."""
+        ended = [tuple(item[:2]) for item in news.results] if self._group is not None else []
+        return self._group is not None and ended == [self._measured] and self._group.refused() > 0
 
     def _read_control(self, news: SlotNews) -> bool:
         """Read the socket; True when it is at its end, which is also the end of the child."""
@@ -322,9 +360,11 @@ class ProcessSlot:
             "memory": memory,
         }
         news.exited["message"] = self._fault or _said(news.exited)
-        if (news.exited["cause"], news.exited["signal"]) == ("crash", signal.SIGKILL) and oom_kills() > self._oom_kills:
+        if (news.exited["cause"], news.exited["signal"]) == ("crash", signal.SIGKILL) and (
+            killed := self._oom_killed()
+        ):
             news.exited["cause"] = "oom"
-            news.exited["message"] += ", most likely by the kernel: it ran out of memory and killed processes meanwhile"
+            news.exited["message"] += killed
         if news.exited["cause"] == "start_failed" and self._last_line:
             news.exited["message"] += f", and said: {self._last_line}"
         self._selector.close()
@@ -335,6 +375,16 @@ class ProcessSlot:
         self._word.close()
         spawner().end(self._mark)
         spawner().remove(self._folder)
+        if self._group is not None:
+            self._group.remove_by(spawner().later, spawner().clean)
+
+    def _oom_killed(self) -> str:
+        """What to say if it was the kernel that killed the process, for want of memory; "": that is not known."""
+        if self._group is not None and (limit := self._group.memory_ended()):
+            return f": it was out of memory; its limit is {size_text(limit)}"
+        if oom_kills() > self._oom_kills:
+            return ", most likely by the kernel: it ran out of memory and killed processes meanwhile"
+        return ""
 
     def _has_more(self, news: SlotNews) -> bool:
         """Read on in the socket of a dead child until its end."""

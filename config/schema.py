@@ -151,7 +151,11 @@ class RetrySettings(Section):
 
 
 class LimitSettings(Section):
-    """`limits:` what one attempt in a process slot may use. Beyond it the attempt ends, and nothing else does."""
+    """`limits:` what one attempt in a process slot may use. Beyond it the attempt ends, and nothing else does.
+
+    Hosts look at what is used ten times a second. Where a group of version 2 of Linux's cgroups was handed over to the
+    host (a systemd unit with `Delegate=yes`, a container that may write to its own), the kernel itself keeps `memory`.
+    """
 
     memory: SizeOrNone = Field(default=None, description="Of its process and all below it: 512M, 2G. Ends as `oom`.")
     processes: Count | None = Field(default=None, description="How many processes below its own.")

@@ -7,11 +7,12 @@ holds everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any, Final, NamedTuple
 
 from ...config.sizes import size_text
+from .host_effects import SlotTask
 from .stopping import Stopping, Why
 
 MEASURE_SECONDS: Final = 0.1
@@ -28,6 +29,7 @@ class Usage(NamedTuple):
         processes: Processes below the slot's own, now.
         cpu: Seconds of processor time, since the slot's process started.
         output: Bytes written to stdout and stderr, since the slot's process started.
+        refused: Processes and threads that the system refused because of the limit, since the slot's process started.
     """
 
     id: int
@@ -36,6 +38,30 @@ class Usage(NamedTuple):
     processes: int
     cpu: float
     output: int
+    refused: int = 0
+
+
+class Bounds(NamedTuple):
+    """What all processes of a slot may use together, whichever of the tasks in hand runs.
+
+    Attributes:
+        memory: Bytes; `inf`: any number.
+        processes: Below the slot's own; `inf`: any number.
+    """
+
+    memory: float
+    processes: float
+
+
+FREE: Final = Bounds(inf, inf)
+
+
+def bounds(tasks: Iterable[SlotTask]) -> Bounds:
+    """The widest limits of these tasks: which one runs at a moment only the slot knows."""
+    limits: list[Mapping[str, Any]] = [(task[11] and task[11].get("limits")) or {} for task in tasks]
+    widest = (max((each.get(name, inf) for each in limits), default=inf) for name in Bounds._fields)
+    found = Bounds(*widest)
+    return FREE if found == FREE else found
 
 
 class Consumption:
@@ -88,6 +114,9 @@ class Consumption:
             return Stopping(Why.MEMORY, message=text)
         if usage.processes > limits.get("processes", inf):
             text = f"had {usage.processes} processes; its limit is {limits['processes']:g}"
+            return Stopping(Why.PROCESSES, message=text)
+        if usage.refused > base.refused:
+            text = f"was refused more processes and threads; its limit is {limits.get('processes', inf):g} processes"
             return Stopping(Why.PROCESSES, message=text)
         if (written := usage.output - base.output) > limits.get("output", inf):
             text = f"wrote {size_text(written)}; its limit is {size_text(limits['output'])}"

@@ -62,6 +62,17 @@ class Serve:
 
 
 @dataclass(frozen=True, slots=True)
+class Confine:
+    """From now on all processes of a slot together may use no more than this, where the system can see to that;
+    `inf`: any number. What grows slowly enough to be seen in time is stopped by the figures of `Measure`.
+    """
+
+    slot: int
+    memory: float
+    processes: float
+
+
+@dataclass(frozen=True, slots=True)
 class Feed:
     """Hand tasks to a slot, to be run in this order."""
 
@@ -135,6 +146,7 @@ HostEffect = (
     | Disconnect
     | Say
     | Spawn
+    | Confine
     | Feed
     | CancelSlot
     | Terminate

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heapreplace
 from math import inf
+from operator import itemgetter
 from typing import Any, Final, Protocol
 
 from ...transport.messages import Outcome, Returned
 from ...workers.source import Environment
-from .consumption import Usage
+from .consumption import FREE, Usage
 from .effects import Note
 from .environments import Environments
 from .host_effects import CancelSlot, CloseSlot, Feed, HostEffect, Key, Kill, SlotTask, Terminate, key_of
@@ -22,6 +23,7 @@ from .output import Listening
 from .slots import Roster, Slot, SlotState
 from .stopping import Stage, Stopping, Why
 
+_EXTRA: Final = itemgetter(11)
 _SUSPECTS_MAX: Final = 1000
 _NOTE_LENGTH_MAX: Final = 1024
 
@@ -124,8 +126,13 @@ class SlotTable(Roster):
     def feed(self) -> None:
         """Ask for what was placed to be fed: one frame per slot and batch."""
         for number, tasks in self._feeds.items():
-            self._effects.append(Feed(number, tasks))
+            self._feed(self.slots[number], tasks)
         self._feeds = {}
+
+    def _feed(self, slot: Slot, tasks: list[SlotTask]) -> None:
+        if slot.bounds is not FREE or any(map(_EXTRA, tasks)):
+            self._effects.extend(slot.confined())
+        self._effects.append(Feed(slot.number, tasks))
 
     # News comes out
 
@@ -196,8 +203,7 @@ class SlotTable(Roster):
                 append(item)
             else:
                 self._stopped(slot, task, stop, item[4])
-        slot.settle(now)
-        self._advance(slot, now)
+        self._settled(slot, now)
 
     def _came_back(self, slot: Slot, items: list[Any], now: float) -> None:
         again: list[SlotTask] = []
@@ -218,10 +224,16 @@ class SlotTable(Roster):
                 self._give_back(
                     task, item[2], str(item[4])[:_NOTE_LENGTH_MAX], after=item[3], started=item[5], told=said
                 )
-        slot.settle(now)
-        self._advance(slot, now)
+        self._settled(slot, now)
         if again:
             self._place_again(slot, again, now)
+
+    def _settled(self, slot: Slot, now: float) -> None:
+        """Some of its tasks have ended."""
+        slot.settle(now)
+        if slot.bounds is not FREE and slot.tasks:  # without any, what an earlier one left running stays within them
+            self._effects.extend(slot.confined())
+        self._advance(slot, now)
 
     def _place_again(self, slot: Slot, tasks: list[SlotTask], now: float) -> None:
         """What stood behind a long task goes to a slot that moves, else back to the supervisor."""
@@ -340,7 +352,7 @@ class SlotTable(Roster):
 
     def _ask(self, slot: Slot, key: Key, stopping: Stopping, now: float) -> None:
         if fed := self._feeds.pop(slot.number, None):  # asking before the task is there would be in vain
-            self._effects.append(Feed(slot.number, fed))
+            self._feed(slot, fed)
         slot.stopping[key] = stopping
         self._effects.append(CancelSlot(slot.number, *key))
         if key in slot.starts or stopping.at_once():

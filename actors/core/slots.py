@@ -12,9 +12,9 @@ from math import inf
 from typing import Any, Final
 
 from ...workers.source import Environment
-from .consumption import Consumption
+from .consumption import FREE, Consumption, bounds
 from .environments import Environments
-from .host_effects import CloseSlot, HostEffect, Key, Measure, Serve, SlotTask, Spawn
+from .host_effects import CloseSlot, Confine, HostEffect, Key, Measure, Serve, SlotTask, Spawn
 from .output import Heard
 from .restarts import Restarts
 from .stopping import Stopping, Why
@@ -47,6 +47,7 @@ class Slot:
         killed: We ended its process; nobody is to blame.
         tasks: In hand, in the order in which they were fed; the first `width` run.
         starts: When those that run began.
+        bounds: What its processes are held to.
         watched: Of those that run under limits or must report progress: what they have used.
         stopping: Those that must stop.
         output: What tasks in hand wrote, by id.
@@ -56,6 +57,7 @@ class Slot:
     """
 
     __slots__ = (
+        "bounds",
         "due",
         "environment",
         "fresh",
@@ -90,6 +92,7 @@ class Slot:
         self.state = state
         self.tasks: dict[Key, SlotTask] = {}
         self.starts: dict[Key, float] = {}
+        self.bounds = FREE
         self.watched: dict[Key, Consumption] = {}
         self.stopping: dict[Key, Stopping] = {}
         self.output: dict[int, Heard] = {}
@@ -201,6 +204,14 @@ class Slot:
                 if key not in self.stopping:
                     asked.append(Measure(self.number, *key, watched.memory()))
         return asked
+
+    def confined(self) -> list[HostEffect]:
+        """Hold the processes to what the tasks in hand may use, where that has changed."""
+        wanted = bounds(self.tasks.values()) if self.measured() else FREE
+        if wanted == self.bounds:
+            return []
+        self.bounds = wanted
+        return [Confine(self.number, *wanted)]
 
     def heard(self, lines: Iterable[tuple[int, str]], followed: Container[Key]) -> None:
         """Keep the last of what the tasks in hand write; more of those that somebody listens to."""

@@ -58,6 +58,7 @@ class Host:
                 self.news.ready = item.ready or self.news.ready
                 self.news.exited = item.exited or self.news.exited
                 self.news.worn = item.worn or self.news.worn
+                self.news.usage = item.usage or self.news.usage
                 for name in ("progress", "results", "returned", "lines"):
                     getattr(self.news, name).extend(getattr(item, name))
         return self.news

@@ -17,6 +17,7 @@ CONFIG: dict[str, Any] = {
     "workers": {
         "limited": {"limits": {"memory": "200M", "processes": 20, "cpu": 0.5, "output": "1M"}},
         "limited.eats": {"limits": {"cpu": 60}},
+        "limited.forks": {"limits": {"cpu": 60}},
         "limited.shares": {"limits": {"cpu": 60}},
         "silent": {"no_progress_timeout": 0.5},
     },

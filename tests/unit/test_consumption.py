@@ -8,13 +8,23 @@ import pytest
 
 from workerhost.actors.core.effects import Note
 from workerhost.actors.core.environments import Environments
-from workerhost.actors.core.host_effects import CancelSlot, Feed, HostEffect, Kill, Measure, SlotTask, Terminate
+from workerhost.actors.core.host_effects import (
+    CancelSlot,
+    Confine,
+    Feed,
+    HostEffect,
+    Kill,
+    Measure,
+    SlotTask,
+    Terminate,
+)
 from workerhost.actors.core.outbox import Outbox
 from workerhost.actors.core.slot_table import SlotTable
 from workerhost.actors.slot_news import SlotNews
 from workerhost.transport.messages import Outcome
 from workerhost.workers.source import Environment
 
+INF = float("inf")
 MIB = 1024 * 1024
 LIMITS = {"memory": 100.0 * MIB, "processes": 4.0, "cpu": 2.0, "output": 1.0 * MIB}
 
@@ -66,13 +76,63 @@ def exceeded(limit: str, reason: str) -> Note:
 def test_figures_are_asked_for_at_the_start_and_ten_times_a_second() -> None:
     table = Table()
     limited = task(1, limits=LIMITS)
-    assert table.place(limited) == [Measure(1, 1, 11, 100.0 * MIB), Feed(1, [limited])]
+    assert table.place(limited) == [Measure(1, 1, 11, 100.0 * MIB), Confine(1, 100.0 * MIB, 4.0), Feed(1, [limited])]
     assert table.table.due() == pytest.approx(0.1)
     assert table.at(0.05) == []
     assert table.at(0.1) == [Measure(1, 1, 11, 100.0 * MIB)]
     table.slot(results=[[1, 11, Outcome.COMPLETED, b"r", 0.1, 1, None]])
     assert table.at(0.3) == []
     assert table.table.due() == float("inf")
+
+
+def test_a_slot_is_confined_to_the_widest_limits_of_what_it_has_in_hand() -> None:
+    table = Table()
+    small, large, free = task(1, limits={"memory": 10.0}), task(2, limits={"memory": 20.0, "processes": 3.0}), task(3)
+    asked = [effect for effect in table.place(small) if not isinstance(effect, Measure)]
+    assert asked == [Confine(1, 10.0, INF), Feed(1, [small])]
+    assert table.place(large) == [Confine(1, 20.0, INF), Feed(1, [large])], "either of the two may run"
+    asked = table.slot(results=[[1, 11, Outcome.COMPLETED, b"r", 0.1, 1, None]])
+    assert asked == [Confine(1, 20.0, 3.0), Measure(1, 2, 12, 20.0)], "what waited is not held to another's limits"
+    assert table.place(free) == [Confine(1, INF, INF), Feed(1, [free])], "nor to any, if it has none"
+
+
+def test_limits_stay_on_an_empty_slot_until_a_task_comes_for_which_they_are_others() -> None:
+    table = Table()
+    table.place(task(1, limits=LIMITS))
+    assert table.slot(results=[[1, 11, Outcome.COMPLETED, b"r", 0.1, 1, None]]) == []
+    again = task(2, limits=LIMITS)
+    assert table.place(again) == [Measure(1, 2, 12, 100.0 * MIB), Feed(1, [again])], "the same: nothing to be done"
+    assert table.slot(results=[[2, 12, Outcome.COMPLETED, b"r", 0.1, 1, None]]) == []
+    free = task(3)
+    assert table.place(free) == [Confine(1, INF, INF), Feed(1, [free])]
+    assert table.slot(results=[[3, 13, Outcome.COMPLETED, b"r", 0.1, 1, None]]) == []
+    assert table.place(task(4)) == [Feed(1, [task(4)])]
+
+
+def test_the_next_process_of_a_slot_is_confined_anew() -> None:
+    table = Table()
+    table.place(task(1, limits=LIMITS))
+    table.dies()
+    table.table.ready(1)
+    table.effects.clear()
+    assert Confine(1, 100.0 * MIB, 4.0) in table.place(task(2, limits=LIMITS))
+
+
+def test_what_is_not_a_limit_of_memory_or_processes_confines_nothing() -> None:
+    table = Table()
+    timed = task(1, limits={"cpu": 2.0}, checkpoint=b"c")
+    assert table.place(timed) == [Measure(1, 1, 11, INF), Feed(1, [timed])]
+
+
+def test_an_attempt_that_was_refused_processes_ends_so_even_if_it_completes() -> None:
+    table = Table()
+    table.place(task(1, limits=LIMITS))
+    assert table.uses(refused=7) == [], "what earlier attempts were refused"
+    usage = {"id": 1, "fence": 11, "memory": 0, "processes": 0, "cpu": 0.0, "output": 0, "refused": 8}
+    table.slot(usage=usage, results=[[1, 11, Outcome.COMPLETED, b"r", 0.1, 1, None]])
+    [item] = table.outbox.results
+    message = "was refused more processes and threads; its limit is 4 processes"
+    assert (item[2], item[6]) == (Outcome.FAILED, {"cause": "processes", "message": message})
 
 
 @pytest.mark.parametrize("isolation", ["thread", "inline"])

@@ -190,7 +190,7 @@ def test_a_mistake_is_found_and_shrunk_to_what_is_needed(monkeypatch: pytest.Mon
     monkeypatch.setattr(Queue, "back", forgetful)
     short = settings(
         QUICK,
-        max_examples=20,
+        max_examples=40,
         stateful_step_count=10,
         database=None,
         phases=(Phase.generate, Phase.shrink),

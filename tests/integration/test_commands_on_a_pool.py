@@ -421,7 +421,7 @@ def test_what_cannot_start_is_one_line_and_78(own: Pool, tmp_path_factory: pytes
     for folder, options, expected in (
         (tmp_path_factory.mktemp("other"), ("--bind", own.address), own.address),
         (own.folder, ("--bind", "tcp://127.0.0.1:*"), "tasks.db"),
-        (tmp_path_factory.mktemp("far"), ("--bind", "tcp://0.0.0.0:7470"), "ssh -L"),
+        (tmp_path_factory.mktemp("far"), ("--bind", "tcp://0.0.0.0:7470"), "workerhost keys new"),
     ):
         refused = Program(folder, "supervisor", *options)
         try:

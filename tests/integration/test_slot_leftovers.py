@@ -53,7 +53,7 @@ def stay_with_daemon(folder):
 
 @worker("below")
 def leave_below(folder):
-    script = f"setsid {SLEEPER[0]} -c 'import time; time.sleep(600)' & echo $! > {folder}/below; wait"
+    script = f"setsid '{SLEEPER[0]}' -c 'import time; time.sleep(600)' & echo $! > '{folder}/below'; wait"
     shell = subprocess.Popen(["/bin/sh", "-c", script])
     file = Path(folder, "below")
     while not file.exists() or not file.read_text(): time.sleep(0.005)

@@ -6,6 +6,7 @@ import os
 import pty
 import random
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -249,7 +250,8 @@ def test_ctrl_c_at_a_shell_ends_the_pool_in_order(pool: FaultPool, shell: str) -
     pid, terminal = pty.fork()
     if pid == 0:  # the terminal's foreground process: the shell, and the pool as its child
         os.chdir(pool.folder)
-        command = f"{sys.executable} -m workerhost up {TASKS} --slots 1 --address {pool.address}; echo ended with $?"
+        words = [sys.executable, "-m", "workerhost", "up", str(TASKS), "--slots", "1", "--address", pool.address]
+        command = f"{shlex.join(words)}; echo ended with $?"
         os.execvp(shell, [shell, "-c", f"trap : INT; {command}"])  # as at a prompt, the shell itself stays
     seen = bytearray()
 

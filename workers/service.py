@@ -33,14 +33,14 @@ class ServiceWorker(BaseWorker):
 
     Attributes:
         service: The service's name, in messages.
-        library: The module that is needed.
+        module: The module of its client that is needed.
         extra: The extra of this package that installs it.
         secrets: The environment variables that hold the service's secrets; NAME_FILE may name a file instead.
         answer_within: Seconds of silence after which a call is given up.
     """
 
     service: ClassVar[str] = ""
-    library: ClassVar[str] = ""
+    module: ClassVar[str] = ""
     extra: ClassVar[str] = ""
     secrets: ClassVar[tuple[str, ...]] = ()
     answer_within: ClassVar[float] = 20.0
@@ -63,12 +63,12 @@ class ServiceWorker(BaseWorker):
             Fail: It is not; the message says what to install.
         """
         try:
-            found = importlib.util.find_spec(self.library)
+            found = importlib.util.find_spec(self.module)
         except (ImportError, ValueError):
             found = None
         if found is None:
             cure = f"pip install 'workerhost[{self.extra}]'"
-            raise Fail(f"{type(self).__name__} needs {self.library}: {cure}", kind="configuration")
+            raise Fail(f"{type(self).__name__} needs {self.module}: {cure}", kind="configuration")
 
     def said_nothing(self, reason: str) -> Fail:
         """The error for a call that got no whole answer: it may go better at the next try."""

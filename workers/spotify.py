@@ -35,7 +35,7 @@ class SpotifyWorker(ServiceWorker):
 
     type = "audio.spotify"
     service = "Spotify"
-    library, extra = "spotipy", "spotify"
+    module, extra = "spotipy", "spotify"
     secrets = ("SPOTIFY_CLIENT_ID", "SPOTIFY_CLIENT_SECRET")
     _client: Any = None
 

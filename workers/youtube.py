@@ -43,7 +43,7 @@ class YouTubeWorker(ServiceWorker):
 
     type = "video.youtube"
     service = "YouTube"
-    library, extra = "googleapiclient", "youtube"
+    module, extra = "googleapiclient", "youtube"
     secrets = ("YOUTUBE_API_KEY",)
     _client: Any = None
 

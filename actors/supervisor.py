@@ -433,13 +433,13 @@ class Supervisor:
             StoreDamaged: The database is damaged, or its disk is.
         """
         ref = SupervisorActor.start(settings)
-        answer: Any = ref.ask(_Ready(), timeout=_START_SECONDS_MAX)
-        if isinstance(answer, BaseException):
+        told: Any = ref.ask(_Ready(), timeout=_START_SECONDS_MAX)
+        if isinstance(told, BaseException):
             ref.stop(block=True, timeout=_STOP_SECONDS_MAX)
-            if isinstance(answer, StoreLocked | StoreBroken | OSError) and not isinstance(answer, StoreDamaged):
-                raise ConfigError(str(answer)) from answer
-            raise answer
-        return cls(ref, answer)
+            if isinstance(told, StoreLocked | StoreBroken | OSError) and not isinstance(told, StoreDamaged):
+                raise ConfigError(str(told)) from told
+            raise told
+        return cls(ref, told)
 
     def stop(self) -> None:
         """Commit, say goodbye and end; returns when it has."""

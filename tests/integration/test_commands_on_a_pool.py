@@ -42,6 +42,8 @@ class Slow(BaseWorker):
     def execute(self, task):
         for step in range(int(task.params["steps"])):
             self.report_progress(step / task.params["steps"], f"step {step}")
+            if os.path.exists(task.params.get("until", "")):
+                break
             time.sleep(0.05)
         return {"steps": task.params["steps"], "host": os.getppid()}
 """
@@ -123,6 +125,16 @@ class Pool:
         done = self.ask(*command, "--json")
         assert done.stdout, done.stderr
         return json.loads(done.stdout)
+
+    def open(self, gate: str) -> None:
+        """Let the tasks end that run until this file exists."""
+        (self.folder / gate).touch()
+
+    def send_gated(self, gate: str) -> int:
+        """Send a task that runs until `open`, however slow the machine is, and wait until it runs; its id."""
+        id = self.send("slow", "steps:=2000", f"until={self.folder / gate}")
+        self.until("show", str(id), holds=lambda task: task["state"] == "running")
+        return id
 
     def send(self, *command: str) -> int:
         """Send a task; its id."""
@@ -330,25 +342,26 @@ def test_an_absent_pool_is_one_line_and_69(tmp_path: Path) -> None:
 
 
 def test_a_signal_lets_tasks_finish_and_what_was_done_stays_done(own: Pool) -> None:
-    id = own.send("slow", "steps:=20")
-    own.until("show", str(id), holds=lambda task: task["state"] == "running")
+    id = own.send_gated("go")
     family = _children(own.up.process.pid)
 
-    assert own.up.end(signal.SIGTERM) == 0
+    own.up.process.send_signal(signal.SIGTERM)
+    _until_text(own.up.log, "the hosts finish what they run")
+    own.open("go")
+    assert own.up.end() == 0
     assert psutil.wait_procs(family, timeout=10)[1] == []
 
     with_tasks = Program(own.folder, "supervisor", "--bind", own.address)
     try:
         own.until("status", holds=lambda status: bool(status["supervisor"]))
-        assert own.answer("show", str(id))["result"]["steps"] == 20
+        assert own.answer("show", str(id))["result"]["steps"] == 2000
         assert with_tasks.end(signal.SIGTERM) == 0
     finally:
         with_tasks.discard()
 
 
 def test_a_second_signal_ends_at_once(own: Pool) -> None:
-    id = own.send("slow", "steps:=2000")
-    own.until("show", str(id), holds=lambda task: task["state"] == "running")
+    own.send_gated("never")
     family = _children(own.up.process.pid)
     own.up.process.send_signal(signal.SIGINT)
     _until_text(own.up.log, "the hosts finish what they run")
@@ -361,26 +374,26 @@ def test_a_second_signal_ends_at_once(own: Pool) -> None:
 
 @pytest.mark.faults
 def test_a_killed_host_is_started_again_and_its_task_is_rescued(own: Pool) -> None:
-    id = own.send("slow", "steps:=40")
-    own.until("show", str(id), holds=lambda task: task["state"] == "running")
+    id = own.send_gated("go")
     first = own.children()["host"]
     first.kill()
+    _until_text(own.up.log, "host 1 was killed by signal 9; it is started again")
+    own.open("go")
 
     assert own.ask("wait", str(id)).returncode == 0
     document = own.answer("show", str(id))
     assert document["attempt"] == 2
     assert document["result"]["host"] == own.children()["host"].pid != first.pid
-    assert "host 1 was killed by signal 9; it is started again" in own.up.log.read_text()
 
 
 @pytest.mark.faults
 def test_a_wait_survives_a_killed_supervisor(own: Pool) -> None:
-    id = own.send("slow", "steps:=60")
-    own.until("show", str(id), holds=lambda task: task["state"] == "running")
+    id = own.send_gated("go")
     waiting = Program(own.folder, "wait", str(id), WORKERHOST_ADDRESS=own.address)
     try:
         _until_text(waiting.log, "waiting: ")
         own.children()["supervisor"].kill()
+        own.open("go")
 
         assert waiting.line() == f"{id} completed"
         assert waiting.end() == 0

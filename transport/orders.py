@@ -58,18 +58,37 @@ class Orders:
         Raises:
             ValueError: There is no such state.
         """
-        code = None if state is None else STATES.index(TaskState(state))
-        given = {key: value for key, value in (("state", code), ("type", type), ("tag", tag)) if value is not None}
         found: list[dict[str, Any]] = []
         before: int | None = None
         while len(found) < limit:
-            page = {**given, "limit": limit - len(found)} | ({} if before is None else {"before": before})
-            reply = self._query("tasks", page)
-            found += reply["tasks"]
-            before = reply.get("next")
+            page = self.page(state=state, type=type, tag=tag, limit=limit - len(found), before=before)
+            found += page["tasks"]
+            before = page.get("next")
             if before is None:
                 break
         return found
+
+    def page(
+        self,
+        *,
+        state: TaskState | str | None = None,
+        type: str | None = None,
+        tag: str | None = None,
+        limit: int = 100,
+        before: int | None = None,
+    ) -> dict[str, Any]:
+        """One step of a search through tasks, that costs the pool little: newest first, from below `before` on.
+
+        Returns:
+            `tasks`, at most `limit` (1 to 1000) and perhaps fewer, and `next`: the `before` to go on with, or None at
+            the end.
+
+        Raises:
+            ValueError: There is no such state.
+        """
+        code = None if state is None else STATES.index(TaskState(state))
+        given = {"state": code, "type": type, "tag": tag, "limit": limit, "before": before}
+        return self._query("tasks", {key: value for key, value in given.items() if value is not None})
 
     def show(self, id: int) -> dict[str, Any]:
         """Everything that is known of a task, its attempts included.

@@ -1,0 +1,87 @@
+"""What the HTTP application needs from others: what a monitor keeps over time, and what a client asks and orders.
+
+Protocols only. The application calls them from its own threads, several at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from ..handle import Handle
+
+
+class Monitor(Protocol):
+    """What is known of a pool without asking it. Every call answers at once, from memory, and never raises.
+
+    What is returned is not changed afterwards: a newer state is another object.
+    """
+
+    def metrics(self) -> bytes:
+        """The page `/metrics`, in the text format of Prometheus."""
+        ...
+
+    def health(self) -> dict[str, Any]:
+        """Whether the monitor lives and hears the pool: `ok` (bool) and, where it is false, `reason` (text); more for
+        people may stand beside them.
+        """
+        ...
+
+    def ready(self) -> dict[str, Any]:
+        """Whether the pool takes tasks: as `health`."""
+        ...
+
+    def worker_health(self, type: str) -> dict[str, Any] | None:
+        """Whether a node of the tree can do its work: as `health`, with its `hosts`, `breaker` and `success`; None: no
+        such node.
+        """
+        ...
+
+    def view(self) -> dict[str, Any]:
+        """The pool as it is.
+
+        Returns:
+            `heard`: the instant of the latest snapshot, None before the first; `problem`: why nothing newer is heard,
+            or ""; `snapshot`: the reply to QUERY `snapshot`, {} before the first; `windows`: {"1m", "5m", "1h":
+            {`pool`: figures, `nodes`: {type: figures}, `hosts`: {name: figures}}}, figures being `completed`,
+            `failed` (counts in the window), `per_second` (ends), `success` (0 to 1), `duration`, `duration_p95`,
+            `wait`, `wait_p95` (seconds), each None where nothing is known; `objectives`: [{name, text, target, value,
+            met}]; `alerts`: [{metric, node, text, since}]; `empty_in`: seconds until nothing is queued at this rate,
+            or None.
+        """
+        ...
+
+    def history(self, seconds: float) -> dict[str, Any]:
+        """The pool over the last `seconds`, for charts: columns of equal length, oldest first, 1,000 points at most.
+
+        Returns:
+            `step` (seconds between points), `at` (instants), `completed`, `failed` (per second), `queued`, `running`,
+            `duration_p95` (seconds; None where no task ended).
+        """
+        ...
+
+
+class Pool(Protocol):
+    """The calls of a `Client` that the application makes; what each means and raises is said there."""
+
+    def send(self, type: str, params: Any = None, **sending: Any) -> Handle[Any]: ...  # noqa: D102
+    def status(self) -> dict[str, Any]: ...  # noqa: D102
+    def hosts(self) -> list[dict[str, Any]]: ...  # noqa: D102
+    def types(self) -> list[dict[str, Any]]: ...  # noqa: D102
+    def page(  # noqa: D102
+        self,
+        *,
+        state: str | None = None,
+        type: str | None = None,
+        tag: str | None = None,
+        limit: int = 100,
+        before: int | None = None,
+    ) -> dict[str, Any]: ...
+    def show(self, id: int) -> dict[str, Any]: ...  # noqa: D102
+    def why(self, id: int) -> dict[str, Any]: ...  # noqa: D102
+    def tail(self, task: int, *, follow: bool = False) -> Iterable[Any]: ...  # noqa: D102
+    def cancel(self, tasks: list[int]) -> list[int]: ...  # noqa: D102
+    def retry(self, tasks: list[int]) -> list[int]: ...  # noqa: D102
+    def pause(self, type: str) -> None: ...  # noqa: D102
+    def resume(self, type: str) -> None: ...  # noqa: D102
+    def drain(self, host: str, *, undo: bool = False) -> None: ...  # noqa: D102

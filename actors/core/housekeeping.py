@@ -56,10 +56,10 @@ class Housekeeping:
             self._trusted = now + _DISTRUST_SECONDS
 
     def next_time(self) -> float:
-        """When `go_on` has something to do."""
+        """When `wake` has something to do."""
         return min(self._ends.due, *(walk.due for walk in self._seen.values()))
 
-    def go_on(self, step: Step) -> None:
+    def wake(self, step: Step) -> None:
         """Ask for the next slice of what is due: one of each kind at a time."""
         if step.now >= self._ends.due:
             # A slice grows with what has ended since the one before, so that no load outruns it.

@@ -2,16 +2,15 @@
 
 It reads no clock, socket or database. `handle` takes a batch of messages, `feed` the rows that a need asked for, and
 both return the effects of one step in the order in which they must be done. What happens to a task is decided in
-`queue`, who gets it in `dispatch`; here sessions begin and end, and every message finds its place.
+`queue`, who gets it in `dispatch`, how sessions begin and end in `greetings`; here every message finds its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ...transport.messages import (
-    PROTOCOL_VERSION,
     Admin,
     Alive,
     Bye,
@@ -36,34 +35,34 @@ from ...transport.messages import (
 from .allowances import Allowances
 from .backups import Backups
 from .checkpoints import Checkpoints
-from .clients import Clients, ClientSession, past_of
+from .clients import Clients
 from .dispatch import dispatch
-from .effects import Agenda, Effect, EndedAfter, Fetch, Need, Refill, Replay, Resume, SeenAfter
+from .effects import Agenda, Effect, EndedAfter, Ends, Fetch, Need, Refill, Replay, Resume, SeenAfter
 from .endings import Endings, Late
 from .gate import Gate
-from .hosts import Hosts, HostSession, SlotPool
+from .greetings import Greetings
+from .hosts import Hosts
 from .housekeeping import Housekeeping
-from .identities import ANYBODY, Garbled, Identities, Identity, Proved
+from .identities import Garbled, Identities, Identity, Proved
 from .keyring import Keyring
 from .membership import Membership
-from .offers import offer_of
 from .opening import Opening
 from .orders import Orders
 from .queue import ANNOUNCE_SECONDS, Queue
 from .reloads import Configuration, Reloads
 from .report import Report
-from .reports import shown
 from .requests import Requests
+from .restoring import restore
 from .room import Room
-from .rows import FINAL, Row
+from .rows import Row
 from .sessions import Sessions
 from .settings import PoolSettings
 from .step import Peer, Step
 from .tails import Tails
+from .timed import Timed
 
 _MALFORMED: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
 """What only a malformed message can cause in a handler."""
-_NAME_MAX: Final = 255
 _JUMP_SECONDS: Final = 1.0
 _ALLOWED: Final = {
     "host": (Claim, Results, Progress, GiveBack, Checkpoint, Output),
@@ -127,38 +126,59 @@ class Pool:
         self.orders = Orders(self.queue, self.membership, self.requests, self.backups, self.reloads, keyring)
         self._expected = now
         self._announced = self._looked = now
-        self._greeted: dict[bytes, tuple[bytes, int]] = {}  # tokens and pasts of clients that are being looked up
         self._more = False
-        self._restore(opening, now, wall)
+        restore(self.queue, self.hosts, opening, boot, now, wall)
+        self.clients.last_session = meta.get("last_session", 0)
+        self.greetings = Greetings(self.gate, self.sessions, self.membership, self.clients, self.tails)
+        # Where a new part takes its place: what it hears, what it reads, what time brings to it.
+        self._messages = self._all_messages()
+        self._feeds = self._all_feeds()
+        self._fetches = self._all_fetches()
+        self._timed: tuple[Timed, ...] = (self.queue.lanes.tree, self.housekeeping)
 
-    def _restore(self, opening: Opening, now: float, wall: float) -> None:
-        """Go on from the store: what ran, runs on for one full period of grace until its host says HELLO."""
-        self.hosts.last_owner = opening.meta.get("last_owner", 0)
-        self.clients.last_session = opening.meta.get("last_session", 0)
-        lanes = self.queue.lanes
-        lanes.tree.restore(opening, self.boot, now, wall)
-        for number, type, _tenant, _requirements in opening.lanes:
-            lanes.restore(number, type)
-        for number, state, count in opening.tallies:
-            lane = lanes.by_number[number]
-            lane.counts[state] = lane.stored[state] = count
-            lanes.totals[state] += count
-            self.queue.unfinished_count += 0 if state in FINAL else count
-        for owner, token, name, machine, joined_at, left_at, _state in opening.hosts:
-            self.hosts.remember(owner, token)
-            if left_at is None:
-                host = HostSession(owner, token, name, machine, joined_at, heard=now, state="away")
-                host.pools[""] = SlotPool(host, "")
-                self.hosts.add(host)
-        for columns in opening.running:
-            row = Row(*columns)
-            host = self.hosts.by_owner.get(row.owner)
-            if host is None:  # its session ended before the restart and the row was never taken back
-                host = HostSession(row.owner, b"", f"host {row.owner}", "", 0.0, heard=now, state="away")
-                host.pools[""] = SlotPool(host, "")
-                self.hosts.by_owner[row.owner] = host
-            self.queue.lease_again(row, host.pools[""], now)
-        self.queue.checkpoints.update(opening.checkpoints)
+    def _all_messages(self) -> dict[type[Message], Callable[[Step, Peer, int, Any], None]]:
+        """What is done about each message, given (step, peer, number, message), once its role allows it."""
+        hosts, requests = self.membership, self.requests
+        return {
+            Claim: lambda _step, peer, _number, message: hosts.claim(peer.session, message),
+            Results: hosts.results,
+            Progress: lambda step, peer, _number, message: hosts.progress(step, peer.session, message),
+            Output: lambda step, peer, _number, message: self.tails.heard(step, peer.session, message),
+            Checkpoint: lambda step, peer, _number, message: self.checkpoints.heard(step, peer.session, message.items),
+            GiveBack: self._given_back,
+            Submit: lambda step, peer, _number, message: requests.submit(step, peer, message),
+            Watch: lambda step, peer, _number, message: requests.watch(step, peer, message),
+            Cancel: lambda step, peer, _number, message: requests.cancel(step, peer, message),
+            Query: lambda step, peer, _number, message: requests.query(step, peer, message),
+            Tail: lambda step, peer, _number, message: self.tails.ask(step, peer, message),
+            Admin: lambda step, peer, _number, message: self.orders.obey(step, peer, message),
+        }
+
+    def _all_feeds(self) -> dict[type[Need], Callable[[Step, Any, list[Any]], None]]:
+        """What is done with the rows of each need."""
+        return {
+            Refill: self._refilled,
+            Agenda: self._scheduled,
+            Fetch: self._fetched,
+            Resume: self.greetings.resumed,
+            Replay: self.clients.replayed,
+            Ends: self.requests.told_ends,
+            EndedAfter: self.housekeeping.ended,
+            SeenAfter: self.housekeeping.seen,
+        }
+
+    def _all_fetches(self) -> dict[str, Callable[[Step, Fetch, dict[int, Row]], None]]:
+        """What is done with rows that were fetched, by the purpose."""
+        return {
+            "late": self._came_late,
+            "adopt": self._adopt,
+            "listen": self._listen,
+            "watch": self.requests.watched,
+            "cancel": self.requests.cancelled,
+            "why": self.requests.explained,
+            "show": self.requests.shown,
+            "again": self.requests.retried,
+        }
 
     def start(self, now: float, wall: float) -> list[Effect]:
         """The first needs: the heads of all lanes and what falls due first."""
@@ -197,7 +217,7 @@ class Pool:
         self._look_at_clocks(step)
         for address, number, message in batch:
             if message is None:
-                self._closed(address, now)
+                self.greetings.closed(address, now)
                 self.sessions.identities.pop(address, None)
             elif isinstance(message, Proved):
                 self.sessions.identities[address] = message.identity
@@ -211,25 +231,7 @@ class Pool:
     def feed(self, need: Need, rows: list[Any], now: float, wall: float) -> list[Effect]:
         """The rows that a need of this turn asked for."""
         step = Step(now, wall)
-        if isinstance(need, Refill):
-            kept = self.queue.lanes.refilled(need, [Row(*columns) for columns in rows], self.queue.declines)
-            self.queue.remember(kept)
-        elif isinstance(need, Agenda):
-            scheduled = [Row(*columns) for columns in rows]
-            kept = self.queue.schedules[need.relative].refilled(need, scheduled)
-            self.queue.rows.update((row.id, row) for row in kept)
-        elif isinstance(need, Fetch):
-            self._fetched(step, need, {columns[0]: Row(*columns) for columns in rows})
-        elif isinstance(need, Resume):
-            self._resumed(step, need, rows)
-        elif isinstance(need, Replay):
-            self.clients.replayed(step, need, rows)
-        elif isinstance(need, EndedAfter):
-            self.housekeeping.ended(step, need, rows)
-        elif isinstance(need, SeenAfter):
-            self.housekeeping.seen(step, need, rows)
-        else:
-            self.requests.told_ends(step, need, rows)
+        self._feeds[type(need)](step, need, rows)
         return self._settle(step)
 
     def trust(self, own: Iterable[Identity], now: float, wall: float) -> list[Effect]:
@@ -260,7 +262,7 @@ class Pool:
         if self._more or self.clients.owes():
             self._expected = now
             return now
-        times = [now + 60.0, self.housekeeping.next_time()]
+        times = [now + 60.0, *[part.next_time() for part in self._timed]]
         if self.hosts.by_owner or self.sessions.peers:
             times.append(now + self.settings.heartbeat)
         if (due := self.queue.schedules[True].next()) is not None:
@@ -269,7 +271,6 @@ class Pool:
             times.append(max(now, due - self._wall_ahead))
         if (check := self.hosts.next_check()) is not None:
             times.append(check)
-        times.append(self.queue.lanes.tree.next_time())
         if self.queue.leases:
             times.append(self._announced + ANNOUNCE_SECONDS)
         self._expected = max(now, min(times))
@@ -298,11 +299,11 @@ class Pool:
             self._anchored(step, jump)
 
     def _time(self, step: Step, more: bool) -> None:
-        self.queue.lanes.tree.wake(step)
+        for part in self._timed:
+            part.wake(step)
         self.queue.due(step, self.anchor)
         self.queue.expire(step)
         self.clients.go_on(step)
-        self.housekeeping.go_on(step)
         # What waits in the inbox may be the very heartbeats that are missing; but not for ever.
         if not more or step.now - self._looked >= self.settings.lost_after:
             self._looked = step.now
@@ -317,7 +318,7 @@ class Pool:
             self.membership.give_up(step, host)
         peers, patience = self.sessions.peers.values(), self.settings.lost_after
         for peer in [peer for peer in peers if peer.role != "host" and step.now - peer.heard > patience]:
-            self._drop(peer)
+            self.greetings.drop(peer)
 
     def _anchored(self, step: Step, jump: float) -> None:
         """Delays are counted from a new anchor; after a jump of the wall clock their stored times move with it."""
@@ -334,7 +335,7 @@ class Pool:
         peer = self.sessions.peers.get(address)
         if isinstance(message, Hello):
             try:
-                self._hello(step, address, message)
+                self.greetings.hello(step, address, message)
             except _MALFORMED as error:
                 self.gate.complain(step, address, message, error)
             return
@@ -342,15 +343,15 @@ class Pool:
             step.say_first(address, Refused("unknown_session", "say HELLO first"))
             return
         if number != peer.seen + 1:
-            self._drop(peer)
+            self.greetings.drop(peer)
             step.say_first(address, Refused("unknown_session", f"message {peer.seen + 1} was lost"))
             return
         if not self.gate.passes(step, peer):
-            self._drop(peer)
+            self.greetings.drop(peer)
             step.say_first(address, Refused("forbidden", self.gate.why_not(peer)))
             return
         if self.gate.changed(step, peer):
-            self._drop(peer)
+            self.greetings.drop(peer)
             step.say_first(address, Refused("unknown_session", "this identity may do something else by now"))
             return
         peer.seen = number
@@ -359,7 +360,7 @@ class Pool:
             self._dispatch(step, peer, number, message)
         except _MALFORMED as error:
             # Each handler checks an item before it changes anything, so what was done before is whole.
-            self._drop(peer)
+            self.greetings.drop(peer)
             self.gate.complain(step, address, message, error)
 
     def _dispatch(self, step: Step, peer: Peer, number: int, message: Message) -> None:
@@ -372,127 +373,46 @@ class Pool:
             if peer.role == "host":
                 self.membership.bye(step, peer, message)
             else:
-                self._drop(peer)
+                self.greetings.drop(peer)
         elif not isinstance(message, allowed):
             if self.gate.forbid(step, peer, message):
-                self._drop(peer)
-        elif peer.role == "host":
-            self._from_host(step, peer, number, message)
-        elif isinstance(message, Admin):
-            self.orders.obey(step, peer, message)
-        elif isinstance(message, Tail):
-            self.tails.ask(step, peer, message)
+                self.greetings.drop(peer)
         else:
-            self.requests.take(step, peer, message)
+            if peer.role == "host":
+                peer.session.heard = step.now
+            self._messages[type(message)](step, peer, number, message)
 
-    def _from_host(self, step: Step, peer: Peer, number: int, message: Message) -> None:
-        peer.session.heard = step.now
-        if isinstance(message, Results):
-            self.membership.results(step, peer, number, message)
-        elif isinstance(message, Progress):
-            self.membership.progress(step, peer.session, message)
-        elif isinstance(message, Output):
-            self.tails.heard(step, peer.session, message)
-        elif isinstance(message, Checkpoint):
-            self.checkpoints.heard(step, peer.session, message.items)
-        elif isinstance(message, Claim):
-            self.membership.claim(peer.session, message)
-        elif isinstance(message, GiveBack):
-            self.endings.give_back(step, peer.session, message.items)
-            self.membership.heed_unserved(peer.session)
+    def _given_back(self, step: Step, peer: Peer, _number: int, message: GiveBack) -> None:
+        self.endings.give_back(step, peer.session, message.items)
+        self.membership.heed_unserved(peer.session)
 
-    def _hello(self, step: Step, address: bytes, hello: Hello) -> None:
-        low, high = (*hello.versions, 0, 0)[:2]
-        if not low <= PROTOCOL_VERSION <= high:
-            reason = f"this supervisor speaks protocol {PROTOCOL_VERSION}, the peer {low} to {high}"
-            step.say_first(address, Refused("version", reason))
-            return
-        if hello.role == "host" and self.membership.is_old(hello):
-            return
-        if (heard := self.gate.greets(step, address, hello)) is None:
-            return
-        hello = heard
-        if (old := self.sessions.peers.get(address)) is not None:
-            self._drop(old)
-        if hello.role == "host":
-            try:
-                self.membership.hello(step, address, hello, offer_of(hello.offer))
-            except ValueError as error:
-                step.say_first(address, Refused("forbidden", str(error)))
-        elif hello.role in ("client", "observer", "admin"):
-            # It has no session until the store has said whether it is an old one.
-            self.sessions.peer(address, hello.role, None, step.now)
-            self._greeted[address] = hello.session, past_of(hello.offer)
-            step.needs.append(Resume(address, hello.session, hello.name[:_NAME_MAX]))
-        else:
-            step.say_first(address, Refused("forbidden", f"no role {shown(hello.role)}"))
-        self.gate.remember(step, address)
+    def _refilled(self, _step: Step, need: Refill, rows: list[Any]) -> None:
+        kept = self.queue.lanes.refilled(need, [Row(*columns) for columns in rows], self.queue.declines)
+        self.queue.remember(kept)
 
-    def _resumed(self, step: Step, need: Resume, rows: list[Any]) -> None:
-        """What the store knows of a client session: it is welcome, and repeated submissions will be recognised."""
-        peer = self.sessions.peers.get(need.peer)
-        token, past = self._greeted.get(need.peer, (b"", 0))
-        if peer is None or peer.session is not None or token != need.token:
-            return
-        del self._greeted[need.peer]
-        whose = rows[0][3] if rows else ANYBODY
-        if peer.identity and whose not in (ANYBODY, peer.identity):
-            self._drop(peer)
-            step.say_first(need.peer, Refused("forbidden", "this session belongs to another identity"))
-            return
-        old = self.clients.by_token.get(need.token)
-        if old is not None and old.peer is not None and old.peer is not peer:
-            self._drop(old.peer)
-        client = ClientSession(0, need.token, need.name, identity=peer.identity or whose)
-        if rows:
-            client.number, client.below, known, _ = rows[0]
-            client.submissions = {n: (first, count, checksum) for n, first, count, checksum in known}
-        else:
-            self.clients.last_session = client.number = self.clients.last_session + 1
-            client.below = past + 1 if past else 0
-        step.persist.sessions.append(client.row(step.wall))
-        peer.session, client.peer = client, peer
-        self.clients.add(client)
-        news = {"forgotten": True} if past and not rows else {}
-        step.say_first(peer.address, self.sessions.welcome(client.name, news))
+    def _scheduled(self, _step: Step, need: Agenda, rows: list[Any]) -> None:
+        kept = self.queue.schedules[need.relative].refilled(need, [Row(*columns) for columns in rows])
+        self.queue.rows.update((row.id, row) for row in kept)
 
-    def _closed(self, address: bytes, now: float) -> None:
-        """A connection closed: suspicion for a host, the end for a client's session here (it may come back)."""
-        peer = self.sessions.peers.get(address)
-        if peer is None:
-            return
-        if peer.role == "host":
-            self.membership.closed(peer, now)
-        else:
-            self._drop(peer)
+    def _fetched(self, step: Step, need: Fetch, rows: list[Any]) -> None:
+        self._fetches[need.purpose](step, need, {columns[0]: Row(*columns) for columns in rows})
 
-    def _drop(self, peer: Peer) -> None:
-        """A session's connection is no longer believed; the peer says HELLO again. A host's leases stay."""
-        self.sessions.peers.pop(peer.address, None)
-        self._greeted.pop(peer.address, None)
-        if peer.role == "host":
-            self.membership.unheard(peer)
-        else:
-            self.clients.gone(peer)
-            self.tails.gone(peer)
+    def _came_late(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+        late: Late = need.context
+        self.endings.late_results(step, late, rows)
+        if late.host.peer is not None:
+            step.say(late.host.peer, Recorded(late.number, late.stale))
 
-    def _fetched(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
-        if need.purpose == "late":
-            late: Late = need.context
-            self.endings.late_results(step, late, rows)
-            if late.host.peer is not None:
-                step.say(late.host.peer, Recorded(late.number, late.stale))
-        elif need.purpose == "adopt":
-            host, unknown = need.context
-            stop = [
-                [id, fence]
-                for id, fence in unknown
-                if id not in rows or not self.endings.adopt(step, host, rows[id], fence)
-            ]
-            if stop and host.peer is not None:
-                step.say(host.peer, Stop(stop))
-        elif need.purpose == "listen":
-            if self.sessions.peers.get(need.context.address) is need.context:
-                self.tails.listen(need.context, rows)
-        else:
-            self.requests.fetched(step, need, rows)
+    def _adopt(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+        host, unknown = need.context
+        stop = [
+            [id, fence]
+            for id, fence in unknown
+            if id not in rows or not self.endings.adopt(step, host, rows[id], fence)
+        ]
+        if stop and host.peer is not None:
+            step.say(host.peer, Stop(stop))
+
+    def _listen(self, _step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+        if self.sessions.peers.get(need.context.address) is need.context:
+            self.tails.listen(need.context, rows)

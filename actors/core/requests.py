@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
-from ...transport.messages import Accepted, Admin, Cancel, Events, Message, Query, Rejected, Reply, Stop, Submit, Watch
+from ...transport.messages import Accepted, Admin, Cancel, Events, Query, Rejected, Reply, Stop, Submit, Watch
 from .allowances import Allowances
 from .clients import Clients, ClientSession
 from .effects import Ends, Fetch
@@ -56,31 +56,6 @@ class Requests:
         self.clients, self.membership, self.sessions = clients, membership, sessions
         self.room, self.allowances, self.max_size, self.reports = room, allowances, max_size, reports
         self.why = Why(queue, membership.hosts)
-
-    def take(self, step: Step, peer: Peer, message: Message) -> None:
-        """A message of a client, whichever it is."""
-        if isinstance(message, Submit):
-            self.submit(step, peer, message)
-        elif isinstance(message, Watch):
-            self.watch(step, peer, message)
-        elif isinstance(message, Cancel):
-            self.cancel(step, peer, message)
-        elif isinstance(message, Query):
-            self.query(step, peer, message)
-
-    def fetched(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
-        """The rows that one of these messages needed."""
-        peer, asked = need.context
-        if need.purpose == "watch":
-            self.watched(step, peer, asked, rows)
-        elif need.purpose == "cancel":
-            self.cancelled(step, peer, asked, rows)
-        elif need.purpose == "why":
-            self.explained(step, peer, asked, rows)
-        elif need.purpose == "show":
-            self.shown(step, peer, asked, rows)
-        elif need.purpose == "again":
-            self.retried(step, peer, asked, rows)
 
     def submit(self, step: Step, peer: Peer, message: Submit) -> None:
         """Tasks handed in: stored once, however often the same submission comes.
@@ -147,8 +122,9 @@ class Requests:
         if message.ids:
             self._fetch(step, peer, _ids(message.ids), "watch", tuple(message.ids))
 
-    def watched(self, step: Step, peer: Peer, ids: tuple[int, ...], rows: dict[int, Row]) -> None:
+    def watched(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         """What a client asked about by id: ends come from the store, the rest is said as it is."""
+        peer, ids = need.context
         ended = dict.fromkeys(row.id for row in rows.values() if row.state in FINAL)
         if ended:
             self.clients.asked.append((peer, tuple(ended)))
@@ -178,8 +154,9 @@ class Requests:
         """End tasks; the store knows those that memory does not."""
         self._fetch(step, peer, _ids(message.ids), "cancel", message.request)
 
-    def cancelled(self, step: Step, peer: Peer, request: int, rows: dict[int, Row]) -> None:
+    def cancelled(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         """The rows of tasks to cancel are known: end them, and have those that run stopped."""
+        peer, request = need.context
         cancelled: list[int] = []
         stop: dict[HostSession, list[Any]] = {}
         for row in rows.values():
@@ -221,15 +198,17 @@ class Requests:
         """Ask for the rows of tasks that the peer may know of: what others sent is unknown to a client."""
         step.needs.append(Fetch(ids, purpose, (peer, context), peer.owner))
 
-    def shown(self, step: Step, peer: Peer, request: int, rows: dict[int, Row]) -> None:
+    def shown(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         """Whether a client may see the task that it asks about is known."""
+        peer, request = need.context
         for id in rows:
             step.answer(peer, request, "show", {"id": id}, self._progress([id]))
         if not rows:
             step.say(peer, Reply(request, False, _NO_SUCH_TASK))
 
-    def explained(self, step: Step, peer: Peer, request: int, rows: dict[int, Row]) -> None:
+    def explained(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         """The row of a task that somebody asks about is known: why it does not run. The store adds its story."""
+        peer, request = need.context
         for row in rows.values():
             step.answer(peer, request, "why", {"id": row.id}, {row.id: self.why.explain(row, step.now, step.wall)})
         if not rows:
@@ -239,8 +218,9 @@ class Requests:
         """Run final tasks once more."""
         self._fetch(step, peer, _ids(message.arguments["ids"]), "again", message.request)
 
-    def retried(self, step: Step, peer: Peer, request: int, rows: dict[int, Row]) -> None:
+    def retried(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         """The rows of tasks to run once more are known."""
+        peer, request = need.context
         retried = [row.id for row in rows.values() if self.queue.again(step, row)]
         step.say(peer, Reply(request, True, {"retried": retried}))
 

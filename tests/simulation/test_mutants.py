@@ -107,14 +107,14 @@ def lease_on_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_grace_after_restart(patch: pytest.MonkeyPatch) -> None:
-    restore = Pool._restore  # pyright: ignore[reportPrivateUsage]  # a mutant changes what is inside
+    start = Pool.start
 
-    def at_once(self: Pool, opening: Any, now: float, wall: float) -> None:
-        restore(self, opening, now, wall)
+    def at_once(self: Pool, now: float, wall: float) -> Any:
         for host in self.hosts.by_owner.values():
             host.heard = now - self.settings.lost_after
+        return start(self, now, wall)
 
-    patch.setattr(Pool, "_restore", at_once)
+    patch.setattr(Pool, "start", at_once)
 
 
 def retry_count_not_stored(patch: pytest.MonkeyPatch) -> None:

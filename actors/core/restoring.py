@@ -1,0 +1,41 @@
+"""Going on from the store: lanes and their counts, hosts, and what ran when the last supervisor ended."""
+
+from __future__ import annotations
+
+from .hosts import Hosts, HostSession, SlotPool
+from .opening import Opening
+from .queue import Queue
+from .rows import FINAL, Row
+
+
+def restore(queue: Queue, hosts: Hosts, opening: Opening, boot: int, now: float, wall: float) -> None:
+    """Take over what the store holds. What ran, runs on for one full period of grace until its host says HELLO."""
+    _restore_lanes(queue, opening, boot, now, wall)
+    hosts.last_owner = opening.meta.get("last_owner", 0)
+    for owner, token, name, machine, joined_at, left_at, _state in opening.hosts:
+        hosts.remember(owner, token)
+        if left_at is None:
+            host = HostSession(owner, token, name, machine, joined_at, heard=now, state="away")
+            host.pools[""] = SlotPool(host, "")
+            hosts.add(host)
+    for columns in opening.running:
+        row = Row(*columns)
+        host = hosts.by_owner.get(row.owner)
+        if host is None:  # its session ended before the restart and the row was never taken back
+            host = HostSession(row.owner, b"", f"host {row.owner}", "", 0.0, heard=now, state="away")
+            host.pools[""] = SlotPool(host, "")
+            hosts.by_owner[row.owner] = host
+        queue.lease_again(row, host.pools[""], now)
+    queue.checkpoints.update(opening.checkpoints)
+
+
+def _restore_lanes(queue: Queue, opening: Opening, boot: int, now: float, wall: float) -> None:
+    lanes = queue.lanes
+    lanes.tree.restore(opening, boot, now, wall)
+    for number, type, _tenant, _requirements in opening.lanes:
+        lanes.restore(number, type)
+    for number, state, count in opening.tallies:
+        lane = lanes.by_number[number]
+        lane.counts[state] = lane.stored[state] = count
+        lanes.totals[state] += count
+        queue.unfinished_count += 0 if state in FINAL else count

@@ -15,6 +15,7 @@ from .endings import LOSSES_ALONE
 from .hosts import HostSession, Lease, SlotPool
 from .queue import EXPIRED, Queue
 from .rows import QUEUED, RUNNING, Row
+from .statistics import queued_since
 from .step import Step
 from .window import key_of
 
@@ -117,6 +118,7 @@ def _grant(
         lane.counts[RUNNING] += given
         if given:
             lanes.tree.granted(step, lane, pool, given, rows[-1].id)
+            lane.account.granted([step.wall - queued_since(row) for row in rows if row.attempt == 1])
         if not rows or not alone or queue.declines or left.out():
             return bool(rows)
     return False

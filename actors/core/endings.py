@@ -36,9 +36,9 @@ _CAUSES_FINAL: Final = {**_CAUSES, Outcome.TOO_LARGE: "result_too_large"}
 
 @dataclass(slots=True)
 class _Tally:
-    """Durations of one lane within one batch of results, a slow one taken as `SLOW_SECONDS`."""
+    """Durations of one lane within one batch of results; in `seconds` a slow one is taken as `SLOW_SECONDS`."""
 
-    count: int
+    durations: list[float]
     seconds: float
     slow: int
 
@@ -92,26 +92,44 @@ class Endings:
                 del leases[id], host.leases[id]
                 lease.pool.held -= 1
                 slow = duration > SLOW_SECONDS
-                if slow:
-                    duration = SLOW_SECONDS
+                fast = SLOW_SECONDS if slow else duration
                 if (tally := tallies.get(lane)) is None:
-                    tallies[lane] = _Tally(1, duration, slow)
+                    tallies[lane] = _Tally([duration], fast, slow)
                 else:
-                    tally.count += 1
-                    tally.seconds += duration
+                    tally.durations.append(duration)
+                    tally.seconds += fast
                     tally.slow += slow
                 self.queue.unfinished_count -= 1
         finally:  # a malformed item ends the message, not the counts of those before it
             for lane, tally in tallies.items():
-                lane.counts[RUNNING] -= tally.count
-                lane.counts[COMPLETED] += tally.count
-                lane.pace.measured(tally.count, tally.seconds, tally.slow)
-                self.queue.lanes.touched.add(lane)
-                self.queue.lanes.tree.hold(lane, host.owner, -tally.count)
-                if lane.guarded:
-                    self.queue.lanes.tree.completed(step, lane, tally.count, leases)
+                self._completed(step, lane, host, tally)
         if tallies:
             step.persist.meta["last_finish"] = self.queue.last_finish
+
+    def _completed(self, step: Step, lane: Lane, host: HostSession, tally: _Tally) -> None:
+        """Count the tasks of one lane that completed in one batch of results."""
+        lanes, count = self.queue.lanes, len(tally.durations)
+        lane.counts[RUNNING] -= count
+        lane.counts[COMPLETED] += count
+        lane.pace.measured(count, tally.seconds, tally.slow)
+        lane.account.completed(tally.durations)
+        host.figures.completed += count
+        host.figures.ran(count, sum(tally.durations))
+        lanes.touched.add(lane)
+        lanes.tree.hold(lane, host.owner, -count)
+        if lane.guarded:
+            lanes.tree.completed(step, lane, count, self.queue.leases)
+
+    def _failed(self, lane: Lane, host: HostSession, cause: str, duration: float) -> None:
+        """Count an attempt that failed."""
+        lane.account.failed(cause, duration)
+        host.figures.ran(1, duration)
+        host.figures.failed_by(cause)
+
+    def _released(self, lane: Lane, host: HostSession) -> None:
+        """Count an attempt that had begun and counts against nobody."""
+        lane.account.released()
+        host.figures.released += 1
 
     def _ended_badly(
         self, step: Step, lease: Lease, outcome: Outcome, started_at: float, slot: int, detail: dict[str, Any] | None
@@ -123,6 +141,7 @@ class Endings:
             return  # its end is recorded since it was cancelled
         if outcome == Outcome.CANCELLED:
             moved(row, "release")
+            self._released(lease.lane, lease.pool.host)
             self._attempt_ended(step, row, lease.pool.host, slot, started_at, "stopped", detail)
             self.queue.back(step, row, RUNNING)
             return
@@ -147,6 +166,7 @@ class Endings:
         cause = detail.get("cause") or _CAUSES_FINAL[outcome]
         if outcome == Outcome.CRASHED:
             row.crashes += 1
+            self._failed(lane, host, cause, step.wall - started_at)
             if row.crashes >= policy.crash_limit:
                 detail = {**detail, "cause": cause, "reason": f"killed its worker {row.crashes} times"}
                 self.queue.finish(step, row, "quarantine", detail, started_at=started_at, slot=slot, host=host)
@@ -156,6 +176,7 @@ class Endings:
             kind = kind_of(outcome, detail)
             if is_set_back(kind, detail):
                 self._stop_its_like(step, row, kind, detail)
+                self._released(lane, host)
                 if too_often := _release(row, str(detail.get("message") or kind)):
                     detail = {**detail, **too_often}
                     self.queue.finish(step, row, "fail", detail, started_at=started_at, slot=slot, host=host)
@@ -165,6 +186,7 @@ class Endings:
                 self.queue.back(step, row, was)
                 return
             row.failures += 1
+            self._failed(lane, host, cause, step.wall - started_at)
             if not is_tried_again(policy.retry, kind, detail) or row.failures >= limit:
                 detail = {**detail, "cause": cause}
                 self.queue.finish(step, row, "fail", detail, started_at=started_at, slot=slot, host=host)
@@ -173,6 +195,7 @@ class Endings:
             if (wait := wait_of(detail)) is None:
                 wait = delay(policy.retry, row.failures, row.id * 1000003 + row.attempt)
             row.due, row.relative = step.wall + wait, True
+        lane.account.retried()
         self._attempt_ended(step, row, host, slot, started_at, cause, detail)
         self.queue.back(step, row, was)
 
@@ -206,6 +229,8 @@ class Endings:
             self.queue.let_go(lease)
             if lease.stopping:
                 continue
+            if started:
+                self._released(lane, host)
             if reason == Returned.UNSTARTED:
                 lane.pace.blocked()
             elif reason == Returned.UNSERVED:
@@ -260,6 +285,8 @@ class Endings:
             if lease.stopping:
                 continue
             rescued += 1
+            lease.lane.account.rescued()
+            host.figures.rescued += 1
             if not lost:
                 detail = {"cause": "not_held", "reason": reason}
                 self._attempt_ended(step, row, host, 0, row.started_at, "released", detail)

@@ -15,6 +15,7 @@ from .declines import Declined
 from .lane import Lane
 from .offers import Offer
 from .rows import Row
+from .statistics import Figures
 from .step import Peer
 
 SUSPECT_SECONDS: Final = 1.0
@@ -78,6 +79,7 @@ class HostSession:
         leases: What it holds, by task.
         tree: The nodes that it was told of.
         greeting: Number of its latest HELLO.
+        figures: What is counted of attempts here.
     """
 
     owner: int
@@ -97,6 +99,7 @@ class HostSession:
     leases: dict[int, Lease] = field(default_factory=dict[int, "Lease"])
     tree: set[str] = field(default_factory=set[str])
     greeting: int = 0
+    figures: Figures = field(default_factory=Figures)
 
     def alive(self) -> bool:
         """Whether its leases still hold."""

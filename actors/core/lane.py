@@ -7,6 +7,7 @@ from ...transport.messages import STATES
 from .nodes import Node
 from .pace import Pace
 from .rows import QUEUED
+from .statistics import Account
 from .window import Key, Window
 
 
@@ -23,16 +24,18 @@ class Lane:
         counted: Those that count leases.
         guarded: Those that have a breaker.
         spending: Those that count grants: a rate, a quota.
+        account: Where what happens to its tasks is counted.
         policy: The effective settings of its type.
     """
 
     __slots__ = (
-        "aside", "bounds", "counted", "counts", "filling", "guarded", "held", "number", "pace", "parked", "policy",
-        "spending", "stored", "type", "window",
+        "account", "aside", "bounds", "counted", "counts", "filling", "guarded", "held", "number", "pace", "parked",
+        "policy", "spending", "stored", "type", "window",
     )  # fmt: skip
 
-    def __init__(self, number: int, type: str) -> None:
+    def __init__(self, number: int, type: str, account: Account | None = None) -> None:
         self.number, self.type = number, type
+        self.account = account or Account((), ())
         self.window = Window()
         self.counts = [0] * len(STATES)
         self.stored = [0] * len(STATES)

@@ -15,6 +15,7 @@ from .choices import Choices
 from .effects import Refill
 from .lane import Lane
 from .rows import Row
+from .statistics import Statistics
 from .step import Step
 from .tree import Tree
 from .window import key_of
@@ -33,6 +34,7 @@ class Lanes:
         self.by_type: dict[str, Lane] = {}
         self.choices = Choices(self.by_number.values)
         self.tree = Tree(policies, self.choices)
+        self.statistics = Statistics()
         self.touched: set[Lane] = set()
         self.in_memory = 0
         self.new: list[str] = []  # types first seen since somebody looked
@@ -41,7 +43,7 @@ class Lanes:
 
     def restore(self, number: int, type: str) -> Lane:
         """Take a lane over from the store."""
-        lane = Lane(number, type)
+        lane = Lane(number, type, self.statistics.of(type))
         self.tree.plant(lane)
         self.by_number[number] = self.by_type[type] = lane
         self._last = max(self._last, number)

@@ -91,6 +91,7 @@ class Queue:
             if options and options.get("tags"):
                 step.persist.tags += [(tag, task[0]) for task in new for tag in dict.fromkeys(options["tags"])]
             lane.counts[state] += len(new)
+            lane.account.sent(len(new))
             self.lanes.touched.add(lane)
             horizon = lane.window.horizon
             if state == QUEUED and horizon is not None and (-priority, start) > horizon and lane.beyond() > len(new):
@@ -201,6 +202,7 @@ class Queue:
         step.persist.meta["last_finish"] = finish
         lane.counts[was] -= 1
         lane.counts[row.state] += 1
+        lane.account.ended(row.state)
         self.lanes.touched.add(lane)
         told = None
         if row.state != COMPLETED:

@@ -13,6 +13,7 @@ from .queue import Queue
 from .room import Room
 from .rows import COMPLETED, FAILED, QUEUED, RUNNING
 from .settings import PoolSettings
+from .snapshot import Snapshot
 from .step import Step
 
 _LISTED_MAX = 100  # types that nobody serves; who has more of them has seen enough
@@ -48,6 +49,7 @@ class Report:
             "status": self.status,
             "hosts": self.hosts,
             "types": self.types,
+            "snapshot": Snapshot(queue, hosts, epoch, started).answer,
         }
 
     def watch_depth(self, step: Step) -> None:

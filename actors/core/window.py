@@ -12,6 +12,7 @@ from collections import deque
 from typing import Final
 
 from .rows import QUEUED, Row
+from .statistics import queued_since
 
 Key = tuple[int, int]
 """(-priority, place): smaller is earlier."""
@@ -51,6 +52,11 @@ class Window:
                 level.popleft()
             del levels[order.pop(0)]
         return None
+
+    def oldest(self) -> float | None:
+        """Since when the first of its rows waits, by the wall clock, as far as memory holds them; None: no row."""
+        firsts = (next((row for row in level if row.state == QUEUED), None) for level in self._levels.values())
+        return min((queued_since(row) for row in firsts if row is not None), default=None)
 
     def take(self, count: int, until: Key | None) -> list[Row]:
         """Remove and return at most `count` first rows, none of them after the key `until`."""

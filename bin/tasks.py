@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import arguments, documents, options, views, waiting
+from . import arguments, documents, options, task_views, waiting
 from .exits import FAILED, OK, UsageError, say
 from .options import Address, Json, JsonLines, Pairs
 
@@ -110,7 +110,7 @@ def ls(
     if as_json:
         documents.show({"tasks": [documents.listed(task) for task in found]})
         return
-    print("\n".join(views.tasks(found, time.time()) or ["no such task"]), flush=True)
+    print("\n".join(task_views.tasks(found, time.time()) or ["no such task"]), flush=True)
     if len(found) == limit:
         say(f"there may be more: --limit {min(limit * 10, PAGE)}, or narrow it with --state, --type, --tag")
 
@@ -127,7 +127,7 @@ def show(
     if as_json:
         documents.show(document)
     else:
-        print("\n".join(views.task(document)), flush=True)
+        print("\n".join(task_views.task(document)), flush=True)
 
 
 def why(
@@ -142,7 +142,7 @@ def why(
     if as_json:
         documents.show(document)
     else:
-        print("\n".join(views.why(document)), flush=True)
+        print("\n".join(task_views.why(document)), flush=True)
 
 
 def cancel(

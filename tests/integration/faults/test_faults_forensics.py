@@ -14,7 +14,7 @@ import pytest
 from fault_pool import FaultPool, Program, gone, until
 
 from workerhost import Client
-from workerhost.bin import documents, views
+from workerhost.bin import documents, task_views
 
 pytestmark = pytest.mark.faults
 
@@ -85,8 +85,8 @@ def check(client: Client, id: int, type: str, expected: Ending) -> None:
     assert (shown["state"], attempt["outcome"], detail["cause"]) == (expected.state, expected.outcome, expected.cause)
     assert re.fullmatch(r"[0-9a-f]{8,}", attempt["code"] or ""), f"which code ran: {attempt['code']!r}"
     assert attempt["host"]
-    page = "\n".join(views.task(documents.task(shown)))
-    story = "\n".join(views.why(documents.plain_data(client.why(id))))
+    page = "\n".join(task_views.task(documents.task(shown)))
+    story = " ".join(" ".join(task_views.why(documents.plain_data(client.why(id)))).split())  # its lines are wrapped
     assert expected.says in story, story
     assert expected.outcome in page
     for name, number in (("signal", expected.signal), ("exit code", expected.exit_code)):

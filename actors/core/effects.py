@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...transport.messages import Message
+from .edges import EdgeNeed
 
 
 @dataclass(slots=True)
@@ -39,6 +40,13 @@ class Persist:
         claims: Grants (fence, attempt, owner, started_at, id). Last: what a step gives back it may grant.
         attempts: Ended attempts that were not the task's last word (id, attempt, fence, owner, slot, started_at,
             ended_at, outcome text, detail).
+        edges: A task comes after another (after, task, policy); see `edges`.
+        met: Edges that hold their tasks back no longer (after, task).
+        freed: Tasks of which no edge does.
+        waits: Tasks queued by this step's `retries` that wait for others again.
+        flows: (flow, name, session, sent_at, total, stage, completed, failed, cancelled, quarantined, ended_at or
+            None), inserted or replaced.
+        flow_parts: Which ids a flow's tasks have (flow, start, first, count).
         submissions: (session, submission, first id, count, checksum).
         forgotten: (session, below): submissions below that number are not repeated any more.
         tallies: Absolute counts (lane, state, count).
@@ -70,6 +78,12 @@ class Persist:
     retries: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     claims: list[tuple[int, int, int, float, int]] = field(default_factory=list[tuple[int, int, int, float, int]])
     attempts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    edges: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
+    met: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    freed: list[int] = field(default_factory=list[int])
+    waits: list[int] = field(default_factory=list[int])
+    flows: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    flow_parts: list[tuple[int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int]])
     submissions: list[tuple[int, int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int, int]])
     forgotten: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     tallies: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
@@ -154,7 +168,7 @@ class Ends:
 @dataclass(frozen=True, slots=True)
 class EndedAfter:
     """Need: ended tasks after (session, finish), in that order: (session, finish, id, lane, state, ended_at, bytes of
-    params and result).
+    params and result, whether a task that has not ended comes after it).
     """
 
     session: int
@@ -174,17 +188,18 @@ class SeenAfter:
     count: int
 
 
-Need = Refill | Agenda | Fetch | Resume | Replay | Ends | EndedAfter | SeenAfter
+Need = Refill | Agenda | Fetch | Resume | Replay | Ends | EndedAfter | SeenAfter | EdgeNeed
 
 
 @dataclass(frozen=True, slots=True)
 class Params:
     """Before the commit: put the stored params of `ids`, and the checkpoints of `resumed`, into the TASKS of this turn
-    that carry None for them.
+    that carry None for them. Params with a table in `spliced` get results put into them; see `splices`.
     """
 
     ids: tuple[int, ...]
     resumed: tuple[int, ...] = ()
+    spliced: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,11 +80,11 @@ class Housekeeping:
         walk.pause(step.now)
         young = -1  # the session whose further ends are all too young
         freed = 0
-        for session, finish, id, lane_number, state, ended_at, size in rows:
+        for session, finish, id, lane_number, state, ended_at, size, needed in rows:
             if freed >= _SLICE_BYTES:
                 break
             walk.session, walk.number = session, finish
-            if session == young or id in leases:
+            if session == young or id in leases or needed:
                 continue
             if not self._old(step, finish, state, ended_at):
                 if step.wall - ended_at < self._keep.shortest() and finish > self._newest():

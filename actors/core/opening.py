@@ -23,6 +23,7 @@ class Opening:
         quotas: What was used of quotas (type, start of the period, units).
         checkpoints: Unfinished tasks that have one.
         identities, invitations: As in `Persist`.
+        flows: Flows that have not ended (row as in `Persist.flows`, [(start, first, count), ...]).
         copy: Where the database was copied to before it was brought to this version's tables; None: it had them.
     """
 
@@ -38,4 +39,7 @@ class Opening:
     checkpoints: list[int] = field(default_factory=list[int])
     identities: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     invitations: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    flows: list[tuple[tuple[Any, ...], list[tuple[int, int, int]]]] = field(
+        default_factory=list[tuple[tuple[Any, ...], list[tuple[int, int, int]]]]
+    )
     copy: str | None = None

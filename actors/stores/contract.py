@@ -114,6 +114,24 @@ class Store(Protocol):
         """
         ...
 
+    def results(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """The results of these tasks; those that have none are left out."""
+        ...
+
+    def flows(self, *, before: int, limit: int, owner: str | None = None) -> list[dict[str, Any]]:
+        """Flows with numbers below `before`, newest first, of which `limit` are looked at."""
+        ...
+
+    def flow(self, flow: int, *, start: int = 0, owner: str | None = None) -> dict[str, Any] | None:
+        """One flow: `ids` [[first, count], ...] of its tasks and `counts` by state of a bounded number of them, those
+        from `start` on; `next` says from where to go on counting.
+        """
+        ...
+
+    def after(self, task: int, limit: int) -> list[tuple[int, int, int, int | None]]:
+        """What a task comes after: (id, policy, met, its state or None if it is not kept any more), by id."""
+        ...
+
     def work(self, seconds: float) -> bool:
         """Do a part of what goes on between turns (a check after an unclean stop, a backup); whether more is left.
 

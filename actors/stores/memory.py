@@ -13,28 +13,27 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...transport.messages import STATES
+from ..core.edges import EdgeNeed
 from ..core.effects import Agenda, EndedAfter, Fetch, Need, Persist, Refill, Replay, Resume, SeenAfter
 from ..core.opening import Opening
-from ..core.rows import COLUMNS, FINAL, QUEUED, RUNNING, SCHEDULED
+from ..core.rows import FINAL, QUEUED, RUNNING, SCHEDULED, WAITING
 from .blobs import LARGE_PARAMS_BYTES, pack, unpack
 from .contract import BackupEnded, StoreBroken, StoreDisagrees
+from .flows_memory import MemoryFlowReads, MemoryFlows
 from .order import Entry, Order
+from .record import NAMES, Record
 from .views import end_row, full_view, list_item
 
 SCANNED_ROWS_MAX: Final = 5000
 """Rows that one call of `tasks` looks at."""
 
-_NAMES: Final = (*COLUMNS, "finish", "ended_at", "slot", "result", "detail")
 (
     ID, LANE, PRIORITY, PLACE, STATE, SESSION, FENCE, ATTEMPT, FAILURES, CRASHES, LOSSES, RELEASES, SENT_AT, DUE,
     RELATIVE, OWNER, STARTED_AT, OPTIONS, PARAMS, FINISH, ENDED_AT, SLOT, RESULT, DETAIL,
-) = range(len(_NAMES))  # fmt: skip
-
-Record = list[Any]
-"""A task: the values of `_NAMES`. Never changed in place, so that a turn can be undone."""
+) = range(len(NAMES))  # fmt: skip
 
 
-class MemoryStore:
+class MemoryStore(MemoryFlowReads):
     """A pool's memory without a database. It keeps its tasks over `close` and `open`, as a file would."""
 
     durable = False
@@ -61,6 +60,7 @@ class MemoryStore:
         self._finished: dict[int, Order] = defaultdict(Order)  # by session
         self._tags: dict[str, Order] = defaultdict(Order)
         self._ids = Order()
+        self._flows = MemoryFlows(self._put, self._drop, self._state)
 
     def open(self) -> Opening:
         """Start a new epoch. See `Store.open`."""
@@ -79,6 +79,7 @@ class MemoryStore:
             checkpoints=sorted(self._checkpoints),
             identities=[self._identities[public] for public in sorted(self._identities)],
             invitations=[self._invitations[public] for public in sorted(self._invitations)],
+            flows=self._flows.unfinished(),
         )
 
     def begin(self) -> None:
@@ -136,6 +137,7 @@ class MemoryStore:
         for id in persist.cleared:
             self._drop(self._checkpoints, id)
         self._retry(persist)
+        self._wait(persist)
         self._claim(persist)
         for id, attempt, fence, *rest, detail in persist.attempts:
             self._put_attempt(id, attempt, fence, (*rest, pack(detail)))
@@ -147,6 +149,7 @@ class MemoryStore:
         for name, value in persist.meta.items():
             self._put(self._meta, name, value)
         self._forget(persist)
+        self._flows.write(persist)
 
     def _keep_limits(self, persist: Persist) -> None:
         for type, paused, until, reason in persist.pauses:
@@ -237,6 +240,12 @@ class MemoryStore:
             new[FAILURES] = new[CRASHES] = new[LOSSES] = new[RELEASES] = 0
             new[STARTED_AT] = new[FINISH] = new[ENDED_AT] = new[SLOT] = new[RESULT] = new[DETAIL] = None
             self._replace(old, new)
+
+    def _wait(self, persist: Persist) -> None:
+        for id in persist.waits:
+            new = self._tasks[id].copy()
+            new[STATE] = WAITING
+            self._replace(self._tasks[id], new)
 
     def _leased(self, what: str, id: int, fence: int) -> Record:
         record = self._tasks.get(id)
@@ -336,6 +345,8 @@ class MemoryStore:
 
     def read(self, need: Need) -> list[Any]:
         """Rows for a need. See `Store.read` and each need."""
+        if isinstance(need, EdgeNeed):
+            return self._flows.read(need, self._columns)
         if isinstance(need, Refill):
             return [_row(self._tasks[id]) for _, id in islice(self._queue(need), need.count)]
         if isinstance(need, Agenda):
@@ -344,7 +355,7 @@ class MemoryStore:
             return [
                 _row(self._tasks[id])
                 for id in need.ids
-                if id in self._tasks and self._is_of(self._tasks[id], need.owner)
+                if id in self._tasks and self._owns(self._tasks[id][SESSION], need.owner)
             ]
         if isinstance(need, Resume):
             return [
@@ -392,15 +403,12 @@ class MemoryStore:
             for finish, id in self._finished[session].after(start, need.count):
                 record = self._tasks[id]
                 size = len(record[PARAMS]) + len(record[RESULT] or b"")
-                yield session, finish, id, record[LANE], record[STATE], record[ENDED_AT], size
+                needed = int(self._flows.is_needed(id))
+                yield session, finish, id, record[LANE], record[STATE], record[ENDED_AT], size, needed
 
     def _end(self, record: Record) -> Any:
         id, finish, state, result = record[ID], record[FINISH], record[STATE], record[RESULT]
         return end_row(id, finish, state, result, unpack(record[DETAIL]), record[ATTEMPT], self._host(record[OWNER]))
-
-    def _is_of(self, record: Record, owner: str | None) -> bool:
-        session = self._sessions.get(record[SESSION])
-        return owner is None or (session is not None and session[-1] == owner)
 
     def _host(self, owner: int) -> str | None:
         return self._hosts[owner][2] if owner in self._hosts else None
@@ -441,7 +449,7 @@ class MemoryStore:
         scanned, last = 0, None
         for scanned, record in enumerate(islice(self._newest(tag, before), SCANNED_ROWS_MAX), 1):  # noqa: B007 - counts
             fits = state in (None, record[STATE]) and type in (None, self._lanes[record[LANE]][1])
-            if fits and self._is_of(record, owner):
+            if fits and self._owns(record[SESSION], owner):
                 if len(found) == limit:
                     return found, found[-1]["id"]
                 found.append(list_item(self._named(record)))
@@ -452,6 +460,9 @@ class MemoryStore:
         order = self._ids if tag is None else self._tags[tag]
         start = None if before is None else (before,)
         return (self._tasks[id] for (id,) in order.before(start, SCANNED_ROWS_MAX))
+
+    def _columns(self, id: int) -> tuple[Any, ...] | None:
+        return _row(self._tasks[id]) if id in self._tasks else None
 
     def _code_of(self, record: Record, owner: int, started_at: float | None) -> str | None:
         """Fingerprint of the code with which a host session ran an attempt of a task."""
@@ -466,7 +477,7 @@ class MemoryStore:
         return max(served)[2] if served else None
 
     def _named(self, record: Record) -> dict[str, Any]:
-        task = dict(zip(_NAMES, record, strict=True))
+        task = dict(zip(NAMES, record, strict=True))
         task |= {"options": unpack(record[OPTIONS]), "detail": unpack(record[DETAIL])}
         owner = record[OWNER]
         code = self._code_of(record, owner, task["started_at"])

@@ -21,7 +21,7 @@ from .file_system import reserve_bytes, sync
 APPLICATION_ID: Final = 0x574B4853
 """Stands in the file's header and tells that the database is ours ("WKHS")."""
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 def create(database: sqlite3.Connection) -> None:

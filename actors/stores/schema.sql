@@ -1,4 +1,4 @@
--- The tables of a pool's database, schema version 2. Applied as one transaction to an empty file.
+-- The tables of a pool's database, schema version 3. Applied as one transaction to an empty file.
 -- Instants are seconds since the epoch (UTC); states are the codes of `transport/messages.py`; blobs named options,
 -- detail, params and result are msgpack.
 
@@ -158,3 +158,35 @@ create table invitation(
     uses    integer not null,
     expires real not null
 ) without rowid;
+
+create table flow(                      -- tasks that were handed in as one
+    flow        integer primary key,      -- the id of its first task
+    name        text    not null,
+    session     integer not null,
+    sent_at     real    not null,
+    total       integer not null,
+    stage       integer not null,         -- 0: parts of it are missing yet, 1: whole, 2: given up before it was whole
+    completed   integer not null,
+    failed      integer not null,
+    cancelled   integer not null,
+    quarantined integer not null,
+    ended_at    real
+);
+create index unfinished on flow(flow) where ended_at is null;
+
+create table flow_part(                 -- which ids a flow's tasks have: `count` from `first` on, its tasks from `start` on
+    flow  integer not null,
+    start integer not null,
+    first integer not null,
+    count integer not null,
+    primary key (flow, start)
+) without rowid;
+
+create table edge(                      -- a task comes after another, or, below 0, after its flow is whole
+    after  integer not null,
+    task   integer not null,
+    policy integer not null,              -- if that one ends badly: 0 cancel, 1 run, 2 wait
+    met    integer not null,
+    primary key (after, task)
+) without rowid;
+create index waits on edge(task, met);

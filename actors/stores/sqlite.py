@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...transport import clock
+from ..core.edges import EdgeNeed
 from ..core.effects import Agenda, EndedAfter, Fetch, Need, Persist, Refill, Replay, Resume, SeenAfter
 from ..core.opening import Opening
-from . import schema, statements
+from . import flows, schema, statements
 from .backup import Backup
 from .binding import ends_of, for_attempts, for_finishes, for_running, for_tasks, granted_at_once, rows_of
 from .blobs import unpack
 from .check import walk
 from .contract import BackupEnded, StoreBroken, StoreDamaged, StoreDisagrees, StoreFull, StoreLocked
+from .cures import CURES
 from .file_system import network_file_system, reserve_bytes
 from .schema import APPLICATION_ID, SCHEMA_VERSION
 from .views import full_view, list_item
@@ -60,17 +62,9 @@ _LOG_PAGES_MAX: Final = 10000
 _LOG_SHARE: Final = 0.6
 """The log stays below this share of the disk's reserve: the file may need as much again to take it in."""
 _SYNCHRONOUS: Final = {"full": "full", "relaxed": "normal"}
-_CURES: Final = {
-    sqlite3.SQLITE_CANTOPEN: "it must be a file that can be read and written, in a folder that can be written",
-    sqlite3.SQLITE_READONLY: "the file and its folder must be writable",
-    sqlite3.SQLITE_PERM: "the file and its folder must be writable",
-    sqlite3.SQLITE_FULL: "free some space on its disk; nothing that was acknowledged is lost",
-    sqlite3.SQLITE_IOERR: "see the system's log for what ails its disk, then start again; if the file has suffered, "
-    "`workerhost restore FILE` puts a backup in its place",
-}
 
 
-class SqliteStore:
+class SqliteStore(flows.FlowReads):
     """A pool's database in one file.
 
     Args:
@@ -118,6 +112,7 @@ class SqliteStore:
             self._update(persist, claims)
             self._keep(persist)
             self._forget(persist)
+            flows.write(self._database, persist)
 
     def read(self, need: Need) -> list[Any]:
         """Rows for a need. See `Store.read` and each need."""
@@ -289,6 +284,7 @@ class SqliteStore:
             checkpoints=[id for (id,) in execute(statements.CHECKPOINTS)],
             identities=execute(statements.IDENTITIES).fetchall(),
             invitations=execute(statements.INVITATIONS).fetchall(),
+            flows=flows.unfinished(self._database),
             copy=str(self._copy) if self._copy else None,
         )
         self._database.executemany(statements.PUT_META, [("epoch", epoch), ("clean", 0)])
@@ -372,6 +368,8 @@ class SqliteStore:
 
     def _read(self, need: Need) -> list[Any]:
         execute = self._database.execute
+        if isinstance(need, EdgeNeed):
+            return flows.read(self._database, need)
         if isinstance(need, Refill):
             return self._refill(need)
         if isinstance(need, Agenda):
@@ -481,7 +479,7 @@ class SqliteStore:
                 raise StoreLocked(message) from error
             if code == sqlite3.SQLITE_NOTADB:
                 raise StoreBroken(self._damaged(str(error))) from error
-            message = f"{self.path}: {error}; {_CURES.get(code, 'start again, and report it if it returns')}"
+            message = f"{self.path}: {error}; {CURES.get(code, 'start again, and report it if it returns')}"
             if code == sqlite3.SQLITE_FULL:
                 raise StoreFull(message) from error
             if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR):

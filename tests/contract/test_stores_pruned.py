@@ -30,8 +30,8 @@ def store_of_four(store: Store) -> Store:
 
 
 def test_ended_tasks_are_read_by_session_and_end(store_of_four: Store) -> None:
-    first, third = (1, 1, 1, 1, FAILED, 300.0, 1), (1, 3, 3, 1, COMPLETED, 300.0, 1 + 3)
-    second = (2, 2, 2, 1, COMPLETED, 310.0, 8 + 3)
+    first, third = (1, 1, 1, 1, FAILED, 300.0, 1, 0), (1, 3, 3, 1, COMPLETED, 300.0, 1 + 3, 0)
+    second = (2, 2, 2, 1, COMPLETED, 310.0, 8 + 3, 0)
 
     assert store_of_four.read(EndedAfter(0, 0, 10)) == [first, third, second]
     assert store_of_four.read(EndedAfter(0, 0, 2)) == [first, third]

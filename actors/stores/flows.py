@@ -1,0 +1,152 @@
+"""Flows and edges in the SQLite store: what comes after what, and the tasks that were handed in as one.
+
+Owns the SQL of the tables `flow`, `flow_part` and `edge`. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+from ..core.edges import Awaited, Dependents, EdgeNeed, FlowsOf, Unmet
+from ..core.effects import Persist
+from . import statements
+from .binding import rows_of
+from .flow_views import COUNTED_ROWS_MAX, FLOW_COLUMNS, flow_view
+
+_PUT_FLOW: Final = f"insert or replace into flow values ({', '.join('?' * len(FLOW_COLUMNS))})"  # noqa: S608 - constants only
+_PUT_PART: Final = "insert or replace into flow_part values (?, ?, ?, ?)"
+_INSERT_EDGE: Final = "insert or ignore into edge values (?, ?, ?, 0)"
+_MEET: Final = "update edge set met = 1 where after = ? and task = ?"
+_FREE: Final = "update edge set met = 1 where task = ? and met = 0"
+_WAIT: Final = "update task set state = 0 where id = ? and state = 2"
+_ANY_EDGE: Final = "select 1 from edge limit 1"
+_ANY_FLOW: Final = "select 1 from flow limit 1"
+_FORGET: Final = (
+    ("delete from edge where task = ?", _ANY_EDGE),
+    ("delete from flow_part where flow = ?", _ANY_FLOW),
+    ("delete from flow where flow = ?", _ANY_FLOW),
+)
+_EDGES_TO: Final = """select task, policy from edge where after = ? and task > ? and met = 0 order by task limit ?"""
+_OPEN_OF: Final = "select count(*) from (select 1 from edge where task = ? and met = 0 limit ?)"
+_UNMET: Final = """select edge.task, edge.after, policy, task.state from edge left join task on task.id = edge.after
+    where edge.task = ? and met = 0 order by edge.after limit ?"""
+_AWAITED: Final = """select edge.after, edge.task, met, task.state from edge left join task on task.id = edge.after
+    where (edge.after, edge.task) > (?, ?) order by edge.after, edge.task limit ?"""
+_FLOW: Final = f"select {', '.join(FLOW_COLUMNS)} from flow where flow = ?"  # noqa: S608 - constants only
+_PARTS: Final = "select start, first, count from flow_part where flow = ? order by start"
+_UNFINISHED: Final = f"select {', '.join(FLOW_COLUMNS)} from flow where ended_at is null order by flow"  # noqa: S608
+_LATEST: Final = f"select {', '.join(FLOW_COLUMNS)} from flow where flow < ? order by flow desc limit ?"  # noqa: S608
+_AFTER_OF: Final = """select edge.after, policy, met, task.state from edge left join task on task.id = edge.after
+    where edge.task = ? and edge.after > 0 order by edge.after limit ?"""
+_STATES_OF: Final = "select state, count(*) from (select state from task where id >= ? and id < ?) group by state"
+_RESULT_OF: Final = "select result from task where id = ?"
+
+
+def write(database: sqlite3.Connection, persist: Persist) -> None:
+    """Apply what a step changed of flows and edges, and forget those of pruned tasks."""
+    for statement, rows in (
+        (_PUT_FLOW, persist.flows),
+        (_PUT_PART, persist.flow_parts),
+        (_INSERT_EDGE, persist.edges),
+        (_MEET, persist.met),
+    ):
+        if rows:
+            database.executemany(statement, rows)
+    if persist.freed:
+        database.executemany(_FREE, [(id,) for id in persist.freed])
+    if persist.waits:
+        database.executemany(_WAIT, [(id,) for id in persist.waits])
+    if persist.prunes:
+        for statement, any_at_all in _FORGET:
+            if database.execute(any_at_all).fetchone():
+                database.executemany(statement, [(id,) for id, _ in persist.prunes])
+
+
+def unfinished(database: sqlite3.Connection) -> list[tuple[tuple[Any, ...], list[tuple[int, int, int]]]]:
+    """The flows that have not ended, with their parts."""
+    return [(row, database.execute(_PARTS, row[:1]).fetchall()) for row in database.execute(_UNFINISHED).fetchall()]
+
+
+def read(database: sqlite3.Connection, need: EdgeNeed) -> list[Any]:
+    """Rows for a need."""
+    if isinstance(need, Dependents):
+        return _dependents(database, need)
+    if isinstance(need, Unmet):
+        return [row for task in need.tasks for row in database.execute(_UNMET, (task, need.count))]
+    if isinstance(need, Awaited):
+        return database.execute(_AWAITED, (*need.cursor, need.count)).fetchall()
+    return _flows(database, need)
+
+
+def _flows(database: sqlite3.Connection, need: FlowsOf) -> list[Any]:
+    found = [row for flow in need.flows for row in database.execute(_FLOW, (flow,))]
+    return [(row, database.execute(_PARTS, row[:1]).fetchall()) for row in found]
+
+
+def _dependents(database: sqlite3.Connection, need: Dependents) -> list[Any]:
+    execute = database.execute
+    found: list[Any] = []
+    seen: set[int] = set()
+    for after, _ in need.ends:
+        behind = need.cursor[1] if after == need.cursor[0] else 0
+        for task, policy in execute(_EDGES_TO, (after, behind, need.count - len(found))).fetchall():
+            columns = None
+            if task not in seen:
+                seen.add(task)
+                [columns] = rows_of(execute(statements.ROW_OF, (task,))) or [None]
+            (open,) = execute(_OPEN_OF, (task, need.count + 1)).fetchone() if columns is not None else (0,)
+            found.append((after, task, policy, open, columns))
+        if len(found) >= need.count:
+            break
+    return found
+
+
+class FlowReads:
+    """What people and TASKS need of flows: the half of `SqliteStore` that only reads them."""
+
+    _database: sqlite3.Connection
+
+    def _explained(self) -> AbstractContextManager[None]:
+        raise NotImplementedError
+
+    def results(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """The results of completed tasks. See `Store.results`."""
+        with self._explained():
+            execute = self._database.execute
+            return {id: result for id in ids for (result,) in execute(_RESULT_OF, (id,)) if result is not None}
+
+    def flows(self, *, before: int, limit: int, owner: str | None = None) -> list[dict[str, Any]]:
+        """Flows, newest first. See `Store.flows`."""
+        with self._explained():
+            rows = self._database.execute(_LATEST, (before, limit)).fetchall()
+            return [flow_view(row) for row in rows if self._sent_by(row[2], owner)]
+
+    def flow(self, flow: int, *, start: int = 0, owner: str | None = None) -> dict[str, Any] | None:
+        """One flow, with how many of its tasks are in each state. See `Store.flow`."""
+        with self._explained():
+            row = self._database.execute(_FLOW, (flow,)).fetchone()
+            if row is None or not self._sent_by(row[2], owner):
+                return None
+            parts = self._database.execute(_PARTS, (flow,)).fetchall()
+            counts: dict[int, int] = {}
+            left = COUNTED_ROWS_MAX
+            for place, first, count in parts:
+                skipped = max(0, start - place)
+                taken = min(count - skipped, left)
+                if taken > 0:
+                    span = (first + skipped, first + skipped + taken)
+                    for state, number in self._database.execute(_STATES_OF, span):
+                        counts[state] = counts.get(state, 0) + number
+                    left -= taken
+            return flow_view(row, parts, counts, start + COUNTED_ROWS_MAX - left)
+
+    def after(self, task: int, limit: int) -> list[tuple[int, int, int, int | None]]:
+        """What a task comes after. See `Store.after`."""
+        with self._explained():
+            return self._database.execute(_AFTER_OF, (task, limit)).fetchall()
+
+    def _sent_by(self, session: int, owner: str | None) -> bool:
+        return owner is None or self._database.execute(statements.IDENTITY_OF, (session,)).fetchone() == (owner,)

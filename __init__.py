@@ -19,8 +19,11 @@ _FACE = {
     "Release": ".workers.errors",
     "WorkerHost": ".actors.embedded",
     "Client": ".transport.client",
+    "AsyncClient": ".transport.async_client",
     "Handle": ".transport.handle",
     "Batch": ".transport.handle",
+    "AsyncHandle": ".transport.async_handle",
+    "AsyncBatch": ".transport.async_handle",
     "TaskState": ".transport.messages",
     **dict.fromkeys(
         (
@@ -61,6 +64,9 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from .actors.embedded import WorkerHost as WorkerHost
+    from .transport.async_client import AsyncClient as AsyncClient
+    from .transport.async_handle import AsyncBatch as AsyncBatch
+    from .transport.async_handle import AsyncHandle as AsyncHandle
     from .transport.client import Client as Client
     from .transport.handle import Batch as Batch
     from .transport.handle import Handle as Handle

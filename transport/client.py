@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
@@ -16,6 +17,7 @@ from ..workers.errors import WorkerHostError
 from ..workers.task import Task
 from .access import Access
 from .block import Block
+from .commands import Withdraw
 from .connection import Connection, Connections
 from .handle import Batch, Handle
 from .invitations import is_invitation
@@ -56,10 +58,7 @@ class Client(Orders):
     """
 
     def __init__(self, address: str | None = None, *, timeout: float = 30.0) -> None:
-        if not 0 < timeout <= 1e9:
-            raise ValueError(f"timeout={timeout!r}: it must be seconds above 0")
-        target = address or os.environ.get("WORKERHOST_ADDRESS") or DEFAULT_ADDRESS
-        access = Access(target if is_invitation(target) else checked(target), "client", Home.of(os.environ))
+        access = access_to(address, timeout)
         self.address = access.address
         self.timeout = timeout
         self._connections = Connections(access, timeout)
@@ -107,7 +106,7 @@ class Client(Orders):
             PoolUnreachable: No supervisor answered in time.
             PoolRefused: The supervisor refuses this client.
         """
-        type, params = _wanted(type, params)
+        type, params = wanted(type, params)
         agreed = terms(
             type,
             priority=priority,
@@ -125,7 +124,7 @@ class Client(Orders):
         refusals = connection.conversation.refusals
         connection.put(parcel)
         connection.submitted([parcel.block], patient=agreed.patient, refusals=refusals)
-        _raise_refusal(parcel.block)
+        raise_refusal(parcel.block)
         return Handle(self._connections, connection, parcel.block, 0)
 
     @overload
@@ -143,7 +142,7 @@ class Client(Orders):
             TaskRefused: It cannot be sent as it is; nothing was.
             PoolUnreachable: There was no room within the timeout, because no supervisor answers.
         """
-        type, params = _wanted(type, params)
+        type, params = wanted(type, params)
         parcel = single(terms(type, **sending), params)
         connection = self._connections.current()
         if connection.outstanding >= OUTSTANDING_MAX:
@@ -179,7 +178,7 @@ class Client(Orders):
         """
         if chunk < 1:
             raise ValueError(f"chunk={chunk!r}: it must be at least 1")
-        agreed = terms(_type_of(type), **sending)
+        agreed = terms(type_of(type), **sending)
         source: Iterable[Parcel] = parcels(agreed, params, chunk)
         if isinstance(params, list | tuple):
             source = list(source)
@@ -193,21 +192,26 @@ class Client(Orders):
                 blocks.append(parcel.block)
                 if len(blocks) - answered > PARCELS_AHEAD:
                     connection.submitted(blocks[answered : answered + 1], patient=agreed.patient, refusals=refusals)
-                    _raise_refusal(blocks[answered])
+                    raise_refusal(blocks[answered])
                     answered += 1
             connection.submitted(blocks[answered:], patient=agreed.patient, refusals=refusals)
             for block in blocks[answered:]:
-                _raise_refusal(block)
+                raise_refusal(block)
         except Exception as error:
             self._say_what_was_stored(connection, blocks, error)
             raise
         return Batch(self._connections, connection, [part for block in blocks for part in block.chain()])
 
     def _say_what_was_stored(self, connection: Connection, blocks: list[Block], error: Exception) -> None:
-        """A batch stopped half-way: what is under way is waited for, so that the note is true."""
-        if isinstance(error, WorkerHostError) and connection.conversation.away_since is None:
-            under_way = [block for block in blocks if block.transmitted and not block.answered]
-            connection.submitted(under_way, patient=False, refusals=connection.conversation.refusals)
+        """A batch stopped half-way: what is under way is waited for, so that the note is true; if the pool is away,
+        it is given up.
+        """
+        under_way = [block for block in blocks if not block.answered]
+        if connection.conversation.away_since is None:
+            with suppress(WorkerHostError):
+                connection.submitted(under_way, patient=False, refusals=connection.conversation.refusals)
+        elif under_way and not connection.over:
+            connection.put(Withdraw(tuple(under_way)))
         stored = Batch(self._connections, connection, [p for block in blocks for p in block.chain() if p.first])
         if len(stored):
             ranges = ", ".join(f"{ids.start} to {ids.stop - 1}" for ids in stored.ids())
@@ -257,7 +261,7 @@ class Client(Orders):
         """
         if buffersize < 1:
             raise ValueError(f"buffersize={buffersize!r}: it must be at least 1")
-        agreed = terms(_type_of(type), **sending)
+        agreed = terms(type_of(type), **sending)
         connection = self._connections.current()
         mapping = Mapping(connection, agreed, params, buffersize, return_exceptions=return_exceptions)
         mapping.fill()
@@ -306,7 +310,23 @@ class Client(Orders):
         return f"<Client of {self.address}>"
 
 
-def _wanted(type: str | Task[Any], params: Any) -> tuple[str, Any]:
+def access_to(address: str | None, timeout: float) -> Access:
+    """How a client reaches a pool.
+
+    Args:
+        address: As for `Client`.
+        timeout: Checked here too.
+
+    Raises:
+        ConfigError: The address is malformed, or this machine has no identity for it.
+    """
+    if not 0 < timeout <= 1e9:
+        raise ValueError(f"timeout={timeout!r}: it must be seconds above 0")
+    target = address or os.environ.get("WORKERHOST_ADDRESS") or DEFAULT_ADDRESS
+    return Access(target if is_invitation(target) else checked(target), "client", Home.of(os.environ))
+
+
+def wanted(type: str | Task[Any], params: Any) -> tuple[str, Any]:
     """The type and the params of a task that is sent."""
     if not isinstance(type, Task):
         return type, params
@@ -315,12 +335,12 @@ def _wanted(type: str | Task[Any], params: Any) -> tuple[str, Any]:
     return type.type, type.params
 
 
-def _type_of(type: Any) -> Any:
+def type_of(type: Any) -> Any:
     """The type, for which a typed function may stand."""
     return type if isinstance(type, str) else getattr(type, "type", type)
 
 
-def _raise_refusal(block: Block) -> None:
+def raise_refusal(block: Block) -> None:
     """Raise what the pool said, if it refused any part of a submission."""
     for part in block.chain():
         if part.refused:

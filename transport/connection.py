@@ -12,11 +12,12 @@ import os
 import socket
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
-from ..workers.errors import PoolRefused, WorkerHostError
+from ..workers.errors import WorkerHostError
 from . import codec
 from .access import Access
 from .block import Block, Waiter
@@ -27,17 +28,13 @@ from .conversation import Conversation
 from .mailbox import Mailbox
 from .messages import Admin, Cancel, Query
 from .outcome import denial
-from .reachability import NO_IDENTITY, SILENT, UNKNOWN_HERE, probe, unreachable
+from .reachability import probe, unreachable
+from .waiting import Callee, Knock, waiting
 
 log: Final = logging.getLogger("workerhost.client")
 
-PROBE_SECONDS_MAX: Final = 0.25
-"""How long to knock at a silent address; taken from the end of the caller's timeout, not added to it."""
-
 EXIT_SECONDS: Final = 2.0
 """How long an exiting interpreter waits for the acknowledgement of what `send_soon` has handed over."""
-
-MAYBE_STORED: Final = "; the task was sent but not acknowledged, so it may have been stored"
 
 
 class Connection:
@@ -47,6 +44,7 @@ class Connection:
         access: How the supervisor is reached.
         timeout: Seconds after which a call gives up on a supervisor that does not answer.
         conversation: The protocol's state; only its plain attributes are read here.
+        callee: The same, as a wait wants it.
     """
 
     def __init__(self, access: Access, timeout: float) -> None:
@@ -58,6 +56,7 @@ class Connection:
         self._waiters: set[Waiter] = set()
         self._over = False
         self._pid = os.getpid()
+        self.callee = Callee(access, timeout, self.conversation, self._check_over)
         _open.add(self)
         actor = ClientActor.start(self)
         self._ended = actor.actor_stopped
@@ -206,36 +205,29 @@ class Connection:
             return True
         waiter = waiter or Waiter()
         places = list(places)
-        conversation = self.conversation
-        refusals = conversation.refusals if refusals is None else refusals
-        began = now()
-        finding, denials = "", self.access.denials
+        refusals = self.conversation.refusals if refusals is None else refusals
+        steps = waiting(self.callee, done, timeout=timeout, strict=strict, refusals=refusals, blocks=blocks)
+        with self.listening(waiter, places):
+            answer = ""
+            try:
+                step = next(steps)
+                while True:
+                    if isinstance(step, Knock):
+                        answer = probe(self.access.address, step.seconds)
+                    else:
+                        waiter.wait(step.seconds)
+                    step = steps.send(answer)
+            except StopIteration as ended:
+                return ended.value
+
+    @contextmanager
+    def listening(self, waiter: Waiter, places: Sequence[list[Waiter]]) -> Generator[None]:
+        """Have a waiter woken by what is told at these places, and by what concerns every waiter."""
         self._waiters.add(waiter)
         for place in places:
             place.append(waiter)
         try:
-            while not done():
-                self._check_over()
-                if conversation.refusals != refusals:
-                    where = self.access.address
-                    raise PoolRefused(f"the supervisor at {where} refused this client: {conversation.refusal}")
-                moment = now()
-                if timeout is not None and moment >= began + timeout:
-                    return False
-                patience = self._patience(began, strict=strict)
-                if self.access.denials != denials and conversation.away_since is not None:
-                    raise self._unreachable(SILENT, blocks)
-                if moment >= patience:
-                    raise self._unreachable(finding, blocks)
-                until = patience if timeout is None else min(patience, began + timeout)
-                reserve = min(PROBE_SECONDS_MAX, self.timeout / 4)
-                if conversation.away_since is not None and not finding and until == patience:
-                    if moment >= patience - reserve:
-                        finding = probe(self.access.address, 0.8 * (patience - moment))
-                        continue
-                    until -= reserve
-                waiter.wait(until - moment)
-            return True
+            yield
         finally:
             self._waiters.discard(waiter)
             for place in places:
@@ -245,22 +237,6 @@ class Connection:
         if self._over:
             closed = "this client is closed" if self.conversation.left else "this client failed; see the log of pykka"
             raise RuntimeError(closed)
-
-    def _patience(self, began: float, *, strict: bool) -> float:
-        """When a wait that began then must end because the pool is silent; while it is there, when to look again."""
-        away_since = self.conversation.away_since
-        if strict:
-            return began + self.timeout
-        return (now() if away_since is None else max(away_since, began)) + self.timeout
-
-    def _unreachable(self, finding: str, blocks: Sequence[Block]) -> Exception:
-        if self.conversation.away_since is None:
-            finding = "it is there and alive but does not answer this; see `workerhost status`"
-        sent = any(part.transmitted and not part.answered for block in blocks for part in block.chain())
-        found = finding or probe(self.access.address, 0.05)
-        if found == SILENT:
-            found = UNKNOWN_HERE if self.access.guarded() else NO_IDENTITY
-        return unreachable(self.access.address, self.timeout, found, note=MAYBE_STORED if sent else "")
 
     def close(self, patience: float) -> bool:
         """End the session when everything is acknowledged, at the latest after `patience` seconds.
@@ -319,6 +295,10 @@ class Connections:
             if connection is not made:  # another thread was quicker
                 made.let_go()
         return connection
+
+    def opened(self) -> Connection | None:
+        """This process's connection, if there is one."""
+        return self._by_process.get(os.getpid())
 
     def close(self, *, failing: bool = False) -> None:
         """End this process's session.

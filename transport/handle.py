@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from functools import partial
-from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, overload
 
 from ..workers.errors import WorkerHostError
-from .block import REFUSED, UNKNOWN, Block, End
+from .block import Block
 from .clock import now
 from .connection import Connection, Connections
-from .messages import STATES, Cancel, TaskState
+from .messages import Cancel
 from .outcome import error_of, value_of
+from .told import Told, ToldBatch
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -28,36 +26,20 @@ else:
 IDS_MAX: Final = 10_000
 """Ids in one CANCEL."""
 
-_COMPLETED: Final = STATES.index(TaskState.COMPLETED)
 
-
-class Progress(NamedTuple):
-    """How far a task, or a batch, has come.
-
-    Attributes:
-        fraction: From 0 to 1.
-        note: What the worker said about it, or "".
-        at: When it was said (aware, UTC), or None if nothing was.
-    """
-
-    fraction: float
-    note: str
-    at: datetime | None
-
-
-class Handle(Generic[Value_co]):
+class Handle(Told, Generic[Value_co]):
     """One task of a pool. Made by a `Client`; alike handles of the same task are equal. `Handle[int]`: its result is an
     int, as a typed function says (see `worker`).
 
     State and progress are pushed by the pool, so reading them costs nothing and asks nobody.
     """
 
-    __slots__ = ("_block", "_connection", "_connections", "_offset")
+    __slots__ = ("_connection", "_connections")
 
     def __init__(self, connections: Connections, connection: Connection, block: Block, offset: int) -> None:
         self._connections = connections
         self._connection: Connection = connection
-        self._block, self._offset = block, offset
+        super().__init__(block, offset)
 
     @property
     def id(self) -> int:
@@ -70,27 +52,6 @@ class Handle(Generic[Value_co]):
         if self._block.first == 0:
             self._wait_answered()
         return self._block.first + self._offset
-
-    @property
-    def state(self) -> TaskState:
-        """Where the task is, as far as the pool has told.
-
-        Raises:
-            TaskRefused, PoolBusy: The pool did not store it.
-            TaskUnknown: The pool does not know it.
-        """
-        code = _state_of(self._block, self._offset)
-        if code < 0:
-            raise self._error() or WorkerHostError("the task has no state")
-        return STATES[code]
-
-    @property
-    def progress(self) -> Progress:
-        """What the worker told last."""
-        fraction, note, at = self._block.progress.get(self._offset, (0.0, "", 0.0))
-        if isinstance(self._block.ends[self._offset], bytes):
-            fraction = 1.0
-        return Progress(fraction, note, datetime.fromtimestamp(at, UTC) if at else None)
 
     def result(self, timeout: float | None = None) -> Value_co:
         """The value that the worker returned; waits for it.
@@ -153,36 +114,14 @@ class Handle(Generic[Value_co]):
         if block.refused:
             raise self._error() or WorkerHostError("the task was refused")
 
-    def _end(self) -> End:
-        end = self._block.ends[self._offset]
-        assert end is not None
-        return end
 
-    def _error(self) -> WorkerHostError | None:
-        return error_of(self._block.first + self._offset, self._end())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Handle) and self._block is other._block and self._offset == other._offset
-
-    def __hash__(self) -> int:
-        return hash((id(self._block), self._offset))
-
-    def __repr__(self) -> str:
-        number = self._block.first + self._offset if self._block.first else "not acknowledged"
-        return f"<Handle {number} {_word(_state_of(self._block, self._offset))}>"
-
-
-class Batch(Sequence[Handle[Value_co]], Generic[Value_co]):
+class Batch(ToldBatch, Sequence[Handle[Value_co]], Generic[Value_co]):
     """The tasks of one `send_many`, in the order of their params. Kept as ranges of ids, so a million cost little."""
 
     def __init__(self, connections: Connections, connection: Connection, blocks: Sequence[Block]) -> None:
         self._connections = connections
         self._connection: Connection = connection
-        self._blocks = list(blocks)
-        self._stops = list(accumulate(block.count for block in self._blocks))
-
-    def __len__(self) -> int:
-        return self._stops[-1] if self._stops else 0
+        super().__init__(blocks)
 
     @overload
     def __getitem__(self, index: int) -> Handle[Value_co]: ...
@@ -191,40 +130,12 @@ class Batch(Sequence[Handle[Value_co]], Generic[Value_co]):
     def __getitem__(self, index: int | slice) -> Handle[Value_co] | list[Handle[Value_co]]:
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
-        position = index + len(self) if index < 0 else index
-        if not 0 <= position < len(self):
-            raise IndexError(f"number {index} of a batch of {len(self)}")
-        at = bisect_right(self._stops, position)
-        offset = position - (self._stops[at - 1] if at else 0)
-        return Handle(self._connections, self._connection, self._blocks[at], offset)
+        return Handle(self._connections, self._connection, *self._at(index))
 
     def __iter__(self) -> Iterator[Handle[Value_co]]:
         for block in self._blocks:
             for offset in range(block.count):
                 yield Handle(self._connections, self._connection, block, offset)
-
-    @property
-    def counts(self) -> dict[TaskState, int]:
-        """How many tasks are in each state; states without any are absent."""
-        codes: dict[int, int] = {}
-        for block in self._blocks:
-            if block.left == 0 and block.completed == block.count:
-                codes[_COMPLETED] = codes.get(_COMPLETED, 0) + block.count
-                continue
-            for offset in range(block.count):
-                code = _state_of(block, offset)
-                codes[code] = codes.get(code, 0) + 1
-        return {state: codes[code] for code, state in enumerate(STATES) if code in codes}
-
-    @property
-    def progress(self) -> Progress:
-        """All tasks together; the note says how many have ended."""
-        ended = len(self) - sum(block.left for block in self._blocks)
-        running = [told for block in self._blocks for told in _of_unfinished(block)]
-        fraction = (ended + sum(fraction for fraction, _, _ in running)) / len(self) if len(self) else 1.0
-        at = max((at for _, _, at in running), default=0.0)
-        note = f"{ended} of {len(self)} ended"
-        return Progress(fraction, note, datetime.fromtimestamp(at, UTC) if at else None)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until every task has ended, in whatever way; False if `timeout` (seconds) passed first.
@@ -268,10 +179,6 @@ class Batch(Sequence[Handle[Value_co]], Generic[Value_co]):
         connection = self._here()
         return len(cancel(connection, [id for block in self._blocks if block.left for id in block.unfinished()]))
 
-    def ids(self) -> list[range]:
-        """The tasks' numbers, as ranges, in order."""
-        return [range(block.first, block.first + block.count) for block in self._blocks]
-
     def _here(self) -> Connection:
         """The connection of this process. In a forked child the tasks are looked up on the child's own."""
         current = self._connections.current()
@@ -280,10 +187,6 @@ class Batch(Sequence[Handle[Value_co]], Generic[Value_co]):
             self._stops = list(range(1, len(self._blocks) + 1))
             self._connection = current
         return current
-
-    def __repr__(self) -> str:
-        ids = ", ".join(f"{r.start}-{r.stop - 1}" for r in self.ids()[:3]) + ("..." if len(self._blocks) > 3 else "")
-        return f"<Batch of {len(self)}: {ids}>"
 
 
 def cancel(connection: Connection, ids: Sequence[int]) -> list[int]:
@@ -303,20 +206,3 @@ def values_of(block: Block, *, return_exceptions: bool) -> Iterator[Any]:
 
 def _has_ended(block: Block) -> bool:
     return block.left == 0
-
-
-def _of_unfinished(block: Block) -> Iterator[tuple[float, str, float]]:
-    for offset, told in list(block.progress.items()):
-        if block.ends[offset] is None:
-            yield told
-
-
-def _state_of(block: Block, offset: int) -> int:
-    end = block.ends[offset]
-    if end is None:
-        return block.states.get(offset, block.initial)
-    return _COMPLETED if isinstance(end, bytes) else end[0]
-
-
-def _word(code: int) -> str:
-    return {UNKNOWN: "unknown to the pool", REFUSED: "refused"}.get(code) or STATES[code].value

@@ -36,13 +36,12 @@ class Orders:
             TaskUnknown: The pool has no task of this number.
             PoolUnreachable: No supervisor answered in time.
         """
-        if not 0 < id <= ID_MAX:
-            raise _no_task(id)
+        check_id(id)
         connection = self._connections.current()
         block, offset = connection.look_up(id)
         end = block.ends[offset]
         if isinstance(end, tuple) and end[0] == UNKNOWN:
-            raise _no_task(id)
+            raise no_task(id)
         return Handle(self._connections, connection, block, offset)
 
     def tasks(
@@ -86,9 +85,7 @@ class Orders:
         Raises:
             ValueError: There is no such state.
         """
-        code = None if state is None else STATES.index(TaskState(state))
-        given = {"state": code, "type": type, "tag": tag, "limit": limit, "before": before}
-        return self._query("tasks", {key: value for key, value in given.items() if value is not None})
+        return self._query("tasks", search(state, type, tag, limit, before))
 
     def show(self, id: int) -> dict[str, Any]:
         """Everything that is known of a task, its attempts included.
@@ -96,13 +93,8 @@ class Orders:
         Raises:
             TaskUnknown: The pool has no task of this number.
         """
-        if not 0 < id <= ID_MAX:
-            raise _no_task(id)
-        shown: dict[str, Any] = self._connections.current().request(Query(0, "show", {"id": id}), TaskUnknown)["task"]
-        for key in ("params", "result"):
-            if isinstance(shown.get(key), bytes):
-                shown[key] = values.unpack(shown[key]) if shown[key] else None
-        return shown
+        check_id(id)
+        return unpacked(self._connections.current().request(Query(0, "show", {"id": id}), TaskUnknown)["task"])
 
     def why(self, id: int) -> dict[str, Any]:
         """Why a task does not run now, or what became of it.
@@ -115,8 +107,7 @@ class Orders:
         Raises:
             TaskUnknown: The pool has no task of this number.
         """
-        if not 0 < id <= ID_MAX:
-            raise _no_task(id)
+        check_id(id)
         return self._connections.current().request(Query(0, "why", {"id": id}), TaskUnknown)
 
     def tail(self, task: int | Handle, *, follow: bool = False) -> Generator[Line]:
@@ -248,10 +239,41 @@ def _ids(tasks: Tasks) -> list[int]:
         tasks = [tasks]
     ids = [task.id if isinstance(task, Handle) else task for task in tasks]
     for id in ids:
-        if not 0 < id <= ID_MAX:
-            raise _no_task(id)
+        check_id(id)
     return ids
 
 
-def _no_task(id: int) -> WorkerHostError:
+def check_id(id: int) -> None:
+    """A task has a number that there can be.
+
+    Raises:
+        TaskUnknown: There is none of this.
+    """
+    if not 0 < id <= ID_MAX:
+        raise no_task(id)
+
+
+def search(
+    state: TaskState | str | None, type: str | None, tag: str | None, limit: int, before: int | None
+) -> dict[str, Any]:
+    """What `page` asks for, as QUERY `tasks` takes it.
+
+    Raises:
+        ValueError: There is no such state.
+    """
+    code = None if state is None else STATES.index(TaskState(state))
+    given = {"state": code, "type": type, "tag": tag, "limit": limit, "before": before}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def unpacked(shown: dict[str, Any]) -> dict[str, Any]:
+    """What QUERY `show` says of a task, with its params and result as values."""
+    for key in ("params", "result"):
+        if isinstance(shown.get(key), bytes):
+            shown[key] = values.unpack(shown[key]) if shown[key] else None
+    return shown
+
+
+def no_task(id: int) -> WorkerHostError:
+    """The error for a task that the pool does not have."""
     return error_of(id, (UNKNOWN, b"", None)) or TaskUnknown(str(id))

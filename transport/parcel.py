@@ -60,7 +60,9 @@ def single(terms: Terms, params: Any) -> Parcel:
     return Parcel(terms, [body], len(body) + ITEM_BYTES)
 
 
-def parcels(terms: Terms, params: Iterable[Any], chunk: int, linger: float | None = None) -> Iterator[Parcel]:
+def parcels(
+    terms: Terms, params: Iterable[Any], chunk: int, linger: float | None = None, *, begun: int = 0
+) -> Iterator[Parcel]:
     """Pack params, one task for each, as they come.
 
     Args:
@@ -68,6 +70,7 @@ def parcels(terms: Terms, params: Iterable[Any], chunk: int, linger: float | Non
         params: May be endless.
         chunk: Most tasks in one parcel.
         linger: Seconds after which an unfinished parcel is handed over, so that a slow source delays none.
+        begun: How many came before these, for messages.
 
     Raises:
         InvalidTask: Params that cannot travel (a note says which of them), or what looks like those of one task.
@@ -80,7 +83,7 @@ def parcels(terms: Terms, params: Iterable[Any], chunk: int, linger: float | Non
     packed: list[bytes] = []
     size = 0
     began = now()  # to wait for the first of the packed
-    for position, value in enumerate(params):
+    for position, value in enumerate(params, begun):
         try:
             body = pack(value, limit=PARAMS_BYTES_MAX)
         except TaskRefused as error:

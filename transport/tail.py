@@ -37,14 +37,17 @@ def tail(
     """The lines of a task, attempt by attempt; see `Client.tail`."""
     block, offset = place
     listener = Listener(id)
-    reader = _Reader(show)
+    reader = Reader()
     connection.put(listener)
     try:
-        yield from reader.kept()
+        yield from reader.kept(show())
         while True:
             over = block.ends[offset] is not None
             while listener.items:
-                yield from reader.pushed(*listener.items.popleft())
+                attempt, number, lines, at = listener.items.popleft()
+                if reader.is_new(attempt):
+                    yield from reader.kept(show(), attempt)
+                yield from reader.pushed(attempt, number, lines, at)
                 if not follow:
                     return
             if over or not (follow or reader.running):
@@ -55,25 +58,31 @@ def tail(
                 timeout=None if follow else FIRST_WORD_SECONDS,
             ):
                 return
-        yield from reader.kept()  # attempts that were over before anybody could listen
+        yield from reader.kept(show())  # attempts that were over before anybody could listen
     finally:
         listener.over = True
         if not connection.over:
             connection.put(listener)
 
 
-class _Reader:
-    """What of each attempt was given already."""
+class Reader:
+    """What of each attempt was given already.
 
-    def __init__(self, show: Callable[[], dict[str, Any]]) -> None:
-        self._show = show
+    Attributes:
+        running: Whether the task ran when it was shown last.
+    """
+
+    def __init__(self) -> None:
         self._next: dict[int, int] = {}  # attempt -> number of the line that must follow
         self._done: set[int] = set()  # attempts that were given from what is kept
         self.running = False
 
-    def kept(self, before: int | None = None) -> Iterator[Line]:
-        """The kept lines of ended attempts of which nothing was given yet."""
-        task = self._show()
+    def is_new(self, attempt: int) -> bool:
+        """Whether nothing was given of it yet; what was kept of those before it comes first."""
+        return attempt not in self._done and attempt not in self._next
+
+    def kept(self, task: dict[str, Any], before: int | None = None) -> Iterator[Line]:
+        """The kept lines of ended attempts of which nothing was given yet, of a task as it is shown now."""
         self.running = task["state"] == "running"
         for item in task["attempts"]:
             attempt = item["attempt"]
@@ -91,8 +100,6 @@ class _Reader:
         """Lines that came by themselves."""
         if attempt in self._done:
             return
-        if attempt not in self._next:
-            yield from self.kept(attempt)
         following = self._next.get(attempt, 0)
         moment = datetime.fromtimestamp(at, UTC)
         if number > following:

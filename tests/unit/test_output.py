@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from math import inf
 from typing import Any
@@ -31,7 +30,7 @@ from workerhost.transport.messages import (
     Tail,
     Tasks,
 )
-from workerhost.transport.tail import Line, _Reader  # pyright: ignore[reportPrivateUsage]  # its half without a pool
+from workerhost.transport.tail import Line, Reader
 
 OTHER = b"o"
 
@@ -281,21 +280,21 @@ def test_what_a_completed_task_wrote_is_shown_and_not_pushed(pool: Any) -> None:
 # A client.
 
 
-def shown(*attempts: tuple[int, str | None], running: int = 0) -> Callable[[], dict[str, Any]]:
+def shown(*attempts: tuple[int, str | None], running: int = 0) -> dict[str, Any]:
     ended = [
         {"attempt": number, "ended_at": 1.0, "detail": None if text is None else {"output": text}}
         for number, text in attempts
     ]
     present = [{"attempt": running, "ended_at": None, "detail": None}] if running else []
-    return lambda: {"state": "running" if running else "failed", "attempts": ended + present}
+    return {"state": "running" if running else "failed", "attempts": ended + present}
 
 
 AT = datetime.fromtimestamp(5.0, UTC)
 
 
 def test_lines_are_given_once_and_gaps_are_said() -> None:
-    reader = _Reader(shown((1, "a\nb"), running=2))
-    assert list(reader.kept()) == [Line(1, "a", None), Line(1, "b", None)]
+    reader = Reader()
+    assert list(reader.kept(shown((1, "a\nb"), running=2))) == [Line(1, "a", None), Line(1, "b", None)]
     assert reader.running
     assert list(reader.pushed(1, 0, ["a", "b"], 5.0)) == []
     assert list(reader.pushed(2, 0, ["c", "d"], 5.0)) == [Line(2, "c", AT), Line(2, "d", AT)]
@@ -305,7 +304,13 @@ def test_lines_are_given_once_and_gaps_are_said() -> None:
 
 
 def test_an_attempt_that_nobody_heard_is_given_from_what_is_kept_in_its_turn() -> None:
-    reader = _Reader(shown((1, "a"), (2, None), (3, "c"), running=4))
-    assert list(reader.pushed(2, 0, ["b"], 5.0)) == [Line(1, "a", None), Line(2, "b", AT)]
-    assert list(reader.pushed(4, 0, ["d"], 5.0)) == [Line(3, "c", None), Line(4, "d", AT)]
-    assert list(reader.kept()) == []
+    reader = Reader()
+    task = shown((1, "a"), (2, None), (3, "c"), running=4)
+    assert reader.is_new(2)
+    assert list(reader.kept(task, before=2)) == [Line(1, "a", None)]
+    assert list(reader.pushed(2, 0, ["b"], 5.0)) == [Line(2, "b", AT)]
+    assert not reader.is_new(2)
+    assert list(reader.kept(task, before=4)) == [Line(3, "c", None)]
+    assert not reader.is_new(3)
+    assert list(reader.pushed(4, 0, ["d"], 5.0)) == [Line(4, "d", AT)]
+    assert list(reader.kept(task)) == []

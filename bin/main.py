@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import authoring, backup, keys, pool, reload, setup, start, tail, tasks
+from . import authoring, backup, keys, pool, reload, setup, start, tail, tasks, top
 from .exits import OK, report
 from .options import Address
 
@@ -95,6 +95,7 @@ for panel, commands in {
     TASKS: (tasks.send, tasks.wait, tasks.ls, tasks.show, tail.tail, tasks.why, tasks.cancel, tasks.retry),
     POOL: (
         pool.status,
+        top.top,
         pool.hosts,
         pool.types,
         pool.pause,

@@ -216,6 +216,10 @@ class Orders:
         """The supervisor, its hosts, and how many tasks are in each state."""
         return self._query("status", {})
 
+    def snapshot(self) -> dict[str, Any]:
+        """The whole pool with its counters, as a monitor wants it once a second: see docs/protocol.md, the snapshot."""
+        return self._query("snapshot", {})
+
     def hosts(self) -> list[dict[str, Any]]:
         """The hosts, with their level actors and running tasks."""
         return self._query("hosts", {})["hosts"]

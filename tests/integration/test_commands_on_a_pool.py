@@ -312,6 +312,14 @@ def test_status_hosts_and_types(pool: Pool) -> None:
     assert pool.ask("types", "absent").returncode == 1
 
 
+def test_top_prints_one_page_where_there_is_no_terminal(pool: Pool) -> None:
+    done = pool.ask("top")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"workerhost  {pool.address}  up ")
+    assert "0 of 2 slots busy on 1 host" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
 def test_a_paused_type_waits_until_it_is_resumed(pool: Pool) -> None:
     assert pool.ask("pause", "text").returncode == 0
     id = pool.send("text.length", "text=abc")

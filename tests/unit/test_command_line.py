@@ -20,8 +20,8 @@ from workerhost.workers import errors
 from workerhost.workers.source import Source
 
 COMMANDS = (
-    "up", "supervisor", "host", "try", "send", "wait", "ls", "show", "cancel", "retry", "status", "hosts", "types",
-    "pause", "resume", "drain", "reload", "config",
+    "up", "supervisor", "host", "try", "send", "wait", "ls", "show", "cancel", "retry", "status", "top", "hosts",
+    "types", "pause", "resume", "drain", "reload", "config",
 )  # fmt: skip
 
 TASKS = """\

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, cast
 
+from .policy import tenant_node
+
 LIVE: Final = ("queue.max_size", "monitoring.enabled", "monitoring.alerts.")
 """Settings outside the tree that a supervisor takes over while it runs."""
 _CODE: Final = ("class", "command", "cwd", "python", "isolation", "concurrency")
@@ -15,7 +17,7 @@ class Change(NamedTuple):
     """One setting that is not what it was.
 
     Attributes:
-        node: A type, `defaults`, `hosts.NAME`, or "" for what stands outside the tree.
+        node: A type, `tenant NAME`, `defaults`, `hosts.NAME`, or "" for what stands outside the tree.
         setting: Its name; outside the tree with its section, as in `pool.bind`.
         old, new: Its values as plain data; None: not set.
         needs: "" for what counts at once; `hosts`: those that have this file read it again; `restart`: nothing
@@ -47,9 +49,10 @@ def _needs(node: str, setting: str) -> str:
 def _flat(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], Any]]:
     """((node, setting), value) of everything."""
     for section, values in document.items():
-        if section == "workers":
+        if section in ("workers", "tenants"):
+            of = tenant_node if section == "tenants" else str
             for path, node in values.items():
-                yield from (((path, name), value) for name, value in _settings(node))
+                yield from (((of(path), name), value) for name, value in _settings(node))
         elif section == "hosts":
             for host, entry in values.items():
                 yield from (((f"hosts.{host}", name), value) for name, value in entry.items())

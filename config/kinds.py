@@ -13,7 +13,8 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from . import limits
 from .durations import seconds
-from .policy import TYPE_PATTERN
+from .policy import TENANT_PATTERN, TYPE_PATTERN
+from .resources import resources
 from .sizes import size
 
 SLOTS_MAX: Final = 4096
@@ -122,6 +123,18 @@ def host_pattern(value: str) -> str:
     """
     if not _HOST_PATTERN.match(value):
         message = "is not a host's name or pattern; write gpu-1 or gpu-*"
+        raise ValueError(message)
+    return value
+
+
+def tenant(value: Any) -> str:
+    """The name of a tenant, or `*` for each that is not named.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not isinstance(value, str) or (value != "*" and not TENANT_PATTERN.match(value)):
+        message = "is not the name of a tenant; write at most 64 letters, digits, _ . @ : or - (or * for all others)"
         raise ValueError(message)
     return value
 
@@ -235,6 +248,12 @@ Types = Annotated[
     BeforeValidator(_types),
     WithJsonSchema({"type": ["array", "string"], "items": {"type": "string"}}),
 ]
+Amounts = Annotated[
+    dict[str, int | str],
+    BeforeValidator(resources),
+    WithJsonSchema({"type": ["object", "string"], "additionalProperties": {"type": ["integer", "string"]}}),
+]
+TenantName = Annotated[str, BeforeValidator(tenant)]
 Slots = Annotated[dict[str, int], BeforeValidator(slots), _SLOTS_SCHEMA]
 Address = Annotated[str, BeforeValidator(address)]
 PoolAddress = Annotated[str, BeforeValidator(pool_address)]

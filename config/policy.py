@@ -19,6 +19,11 @@ TYPE_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,
 OWN_LIMITS: Final = ("max_concurrent", "per_host", "rate", "quota")
 """What binds the node that sets it and all below it together, and is copied to none of them."""
 
+TENANT_PATTERN: Final = re.compile(r"[A-Za-z0-9_.@:-]{1,64}\Z")
+"""The name of a tenant."""
+
+_TENANT: Final = "tenant "
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -77,6 +82,7 @@ class Policy:
         breaker: When the node stops because too much fails; None: never. Each node below has one of its own.
         no_progress_timeout: Seconds one attempt may go without reporting progress, or None.
         limits: See `AttemptLimits`.
+        requires: What a host must offer, see `resources`; a task may say otherwise for itself.
     """
 
     timeout: float | None = 300.0
@@ -88,6 +94,7 @@ class Policy:
     breaker: Breaker | None = None
     no_progress_timeout: float | None = None
     limits: AttemptLimits = field(default_factory=AttemptLimits)
+    requires: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +114,7 @@ class Limits:
     quota: Quota | None = None
 
 
-_NESTED: Final = ("retry", "limits")
+_NESTED: Final = ("retry", "limits", "requires")
 """Settings that are mappings: each of their names is inherited by itself."""
 
 
@@ -117,29 +124,46 @@ def parents(type: str) -> list[str]:
     return [".".join(parts[: n + 1]) for n in range(len(parts))]
 
 
+def tenant_node(tenant: str) -> str:
+    """What the limits of a tenant stand under, beside those of types: no type has such a name."""
+    return _TENANT + tenant
+
+
+def tenant_of(node: str) -> str | None:
+    """Whose limits a node is; None: those of a type."""
+    return node.removeprefix(_TENANT) if node.startswith(_TENANT) else None
+
+
 class PolicyTree:
     """Settings by node.
 
     `nodes` maps a type to what is set there, in the names of `Policy`, `retry` and `limits` as mappings of the names
-    of `Retry` and `AttemptLimits`, plus those of `Limits`; `defaults` is the same for every type.
+    of `Retry` and `AttemptLimits`, plus those of `Limits`; `defaults` is the same for every type. `tenants` maps names
+    of tenants, or `*` for each that is not named, to their `max_concurrent` and `rate`.
     """
 
     def __init__(
-        self, nodes: Mapping[str, Mapping[str, Any]] | None = None, defaults: Mapping[str, Any] | None = None
+        self,
+        nodes: Mapping[str, Mapping[str, Any]] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        tenants: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.nodes: dict[str, dict[str, Any]] = {path: dict(values) for path, values in (nodes or {}).items()}
         self.defaults: dict[str, Any] = dict(defaults or {})
+        self.tenants: dict[str, dict[str, Any]] = {name: dict(values) for name, values in (tenants or {}).items()}
 
     def effective(self, type: str) -> Policy:
         """What holds for a type."""
         values: dict[str, Any] = {}
         retry: dict[str, Any] = {}
         limits: dict[str, Any] = {}
+        requires: dict[str, int | str] = {}
         for source in (self.defaults, *(self.nodes.get(path, {}) for path in parents(type))):
             retry.update(source.get("retry", {}))
             limits.update(source.get("limits", {}))
+            requires.update(source.get("requires", {}))
             values.update((k, v) for k, v in source.items() if k not in _NESTED and k not in OWN_LIMITS)
-        return Policy(retry=Retry(**retry), limits=AttemptLimits(**limits), **values)
+        return Policy(retry=Retry(**retry), limits=AttemptLimits(**limits), requires=requires, **values)
 
     def origin(self, type: str) -> dict[str, str]:
         """Setting (dotted, `retry.base`) -> the node it comes from, or `defaults`; what nobody set is absent."""
@@ -158,6 +182,9 @@ class PolicyTree:
         return self.nodes.get(node, {}).get("max_concurrent")
 
     def limits(self, node: str) -> Limits:
-        """The limits set on exactly this node."""
-        values = self.nodes.get(node, {})
+        """The limits set on exactly this node, or those of a tenant (`tenant_node`)."""
+        if tenant := tenant_of(node):
+            values = self.tenants.get(tenant, self.tenants.get("*", {}))
+        else:
+            values = self.nodes.get(node, {})
         return Limits(**{name: values[name] for name in OWN_LIMITS if name in values})

@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from ..workers.source import Environment, Source
 from .kinds import (
     Address,
+    Amounts,
     BreakerOrOff,
     Code,
     Command,
@@ -33,6 +34,7 @@ from .kinds import (
     RateText,
     SizeOrNone,
     Slots,
+    TenantName,
     TypePath,
     Types,
     Upper,
@@ -129,6 +131,10 @@ class HostSettings(HostEntry):
         default=None,
         description="How tasks run: each slot a process, threads of one process, or (embedded only) inline.",
     )
+    offer: Amounts = Field(
+        default_factory=dict,
+        description="What its tasks may require: counts that they use up and labels, {gpu: 1, memory: 8G, zone: eu}.",
+    )
     drain_timeout: Duration = Field(
         default=30.0, description="How long running tasks may go on after the first signal to end."
     )
@@ -193,6 +199,9 @@ class NodeDefaults(Section):
         default=None, description="How long one attempt may go without reporting progress; null: for ever."
     )
     limits: LimitSettings = LimitSettings()
+    requires: Amounts = Field(
+        default_factory=dict, description="What a host must offer: {gpu: 1, memory: 8G, zone: eu}; see `host: offer:`."
+    )
 
     def values(self) -> dict[str, Any]:
         """What was set, in the names of `policy.Policy`, beside `OWN_LIMITS` and what only a host must know."""
@@ -244,6 +253,13 @@ class NodeSettings(NodeDefaults):
         return self
 
 
+class TenantSettings(Section):
+    """`tenants: NAME:` what one of those who share the pool may have of it; `*` is each that is not named."""
+
+    max_concurrent: Count | None = Field(default=None, description="Its tasks that run at a time.")
+    rate: RateText | None = Field(default=None, description="Its tasks that start in any window: 10/s, 600/min.")
+
+
 class SeedWorker(NodeSettings):
     """`worker:` one node, named by its `type`."""
 
@@ -290,6 +306,7 @@ class Settings(Section):
     )
     defaults: NodeDefaults = NodeDefaults()
     workers: dict[TypePath, NodeSettings] = Field(default_factory=dict, description="The tree, by type.")
+    tenants: dict[TenantName, TenantSettings] = Field(default_factory=dict, description="Who shares the pool, by name.")
     worker: SeedWorker | None = Field(default=None, description="One node in short form: `type` and its settings.")
     logging: LoggingSettings = LoggingSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
@@ -337,7 +354,8 @@ class Settings(Section):
             told[path] = _told(values)
             if "command" in values:
                 told[path]["code"] = None  # the class of the node above does not run this type
-        return PolicyTree(told, _told(self.defaults.values()))
+        tenants = {name: dict(tenant) for name, tenant in self.tenants.items()}
+        return PolicyTree(told, _told(self.defaults.values()), tenants)
 
     def sources(self) -> dict[str, Source]:
         """Type -> what runs it on a host with this file, for the types whose node says `class:` or `command:`."""
@@ -394,6 +412,7 @@ class Settings(Section):
             "hosts": self.host_entries(),
             "defaults": _written_node(self._all_defaults(), self._folder),
             "workers": {path: _written_node(values, self._folder) for path, values in self._nodes.items()},
+            "tenants": {name: _written_node(dict(tenant), self._folder) for name, tenant in self.tenants.items()},
             "logging": self.logging.model_dump(),
             "monitoring": self.monitoring.model_dump(),
         }

@@ -1,91 +1,114 @@
-"""What all hosts with the same offer may take from: the heads of their lanes in one heap.
+"""What all hosts with the same offer may take from: the heads of their lanes in line.
 
 So the best of a thousand types is found without looking at all of them.
+
+Within a tenant the line goes by (priority, place). Where several tenants have tasks, those of equal priority take
+turns: first whoever was served longest ago.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from heapq import heapify, heappop, heappush, heapreplace
-from typing import Any, Final
+from typing import Any
 
-from .lane import Lane
+from .fronts import Fronts
+from .lane import Lane, Turn
 from .nodes import Node
+from .tenants import Tenant
 from .window import Key
 
-_STALE_MAX: Final = 16  # entries of a heap that may be stale beside as many as are good
+
+class _Line:
+    """The lanes of one tenant."""
+
+    __slots__ = ("lanes", "tenant")
+
+    def __init__(self, tenant: Tenant, front: Callable[[Lane], Key | None]) -> None:
+        self.tenant = tenant
+        self.lanes: Fronts[Lane] = Fronts(front)
+
+    def front(self) -> Turn | None:
+        """Where its best lane stands among those of all tenants."""
+        lane = self.lanes.best()
+        key = None if lane is None else lane.front()
+        return None if key is None else (key[0], self.tenant.turn, key[1])
 
 
 class Choice:
     """The lanes that hosts with one offer may take from, best head first.
 
-    An entry of the heap may be stale (its lane's head has moved on); it is put right when it comes to the top, which
-    is enough because a head that becomes better is always pushed anew.
-
     Attributes:
-        key: What it stands under: the offer, the slot pool's name, and the host where limits by host exist.
+        key: What it stands under: the offer, the slot pool's name, and the host where that matters.
         pools: The slot pools of hosts that choose here.
         parked: Lanes that a limit by host keeps from the one host that chooses here, or what a task costs on the hosts
             that choose here, and the node that says so.
     """
 
-    __slots__ = ("_asked", "_entries", "_heap", "_serves", "key", "parked", "pools")
+    __slots__ = ("_asked", "_lines", "_order", "_serves", "_single", "key", "parked", "pools")
 
-    def __init__(self, key: object, serves: Callable[[str], bool], lanes: Iterable[Lane]) -> None:
+    def __init__(self, key: object, serves: Callable[[Lane], bool], lanes: Iterable[Lane]) -> None:
         self.key = key
         self._serves = serves
-        self._asked: dict[str, bool] = {}  # what it said of each type, of which the pool has so many at most
+        self._asked: dict[int, bool] = {}  # what it said of each lane
         self.pools: list[Any] = []
         self.parked: dict[int, tuple[Node, Lane]] = {}
-        self._heap: list[tuple[Key, int, Lane]] = []
-        self._entries: dict[int, Key] = {}
+        self._lines: dict[int, _Line] = {}  # by the tenant's number
+        self._single: _Line | None = None  # the only one
+        self._order: Fronts[_Line] = Fronts(_Line.front)
         for lane in lanes:
             self.offer(lane)
 
-    def serves(self, type: str) -> bool:
-        """Whether tasks of a type may be taken from here. An offer never changes: another is another choice."""
-        known = self._asked.get(type)
+    def serves(self, lane: Lane) -> bool:
+        """Whether tasks of a lane may be taken from here. An offer never changes: another is another choice."""
+        known = self._asked.get(lane.number)
         if known is None:
-            known = self._asked[type] = self._serves(type)
+            known = self._asked[lane.number] = self._serves(lane)
         return known
 
     def offer(self, lane: Lane) -> None:
         """A lane has a new or better head, or is no longer blocked."""
-        if (key := lane.front()) is None or not self.serves(lane.type) or lane.number in self.parked:
+        if (key := lane.front()) is None or not self.serves(lane) or lane.number in self.parked:
             return
-        known = self._entries.get(lane.number)
-        if known is None or key < known:
-            self._entries[lane.number] = key
-            heappush(self._heap, (key, lane.number, lane))
-            if len(self._heap) > 2 * len(self._entries) + _STALE_MAX:
-                self._heap = [entry for entry in self._heap if self._entries.get(entry[1]) == entry[0]]
-                heapify(self._heap)
+        line = self._lines.get(lane.tenant.number) or self._begin(lane.tenant)
+        line.lanes.offer(lane.number, lane, key)
+        if self._single is None and (front := line.front()) is not None:
+            self._order.offer(line.tenant.number, line, front)
+
+    def _begin(self, tenant: Tenant) -> _Line:
+        """A tenant has tasks here for the first time."""
+        line = self._lines[tenant.number] = _Line(tenant, self._front)
+        self._single = line if len(self._lines) == 1 else None
+        if len(self._lines) == 2:
+            for other in self._lines.values():
+                if (front := other.front()) is not None:
+                    self._order.offer(other.tenant.number, other, front)
+        return line
+
+    def _front(self, lane: Lane) -> Key | None:
+        return None if lane.parked or lane.number in self.parked else lane.front()
 
     def may_take(self, lane: Lane) -> bool:
         """Whether a lane is served here and nothing is known that blocks it."""
-        return not lane.parked and lane.number not in self.parked and self.serves(lane.type)
+        return not lane.parked and lane.number not in self.parked and self.serves(lane)
 
     def best(self) -> Lane | None:
         """The lane whose front is first, among those that are not parked.
 
         Its window may be empty: then its next task must be read before anybody knows who is first.
         """
-        heap, entries = self._heap, self._entries
-        while heap:
-            key, number, lane = heap[0]
-            if entries.get(number) != key:
-                heappop(heap)
-                continue
-            front = None if lane.parked or number in self.parked else lane.front()
-            if front == key:
-                return lane
-            if front is None:
-                heappop(heap)
-                del entries[number]
-            else:
-                entries[number] = front
-                heapreplace(heap, (front, number, lane))
-        return None
+        line = self._single or self._order.best()
+        return None if line is None else line.lanes.best()
+
+    def stretch(self, most: int) -> tuple[int, Key | None]:
+        """How many first tasks of the best lane, `most` at most, may be taken before another lane has to be asked, and
+        up to which key.
+        """
+        line = self._single
+        if line is None:
+            line = self._order.best()
+            if line is None or len(self._order) > 1:
+                return min(most, 1), None
+        return most, line.lanes.second()
 
     def park(self, lane: Lane, node: Node) -> None:
         """A lane has no room on this host, says a node."""
@@ -95,13 +118,6 @@ class Choice:
         """The node may have room on this host again."""
         for number in [number for number, (said_no, _) in self.parked.items() if said_no is node]:
             self.offer(self.parked.pop(number)[1])
-
-    def second(self) -> Key | None:
-        """A bound on how far the best lane stays best: the next entry's key (perhaps stale, then merely cautious)."""
-        heap = self._heap
-        if len(heap) < 2:
-            return None
-        return heap[1][0] if len(heap) == 2 or heap[1][0] < heap[2][0] else heap[2][0]
 
 
 class Choices:
@@ -125,8 +141,8 @@ class Choices:
         choice = self.by_key.get(key)
         if choice is None:
 
-            def serves(type: str) -> bool:
-                return offer.slot_pool(type) == name and offer.serves(type)
+            def serves(lane: Lane) -> bool:
+                return offer.slot_pool(lane.type) == name and offer.serves(lane.type)
 
             choice = self.by_key[key] = Choice(key, serves, self._lanes())
         choice.pools.append(pool)

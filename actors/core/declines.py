@@ -98,7 +98,7 @@ class Declines:
             if owner in by or pool.choice is None or not pool.choice.may_take(lane):
                 continue
             head = window.head()
-            if head is not None and (found is None or key_of(head) < key_of(found[1])):
+            if head is not None and (found is None or lane.turn(key_of(head)) < found[0].turn(key_of(found[1]))):
                 found = lane, head
         return found
 

@@ -1,6 +1,7 @@
 """Who gets what: free slots are filled, least loaded host first, each from the best lane it may take from.
 
-Order is (priority, place) within what the claiming host may run now (guarantee 4). What exceeds the free slots is the
+Order is (priority, place) within what the claiming host may run now (guarantee 4); tenants take turns at equal
+priority. What exceeds the free slots is the
 margin of a lane that is measured to be fast; the best lane is never passed over for want of a slot, so a margin never
 overtakes.
 """
@@ -100,7 +101,7 @@ def _grant(
             room = min(room, _CHUNK if margin else 1)
         if lane.bounds and not (room := lanes.tree.room(lane, room, pool, step)):
             continue
-        rows = lane.window.take(room, choice.second())
+        rows = lane.window.take(*choice.stretch(room))
         lanes.taken(lane, len(rows))
         tasks = groups.setdefault(lane.type, [])
         given = 0
@@ -119,6 +120,7 @@ def _grant(
         if given:
             lanes.tree.granted(step, lane, pool, given, rows[-1].id)
             lane.account.granted([step.wall - queued_since(row) for row in rows if row.attempt == 1])
+            lanes.tenants.served(lane.tenant)
         if not rows or not alone or queue.declines or left.out():
             return bool(rows)
     return False
@@ -131,7 +133,7 @@ def _grant_declined(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, 
         lane, row = found
         first = choice.best()
         front = None if first is None else first.front()
-        if front is not None and front < key_of(row):
+        if first is not None and front is not None and first.turn(front) < lane.turn(key_of(row)):
             return False
         if lane.bounds and not lanes.tree.room(lane, 1, pool, step):
             continue
@@ -144,6 +146,7 @@ def _grant_declined(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, 
         lane.counts[RUNNING] += 1
         lanes.touched.add(lane)
         lanes.tree.granted(step, lane, pool, 1, row.id)
+        lanes.tenants.served(lane.tenant)
         return True
     return False
 

@@ -89,7 +89,7 @@ def _check_nodes(pool: Pool) -> None:
     for lane in queue.lanes.by_number.values():
         held = {owner: count for (number, owner), count in by_lane.items() if number == lane.number}
         assert lane.held == held, f"{lane} counts {lane.held} of {held} leases"
-    for node in queue.lanes.tree.nodes.values():
+    for node in queue.lanes.tree.all_nodes():
         if node.guard is not None and node.guard.probe is not None:
             probe = queue.leases.get(node.guard.probe)
             assert probe is not None, f"{node.type} waits for task {node.guard.probe}, which does not run"

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...config.policy import Policy
 from ...transport.messages import STATES
 from .nodes import Node
 from .pace import Pace
 from .rows import QUEUED
 from .statistics import Account
+from .tenants import Tenant
 from .window import Key, Window
+
+Turn = tuple[int, int, int]
+"""(-priority, the tenant's turn, place): smaller is earlier, across tenants."""
+NOBODY: Final = Tenant("", 0)
 
 
 class Lane:
@@ -16,6 +23,8 @@ class Lane:
 
     Attributes:
         number: Its number in the store.
+        tenant: Whose tasks they are.
+        requirements: What they require beside what their type does, as `resources.canonical` writes it.
         counts: Tasks by state code.
         aside: Queued tasks that stand aside, see `declines`.
         stored: The counts as the store has them.
@@ -30,11 +39,18 @@ class Lane:
 
     __slots__ = (
         "account", "aside", "bounds", "counted", "counts", "filling", "guarded", "held", "number", "pace", "parked",
-        "policy", "spending", "stored", "type", "window",
+        "policy", "requirements", "spending", "stored", "tenant", "type", "window",
     )  # fmt: skip
 
-    def __init__(self, number: int, type: str, account: Account | None = None) -> None:
-        self.number, self.type = number, type
+    def __init__(
+        self,
+        number: int,
+        type: str,
+        tenant: Tenant = NOBODY,
+        requirements: str = "",
+        account: Account | None = None,
+    ) -> None:
+        self.number, self.type, self.tenant, self.requirements = number, type, tenant, requirements
         self.account = account or Account((), ())
         self.window = Window()
         self.counts = [0] * len(STATES)
@@ -51,7 +67,8 @@ class Lane:
         self.filling = False
 
     def __repr__(self) -> str:
-        return f"<Lane {self.number} {self.type} queued={self.counts[QUEUED]} in memory={self.window.size}>"
+        more = " ".join(text for text in (self.tenant.name, self.requirements) if text)
+        return f"<Lane {self.number} {self.type} {more} queued={self.counts[QUEUED]} in memory={self.window.size}>"
 
     def beyond(self) -> int:
         """Queued tasks that are only in the store."""
@@ -63,6 +80,10 @@ class Lane:
         if head is not None:
             return -head.priority, head.place
         return self.window.horizon if self.beyond() > 0 else None
+
+    def turn(self, key: Key) -> Turn:
+        """Where one of its tasks stands among those of all tenants."""
+        return key[0], self.tenant.turn, key[1]
 
     def margin(self, slots: int) -> int:
         """See `Pace.margin`; none under a limit."""

@@ -17,12 +17,16 @@ from .lane import Lane
 from .rows import Row
 from .statistics import Statistics
 from .step import Step
+from .tenants import Tenants
 from .tree import Tree
 from .window import key_of
 
 ROWS_MAX: Final = 50_000
 _REFILL_ROWS: Final = 4_000
 _STATES: Final = range(len(STATES))
+
+LaneKey = tuple[str, str, str]
+"""(type, tenant, requirements)."""
 
 
 class Lanes:
@@ -31,7 +35,9 @@ class Lanes:
     def __init__(self, policies: PolicyTree, rows_max: int) -> None:
         self.rows_max = rows_max
         self.by_number: dict[int, Lane] = {}
-        self.by_type: dict[str, Lane] = {}
+        self.by_key: dict[LaneKey, Lane] = {}
+        self.by_type: dict[str, list[Lane]] = {}
+        self.tenants = Tenants()
         self.choices = Choices(self.by_number.values)
         self.tree = Tree(policies, self.choices)
         self.statistics = Statistics()
@@ -41,22 +47,33 @@ class Lanes:
         self.totals = [0] * len(STATES)  # by state, as of the last `tallies`
         self._last = 0
 
-    def restore(self, number: int, type: str) -> Lane:
+    def restore(self, number: int, type: str, tenant: str = "", requirements: str = "") -> Lane:
         """Take a lane over from the store."""
-        lane = Lane(number, type, self.statistics.of(type))
+        lane = Lane(number, type, self.tenants.named(tenant), requirements, self.statistics.of(type))
         self.tree.plant(lane)
-        self.by_number[number] = self.by_type[type] = lane
+        self.by_number[number] = self.by_key[type, tenant, requirements] = lane
+        alike = self.by_type.setdefault(type, [])
+        if alike:
+            lane.pace = alike[0].pace  # it is the type's worker that is fast or slow
+        alike.append(lane)
         self._last = max(self._last, number)
         return lane
 
-    def of(self, type: str, step: Step) -> Lane:
-        """The lane of a type, made when it is first used."""
-        lane = self.by_type.get(type)
+    def of(self, key: LaneKey, step: Step) -> Lane:
+        """The lane of a type, a tenant and requirements, made when it is first used."""
+        lane = self.by_key.get(key)
         if lane is None:
-            lane = self.restore(self._last + 1, type)
-            step.persist.lanes.append((lane.number, type, "", ""))
-            self.new.append(type)
+            if key[0] not in self.by_type:
+                self.new.append(key[0])
+            lane = self.restore(self._last + 1, *key)
+            step.persist.lanes.append((lane.number, *key))
         return lane
+
+    def counts(self, type: str) -> list[int]:
+        """Tasks of a type by state, over all its lanes."""
+        return [sum(counts) for counts in zip(*(lane.counts for lane in self.by_type.get(type, ())), strict=True)] or [
+            0
+        ] * len(STATES)
 
     def retune(self, policies: PolicyTree) -> None:
         """Another tree of settings from now on; see `Tree.retune`."""

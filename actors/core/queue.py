@@ -20,6 +20,7 @@ from .rows import COMPLETED, PARAMS_IN_MEMORY, QUEUED, RUNNING, SCHEDULED, Row
 from .schedule import Schedule
 from .settings import PoolSettings
 from .step import Step
+from .submissions import lane_key
 
 ANNOUNCE_SECONDS: Final = 0.25
 """A client learns that its task runs when it has run this long: short tasks are not worth a message."""
@@ -54,8 +55,11 @@ class Queue:
     def submit(self, step: Step, session: int, groups: Sequence[Any]) -> int:
         """Store new tasks, already checked; the id of the first."""
         first = self.last_id + 1
-        for type, priority, options, batch in groups:
-            lane = self.lanes.of(type, step)
+        for type, priority, given, batch in groups:
+            key, options = (type, "", ""), given
+            if given:
+                key, options = lane_key(type, given)
+            lane = self.lanes.of(key, step)
             if self.fifo:
                 priority = 0
             due, relative = _due(options, step.wall)

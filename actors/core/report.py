@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
+from ...config.policy import tenant_node
 from ...transport.messages import STATES
 from .hosts import Hosts, HostSession, Lease
 from .nodes import Block
@@ -68,7 +69,7 @@ class Report:
     def status(self, step: Step) -> dict[str, Any]:
         """The pool at a glance."""
         lanes, settings = self._queue.lanes, self.settings
-        waiting = (lane.type for lane in lanes.by_number.values() if lane.counts[QUEUED])
+        waiting = {lane.type for lane in lanes.by_number.values() if lane.counts[QUEUED]}
         unserved = sorted(islice((type for type in waiting if not any(self._hosts.serving(type))), _LISTED_MAX))
         return {
             "supervisor": {
@@ -88,12 +89,39 @@ class Report:
                 "in_memory": lanes.in_memory,
             },
             "unserved": unserved,
+            **self._tenants(step),
             "notes": ([_INSECURE] if settings.about.get("secured") == "insecure" else [])
             + ([self._room.reason()] if self._room.low else [])
             + [f"no host serves {type}" for type in unserved]
             + self._declined()
             + [block.text for block in self._stopped(step)],
         }
+
+    def _tenants(self, step: Step) -> dict[str, Any]:
+        """Who shares the pool, and what keeps each; nothing where nobody names a tenant."""
+        lanes = self._queue.lanes
+        if not any(lanes.tenants.by_name):
+            return {}
+        counts = {name: [0, 0] for name in sorted(islice(lanes.tenants.by_name, _LISTED_MAX))}
+        for lane in lanes.by_number.values():
+            if (sums := counts.get(lane.tenant.name)) is not None:
+                sums[0] += lane.counts[QUEUED]
+                sums[1] += lane.counts[RUNNING]
+        told: list[dict[str, Any]] = []
+        for name, (queued, running) in counts.items():
+            node = lanes.tree.tenants.get(tenant_node(name))
+            limits = lanes.tree.policies.limits(tenant_node(name))
+            told.append(
+                {
+                    "tenant": name,
+                    "queued": queued,
+                    "running": running,
+                    "max_concurrent": limits.max_concurrent,
+                    "rate": limits.rate and limits.rate.written(),
+                    "blocks": [block._asdict() for block in node.blocks(step.now, step.wall)] if node else [],
+                }
+            )
+        return {"tenants": told}
 
     def _declined(self) -> list[str]:
         """The types of which tasks wait because every host that serves them declined those."""
@@ -142,8 +170,7 @@ class Report:
                 types |= {name.removesuffix(".*") for name in host.offer.types}
         listed: list[dict[str, Any]] = []
         for type in sorted(types):
-            lane = lanes.by_type.get(type)
-            counts = lane.counts if lane else [0] * len(STATES)
+            counts = lanes.counts(type)
             node, limits = lanes.tree.nodes.get(type), policies.limits(type)
             listed.append(
                 {

@@ -18,7 +18,7 @@ from .room import RETRY_SECONDS, Room
 from .rows import FINAL, Row
 from .sessions import ID_MAX, Sessions
 from .step import Peer, Step
-from .submissions import TYPES_MAX, Unfit, checked
+from .submissions import LANES_MAX, TYPES_MAX, Unfit, checked, lane_key
 from .why import Why
 
 _SUBMISSIONS_MAX: Final = 20_000
@@ -109,12 +109,21 @@ class Requests:
         if self.queue.unfinished_count + count > self.max_size:
             reason = f"the queue holds {self.queue.unfinished_count} unfinished tasks of at most {self.max_size}"
             raise Unfit("queue_full", reason)
-        lanes = self.queue.lanes.by_type
-        if len(lanes) + len({group[0] for group in message.groups} - lanes.keys()) > TYPES_MAX:
-            raise Unfit("invalid", f"the pool knows {len(lanes)} types already, of at most {TYPES_MAX}", "type")
+        self._check_lanes(message)
         for type, _, options, _ in message.groups:
             if options and options.get("require_host") and not any(self.membership.hosts.serving(type)):
                 raise Unfit("no_host", f"no joined host serves {type}", "type")
+
+    def _check_lanes(self, message: Submit) -> None:
+        lanes = self.queue.lanes
+        if len(lanes.by_type) + len({group[0] for group in message.groups} - lanes.by_type.keys()) > TYPES_MAX:
+            raise Unfit("invalid", f"the pool knows {len(lanes.by_type)} types already, of at most {TYPES_MAX}", "type")
+        if len(lanes.by_key) + len(message.groups) <= LANES_MAX:
+            return
+        new = {lane_key(type, options or {})[0] for type, _, options, _ in message.groups} - lanes.by_key.keys()
+        if len(lanes.by_key) + len(new) > LANES_MAX:
+            reason = f"the pool has {LANES_MAX} lanes (of a type, a tenant and requirements), and keeps no more"
+            raise Unfit("invalid", reason, "tenant" if any(key[1] for key in new) else "requires")
 
     def watch(self, step: Step, peer: Peer, message: Watch) -> None:
         """What the client has consumed, and single tasks that it wants to hear of."""

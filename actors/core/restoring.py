@@ -32,8 +32,8 @@ def restore(queue: Queue, hosts: Hosts, opening: Opening, boot: int, now: float,
 def _restore_lanes(queue: Queue, opening: Opening, boot: int, now: float, wall: float) -> None:
     lanes = queue.lanes
     lanes.tree.restore(opening, boot, now, wall)
-    for number, type, _tenant, _requirements in opening.lanes:
-        lanes.restore(number, type)
+    for number, type, tenant, requirements in opening.lanes:
+        lanes.restore(number, type, tenant, requirements)
     for number, state, count in opening.tallies:
         lane = lanes.by_number[number]
         lane.counts[state] = lane.stored[state] = count

@@ -6,7 +6,8 @@ import zlib
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from ...config.policy import TYPE_PATTERN
+from ...config.policy import TENANT_PATTERN, TYPE_PATTERN
+from ...config.resources import canonical, resources
 from ...transport.messages import PARAMS_BYTES_MAX
 from .reports import SECONDS_MAX, shown
 
@@ -18,6 +19,7 @@ _OPTIONS: Final[dict[str, tuple[type, ...]]] = {
     "max_attempts": (int,),
     "tags": (list,),
     "require_host": (bool,),
+    "tenant": (str,),
 }
 _INSTANT_MAX: Final = 1e11  # some day in the year 5138
 _RANGES: Final = (
@@ -31,6 +33,8 @@ TASKS_MAX: Final = 10_000
 """Tasks of one SUBMIT: what a turn can bear."""
 TYPES_MAX: Final = 10_000
 """Types that a pool knows."""
+LANES_MAX: Final = 20_000
+"""Lanes (of a type, a tenant and requirements) that a pool keeps."""
 _PRIORITY_MAX: Final = 2**31
 _TAGS_MAX: Final = 32
 _GROUP_FIELDS: Final = 4
@@ -92,9 +96,26 @@ def _check_options(given: Any) -> None:
             raise Unfit("invalid", f"unknown option {shown(key)}", str(key)[:100])
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             raise Unfit("invalid", f"option {key} cannot be {shown(value)}", key)
+    if "tenant" in options and not TENANT_PATTERN.match(options["tenant"]):
+        reason = f"tenant {shown(options['tenant'])} is not 1 to 64 letters, digits or any of _ . @ : -"
+        raise Unfit("invalid", reason, "tenant")
+    if "requires" in options:
+        try:
+            resources(options["requires"])
+        except ValueError as error:
+            raise Unfit("invalid", f"requires {error}", "requires") from None
     for key, least, most in _RANGES:
         if key in options and not least <= options[key] <= most:  # NaN is in no range
             raise Unfit("invalid", f"option {key} cannot be {shown(options[key])}", key)
     tags = options.get("tags", [])
     if len(tags) > _TAGS_MAX or not all(isinstance(tag, str) and 0 < len(tag) <= 128 for tag in tags):
         raise Unfit("invalid", f"tags must be at most {_TAGS_MAX} texts of 1 to 128 characters", "tags")
+
+
+def lane_key(type: str, options: dict[str, Any]) -> tuple[tuple[str, str, str], dict[str, Any] | None]:
+    """The lane of checked tasks (type, tenant, requirements), and the options that are left for each task to keep."""
+    tenant, requires = options.get("tenant", ""), options.get("requires")
+    if not tenant and requires is None:
+        return (type, "", ""), options
+    left = {name: value for name, value in options.items() if name not in ("tenant", "requires")}
+    return (type, tenant, canonical(resources(requires or {}))), left or None

@@ -13,7 +13,8 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Any, Final
 
-from ...config.policy import PolicyTree, parents
+from ...config.limits import Breaker
+from ...config.policy import Limits, PolicyTree, parents, tenant_node, tenant_of
 from .choices import Choices
 from .lane import Lane
 from .nodes import Block, Node, Pause
@@ -31,12 +32,14 @@ class Tree:
     Attributes:
         policies: What nodes set.
         nodes: By path.
+        tenants: What counts the limits of a tenant, by `tenant_node`.
         retuned: Whether settings changed since the start: then more leases may live than a limit allows by now.
     """
 
     def __init__(self, policies: PolicyTree, choices: Choices) -> None:
         self.policies = policies
         self.nodes: dict[str, Node] = {}
+        self.tenants: dict[str, Node] = {}
         self.retuned = False
         self._choices = choices
         self._boot = 0
@@ -57,29 +60,46 @@ class Tree:
         for path, *columns in opening.rates:
             rows.setdefault(path, []).append(RateRow(*columns))
         for path, known in rows.items():
-            if path in self.policies.nodes and (rate := self.node(path).rate) is not None:
+            if self._limited(path) and (rate := self.node(path).rate) is not None:
                 rate.restore(known, now, wall)
         for path, start, used in opening.quotas:
-            if path in self.policies.nodes and (meter := self.node(path).meter) is not None:
+            if self._limited(path) and (meter := self.node(path).meter) is not None:
                 meter.restore(start, used, now)
 
     def node(self, path: str) -> Node:
-        """A node, made when it is first asked for."""
-        node = self.nodes.get(path)
+        """A node, or what counts for a tenant, made when it is first asked for."""
+        nodes = self.nodes if tenant_of(path) is None else self.tenants
+        node = nodes.get(path)
         if node is None:
-            policies = self.policies
-            node = Node(path, policies.limits(path), policies.effective(path).breaker, self._boot)
-            self.nodes[path] = node
+            node = nodes[path] = Node(path, *self._settings(path), self._boot)
         return node
+
+    def all_nodes(self) -> list[Node]:
+        """Those of types and of tenants."""
+        return [*self.nodes.values(), *self.tenants.values()]
+
+    def _settings(self, path: str) -> tuple[Limits, Breaker | None]:
+        """What a node, or a tenant, is tuned to."""
+        breaker = self.policies.effective(path).breaker if tenant_of(path) is None else None
+        return self.policies.limits(path), breaker
+
+    def _limited(self, path: str) -> bool:
+        """Whether a node, or a tenant, has limits: what was stored of one that has none any more makes no node."""
+        return self.policies.limits(path) != Limits()
 
     def plant(self, lane: Lane) -> None:
         """A lane is new below its nodes."""
-        for path in parents(lane.type):
-            self._below.setdefault(path, []).append(lane)
+        for node in self._chain(lane):
+            self._below.setdefault(node.type, []).append(lane)
         self._bind(lane)
 
+    def _chain(self, lane: Lane) -> list[Node]:
+        """The nodes above a lane, the tenant's limits among them, its own type last."""
+        tenant = [self.node(tenant_node(lane.tenant.name))] if lane.tenant.name else []
+        return [*tenant, *(self.node(path) for path in parents(lane.type))]
+
     def _bind(self, lane: Lane) -> None:
-        chain = [self.node(path) for path in parents(lane.type)]
+        chain = self._chain(lane)
         lane.policy = self.policies.effective(lane.type)
         lane.bounds = [node for node in chain if node.binds()]
         lane.counted = [node for node in chain if node.counts()]
@@ -88,7 +108,7 @@ class Tree:
 
     def _rebind(self, node: Node) -> None:
         for lane in self._below.get(node.type, ()):
-            lane.bounds = [n for path in parents(lane.type) if (n := self.nodes[path]).binds()]
+            lane.bounds = [node for node in self._chain(lane) if node.binds()]
 
     def retune(self, policies: PolicyTree) -> None:
         """Another tree from now on: limits and policies change, counts stay, and what was blocked is looked at anew.
@@ -96,8 +116,8 @@ class Tree:
         A lowered limit waits for leases to end.
         """
         self.policies, self.retuned = policies, True
-        for path, node in self.nodes.items():
-            node.tune(policies.limits(path), policies.effective(path).breaker)
+        for node in self.all_nodes():
+            node.tune(*self._settings(node.type))
             node.held = 0
             node.held_on.clear()
         for lane in {lane.number: lane for lanes in self._below.values() for lane in lanes}.values():

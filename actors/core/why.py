@@ -15,6 +15,7 @@ from .lane import Lane
 from .nodes import Block
 from .queue import Queue
 from .rows import FINAL, QUEUED, RUNNING, SCHEDULED, Row
+from .tenants import Tenant
 from .tree import Tree
 from .window import Key, key_of
 
@@ -138,13 +139,31 @@ class Why:
 
 
 def _before(queue: Queue, choice: Choice, lane: Lane, key: Key) -> int:
-    """Tasks that a host of this choice takes before the one that stands at `key` of a lane."""
-    others = [
-        other
-        for other in queue.lanes.by_number.values()
-        if other is not lane and other.counts[QUEUED] and choice.may_take(other)
-    ]
-    return _in_lane(lane, key) + sum(_in_lane(other, key) for other in others)
+    """Tasks that a host of this choice takes before the one that stands at `key` of a lane.
+
+    Of its own tenant those in line before it; of each other tenant those of a higher priority, and at its own priority
+    as many as take turns with it until it is its own tenant's turn.
+    """
+    of: dict[Tenant, list[Lane]] = {lane.tenant: []}
+    for other in queue.lanes.by_number.values():
+        if other is lane or (other.counts[QUEUED] and choice.may_take(other)):
+            of.setdefault(other.tenant, []).append(other)
+    first = (key[0], -1)
+    own = sum(_in_lane(other, key) for other in of[lane.tenant])
+    rank = own - sum(_in_lane(other, first) for other in of[lane.tenant])  # among its tenant's of its priority
+    before = own
+    for tenant, lanes in of.items():
+        if tenant is not lane.tenant:
+            higher = sum(_in_lane(other, first) for other in lanes)
+            equal = sum(_in_lane(other, (key[0] + 1, -1)) for other in lanes) - higher
+            ahead = tenant.turn < lane.tenant.turn or (tenant.turn == lane.tenant.turn and _first(lanes, key))
+            before += higher + min(equal, rank + ahead)
+    return before
+
+
+def _first(lanes: list[Lane], key: Key) -> bool:
+    """Whether tenants that were served at the same time (never) go before a key: then it is first come."""
+    return any((front := lane.front()) is not None and front < key for lane in lanes)
 
 
 def _in_lane(lane: Lane, key: Key) -> int:

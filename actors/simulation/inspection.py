@@ -165,5 +165,5 @@ def _check_leaks(pool: Pool, hosts: Sequence[SimulatedHost], clients: Sequence[S
         )
     if pool.clients.watchers:
         raise Violation(f"watched for nobody: {sorted(pool.clients.watchers)[:5]}")
-    if held := [node.type for node in pool.queue.lanes.tree.nodes.values() if node.held]:
+    if held := [node.type for node in pool.queue.lanes.tree.all_nodes() if node.held]:
         raise Violation(f"limits count leases that are none: {held}")

@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ...config.policy import PolicyTree, parents
+from ...config.policy import PolicyTree, parents, tenant_node
 from ...transport.messages import Outcome
 from ..core.effects import Persist
 from ..core.endings import LOSSES_ALONE
@@ -57,6 +57,7 @@ class History:
     Attributes:
         tasks: All tasks ever stored.
         lanes: Type by lane.
+        tenants: Tenant by lane.
         sessions: Token by client session.
         queued: Queued tasks by lane.
         running: Running tasks by lane.
@@ -68,6 +69,7 @@ class History:
 
     tasks: dict[int, Known] = field(default_factory=dict[int, Known])
     lanes: dict[int, str] = field(default_factory=dict[int, str])
+    tenants: dict[int, str] = field(default_factory=dict[int, str])
     sessions: dict[int, bytes] = field(default_factory=dict[int, bytes])
     queued: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
     running: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
@@ -81,6 +83,7 @@ class History:
         return History(
             {id: copy(known) for id, known in self.tasks.items()},
             dict(self.lanes),
+            dict(self.tenants),
             dict(self.sessions),
             {lane: set(ids) for lane, ids in self.queued.items()},
             {lane: set(ids) for lane, ids in self.running.items()},
@@ -120,6 +123,8 @@ class Oracle:
         self.lost: set[int] = set()
         self._never_again: set[int] = set()
         self._resumes: dict[tuple[int, int], bytes | None] = {}  # grant -> the checkpoint that it must bring
+        self._turns: dict[str, int] = {}  # when each tenant was last served, counted in grants of this core
+        self._core: Pool | None = None
 
     @property
     def tasks(self) -> dict[int, Known]:
@@ -173,6 +178,7 @@ class Oracle:
         for persist in turn:
             history = self.history
             history.lanes.update((lane, type) for lane, type, *_ in persist.lanes)
+            history.tenants.update((lane, tenant) for lane, _, tenant, _ in persist.lanes)
             history.sessions.update((session, token) for session, token, *_ in persist.sessions)
             self._inserted(persist)
             self._saved(persist)
@@ -182,7 +188,7 @@ class Oracle:
             self._cleared(persist)
             self._retried(persist)
             self._claimed(persist, pool, now)
-            broken = self._promises.committed(persist, self._type_of, own)
+            broken = self._promises.committed(persist, self._lane_of, own)
             _must(broken is None, str(broken))
             self._pruned(persist)
         self._check_limits()
@@ -272,6 +278,8 @@ class Oracle:
             self.history.move(id, QUEUED)
 
     def _claimed(self, persist: Persist, pool: Pool | None, now: float) -> None:
+        if pool is not self._core:  # who was served when is remembered by a core alone
+            self._core, self._turns = pool, {}
         for fence, attempt, owner, _at, id in persist.claims:
             known = self.tasks[id]
             _must(known.state == QUEUED, f"task {id} was granted in state {known.state}")
@@ -283,6 +291,7 @@ class Oracle:
             self._resumes[id, fence] = self.history.checkpoints.get(id)
             if pool is not None:
                 self._check_order(id, known, owner, pool)
+            self._turns[self.history.tenants[known.lane]] = max(self._turns.values(), default=0) + 1
 
     def _pruned(self, persist: Persist) -> None:
         for id, _finish in persist.prunes:
@@ -303,11 +312,14 @@ class Oracle:
         _must(known.losses <= LOSSES_ALONE, f"task {id} lost {known.losses} hosts")
 
     def _check_order(self, id: int, granted: Known, owner: int, pool: Pool) -> None:
-        """Guarantee 4: no task that this host might have run as well stood before the one that it got."""
+        """Guarantee 4: no task that this host might have run as well stood before the one that it got.
+
+        By priority, then by whose turn it was, then by place.
+        """
         host = pool.hosts.by_owner[owner]
         lanes = pool.queue.lanes.by_number
         slots = host.offer.slot_pool(lanes[granted.lane].type)
-        key = (-granted.priority, granted.place)
+        key = self._standing(granted)
         for number, ids in self.history.queued.items():
             lane = lanes[number]
             if (
@@ -317,30 +329,29 @@ class Oracle:
             ):
                 continue
             for other in ids:
-                known = self.tasks[other]
-                _must(
-                    (-known.priority, known.place) >= key, f"task {id} was granted to {host.name} before task {other}"
-                )
+                before = self._standing(self.tasks[other]) < key
+                _must(not before, f"task {id} was granted to {host.name} before task {other}")
 
-    def _type_of(self, id: int) -> str:
-        return self.history.lanes[self.tasks[id].lane]
+    def _standing(self, known: Known) -> tuple[int, int, int]:
+        return -known.priority, self._turns.get(self.history.tenants[known.lane], 0), known.place
+
+    def _lane_of(self, id: int) -> tuple[str, str]:
+        lane = self.tasks[id].lane
+        return self.history.lanes[lane], self.history.tenants[lane]
 
     def _check_limits(self) -> None:
-        held: dict[str, int] = {}
+        held: Counter[str] = Counter()
+        on_host: Counter[tuple[str, int]] = Counter()
         for lane, ids in self.history.running.items():
-            self._check_hosts(self.history.lanes[lane], ids)
-            for node in parents(self.history.lanes[lane]):
-                held[node] = held.get(node, 0) + len(ids)
+            nodes = (*parents(self.history.lanes[lane]), tenant_node(self.history.tenants[lane]))
+            held.update({node: len(ids) for node in nodes})
+            on_host.update((node, self.tasks[id].owner) for id in ids for node in nodes)
         for node, count in held.items():
-            limit = self._policies.max_concurrent(node)
+            limit = self._policies.limits(node).max_concurrent
             _must(limit is None or count <= limit, f"{count} tasks of {node} run, {limit} may")
-
-    def _check_hosts(self, type: str, ids: set[int]) -> None:
-        """Limits by host, of the nodes that a lane is below; enough where each such node has one lane."""
-        limits = [each for node in parents(type) if (each := self._policies.limits(node).per_host) is not None]
-        for each in limits:
-            for owner, count in Counter(self.tasks[id].owner for id in ids).items():
-                _must(count <= each, f"{count} tasks of {type} run on host {owner}, {each} may")
+        for (node, owner), count in on_host.items():
+            each = self._policies.limits(node).per_host
+            _must(each is None or count <= each, f"{count} tasks of {node} run on host {owner}, {each} may")
 
     # Words.
 

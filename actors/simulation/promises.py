@@ -13,7 +13,7 @@ from math import inf
 from typing import Final
 
 from ...config.limits import Quota
-from ...config.policy import PolicyTree, parents
+from ...config.policy import PolicyTree, parents, tenant_node
 from ..core.effects import Persist
 
 PERIOD_SECONDS: Final = 20.0
@@ -54,7 +54,8 @@ class Promises:
     """
 
     def __init__(self, policies: PolicyTree, costs: Mapping[str, int]) -> None:
-        self._limits = {path: policies.limits(path) for path in policies.nodes}
+        tenants = map(tenant_node, policies.tenants)
+        self._limits = {path: policies.limits(path) for path in (*policies.nodes, *tenants)}
         self._costs = costs
         self._windows: dict[str, _Window] = {}
         self._periods: dict[str, _Period] = {}
@@ -63,13 +64,13 @@ class Promises:
         """The store was put back: what was granted since is known to nobody."""
         self._windows, self._periods = {}, {}
 
-    def committed(self, persist: Persist, type_of: Callable[[int], str], now: float) -> str | None:
-        """Grants are on disk; which promise they broke, if any."""
+    def committed(self, persist: Persist, lane_of: Callable[[int], tuple[str, str]], now: float) -> str | None:
+        """Grants are on disk; which promise they broke, if any. `lane_of`: a task's type and tenant."""
         granted: dict[str, int] = {}
         units: dict[str, int] = {}
         for *_, id in persist.claims:
-            type = type_of(id)
-            for path in parents(type):
+            type, tenant = lane_of(id)
+            for path in (*parents(type), tenant_node(tenant)):
                 granted[path] = granted.get(path, 0) + 1
                 units[path] = units.get(path, 0) + self._costs.get(type, 1)
         broken = [self._rate(path, count, now) for path, count in granted.items()]

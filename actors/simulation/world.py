@@ -37,6 +37,7 @@ NODES: Final[dict[str, dict[str, Any]]] = {
     "d": {"rate": Rate(12, 6.0), "quota": BriefQuota(40)},
     "d.two": {"per_host": 1},
 }
+TENANTS: Final[dict[str, dict[str, Any]]] = {"acme": {}, "globex": {"max_concurrent": 2, "rate": Rate(16, 4.0)}}
 _DEFAULTS: Final = {"retry": {"max_attempts": 4, "base": 0.2, "jitter": 0.1}, "timeout": 30.0}
 _CHECK_STEPS: Final = 100
 _LOOK_STEPS: Final = 10
@@ -77,9 +78,10 @@ class World:
     ) -> None:
         self.seed = seed
         self.random = Random(seed)
+        self.sharing = Random(f"sharing {seed}")  # of its own, so that what is drawn for it moves nothing else
         self.faults = FAULTS if faults is None else faults
         self.timeline = Timeline()
-        self.policies = policies or PolicyTree(NODES, _DEFAULTS)
+        self.policies = policies or PolicyTree(NODES, _DEFAULTS, TENANTS)
         self.oracle = Oracle(self.policies, COSTS)
         self.executions = Executions(self.timeline, self.oracle, self.policies)
         self.steps = 0
@@ -179,7 +181,8 @@ class World:
             client.pause(type, paused=True)
             self.timeline.after(random.uniform(0.5, 5), self._resume, type)
         else:
-            client.send(random.choice(TYPES), random.randint(1, 3), random.randint(1, 6), self._options())
+            type, priority, count = random.choice(TYPES), random.randint(1, 3), random.randint(1, 6)
+            client.send(type, priority, count, self._placed(self._options()))
 
     def _resume(self, type: str) -> None:
         self.random.choice(self.clients).pause(type, paused=False)
@@ -196,6 +199,11 @@ class World:
         if chance < 0.16:
             return {"timeout": 0.2, "tags": ["short"]}
         return None
+
+    def _placed(self, options: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Options, for half of the tasks with a tenant."""
+        tenant = self.sharing.choice(("", "", *TENANTS))
+        return {**(options or {}), "tenant": tenant} if tenant else options
 
     # Running and resting.
 

@@ -60,7 +60,7 @@ def sleep_until_it_wakes(pool: Any) -> float:
 
 
 def codes(pool: Any, type: str, **more: Any) -> list[str]:
-    lane = pool.pool.queue.lanes.by_type[type]
+    lane = pool.pool.queue.lanes.by_type[type][0]
     return [block.code for block in pool.pool.queue.lanes.tree.blocks(lane, pool.now, pool.wall, **more)]
 
 
@@ -150,7 +150,7 @@ def test_a_task_that_costs_more_than_the_quota_says_so(pool_with: Make) -> None:
     pool = pool_with({"v": {"quota": Quota(10)}})
     pool.host(HOST, "v", costs={"v": 11})
     assert ids(pool.send("v")) == []
-    lane = pool.pool.queue.lanes.by_type["v"]
+    lane = pool.pool.queue.lanes.by_type["v"][0]
     (block,) = pool.pool.queue.lanes.tree.blocks(lane, pool.now, pool.wall, cost=11)
     assert block.text == (
         "v has used 0 of 10 units, its quota per day; a task costs 11: it can never run, raise the quota"
@@ -187,9 +187,9 @@ def test_max_concurrent_and_a_rate_above_it_must_both_have_room(pool_with: Make)
 def test_there_is_no_margin_under_a_limit_but_under_a_closed_breaker(pool_with: Make) -> None:
     pool = pool_with({"v": {"rate": Rate(1000, 1.0)}, "b": {"breaker": BREAKER}})
     for type in ("v", "b"):
-        lane = pool.pool.queue.lanes.of(type, Step(pool.now, pool.wall))
+        lane = pool.pool.queue.lanes.of((type, "", ""), Step(pool.now, pool.wall))
         lane.pace.measured(1000, 0.1, 0)
-    margins = {type: pool.pool.queue.lanes.by_type[type].margin(4) for type in ("v", "b")}
+    margins = {type: pool.pool.queue.lanes.by_type[type][0].margin(4) for type in ("v", "b")}
     assert margins["v"] == 0
     assert margins["b"] > 0
 
@@ -300,7 +300,7 @@ def test_a_node_sleeps_until_its_time_over_a_restart_and_clocks_that_are_set(poo
     assert step.persist.pauses == [("v", True, until, "quota used up")]
     pool.store.apply(step.persist)
     assert ids(pool.send("v.a")) == []
-    lane = pool.pool.queue.lanes.by_type["v.a"]
+    lane = pool.pool.queue.lanes.by_type["v.a"][0]
     blocks = pool.pool.queue.lanes.tree.blocks(lane, pool.now, pool.wall)
     assert blocks == [Block("v", "asleep", "v is asleep: quota used up", until)]
     pool.start()
@@ -343,7 +343,7 @@ def test_another_tree_counts_what_runs_and_a_lowered_limit_waits_for_leases_to_e
     assert ids(pool.send("v.b", count=3)) == []
     lanes.retune(PolicyTree({"v.b": {"per_host": 1, "timeout": 5.0}}))
     assert ids(tick(pool)) == [5, 6], "v is free, v.b may run one on each host"
-    assert lanes.by_type["v.b"].policy.timeout == 5.0
+    assert lanes.by_type["v.b"][0].policy.timeout == 5.0
     lanes.retune(PolicyTree({}))
     assert ids(tick(pool)) == [7, 8]
 

@@ -45,6 +45,9 @@ def send(
     require_host: Annotated[
         bool, typer.Option("--require-host", help="Refuse it if no host serves the type now.")
     ] = False,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", metavar="NAME", help="Whose it is; tenants take turns.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end and print the value.")] = False,
     as_json: Json = False,
     address: Address = None,
@@ -61,6 +64,7 @@ def send(
             max_attempts=max_attempts,
             tags=tuple(tags or ()),
             require_host=require_host,
+            tenant=tenant,
         )
         if wait:
             code = waiting.for_value(client, handle, as_json=as_json)

@@ -82,6 +82,7 @@ class Client(Orders):
         max_attempts: int | None = None,
         tags: Sequence[str] = (),
         require_host: bool = False,
+        tenant: str | None = None,
         full: Literal["raise", "wait"] = "raise",
     ) -> Handle[Any]:
         """Hand in a task. Returns when it is on disk, never earlier.
@@ -98,6 +99,7 @@ class Client(Orders):
             max_attempts: Failures until it is final.
             tags: Names to find it by.
             require_host: Refuse it if no joined host serves its type.
+            tenant: Whose it is: at equal priority tenants take turns, and a configuration may limit each.
             full: `raise` QueueFull when the queue is full, or `wait` for room as long as the pool is there.
 
         Raises:
@@ -117,6 +119,7 @@ class Client(Orders):
             max_attempts=max_attempts,
             tags=tags,
             require_host=require_host,
+            tenant=tenant,
             full=full,
         )
         parcel = single(agreed, params)

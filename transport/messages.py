@@ -277,7 +277,7 @@ class Submit:
     `submission` numbers this client session's submissions from 1; all below `below` are acknowledged and may be
     forgotten. `groups`: [[type, priority, options, [params, ...]], ...]; ids are given in this order without a hole.
     `options` is None or a dict: `delay` (seconds), `at`, `expires` (instants), `timeout` (seconds), `max_attempts`,
-    `tags` [str, ...], `require_host` (bool).
+    `tags` [str, ...], `require_host` (bool), `tenant` (str).
     """
 
     KIND: ClassVar[int] = 20

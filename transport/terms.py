@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, TypedDict
 
-from ..config.policy import TYPE_PATTERN
+from ..config.policy import TENANT_PATTERN, TYPE_PATTERN
 from ..workers.errors import InvalidTask, plain
 from .messages import STATES, TaskState
 
@@ -33,6 +33,7 @@ class Sending(TypedDict, total=False):
     max_attempts: int | None
     tags: Sequence[str]
     require_host: bool
+    tenant: str | None
     full: Literal["raise", "wait"]
 
 
@@ -65,6 +66,7 @@ def terms(
     max_attempts: int | None = None,
     tags: Sequence[str] = (),
     require_host: bool = False,
+    tenant: str | None = None,
     full: Literal["raise", "wait"] = "raise",
 ) -> Terms:
     """Check what a caller wrote.
@@ -100,8 +102,18 @@ def terms(
         options["tags"] = _tags(tags)
     if require_host:
         options["require_host"] = True
+    options |= _lane(tenant)
     initial = _SCHEDULED if at is not None or options.get("delay") else _QUEUED
     return Terms(type, priority, options or None, full == "wait", initial)
+
+
+def _lane(tenant: Any) -> dict[str, Any]:
+    """What decides, beside its type, in which lane a task stands."""
+    if tenant is None:
+        return {}
+    if tenant.__class__ is not str or not TENANT_PATTERN.match(tenant):
+        raise _invalid("tenant", tenant, "a text of 1 to 64 letters, digits or any of _ . @ : -")
+    return {"tenant": tenant}
 
 
 def _invalid(path: str, value: Any, right: str) -> InvalidTask:

@@ -50,6 +50,7 @@ def test_options_travel_as_numbers() -> None:
         max_attempts=2,
         tags=("x", "y"),
         require_host=True,
+        tenant="acme",
         full="wait",
     )
     options = {
@@ -59,6 +60,7 @@ def test_options_travel_as_numbers() -> None:
         "max_attempts": 2,
         "tags": ["x", "y"],
         "require_host": True,
+        "tenant": "acme",
     }
     assert agreed == Terms("a", -3, options, True, SCHEDULED)
 
@@ -96,6 +98,9 @@ def test_a_task_for_later_begins_as_scheduled() -> None:
         ("tags[0]", ["two\nlines"]),
         ("tags[0]", ["\ud800"]),
         ("tags", ["t"] * 33),
+        ("tenant", ""),
+        ("tenant", "two words"),
+        ("tenant", 7),
     ],
 )
 def test_a_wrong_option_is_named(path: str, value: Any) -> None:

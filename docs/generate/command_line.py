@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from markdown import head, table
 from typer.main import get_command
+from writing import head, table
 
 from workerhost.bin.main import app
 
 _INTRODUCTION = """\
-`workerhost COMMAND --help` says the same. `--address ADDRESS` (before or after the command) or `$WORKERHOST_ADDRESS` names
-the pool. stdout carries data only, logs and progress go to stderr; [exit codes](exit-codes.md) tell how it ended.
+`workerhost COMMAND --help` says the same. `--address ADDRESS` (before or after the command) or `$WORKERHOST_ADDRESS`
+names the pool. stdout carries data only, logs and progress go to stderr; [exit codes](exit-codes.md) tell how it ended.
 """
 
 

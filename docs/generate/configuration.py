@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
-from markdown import head, table
 from pydantic_core import PydanticUndefined
+from writing import head, table
 
 from workerhost.config import schema
 from workerhost.config.schema import Section, Settings
 
 _INTRODUCTION = """\
 A YAML file, found by `-c FILE`, else `$WORKERHOST_CONFIG`, else `./workerhost.yaml`; every key is optional.
-`workerhost config check` finds all that is wrong with one, `workerhost config show TYPE` says what holds for a type and why.
-`config/workerhost_config.yaml` in the repository is a sample with every key explained.
+`workerhost config check` finds all that is wrong with one, `workerhost config show TYPE` says what holds for a type and
+why. `config/workerhost_config.yaml` in the repository is a sample with every key explained.
 
-A value may hold `${NAME}` from the environment, and `WORKERHOST__QUEUE__MAX_SIZE=1000` overrides `queue.max_size`. Only
-`true` and `false` are booleans. Relative paths stand beside the file. Durations are seconds, or `500ms 30s 5m 2h 1d`; sizes
-are bytes, or `512K 8G`. An unknown key is an error that names its nearest neighbour.
+A value may hold `${NAME}` from the environment, and `WORKERHOST__QUEUE__MAX_SIZE=1000` overrides `queue.max_size`.
+Only `true` and `false` are booleans. Relative paths stand beside the file. Durations are seconds, or `500ms 30s 5m 2h 1d`;
+sizes are bytes, or `512K 8G`. An unknown key is an error that names its nearest neighbour.
 """
 _PLAIN = {"bool": "true or false", "str": "text", "int": "number", "float": "number", "Any": "any value"}
 _WORD = re.compile(r"[A-Z][a-z]+|[a-z]+")
@@ -52,8 +52,9 @@ def _below(annotation: Any, *, many: bool = False) -> Iterator[tuple[type[Sectio
     if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation, many
         return
+    origin: Any = get_origin(annotation)
     for inner in get_args(annotation):
-        yield from _below(inner, many=many or getattr(annotation, "__origin__", None) is dict)
+        yield from _below(inner, many=many or origin is dict)
 
 
 def _rows(section: type[Section]) -> Iterator[tuple[str, str, str, str]]:

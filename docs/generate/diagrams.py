@@ -58,14 +58,23 @@ def tree() -> str:
     drawing.box(360, 20, 240, 62, "supervisor", ["owns the queue, the tree and its file"], kind="strong")
     drawing.box(40, 28, 200, 46, "clients", ["send tasks, get results pushed"])
     drawing.arrow([(240, 50), (360, 50)], "tasks")
-    for x, name, nodes in ((20, "host a", ("video", "video.youtube", "….channel")), (500, "host b", ("audio", "audio.spotify", "….track"))):
+    for x, name, nodes in (
+        (20, "host a", ("video", "video.youtube", "….channel")),
+        (500, "host b", ("audio", "audio.spotify", "….track")),
+    ):
         drawing.box(x, 150, 440, 300, name, kind="group")
         drawing.arrow([(480, 82), (x + 220, 150)])
         left = x + 20
         for number, node in enumerate(nodes):
             drawing.box(left + 18 * number, 190 + 56 * number, 170, 42, node, kind="")
             if number:
-                drawing.arrow([(left + 18 * number - 8, 176 + 56 * number), (left + 18 * number - 8, 211 + 56 * number), (left + 18 * number, 211 + 56 * number)])
+                drawing.arrow(
+                    [
+                        (left + 18 * number - 8, 176 + 56 * number),
+                        (left + 18 * number - 8, 211 + 56 * number),
+                        (left + 18 * number, 211 + 56 * number),
+                    ]
+                )
         drawing.text(left + 100, 390, "a level actor per node in use:")
         drawing.text(left + 100, 407, "prepares, supervises, escalates")
         for number, text in enumerate(("slot: process", "slot: process", "slot: threads", "slot: command")):
@@ -140,7 +149,9 @@ def many_machines() -> str:
     drawing.box(390, 66, 180, 52, "supervisor", ["tcp://*:7470"], kind="strong")
     drawing.text(480, 145, "identities in its own folder,")
     drawing.text(480, 162, "tasks.db on a local disk")
-    for number, (name, text) in enumerate((("machine 2", "host --join"), ("machine 3", "host --join"), ("machine 4", "host --join --serve ml"))):
+    for number, (name, text) in enumerate(
+        (("machine 2", "host --join"), ("machine 3", "host --join"), ("machine 4", "host --join --serve ml"))
+    ):
         x = 30 + 310 * number
         drawing.box(x, 280, 280, 120, name, kind="group")
         drawing.box(x + 40, 318, 200, 60, text, ["slots: as many as it can"], kind="good")

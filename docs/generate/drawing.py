@@ -26,6 +26,10 @@ text{fill:#e6e9f0}.small{fill:#a4adbf}.label{stroke:#14171e}
 .good{fill:#1d3a29;stroke:#59c983}.bad{fill:#452527;stroke:#f08080}
 .group,.life{stroke:#4a5368}.line{stroke:#a4adbf}.head{fill:#a4adbf}
 }"""
+_HEAD_OF_ARROWS = (
+    '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" '
+    'orient="auto-start-reverse"><path class="head" d="M0,0 L10,5 L0,10 z"/></marker></defs>'
+)
 _CHARACTER = 6.6
 """Width of a small character, about: labels get a background of no more than they need."""
 
@@ -37,7 +41,9 @@ class Drawing:
         self._size, self._title = (width, height), title
         self._parts: list[str] = []
 
-    def box(self, x: float, y: float, width: float, height: float, title: str, lines: Sequence[str] = (), kind: str = "") -> None:
+    def box(
+        self, x: float, y: float, width: float, height: float, title: str, lines: Sequence[str] = (), kind: str = ""
+    ) -> None:
         """A box with a title and smaller lines below it. `kind`: strong, good, bad, group."""
         style = kind if kind == "group" else f"box {kind}".strip()
         self._parts.append(f'<rect class="{style}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"/>')
@@ -50,7 +56,9 @@ class Drawing:
         """One line of text, legible across a line."""
         self._parts.append(f'<text class="{style}" x="{x:g}" y="{y:g}">{escape(text)}</text>')
 
-    def arrow(self, points: Sequence[tuple[float, float]], label: str = "", at: tuple[float, float] | None = None) -> None:
+    def arrow(
+        self, points: Sequence[tuple[float, float]], label: str = "", at: tuple[float, float] | None = None
+    ) -> None:
         """A line through points with a head at its end; a label at a place, or in the middle of the line."""
         path = "M" + " L".join(f"{x:g},{y:g}" for x, y in points)
         self._parts.append(f'<path class="line" d="{path}" marker-end="url(#head)"/>')
@@ -75,11 +83,11 @@ class Drawing:
         """The whole file."""
         width, height = self._size
         lines = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"',
+            f'width="{width}" height="{height}" role="img">',
             f"<title>{escape(self._title)}</title>",
             f"<style>{_STYLE}</style>",
-            '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" '
-            'orient="auto-start-reverse"><path class="head" d="M0,0 L10,5 L0,10 z"/></marker></defs>',
+            _HEAD_OF_ARROWS,
             *self._parts,
             "</svg>",
         ]

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from markdown import head, table
+from writing import head, table
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("actors", "transport", "workers", "bin")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from markdown import head, table
+from writing import head, table
 
 from workerhost.bin import exits
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
-from markdown import docstring, head
+from writing import docstring, head
 
 import workerhost
 
@@ -41,17 +41,18 @@ def _is_error(thing: Any) -> bool:
 
 def _described(name: str, thing: Any) -> Iterator[str]:
     yield f"### {name}\n"
+    described = docstring(inspect.getdoc(thing) or "")
     if isinstance(thing, type) and issubclass(thing, Enum):
-        yield docstring(inspect.getdoc(thing) or "")
+        yield described
         yield ", ".join(f"`{member.value}`" for member in thing) + "\n"
         return
     if _is_error(thing):
         base = thing.__mro__[1].__name__
         yield f"*a {base}*\n" if base != "Exception" else ""
-        yield docstring(inspect.getdoc(thing) or "")
+        yield described
         return
     yield f"```text\n{_signature(name, thing)}\n```\n"
-    yield docstring(inspect.getdoc(thing) or "")
+    yield described
     if isinstance(thing, type):
         if thing.__init__.__doc__ and "__init__" in vars(thing):
             yield docstring(inspect.cleandoc(thing.__init__.__doc__))

@@ -146,7 +146,9 @@ class Reader:
             return ""
         mark = secrets.token_hex(8)
         if command.endswith(" &"):
-            self._say(f"{command[:-2]} >>home/jobs.log </dev/null &\necho {mark} 0\n")  # so that %1 is the program itself
+            self._say(
+                f"{command[:-2]} >>home/jobs.log </dev/null &\necho {mark} 0\n"
+            )  # so that %1 is the program itself
         else:
             self._say(f"{{ {command}\n}} 2>&1 </dev/null; code=$?; echo; echo {mark} $code\n")
         seen, code = self._hear(mark, command)
@@ -181,8 +183,8 @@ class Reader:
         end = time.monotonic() + SECONDS
         while True:
             asked = subprocess.run(
-                [str(Path(sys.executable).parent / "workerhost"), "status", "--json"], cwd=self.folder, env=self.environ, capture_output=True, text=True,
-                check=False, timeout=SECONDS,
+                [sys.executable, "-m", "workerhost", "status", "--json"],
+                cwd=self.folder, env=self.environ, capture_output=True, text=True, check=False, timeout=SECONDS,
             )  # fmt: skip
             if asked.returncode == 0 and len(json.loads(asked.stdout)["hosts"]) >= self.hosts:
                 return

@@ -59,6 +59,14 @@ def test_a_block_that_is_not_run_says_why() -> None:
             assert not block.not_run or len(block.not_run) > len("not run: because"), (page, block.line)
 
 
+def test_troubleshooting_has_a_heading_for_all_that_why_can_say() -> None:
+    source = "".join((ROOT / "actors" / "core" / f"{name}.py").read_text() for name in ("why", "nodes"))
+    codes = set(re.findall(r'(?:_reason\(|Block\([\w.]+, )\s*"(\w+)"', source)) | {"paused", "asleep"}
+    assert len(codes) > 10
+    headings = set(re.findall(r"^### (\w+)$", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE))
+    assert codes <= headings
+
+
 class TestTheReaderItself:
     def test_an_output_is_compared_but_for_what_three_dots_stand_for(self) -> None:
         assert matches("task 12 completed\n", "task ... completed\n")
@@ -77,4 +85,6 @@ class TestTheReaderItself:
             reader.follow("```yaml\nqueue: {max_sise: 3}\n```\n")
 
     def test_files_are_written_and_commands_run_in_one_shell(self, reader: Reader) -> None:
-        reader.follow("```python\n# a.py\nprint('from a file')\n```\n\n```console\n$ cd . && python a.py\nfrom a file\n```\n")
+        reader.follow(
+            "```python\n# a.py\nprint('from a file')\n```\n\n```console\n$ cd . && python a.py\nfrom a file\n```\n"
+        )

@@ -18,8 +18,8 @@ A YAML file, found by `-c FILE`, else `$WORKERHOST_CONFIG`, else `./workerhost.y
 why. `config/workerhost_config.yaml` in the repository is a sample with every key explained.
 
 A value may hold `${NAME}` from the environment, and `WORKERHOST__QUEUE__MAX_SIZE=1000` overrides `queue.max_size`.
-Only `true` and `false` are booleans. Relative paths stand beside the file. Durations are seconds, or `500ms 30s 5m 2h 1d`;
-sizes are bytes, or `512K 8G`. An unknown key is an error that names its nearest neighbour.
+Only `true` and `false` are booleans. Relative paths stand beside the file. Durations are seconds, or
+`500ms 30s 5m 2h 1d`; sizes are bytes, or `512K 8G`. An unknown key is an error that names its nearest neighbour.
 """
 _PLAIN = {"bool": "true or false", "str": "text", "int": "number", "float": "number", "Any": "any value"}
 _WORD = re.compile(r"[A-Z][a-z]+|[a-z]+")

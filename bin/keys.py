@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,10 @@ from . import arguments, documents, options
 from .exits import UsageError, say
 from .options import Address, Json
 
+Valid = Annotated[
+    str | None,
+    typer.Option("--valid", metavar="TIME", help="For how long who joins stays known; default: until revoked."),
+]
 keys = typer.Typer(help="Who may join this pool from other machines.", no_args_is_help=True, rich_markup_mode=None)
 
 Role = Annotated[str, typer.Option("--role", metavar="ROLE", help="host, client, observer or admin.")]
@@ -24,7 +29,10 @@ def invite(
     role: Role = "host",
     serve: Serve = None,
     uses: Annotated[int, typer.Option("--uses", metavar="N", min=1, max=10_000, help="How many may join.")] = 1,
-    expires: Annotated[str, typer.Option("--expires", metavar="TIME", help="For how long: 30m, 1h, 2d.")] = "1h",
+    expires: Annotated[
+        str, typer.Option("--expires", metavar="TIME", help="How long the line can be used: 30m, 1h, 2d.")
+    ] = "1h",
+    valid: Valid = None,
     at: Annotated[
         list[str] | None,
         typer.Option("--address", metavar="HOST:PORT", help="How others reach the supervisor; may be repeated."),
@@ -41,6 +49,7 @@ def invite(
     types = arguments.types(serve, "--serve") or []
     pair = new_pair()
     order: dict[str, Any] = {"key": pair.public, "role": role, "serve": types, "uses": uses, "seconds": seconds}
+    order["valid"] = arguments.duration(valid, "--valid")
     with options.pool(context, None) as client:
         about: dict[str, Any] = client.status()["supervisor"]
         answer: dict[str, Any] = client.invite(order)
@@ -139,6 +148,8 @@ def list_(context: typer.Context, as_json: Json = False, address: Address = None
 def _state(one: dict[str, Any]) -> str:
     if one["revoked_at"]:
         return "revoked"
+    if one["expires"] is not None and one["expires"] <= time.time():
+        return f"expired {documents.moment(one['expires'])}"
     return "known" if one["expires"] is None else f"known until {documents.moment(one['expires'])}"
 
 
@@ -149,6 +160,7 @@ def trust(
     role: Role = "host",
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="For people.")] = "",
     serve: Serve = None,
+    valid: Valid = None,
     address: Address = None,
 ) -> None:
     """Let whoever has this key join, without an invitation."""
@@ -158,7 +170,8 @@ def trust(
         message = f"{key[:50]!r} is no public key of 40 characters (in quotes: '...')"
         raise UsageError(message)
     with options.pool(context, address) as client:
-        client.trust(key, role=checked_role(role), name=name, serve=arguments.types(serve, "--serve") or [])
+        types, seconds = arguments.types(serve, "--serve") or [], arguments.duration(valid, "--valid")
+        client.trust(key, role=checked_role(role), name=name, serve=types, valid=seconds)
     say(f"{fingerprint(key)} may join as {role}")
 
 

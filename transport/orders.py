@@ -196,9 +196,11 @@ class Orders:
         """Who may join: `guarded`, `identities` and open `invitations`."""
         return self._order("keys", {})
 
-    def trust(self, key: str, *, role: str, name: str = "", serve: Sequence[str] = ()) -> None:
-        """Let whoever has the secret of this public key join as `role`."""
-        self._order("trust", {"key": key, "role": role, "name": name, "serve": list(serve)})
+    def trust(
+        self, key: str, *, role: str, name: str = "", serve: Sequence[str] = (), valid: float | None = None
+    ) -> None:
+        """Let whoever has the secret of this public key join as `role`, for so many seconds (None: until revoked)."""
+        self._order("trust", {"key": key, "role": role, "name": name, "serve": list(serve), "valid": valid})
 
     def revoke(self, key: str) -> str:
         """Let a key (or its fingerprint) be good for nothing any more; the whole key.

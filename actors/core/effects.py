@@ -24,8 +24,8 @@ class Persist:
             the due times of this step are told by the new time.
         lanes: New lanes (lane, type, tenant, requirements).
         sessions: Client sessions (session, token, name, seen_at, below, identity), inserted or replaced.
-        hosts: Host sessions (owner, token, name, machine, joined_at, left_at or None, state text), inserted or
-            replaced.
+        hosts: Host sessions (owner, token, name, machine, joined_at, left_at or None, state text, identity), inserted
+            or replaced.
         code: Which code of a type a host session serves (owner, type, since, fingerprint), inserted or replaced.
         tasks: New tasks, in the order of `rows.COLUMNS`, options as dict or None.
         tags: (tag, id) of new tasks.
@@ -54,7 +54,8 @@ class Persist:
         rates: Grants of a node within its rate's window (type, place, then as `rates.RateRow`), inserted or replaced.
         quotas: (type, start of the period, units used), inserted or replaced.
         identities: Known keys (public key, role, name, serve, added_at, expires, revoked_at), inserted or replaced.
-        invitations: (public key, role, serve, uses, expires), inserted or replaced; without uses: gone.
+        invitations: (public key, role, serve, uses, expires, valid), inserted or replaced; without uses: gone.
+        forgotten_identities: Keys that are good for nothing and not known any more.
         meta: Absolute values of `last_id`, `last_finish`.
         prunes: Ended tasks that are forgotten with all that is kept of them (id, finish).
         forgotten_sessions: Sessions of clients that are forgotten, with their submissions.
@@ -96,6 +97,7 @@ class Persist:
     prunes: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     forgotten_sessions: list[int] = field(default_factory=list[int])
     forgotten_hosts: list[int] = field(default_factory=list[int])
+    forgotten_identities: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from .choices import Choice
 from .declines import Declined
+from .identities import ANYBODY
 from .lane import Lane
 from .offers import Offer
 from .rows import Row
@@ -80,6 +81,7 @@ class HostSession:
         tree: The nodes that it was told of.
         greeting: Number of its latest HELLO.
         figures: What is counted of attempts here.
+        identity: The public key that its connection proved, or "" where nothing is proved.
     """
 
     owner: int
@@ -100,6 +102,16 @@ class HostSession:
     tree: set[str] = field(default_factory=set[str])
     greeting: int = 0
     figures: Figures = field(default_factory=Figures)
+    identity: str = ANYBODY
+
+    def row(self, left_at: float | None = None) -> tuple[Any, ...]:
+        """As the store keeps it."""
+        known = (self.owner, self.token, self.name, self.machine, self.joined_at)
+        return (*known, left_at, self.state, self.identity)
+
+    def is_of(self, identity: str) -> bool:
+        """Whether this identity may speak for it; who opened it where nothing was proved is anybody."""
+        return ANYBODY in (self.identity, identity) or self.identity == identity
 
     def alive(self) -> bool:
         """Whether its leases still hold."""
@@ -119,22 +131,23 @@ class Hosts:
         self.by_owner: dict[int, HostSession] = {}
         self.by_token: dict[bytes, HostSession] = {}
         self.last_owner = 0
-        self._tokens: dict[int, bytes] = {}  # of the latest sessions, gone ones included, by owner number
+        self._tokens: dict[int, tuple[bytes, str]] = {}  # and identities, of the latest sessions, gone ones included
 
     def add(self, host: HostSession) -> None:
         """A session is known from now on."""
         self.by_owner[host.owner] = self.by_token[host.token] = host
-        self.remember(host.owner, host.token)
+        self.remember(host.owner, host.token, host.identity)
 
-    def remember(self, owner: int, token: bytes) -> None:
+    def remember(self, owner: int, token: bytes, identity: str) -> None:
         """What a session said in HELLO is known for longer than the session lives, for `held`."""
-        self._tokens[owner] = token
+        self._tokens[owner] = token, identity
         if len(self._tokens) > _TOKENS_MAX:
             del self._tokens[next(iter(self._tokens))]
 
     def held(self, host: HostSession, owner: int) -> bool:
         """Whether a task's last owner is this host, or an earlier session of the same process, which was lost."""
-        return owner == host.owner or self._tokens.get(owner) == host.token
+        token, identity = self._tokens.get(owner, (None, ANYBODY))
+        return owner == host.owner or (token == host.token and host.is_of(identity))
 
     def forget(self, host: HostSession) -> None:
         """Nobody asks about this session any more."""

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Final
 
 from .step import Step
@@ -81,6 +82,10 @@ class Identity:
         """Whether it may do anything at all now."""
         return self.revoked_at is None and (self.expires is None or wall < self.expires)
 
+    def ended_at(self) -> float:
+        """Since when it is good for nothing, or will be; infinity if that is not known."""
+        return min(inf if at is None else at for at in (self.revoked_at, self.expires))
+
     def row(self) -> tuple[Any, ...]:
         """As the store keeps it."""
         serve = ",".join(self.serve)
@@ -97,6 +102,7 @@ class Invited:
         serve: As in `Identity`.
         uses: How many more.
         expires: Until when, wall time.
+        valid: For how many seconds those who use it are known; None: until they are revoked.
     """
 
     public: str
@@ -104,10 +110,11 @@ class Invited:
     serve: tuple[str, ...]
     uses: int
     expires: float
+    valid: float | None = None
 
     def row(self) -> tuple[Any, ...]:
         """As the store keeps it."""
-        return (self.public, self.role, ",".join(self.serve), self.uses, self.expires)
+        return (self.public, self.role, ",".join(self.serve), self.uses, self.expires, self.valid)
 
 
 class Identities:
@@ -126,8 +133,8 @@ class Identities:
             for public, role, name, serve, added_at, expires, revoked_at in known
         }
         self.invited = {
-            public: Invited(public, role, _serve(serve), uses, expires)
-            for public, role, serve, uses, expires in invited
+            public: Invited(public, role, _serve(serve), uses, expires, valid)
+            for public, role, serve, uses, expires, valid in invited
         }
 
     def admits(self, public: str, wall: float) -> bool:
@@ -164,7 +171,8 @@ class Identities:
             if not found.good(step.wall):
                 raise ValueError(self.refusal(public))
             return found
-        found = Identity(public, invitation.role, name[:_NAME_MAX], invitation.serve, added_at=step.wall)
+        expires = None if invitation.valid is None else step.wall + invitation.valid
+        found = Identity(public, invitation.role, name[:_NAME_MAX], invitation.serve, step.wall, expires)
         self._know(step, found)
         self._invite(step, replace(invitation, uses=invitation.uses - 1))
         step.note("info", "identity_enrolled", key=fingerprint(public), role=found.role, name=found.name)
@@ -212,10 +220,20 @@ class Identities:
         step.note("info", "invitation_made", role=invitation.role, uses=invitation.uses)
 
     def _know(self, step: Step, identity: Identity) -> None:
-        if identity.public not in self.known and len(self.known) >= IDENTITIES_MAX:
-            raise ValueError(f"the pool knows {IDENTITIES_MAX} identities already")
+        if len(self.known) >= IDENTITIES_MAX and identity.good(step.wall):
+            self._make_room(step, identity.public)
         self.known[identity.public] = identity
         step.persist.identities.append(identity.row())
+
+    def _make_room(self, step: Step, public: str) -> None:
+        """Those that are good for nothing are listed, as many as may be good; the oldest of more are forgotten."""
+        others = [one for one in self.known.values() if one.public != public]
+        past = sorted((one for one in others if not one.good(step.wall)), key=Identity.ended_at)
+        if len(others) - len(past) >= IDENTITIES_MAX:
+            raise ValueError(f"the pool knows {IDENTITIES_MAX} identities already; revoke some")
+        for old in past[: max(0, len(others) + 1 - 2 * IDENTITIES_MAX)]:
+            del self.known[old.public]
+            step.persist.forgotten_identities.append(old.public)
 
     def _invite(self, step: Step, invitation: Invited) -> None:
         if invitation.uses > 0:

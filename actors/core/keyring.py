@@ -37,7 +37,14 @@ class Keyring:
             for one in self._identities.known.values()
         ]
         open_ones = [
-            {"key": one.public, "role": one.role, "serve": list(one.serve), "uses": one.uses, "expires": one.expires}
+            {
+                "key": one.public,
+                "role": one.role,
+                "serve": list(one.serve),
+                "uses": one.uses,
+                "expires": one.expires,
+                "valid": one.valid,
+            }
             for one in self._identities.invited.values()
             if one.expires > step.wall
         ]
@@ -47,9 +54,9 @@ class Keyring:
     def trust(self, step: Step, peer: Peer, message: Admin) -> None:
         """Know a key that was told in another way."""
         given = message.arguments
-        identity = Identity(
-            _key(given["key"]), _role(given["role"]), str(given.get("name", ""))[:_NAME_MAX], _types(given)
-        )
+        lasts, name = _valid(given), str(given.get("name", ""))[:_NAME_MAX]
+        expires = None if lasts is None else step.wall + lasts
+        identity = Identity(_key(given["key"]), _role(given["role"]), name, _types(given), expires=expires)
         self._obey(step, peer, message, lambda: self._identities.trust(step, identity), {"key": identity.public})
 
     def revoke(self, step: Step, peer: Peer, message: Admin) -> None:
@@ -77,7 +84,8 @@ class Keyring:
         if type(uses) is not int or not 0 < uses <= USES_MAX:
             raise ValueError(f"uses must be from 1 to {USES_MAX}")
         lasts = min(checked_seconds(given["seconds"]), SECONDS_MAX)
-        invited = Invited(_key(given["key"]), _role(given["role"]), _types(given), uses, step.wall + lasts)
+        expires = step.wall + lasts
+        invited = Invited(_key(given["key"]), _role(given["role"]), _types(given), uses, expires, _valid(given))
         value = {"key": invited.public, "expires": invited.expires}
         self._obey(step, peer, message, lambda: self._identities.invite(step, invited), value)
 
@@ -100,6 +108,12 @@ def _role(value: Any) -> str:
     if value not in ROLES:
         raise ValueError(f"{shown(value)} is no role; use {', '.join(ROLES)}")
     return value
+
+
+def _valid(given: dict[str, Any]) -> float | None:
+    """For how many seconds an identity is to be good; None: for good."""
+    valid: Any = given.get("valid")
+    return None if valid is None else checked_seconds(valid)
 
 
 def _types(given: dict[str, Any]) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from .clients import Clients
 from .effects import Fetch
 from .endings import Endings, Late
 from .hosts import Hosts, HostSession, SlotPool
+from .identities import ANYBODY
 from .offers import Offer, leases_of
 from .queue import Queue
 from .reports import progress as checked_progress
@@ -85,18 +86,22 @@ class Membership:
             ValueError: What it says of its tasks is of the wrong form.
         """
         running, finished = leases_of(hello.offer, "running"), leases_of(hello.offer, "finished")
-        host = self.hosts.by_token.get(hello.session)
+        host, identity = self.hosts.by_token.get(hello.session), self.sessions.identities.get(address, ANYBODY)
+        if host is not None and not host.is_of(identity):
+            step.say_first(address, Refused("forbidden", "this session belongs to another identity"))
+            return
         if host is not None and not host.alive():
             self.hosts.forget(host)
             host = None
         if host is None:
-            host = self._new_host(step, address, hello)
+            host = self._new_host(step, address, hello, identity)
             if host is None:
                 return
         elif host.peer is not None and host.peer.address != address:
             self.sessions.peers.pop(host.peer.address, None)
         if host.state == "away":  # another may have taken its name while no supervisor ran
             host.name = self.hosts.free_name(host.name)
+        host.identity = identity or host.identity
         host.peer = self.sessions.peer(address, "host", host, step.now)
         host.state = "draining" if host.state == "draining" else "joined"
         known: Mapping[str, str] = host.facts.get("fingerprints", {})
@@ -107,7 +112,7 @@ class Membership:
         self._renew_pools(host, offer)
         self.queue.declines.hello(host.owner)
         settings = _entry(self.entries, host.name)
-        step.persist.hosts.append((host.owner, host.token, host.name, host.machine, host.joined_at, None, host.state))
+        step.persist.hosts.append(host.row())
         step.say_first(address, self.sessions.welcome(host.name, settings))
         self._reconcile(step, host, running, finished)
         host.tree = set()
@@ -118,15 +123,12 @@ class Membership:
         self.send_tree(step, host, self._types_of(host))
         step.note("info", "host_joined", host=host.name, owner=host.owner, slots=dict(offer.slots))
 
-    def _new_host(self, step: Step, address: bytes, hello: Hello) -> HostSession | None:
+    def _new_host(self, step: Step, address: bytes, hello: Hello, identity: str) -> HostSession | None:
         name = hello.name[:NAME_MAX] or "host"
         holder = self.hosts.named(name)
         if holder is not None and hello.offer.get("named"):
-            if (
-                holder.peer is not None
-                and holder.gone_at is None
-                and step.now - holder.heard < 2 * self.sessions.heartbeat
-            ):
+            speaks = holder.peer is not None and holder.gone_at is None
+            if not holder.is_of(identity) or (speaks and step.now - holder.heard < 2 * self.sessions.heartbeat):
                 step.say_first(address, Refused("name_taken", f"another host named {shown(name)} is joined"))
                 return None
             self.lose(step, holder, "its name has come back with a new process")
@@ -138,6 +140,7 @@ class Membership:
             str(hello.offer.get("machine", ""))[:NAME_MAX],
             joined_at=step.wall,
             heard=step.now,
+            identity=identity,
         )
         self.hosts.add(host)
         return host
@@ -319,9 +322,7 @@ class Membership:
         self._leave_choices(host)
         self.queue.declines.gone(host.owner)
         host.facts, host.levels = {}, {}
-        step.persist.hosts.append(
-            (host.owner, host.token, host.name, host.machine, host.joined_at, step.wall, host.state)
-        )
+        step.persist.hosts.append(host.row(left_at=step.wall))
 
     def drain(self, step: Step, peer: Peer, request: int, name: str, undo: bool) -> None:
         """A person asks a host to finish and leave, or to stay after all."""

@@ -16,8 +16,8 @@ class Opening:
         lanes: (lane, type, tenant, requirements).
         tallies: (lane, state, count).
         running: Rows under a lease, in the order of `rows.COLUMNS`.
-        hosts: The latest host sessions (owner, token, name, machine, joined_at, left_at, state), those of `running`
-            among them.
+        hosts: The latest host sessions (owner, token, name, machine, joined_at, left_at, state, identity), those of
+            `running` among them.
         pauses: Stopped nodes (type, until or None, reason).
         rates: What was granted within rates' windows (type, then as `rates.RateRow`).
         quotas: What was used of quotas (type, start of the period, units).

@@ -12,10 +12,10 @@ def restore(queue: Queue, hosts: Hosts, opening: Opening, boot: int, now: float,
     """Take over what the store holds. What ran, runs on for one full period of grace until its host says HELLO."""
     _restore_lanes(queue, opening, boot, now, wall)
     hosts.last_owner = opening.meta.get("last_owner", 0)
-    for owner, token, name, machine, joined_at, left_at, _state in opening.hosts:
-        hosts.remember(owner, token)
+    for owner, token, name, machine, joined_at, left_at, _, identity in opening.hosts:
+        hosts.remember(owner, token, identity)
         if left_at is None:
-            host = HostSession(owner, token, name, machine, joined_at, heard=now, state="away")
+            host = HostSession(owner, token, name, machine, joined_at, now, "away", identity=identity)
             host.pools[""] = SlotPool(host, "")
             hosts.add(host)
     for columns in opening.running:

@@ -188,7 +188,7 @@ class SimulatedSupervisor:
     def _committed(self, turn: list[Persist]) -> None:
         self._oracle.committed(turn, self.pool, self._timeline.now, self.clock.now())
         for persist in turn:
-            for _, token, name, _, _, _, state in persist.hosts:
+            for _, token, name, _, _, _, state, _ in persist.hosts:
                 if state == "lost":
                     self.hearing.lost(token, name)
 

@@ -165,6 +165,8 @@ class MemoryStore(MemoryFlowReads):
     def _keep_identities(self, persist: Persist) -> None:
         for row in persist.identities:
             self._put(self._identities, row[0], row)
+        for public in persist.forgotten_identities:
+            self._drop(self._identities, public)
         for row in persist.invitations:
             if row[3] > 0:
                 self._put(self._invitations, row[0], row)

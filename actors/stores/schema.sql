@@ -39,7 +39,8 @@ create table host(                      -- one row per host session
     machine   text not null,
     joined_at real not null,
     left_at   real,
-    state     text not null
+    state     text not null,
+    identity  text not null default ''  -- the public key of whoever opened it
 );
 
 -- One row per task, with its latest attempt. The first nineteen columns are `rows.COLUMNS`, in that order.
@@ -156,7 +157,8 @@ create table invitation(
     role    text not null,
     serve   text not null,
     uses    integer not null,
-    expires real not null
+    expires real not null,
+    valid   real                        -- for how many seconds those who use it are known; null: for good
 ) without rowid;
 
 create table flow(                      -- tasks that were handed in as one

@@ -19,7 +19,7 @@ from ...transport import clock
 from ..core.edges import EdgeNeed
 from ..core.effects import Agenda, EndedAfter, Fetch, Need, Persist, Refill, Replay, Resume, SeenAfter
 from ..core.opening import Opening
-from . import flows, schema, statements
+from . import flows, identities, schema, statements
 from .backup import Backup
 from .binding import ends_of, for_attempts, for_finishes, for_running, for_tasks, granted_at_once, rows_of
 from .blobs import unpack
@@ -334,10 +334,7 @@ class SqliteStore(flows.FlowReads):
             self._many(*(statements.PAUSE, [(type, until, reason)]) if paused else (statements.RESUME, [(type,)]))
         self._many(statements.PUT_RATE, persist.rates)
         self._many(statements.PUT_QUOTA, persist.quotas)
-        self._many(statements.PUT_IDENTITY, persist.identities)
-        if persist.invitations:
-            self._many(statements.PUT_INVITATION, persist.invitations)
-            self._database.execute(statements.DROP_SPENT_INVITATIONS)
+        identities.write(self._database, persist)
         self._many(statements.PUT_META, list(persist.meta.items()))
 
     def _forget(self, persist: Persist) -> None:

@@ -14,7 +14,7 @@ from .blobs import LARGE_PARAMS_BYTES
 
 INSERT_LANE: Final = "insert into lane values (?, ?, ?, ?)"
 PUT_SESSION: Final = "insert or replace into session values (?, ?, ?, ?, ?, ?)"
-PUT_HOST: Final = "insert or replace into host values (?, ?, ?, ?, ?, ?, ?)"
+PUT_HOST: Final = "insert or replace into host values (?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_TASK: Final = f"insert into task({', '.join(COLUMNS)}) values ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - constants only
 INSERT_FRESH_TASK: Final = """insert into task(id, lane, priority, place, session, sent_at, params,
     state, fence, attempt, failures, crashes, losses, releases, relative, owner)
@@ -57,7 +57,7 @@ PUT_CODE: Final = "insert or replace into code values (?, ?, ?, ?)"
 FORGET_CODE: Final = "delete from code where owner = ?"
 FORGET_HOST: Final = "delete from host where owner = ?"
 PUT_IDENTITY: Final = "insert or replace into identity values (?, ?, ?, ?, ?, ?, ?)"
-PUT_INVITATION: Final = "insert or replace into invitation values (?, ?, ?, ?, ?)"
+PUT_INVITATION: Final = "insert or replace into invitation values (?, ?, ?, ?, ?, ?)"
 DROP_SPENT_INVITATIONS: Final = "delete from invitation where uses <= 0"
 PUT_META: Final = "insert or replace into meta values (?, ?)"
 
@@ -68,13 +68,14 @@ LAST_OWNER: Final = "select coalesce(max(owner), 0) from host"
 LAST_SESSION: Final = "select coalesce(max(session), 0) from session"
 LANES: Final = "select lane, type, tenant, requirements from lane order by lane"
 TALLIES: Final = "select lane, state, count from tally where count <> 0 order by lane, state"
-HOSTS: Final = """select owner, token, name, machine, joined_at, left_at, state from host
+HOSTS: Final = """select owner, token, name, machine, joined_at, left_at, state, identity from host
     where owner in (select owner from host order by owner desc limit ?)
     or owner in (select owner from task where state = 3) order by owner"""
 PAUSES: Final = "select type, until, reason from pause order by type"
 RATES: Final = "select type, number, first, last, wall, grants, boot from rate order by type, place"
 QUOTAS: Final = "select type, start, used from quota order by type"
 CHECKPOINTS: Final = "select id from checkpoint order by id"
+FORGET_IDENTITY: Final = "delete from identity where public = ?"
 IDENTITIES: Final = "select * from identity order by public"
 INVITATIONS: Final = "select * from invitation order by public"
 

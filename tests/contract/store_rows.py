@@ -10,8 +10,8 @@ from workerhost.actors.stores.contract import Store
 
 LANES = [(1, "video.thumbnail", "", ""), (2, "audio.probe", "", "")]
 HOSTS = [
-    (1, b"token-1", "alpha", "machine-a", 50.0, None, "joined"),
-    (2, b"token-2", "beta", "machine-b", 51.0, 60.0, "lost"),
+    (1, b"token-1", "alpha", "machine-a", 50.0, None, "joined", ""),
+    (2, b"token-2", "beta", "machine-b", 51.0, 60.0, "lost", "H"),
 ]
 SESSIONS = [(1, b"client-1", "one", 40.0, 0, ""), (2, b"client-2", "two", 41.0, 0, "K")]
 

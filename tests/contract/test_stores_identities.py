@@ -18,7 +18,7 @@ from workerhost.actors.stores.contract import Store
 
 HOST = ("H" * 40, "host", "gpu-1", "video,audio.probe", 10.0, None, None)
 CLIENT = ("C" * 40, "client", "", "", 11.5, 99.0, None)
-INVITED = ("I" * 40, "host", "video", 2, 1000.0)
+INVITED = ("I" * 40, "host", "video", 2, 1000.0, 86400.0)
 
 
 def test_identities_survive_and_the_latest_word_about_each_counts(reopen: Callable[[], Store]) -> None:
@@ -32,12 +32,23 @@ def test_identities_survive_and_the_latest_word_about_each_counts(reopen: Callab
     assert (opening.identities, opening.invitations) == ([CLIENT, revoked], [INVITED])
 
 
+def test_what_is_forgotten_of_identities_is_gone(reopen: Callable[[], Store]) -> None:
+    store = reopen()
+    store.open()
+    write(store, identities=[HOST, CLIENT])
+    store.begin()
+    store.apply(Persist(forgotten_identities=[CLIENT[0]]))
+    store.rollback()
+    write(store, forgotten_identities=[HOST[0]])
+    assert reopen().open().identities == [CLIENT]
+
+
 def test_a_spent_invitation_is_gone(reopen: Callable[[], Store]) -> None:
     store = reopen()
     store.open()
     write(store, invitations=[INVITED, ("J" * 40, *INVITED[1:])])
-    write(store, invitations=[(*INVITED[:3], 1, INVITED[4])])
-    write(store, invitations=[(*INVITED[:3], 0, INVITED[4])])
+    write(store, invitations=[(*INVITED[:3], 1, *INVITED[4:])])
+    write(store, invitations=[(*INVITED[:3], 0, *INVITED[4:])])
     assert [public for public, *_ in reopen().open().invitations] == ["J" * 40]
 
 
@@ -46,7 +57,7 @@ def test_what_a_rolled_back_turn_said_of_identities_was_not_said(reopen: Callabl
     store.open()
     write(store, identities=[HOST], invitations=[INVITED])
     store.begin()
-    store.apply(Persist(identities=[(*HOST[:-1], 20.0)], invitations=[(*INVITED[:3], 0, INVITED[4])]))
+    store.apply(Persist(identities=[(*HOST[:-1], 20.0)], invitations=[(*INVITED[:3], 0, *INVITED[4:])]))
     store.rollback()
     opening = reopen().open()
     assert (opening.identities, opening.invitations) == ([HOST], [INVITED])

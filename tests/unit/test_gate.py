@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from unit.pool_words import CLIENT, COMPLETED, HOST, RUNNING, completed, ended, granted  # pyright: ignore[reportMissingImports]
 
+from workerhost.actors.core import identities
 from workerhost.actors.core.identities import Identity, Invited, Proved
 from workerhost.actors.core.step import Step
 from workerhost.transport.messages import (
@@ -246,3 +249,104 @@ def test_a_host_that_may_serve_less_says_hello_again(pool: Any) -> None:
     trusted(pool, Identity(HOST_KEY, "host", serve=("video",)))
     [said] = pool.say(HOST, Query(1, "status"))[HOST]
     assert (type(said), said.code) == (Refused, "unknown_session")
+
+
+def test_a_hosts_session_belongs_to_the_identity_that_opened_it(two: Any) -> None:
+    trusted(two, Identity(NEW_KEY, "host"))
+    offer: dict[str, Any] = {"types": ["a"], "slots": {"": 1}, "running": [], "finished": [], "greeting": 9}
+    theft = Hello("host", [1, 1], HOST * 16, "thief", offer)
+    prove(two, b"thief", NEW_KEY)
+    refused = Refused("forbidden", "this session belongs to another identity")
+    assert two.say(b"thief", theft) == {b"thief": [refused]}
+    assert len(two.pool.queue.leases) == 1, "what it does not name is not queued again"
+    [lease] = two.pool.queue.leases.values()
+    assert ended(two.say(HOST, Results([completed(1, lease.row.fence)])), CLIENT) == [(1, COMPLETED)]
+    two.start()
+    prove(two, b"thief", NEW_KEY)
+    assert two.say(b"thief", theft) == {b"thief": [refused]}, "a restart forgets nothing of it"
+    prove(two, HOST, HOST_KEY)
+    assert isinstance(two.say(HOST, Hello("host", [1, 1], HOST * 16, "h", offer))[HOST][0], Welcome)
+
+
+def test_a_name_is_not_taken_from_a_host_of_another_identity(two: Any) -> None:
+    trusted(two, Identity(NEW_KEY, "host"))
+    two.close(HOST)
+    prove(two, b"x", NEW_KEY)
+    two.host(b"x", name=HOST.decode(), named=True)
+    assert [host.state for host in two.pool.hosts.by_owner.values()] == ["suspect"], "its machine may come back"
+    prove(two, b"y", HOST_KEY)
+    two.host(b"y", name=HOST.decode(), named=True)
+    assert [host.state for host in two.pool.hosts.by_owner.values()] == ["lost", "joined"]
+
+
+def test_what_another_identity_ran_is_not_adopted_by_its_token(two: Any) -> None:
+    trusted(two, Identity(NEW_KEY, "host"))
+    [lease] = two.pool.queue.leases.values()
+    fence = lease.row.fence
+    two.close(HOST)
+    two.silent.add(HOST)
+    two.wait(10)
+    assert two.state(1) == "queued"
+    prove(two, b"x", NEW_KEY)
+    two.host(b"x", session=HOST * 16, types=["b"], running=[[1, fence]])
+    assert two.state(1) == "queued"
+    two.silent.add(b"x")
+    two.wait(10)
+    prove(two, HOST, HOST_KEY)
+    two.host(HOST, types=["b"], running=[[1, fence]])
+    assert two.state(1) == "running"
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_host_stays_where_a_pool_gets_identities_or_loses_them(pool_with: Callable[..., Any], before: bool) -> None:
+    world = pool_with(guarded=before)
+    world.pool.identities.trust(step := Step(world.now, world.wall), Identity(HOST_KEY, "host"))
+    world._turn(step.effects())
+    prove(world, HOST, HOST_KEY) if before else None
+    world.host()
+    world.settings = replace(world.settings, guarded=not before)
+    world.start()
+    prove(world, HOST, HOST_KEY) if not before else None
+    world.host(greeting=2)
+    assert [host.state for host in world.pool.hosts.by_owner.values()] == ["joined"]
+
+
+def test_identities_that_are_good_for_nothing_take_no_room(pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identities, "IDENTITIES_MAX", 5)
+    keys = [f"{number:040}" for number in range(20)]
+    trusted(pool, Identity(keys[0], "client"))
+    with pytest.raises(ValueError, match="knows 5 identities already"):
+        trusted(pool, Identity(keys[1], "client"))
+    for key, later in pairwise(keys):
+        pool.now += 1
+        step = Step(pool.now, pool.wall)
+        assert pool.pool.identities.revoke(step, key)
+        pool.pool.identities.trust(step, Identity(later, "client"))
+        pool._turn(step.effects())
+    kept = set(pool.pool.identities.known)
+    assert {ADMIN_KEY, HOST_KEY, CLIENT_KEY, WATCHER_KEY, keys[-1], keys[-2]} <= kept
+    assert len(kept) == 10, "the first that were revoked are forgotten, and so unknown"
+    assert not pool.pool.identities.admits(keys[0], pool.wall)
+    pool.start()
+    assert set(pool.pool.identities.known) == kept
+
+
+def test_who_joins_by_an_invitation_may_be_known_for_a_time_only(pool: Any) -> None:
+    greet(pool, b"a", ADMIN_KEY, "admin")
+    order = {"key": INVITE_KEY, "role": "client", "seconds": 60, "valid": 3600}
+    assert pool.say(b"a", Admin(1, "invite", order))[b"a"][0].ok
+    greet(pool, b"p", INVITE_KEY, "client", enroll=NEW_KEY)
+    pool.start()
+    greet(pool, b"p", NEW_KEY, "client")
+    pool.silent |= {b"a", b"p"}
+    pool.now += 3599
+    assert pool.pool.identities.admits(NEW_KEY, pool.wall)
+    greet(pool, b"p", NEW_KEY, "client")
+    pool.now += 1
+    reason = "this identity has expired; ask for a new invitation: workerhost invite"
+    assert pool.say(b"p", Query(1, "status")) == {b"p": [Refused("forbidden", reason)]}
+    trusted_again = {"key": NEW_KEY, "role": "client", "valid": 5}
+    greet(pool, b"a", ADMIN_KEY, "admin")
+    assert pool.say(b"a", Admin(1, "trust", trusted_again))[b"a"][0].ok
+    assert pool.pool.identities.known[NEW_KEY].expires == pool.wall + 5
+    assert pool.say(b"a", Admin(2, "trust", {**trusted_again, "valid": -1}))[b"a"][0].code == "forbidden"

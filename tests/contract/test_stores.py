@@ -60,7 +60,7 @@ def test_an_opening_brings_back_what_a_supervisor_goes_on_from(store: Store, reo
 
 
 def test_a_host_that_comes_back_is_replaced_in_the_table(store: Store, reopen: Callable[[], Store]) -> None:
-    left = (1, b"token-1", "alpha", "machine-a", 50.0, 99.0, "left")
+    left = (1, b"token-1", "alpha", "machine-a", 50.0, 99.0, "left", "")
     write(store, hosts=[left])
 
     assert reopen().open().hosts == [left, HOSTS[1]]
@@ -92,7 +92,7 @@ def test_a_turn_reads_its_own_writes_and_a_rollback_undoes_all_of_them(
         Persist(
             lanes=[(3, "image", "", "")],
             sessions=[(3, b"client-3", "three", 42.0, 0, "K")],
-            hosts=[(3, b"token-3", "gamma", "machine-c", 52.0, None, "joined")],
+            hosts=[(3, b"token-3", "gamma", "machine-c", 52.0, None, "joined", "H")],
             tasks=[row(6, lane=3)],
             tags=[("red", 6)],
             claims=[claim(1, 9)],

@@ -39,7 +39,7 @@ def filled(path: Path, count: int = 500) -> SqliteStore:
     """An open store with a lane of queued tasks, the first of them running."""
     store = SqliteStore(path, durability="relaxed")
     store.open()
-    host = (1, b"h" * 16, "host", "machine", 1.0, None, "joined")
+    host = (1, b"h" * 16, "host", "machine", 1.0, None, "joined", "")
     write(store, lanes=[(1, "a", "", "")], tasks=[row(id) for id in range(1, count + 1)], hosts=[host])
     write(store, claims=[(FENCE + 1, 1, 1, 2.0, 1)], tallies=[(1, 2, count - 1), (1, 3, 1)], meta={"last_id": count})
     return store

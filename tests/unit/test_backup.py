@@ -172,10 +172,10 @@ def test_a_restore_makes_no_revoked_key_good_and_opens_no_invitation(
     path: Path, store: SqliteStore, tmp_path: Path
 ) -> None:
     known = [("K" * 40, "host", "", "", 1.0, None, None), ("S" * 40, "host", "", "", 1.0, None, None)]
-    write(store, identities=known, invitations=[("I" * 40, "host", "", 1, 9e9)])
+    write(store, identities=known, invitations=[("I" * 40, "host", "", 1, 9e9, None)])
     backup = tmp_path / "copy.db"
     assert copied(store, backup).fault is None
-    write(store, identities=[(*known[0][:6], 5.0)], invitations=[("I" * 40, "host", "", 0, 9e9)])
+    write(store, identities=[(*known[0][:6], 5.0)], invitations=[("I" * 40, "host", "", 0, 9e9, None)])
     store.close()
 
     assert restore(backup, path).revoked == 1

@@ -18,6 +18,8 @@ def answer(store: Store, effect: Answer) -> Reply:
     """The REPLY that the core asked for."""
     if effect.what == "show":
         return _show(store, effect)
+    if effect.what in ("flow", "flows"):
+        return (_flow if effect.what == "flow" else _flows)(store, effect)
     return _why(store, effect) if effect.what == "why" else _tasks(store, effect)
 
 
@@ -37,6 +39,25 @@ def _why(store: Store, effect: Answer) -> Reply:
         return Reply(effect.request, False, {"code": "unknown", "reason": f"no task {id}"})
     names = ("id", "type", "state", "priority")
     return Reply(effect.request, True, {**{n: task[n] for n in names}, **explanation, "story": story(task)})
+
+
+def _flow(store: Store, effect: Answer) -> Reply:
+    id, start = effect.arguments.get("id"), effect.arguments.get("start", 0)
+    known = type(id) is int and type(start) is int and 0 <= id <= ID_MAX and 0 <= start <= ID_MAX
+    flow = store.flow(id, start=start, owner=effect.owner) if known else None
+    if flow is None:
+        return Reply(effect.request, False, {"code": "unknown", "reason": f"the pool has no flow {shown(id)}"})
+    return Reply(effect.request, True, {"flow": flow})
+
+
+def _flows(store: Store, effect: Answer) -> Reply:
+    try:
+        before = _optional(effect.arguments, "before", int) or ID_MAX
+        limit = max(1, min(_optional(effect.arguments, "limit", int) or 100, _LISTED_MAX))
+    except TypeError as error:
+        return Reply(effect.request, False, {"code": "invalid", "reason": str(error)})
+    flows, following = store.flows(before=before, limit=limit, owner=effect.owner)
+    return Reply(effect.request, True, {"flows": flows, "next": following})
 
 
 def _tasks(store: Store, effect: Answer) -> Reply:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from ..transport.messages import Tasks
 from .core.effects import Answer, Backup, Effect, Need, Note, Params, Persist, Reread, Send
 from .core.pool import Pool
+from .core.splices import ids_of, spliced
 from .stores.contract import Store
 
 Speech = Send | Answer | Backup | Reread | Note
@@ -26,6 +27,7 @@ def perform(pool: Pool, store: Store, effects: list[Effect], now: float, wall: f
     speech: list[Speech] = []
     unloaded: list[int] = []
     resumed: list[int] = []
+    tables: dict[int, bytes] = {}
     writing = False
     while True:
         for effect in effects:
@@ -40,6 +42,7 @@ def perform(pool: Pool, store: Store, effects: list[Effect], now: float, wall: f
             elif isinstance(effect, Params):
                 unloaded += effect.ids
                 resumed += effect.resumed
+                tables |= effect.spliced
             else:
                 needs.append(effect)
         if not needs:
@@ -47,7 +50,10 @@ def perform(pool: Pool, store: Store, effects: list[Effect], now: float, wall: f
         need = needs.popleft()
         effects = pool.feed(need, store.read(need), now, wall)
     if unloaded or resumed:
-        _load(speech, store.params(unloaded), store.checkpoints(resumed))
+        params = store.params(unloaded)
+        for id, table in tables.items():
+            params[id] = spliced(params[id], table, store.results(ids_of(table)))
+        _load(speech, params, store.checkpoints(resumed))
     if writing:
         store.commit()
     return speech

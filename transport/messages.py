@@ -277,13 +277,21 @@ class Submit:
     `submission` numbers this client session's submissions from 1; all below `below` are acknowledged and may be
     forgotten. `groups`: [[type, priority, options, [params, ...]], ...]; ids are given in this order without a hole.
     `options` is None or a dict: `delay` (seconds), `at`, `expires` (instants), `timeout` (seconds), `max_attempts`,
-    `tags` [str, ...], `require_host` (bool), `tenant` (str).
+    `tags` [str, ...], `require_host` (bool), `tenant` (str); `after` [id, ...] (tasks that must have ended first),
+    `within` [place or [place, count], ...] (the same, of this flow, all of them before this group), `on_failure` (if
+    one does not complete: `cancel`, `run` or `wait`), `results` [[offset, number], ...] (of a group of one task: the
+    nil at this offset of its params is replaced by the result of the task with this number among those of `after`, then
+    `within`).
+    `flow` is empty, or says that these tasks are a flow or a part of one: `name`; `of` (the flow, which has the id of
+    its first task; 0: a new one), `start` (how many tasks the earlier parts hold), `last` (bool, default true: the flow
+    is whole; nothing of it runs before).
     """
 
     KIND: ClassVar[int] = 20
     submission: int
     below: int
     groups: list[Any]
+    flow: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +365,7 @@ class Query:
     """Client -> supervisor: read something. Answered by REPLY.
 
     `what`: `status` {} | `hosts` {} | `types` {} | `show` {id} | `why` {id} | `tasks` {state, type, tag, limit,
-    before}, whose REPLY is {tasks, next}.
+    before}, whose REPLY is {tasks, next} | `flows` {before, limit} | `flow` {id, start}.
     """
 
     KIND: ClassVar[int] = 26
@@ -370,7 +378,8 @@ class Query:
 class Admin:
     """Client -> supervisor: change something. Answered by REPLY.
 
-    `verb`: `retry` {ids} -> {retried: [id]} | `pause` {type} | `resume` {type} | `drain` {host, undo} |
+    `verb`: `retry` {ids} -> {retried: [id]} |
+    `unblock` {ids} -> {unblocked: [id]} | `pause` {type} | `resume` {type} | `drain` {host, undo} |
     `reload` {host or nil, type or nil} -> {order, hosts: [name]} |
     `reload_config` {} -> {changes: [{node, setting, old, new, needs}]} | `backup` {path},
     answered with {path, bytes} when the copy is on the disk; `path` is on the supervisor's machine, a relative one from

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from .identities import fingerprint
 from .step import Peer, Step
-from .submissions import Unfit
+from .unfit import Unfit
 
 UNFINISHED_SHARE: Final = 0.5
 """Of the queue's size: the rest is for others."""

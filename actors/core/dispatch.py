@@ -11,7 +11,7 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
-from ...transport.messages import CHECKPOINT_BYTES_MAX, Tasks
+from ...transport.messages import CHECKPOINT_BYTES_MAX, RESULT_BYTES_MAX, Tasks
 from .endings import LOSSES_ALONE
 from .hosts import HostSession, Lease, SlotPool
 from .queue import EXPIRED, Queue
@@ -155,13 +155,18 @@ def _item(queue: Queue, step: Step, row: Row, left: _Left) -> list[Any]:
     """A granted task as TASKS has it; params and checkpoints that memory does not hold are read when it is sent."""
     extra = _extra(row, row.options)
     left.took(row)
-    if row.params is None:
+    params = row.params
+    if row.options and "splice" in row.options:
+        step.spliced[row.id] = row.options["splice"]
+        left.bytes -= _UNKNOWN_BYTES
+        params = None
+    if params is None:
         step.unloaded.append(row.id)
     if queue.checkpoints and row.id in queue.checkpoints:
         extra = {**(extra or {}), "checkpoint": None}
         step.resumed.append(row.id)
         left.bytes -= CHECKPOINT_BYTES_MAX
-    return [row.id, row.fence, row.attempt, row.priority, row.sent_at, row.params, extra]
+    return [row.id, row.fence, row.attempt, row.priority, row.sent_at, params, extra]
 
 
 def _extra(row: Row, options: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -176,7 +181,7 @@ def _extra(row: Row, options: dict[str, Any] | None) -> dict[str, Any] | None:
     for key in ("tags", "timeout"):
         if options and key in options:
             extra[key] = options[key]
-    return extra
+    return extra or None
 
 
 def _send(step: Step, host: HostSession, groups: dict[str, list[list[Any]]]) -> None:
@@ -188,7 +193,8 @@ def _send(step: Step, host: HostSession, groups: dict[str, list[list[Any]]]) -> 
     for type, tasks in groups.items():
         start = 0
         for index, task in enumerate(tasks):
-            size += _TASK_BYTES + (_UNKNOWN_BYTES if task[5] is None else len(task[5]))
+            unknown = RESULT_BYTES_MAX if task[0] in step.spliced else _UNKNOWN_BYTES
+            size += _TASK_BYTES + (unknown if task[5] is None else len(task[5]))
             if task[6] is not None:
                 size += _EXTRA_BYTES + (CHECKPOINT_BYTES_MAX if "checkpoint" in task[6] else 0)
             if size > _MESSAGE_BYTES:

@@ -32,7 +32,8 @@ class Dependents:
 
 @dataclass(frozen=True, slots=True)
 class Unmet:
-    """Need: open edges of tasks, at most `count` of each: (task, after, policy, state of `after`; None: there is none).
+    """Need: tasks and their open edges, at most `count` of each: (`Row` columns, [(after, policy, state of `after` or
+    None if there is none), ...]).
 
     `purpose` and `context` are the core's own note of why it asked.
     """
@@ -59,4 +60,11 @@ class FlowsOf:
     context: Any = None
 
 
-EdgeNeed = Dependents | Unmet | Awaited | FlowsOf
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Need: of each (task, ids whose results it takes): (`Row` columns, bytes of its params and of all the results)."""
+
+    tasks: tuple[tuple[int, tuple[int, ...]], ...]
+
+
+EdgeNeed = Dependents | Unmet | Awaited | FlowsOf | Gathered

@@ -11,7 +11,7 @@ is skipped without being read. It decides only; the store reads and deletes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Final
 
@@ -40,10 +40,12 @@ _DISTRUST_SECONDS: Final = 86400.0
 
 
 class Housekeeping:
-    """One pass over ended tasks after the other; over sessions once an hour."""
+    """One pass over ended tasks after the other; over sessions once an hour. What `holds` says is not forgotten."""
 
-    def __init__(self, keep: Keep, queue: Queue, clients: Clients, hosts: Hosts, now: float) -> None:
-        self._keep = keep
+    def __init__(
+        self, keep: Keep, queue: Queue, clients: Clients, hosts: Hosts, now: float, holds: Callable[[int], bool]
+    ) -> None:
+        self._keep, self._holds = keep, holds
         self._queue, self._clients, self._hosts = queue, clients, hosts
         self._ends = _Walk(now if keep.ends() else inf)
         self._seen = {"session": _Walk(now), "host": _Walk(now)}
@@ -84,7 +86,7 @@ class Housekeeping:
             if freed >= _SLICE_BYTES:
                 break
             walk.session, walk.number = session, finish
-            if session == young or id in leases or needed:
+            if session == young or id in leases or needed or self._holds(id):
                 continue
             if not self._old(step, finish, state, ended_at):
                 if step.wall - ended_at < self._keep.shortest() and finish > self._newest():

@@ -9,9 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 from ...transport.messages import STATES
-from .rows import CANCELLED, COMPLETED, FAILED, QUARANTINED, QUEUED, RUNNING, SCHEDULED, Row
+from .rows import CANCELLED, COMPLETED, FAILED, QUARANTINED, QUEUED, RUNNING, SCHEDULED, WAITING, Row
 
 MOVES: Final[dict[tuple[int, str], int]] = {
+    (WAITING, "ready"): QUEUED,  # everything that it comes after has ended as it should
+    (WAITING, "later"): SCHEDULED,  # the same, and it was sent with a delay
+    (WAITING, "cancel"): CANCELLED,
+    (WAITING, "fail"): FAILED,  # the results of others do not fit into its params
     (SCHEDULED, "due"): QUEUED,
     (SCHEDULED, "cancel"): CANCELLED,
     (SCHEDULED, "expire"): FAILED,
@@ -37,6 +41,9 @@ MOVES: Final[dict[tuple[int, str], int]] = {
     (FAILED, "again"): QUEUED,  # by hand
     (CANCELLED, "again"): QUEUED,
     (QUARANTINED, "again"): QUEUED,
+    (FAILED, "wait"): WAITING,  # by hand too, and what it comes after has not ended as it should
+    (CANCELLED, "wait"): WAITING,
+    (QUARANTINED, "wait"): WAITING,
 }
 
 

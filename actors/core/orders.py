@@ -17,7 +17,7 @@ from .reports import shown
 from .requests import Requests
 from .step import Peer, Step
 
-_CLIENTS: Final = ("retry",)
+_CLIENTS: Final = ("retry", "unblock")
 """What a client of a guarded pool may order; the rest is an admin's."""
 
 
@@ -37,6 +37,7 @@ class Orders:
         self._last_reload = 0
         self._verbs: dict[str, Callable[[Step, Peer, Admin], None]] = {
             "retry": requests.retry,
+            "unblock": requests.unblock,
             "pause": self._pause,
             "resume": self._pause,
             "drain": self._drain,

@@ -37,8 +37,10 @@ from .backups import Backups
 from .checkpoints import Checkpoints
 from .clients import Clients
 from .dispatch import dispatch
+from .edges import Awaited, Dependents, FlowsOf, Gathered, Unmet
 from .effects import Agenda, Effect, EndedAfter, Ends, Fetch, Need, Refill, Replay, Resume, SeenAfter
 from .endings import Endings, Late
+from .flows import Flows
 from .gate import Gate
 from .greetings import Greetings
 from .hosts import Hosts
@@ -108,7 +110,8 @@ class Pool:
         )
         self.room = Room(settings.disk_reserve)
         self.backups = Backups(self.sessions)
-        self.housekeeping = Housekeeping(settings.keep, self.queue, self.clients, self.hosts, now)
+        self.flows = Flows(self.queue, opening, now)
+        self.housekeeping = Housekeeping(settings.keep, self.queue, self.clients, self.hosts, now, self.flows.holds)
         self.report = Report(settings, self.queue, self.hosts, self.room, opening.epoch, now, wall)
         self.requests = Requests(
             self.queue,
@@ -120,6 +123,7 @@ class Pool:
             self.allowances,
             settings.max_size,
             self.report.answers,
+            self.flows,
         )
         self.reloads = Reloads(self.sessions, self.membership, self.report, self.requests)
         keyring = Keyring(self.identities)
@@ -134,7 +138,7 @@ class Pool:
         self._messages = self._all_messages()
         self._feeds = self._all_feeds()
         self._fetches = self._all_fetches()
-        self._timed: tuple[Timed, ...] = (self.queue.lanes.tree, self.housekeeping)
+        self._timed: tuple[Timed, ...] = (self.queue.lanes.tree, self.housekeeping, self.flows)
 
     def _all_messages(self) -> dict[type[Message], Callable[[Step, Peer, int, Any], None]]:
         """What is done about each message, given (step, peer, number, message), once its role allows it."""
@@ -165,6 +169,11 @@ class Pool:
             Ends: self.requests.told_ends,
             EndedAfter: self.housekeeping.ended,
             SeenAfter: self.housekeeping.seen,
+            Awaited: self.flows.walked,
+            Dependents: self.flows.resolved,
+            Gathered: self.flows.gathered,
+            FlowsOf: self.flows.known_again,
+            Unmet: self.requests.unmet,
         }
 
     def _all_fetches(self) -> dict[str, Callable[[Step, Fetch, dict[int, Row]], None]]:
@@ -178,6 +187,8 @@ class Pool:
             "why": self.requests.explained,
             "show": self.requests.shown,
             "again": self.requests.retried,
+            "after": self.requests.looked_up,
+            "unblock": self.requests.unblocked,
         }
 
     def start(self, now: float, wall: float) -> list[Effect]:
@@ -189,6 +200,7 @@ class Pool:
                 lane.filling = True
                 step.needs.append(Refill(lane.number, None, self.queue.lanes.share()))
         step.needs += [schedule.start() for schedule in self.queue.schedules.values()]
+        step.needs.append(self.flows.start())
         return step.effects()
 
     def handle(
@@ -279,6 +291,7 @@ class Pool:
     def _settle(self, step: Step) -> list[Effect]:
         """The end of every step: grant, keep the bounds of memory, tell clients, write the counts."""
         self._more = dispatch(self.queue, step)
+        self.flows.settle(step)
         self.queue.lanes.tree.write(step)
         self.queue.keep_bounds(step)
         self.allowances.settle(step)

@@ -16,7 +16,7 @@ from .hosts import HostSession, Lease
 from .lane import Lane
 from .lanes import Lanes
 from .life import MOVES, moved
-from .rows import COMPLETED, PARAMS_IN_MEMORY, QUEUED, RUNNING, SCHEDULED, Row
+from .rows import COMPLETED, PARAMS_IN_MEMORY, QUEUED, RUNNING, SCHEDULED, WAITING, Row
 from .schedule import Schedule
 from .settings import PoolSettings
 from .step import Step
@@ -62,8 +62,10 @@ class Queue:
             lane = self.lanes.of(key, step)
             if self.fifo:
                 priority = 0
-            due, relative = _due(options, step.wall)
+            due, relative = due_of(options, step.wall)
             state = QUEUED if due is None else SCHEDULED
+            if options and "edges" in options:
+                state, due, relative = WAITING, None, False
             start = self.last_id + 1
             new = [
                 (
@@ -97,6 +99,8 @@ class Queue:
             lane.counts[state] += len(new)
             lane.account.sent(len(new))
             self.lanes.touched.add(lane)
+            if state == WAITING:
+                continue
             horizon = lane.window.horizon
             if state == QUEUED and horizon is not None and (-priority, start) > horizon and lane.beyond() > len(new):
                 continue  # all of them stand behind what memory holds
@@ -245,23 +249,28 @@ class Queue:
         pool.held += 1
         self.lanes.tree.hold(lane, pool.host.owner, 1)
 
-    def again(self, step: Step, row: Row) -> bool:
-        """By hand: run a task that ended badly once more, all counts at zero; not while it is still stopping."""
+    def again(self, step: Step, row: Row, *, waits: bool = False) -> bool:
+        """By hand: run a task that ended badly once more, all counts at zero; not while it is still stopping. `waits`:
+        for others first.
+        """
         if (row.state, "again") not in MOVES or row.id in self.leases:
             return False
         lane = self.lanes.by_number[row.lane]
         lane.counts[row.state] -= 1
         self.unfinished_count += 1
-        moved(row, "again")
-        lane.counts[QUEUED] += 1
+        moved(row, "wait" if waits else "again")
+        lane.counts[row.state] += 1
         self.lanes.touched.add(lane)
         row.failures = row.crashes = row.losses = row.releases = 0
         row.due = row.started_at = None
         self.fence += 1
         row.fence = self.fence  # whatever its last host may still report is of the run-through before
         step.persist.retries.append((row.fence, row.id))
-        self._hold_in_memory(lane, [row])
-        step.changes.setdefault(row.session, []).append([row.id, QUEUED])
+        if waits:
+            step.persist.waits.append(row.id)
+        else:
+            self._hold_in_memory(lane, [row])
+        step.changes.setdefault(row.session, []).append([row.id, row.state])
         return True
 
     def keep_bounds(self, step: Step) -> None:
@@ -277,7 +286,7 @@ class Queue:
                 step.needs.append(need)
 
 
-def _due(options: dict[str, Any] | None, wall: float) -> tuple[float | None, bool]:
+def due_of(options: dict[str, Any] | None, wall: float) -> tuple[float | None, bool]:
     """When a new task falls due, and whether that was given as a delay."""
     if options:
         if options.get("delay"):

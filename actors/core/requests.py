@@ -8,17 +8,22 @@ from typing import Any, Final, cast
 from ...transport.messages import Accepted, Admin, Cancel, Events, Query, Rejected, Reply, Stop, Submit, Watch
 from .allowances import Allowances
 from .clients import Clients, ClientSession
+from .dependencies import Plan, names_others, wanted
+from .edges import Unmet
 from .effects import Ends, Fetch
 from .endings import Endings
+from .flows import Flows
 from .hosts import HostSession
 from .membership import Membership
 from .queue import Queue
 from .reports import shown
 from .room import RETRY_SECONDS, Room
-from .rows import FINAL, Row
+from .rows import FINAL, WAITING, Row
 from .sessions import ID_MAX, Sessions
 from .step import Peer, Step
-from .submissions import LANES_MAX, TYPES_MAX, Unfit, checked, lane_key
+from .submissions import LANES_MAX, TYPES_MAX, checked, lane_key
+from .unfit import Unfit
+from .waits import WAITS_SHOWN, waits_for
 from .why import Why
 
 _SUBMISSIONS_MAX: Final = 20_000
@@ -38,6 +43,7 @@ class Requests:
         room: Whether there is room for new tasks on the disk.
         max_size: Unfinished tasks that the queue takes.
         reports: What the pool says of itself, by the name of the query.
+        flows: What comes after what.
     """
 
     def __init__(
@@ -51,14 +57,22 @@ class Requests:
         allowances: Allowances,
         max_size: int,
         reports: dict[str, Callable[[Step], dict[str, Any]]],
+        flows: Flows,
     ) -> None:
         self.queue, self.endings = queue, endings
         self.clients, self.membership, self.sessions = clients, membership, sessions
         self.room, self.allowances, self.max_size, self.reports = room, allowances, max_size, reports
+        self.flows = flows
         self.why = Why(queue, membership.hosts)
 
-    def submit(self, step: Step, peer: Peer, message: Submit) -> None:
+    def submit(self, step: Step, peer: Peer, message: Submit, states: dict[int, int] | None = None) -> None:
         """Tasks handed in: stored once, however often the same submission comes.
+
+        Args:
+            step: The step.
+            peer: The client.
+            message: What it hands in.
+            states: Of the tasks that those come after; None: not looked up yet.
 
         Raises:
             ValueError: The submission's number is not positive.
@@ -82,13 +96,21 @@ class Requests:
                     "forgotten", f"submission {number} was answered, or its session is forgotten; its tasks may exist"
                 )
             self._check_room(message, count)
+            plan: Plan | None = None
+            if message.flow or names_others(message.groups):
+                if states is None and (ids := wanted(message.groups)):
+                    self._fetch(step, peer, tuple(ids), "after", message)
+                    return
+                plan = self.flows.plan(client.number, message, count, step)
             self.allowances.check(peer, (group[3] for group in message.groups), count, step.now)
         except Unfit as unfit:
             retry_after = unfit.retry_after or _RETRY_AFTER.get(unfit.code, 0.0)
             step.say(peer, Rejected(number, unfit.code, unfit.reason, unfit.path, retry_after))
             return
         self.queue.lanes.new.clear()
-        first = self.queue.submit(step, client.number, message.groups)
+        first = self.queue.submit(step, client.number, message.groups if plan is None else plan.groups)
+        if plan is not None:
+            self.flows.stored(step, plan, message.flow, count, states or {})
         self.allowances.sent(peer, client.number, count)
         client.submissions[number] = (first, count, checksum)
         step.persist.submissions.append((client.number, number, first, count, checksum))
@@ -102,6 +124,16 @@ class Requests:
         for type in self.queue.lanes.new:
             for host in self.membership.hosts.serving(type):
                 self.membership.send_tree(step, host, [type])
+
+    def looked_up(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+        """The tasks that handed in ones come after are known."""
+        peer, message = need.context
+        unknown = [id for id in need.ids if id not in rows]
+        if unknown:
+            reason = f"after: the pool has no task {unknown[0]}"
+            step.say(peer, Rejected(message.submission, "invalid", reason, "after"))
+        else:
+            self.submit(step, peer, message, {id: row.state for id, row in rows.items()})
 
     def _check_room(self, message: Submit, count: int) -> None:
         if self.room.low:
@@ -187,6 +219,8 @@ class Requests:
             step.say(peer, Reply(request, True, _as_seen_by(peer, self.reports[what](step))))
         elif what == "show" and peer.owner is not None:
             self._fetch(step, peer, _ids([message.arguments["id"]]), "show", request)
+        elif what in ("flows", "flow"):
+            step.answer(peer, request, what, message.arguments, {})
         elif what in ("show", "tasks"):
             ids = self.queue.leases if what == "tasks" else (message.arguments["id"],)
             step.answer(peer, request, what, message.arguments, self._progress(ids))
@@ -219,7 +253,10 @@ class Requests:
         """The row of a task that somebody asks about is known: why it does not run. The store adds its story."""
         peer, request = need.context
         for row in rows.values():
-            step.answer(peer, request, "why", {"id": row.id}, {row.id: self.why.explain(row, step.now, step.wall)})
+            if row.state == WAITING:
+                step.needs.append(Unmet((row.id,), WAITS_SHOWN, "why", (peer, request)))
+            else:
+                step.answer(peer, request, "why", {"id": row.id}, {row.id: self.why.explain(row, step.now, step.wall)})
         if not rows:
             step.say(peer, Reply(request, False, _NO_SUCH_TASK))
 
@@ -230,8 +267,32 @@ class Requests:
     def retried(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         """The rows of tasks to run once more are known."""
         peer, request = need.context
-        retried = [row.id for row in rows.values() if self.queue.again(step, row)]
-        step.say(peer, Reply(request, True, {"retried": retried}))
+        bound = [row for row in rows.values() if self.flows.binds(row)]
+        retried = [row.id for row in rows.values() if not self.flows.binds(row) and self.queue.again(step, row)]
+        if bound:
+            self.flows.retry(step, bound, (peer, request, retried))
+        else:
+            step.say(peer, Reply(request, True, {"retried": retried}))
+
+    def unmet(self, step: Step, need: Unmet, rows: list[Any]) -> None:
+        """What tasks still wait for is known: one that somebody asks about, or those to run once more."""
+        peer, request, *others = need.context
+        if need.purpose == "again":
+            retried = [*others[0], *self.flows.retried(step, rows)]
+            step.say(peer, Reply(request, True, {"retried": retried}))
+            return
+        for columns, edges in rows:
+            step.answer(peer, request, "why", {"id": columns[0]}, {columns[0]: waits_for(edges)})
+
+    def unblock(self, step: Step, peer: Peer, message: Admin) -> None:
+        """Let tasks run that wait for others."""
+        self._fetch(step, peer, _ids(message.arguments["ids"]), "unblock", message.request)
+
+    def unblocked(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+        """The rows of tasks that shall wait no longer are known."""
+        peer, request = need.context
+        free = [row.id for row in rows.values() if self.flows.free(step, row)]
+        step.say(peer, Reply(request, True, {"unblocked": free}))
 
 
 def _as_seen_by(peer: Peer, report: dict[str, Any]) -> dict[str, Any]:

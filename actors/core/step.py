@@ -38,7 +38,7 @@ class Peer:
 class Step:
     """Collects the effects of one call into the core; `effects` puts them in the order in which they must be done."""
 
-    __slots__ = ("changes", "ends", "needs", "now", "persist", "resumed", "speech", "unloaded", "wall")
+    __slots__ = ("changes", "ends", "needs", "now", "persist", "resumed", "speech", "spliced", "unloaded", "wall")
 
     def __init__(self, now: float, wall: float) -> None:
         self.now, self.wall = now, wall
@@ -46,6 +46,7 @@ class Step:
         self.needs: list[Need] = []
         self.unloaded: list[int] = []
         self.resumed: list[int] = []
+        self.spliced: dict[int, bytes] = {}
         self.speech: list[Send | Answer | Backup | Reread | Note] = []
         self.ends: dict[int, list[Any]] = {}  # client session -> items of EVENTS.finished
         self.changes: dict[int, list[Any]] = {}  # client session -> items of EVENTS.states
@@ -77,7 +78,7 @@ class Step:
             effects.append(self.persist)
         effects += self.needs
         if self.unloaded or self.resumed:
-            effects.append(Params(tuple(self.unloaded), tuple(self.resumed)))
+            effects.append(Params(tuple(self.unloaded), tuple(self.resumed), self.spliced))
         effects += self.speech
         return effects
 

@@ -9,7 +9,9 @@ from typing import Any, Final, cast
 from ...config.policy import TENANT_PATTERN, TYPE_PATTERN
 from ...config.resources import canonical, resources
 from ...transport.messages import PARAMS_BYTES_MAX
+from . import dependencies
 from .reports import SECONDS_MAX, shown
+from .unfit import Unfit
 
 _OPTIONS: Final[dict[str, tuple[type, ...]]] = {
     "delay": (int, float),
@@ -20,6 +22,10 @@ _OPTIONS: Final[dict[str, tuple[type, ...]]] = {
     "tags": (list,),
     "require_host": (bool,),
     "tenant": (str,),
+    "after": (list,),
+    "within": (list,),
+    "on_failure": (str,),
+    "results": (list,),
 }
 _INSTANT_MAX: Final = 1e11  # some day in the year 5138
 _RANGES: Final = (
@@ -38,14 +44,6 @@ LANES_MAX: Final = 20_000
 _PRIORITY_MAX: Final = 2**31
 _TAGS_MAX: Final = 32
 _GROUP_FIELDS: Final = 4
-
-
-class Unfit(Exception):
-    """A submission is refused; nothing of it is stored. `code` as in REJECTED."""
-
-    def __init__(self, code: str, reason: str, path: str = "", retry_after: float = 0.0) -> None:
-        super().__init__(reason)
-        self.code, self.reason, self.path, self.retry_after = code, reason, path, retry_after
 
 
 def checked(groups: Sequence[Any]) -> tuple[int, int]:
@@ -110,6 +108,7 @@ def _check_options(given: Any) -> None:
     tags = options.get("tags", [])
     if len(tags) > _TAGS_MAX or not all(isinstance(tag, str) and 0 < len(tag) <= 128 for tag in tags):
         raise Unfit("invalid", f"tags must be at most {_TAGS_MAX} texts of 1 to 128 characters", "tags")
+    dependencies.check_options(options)
 
 
 def lane_key(type: str, options: dict[str, Any]) -> tuple[tuple[str, str, str], dict[str, Any] | None]:

@@ -118,8 +118,10 @@ class Store(Protocol):
         """The results of these tasks; those that have none are left out."""
         ...
 
-    def flows(self, *, before: int, limit: int, owner: str | None = None) -> list[dict[str, Any]]:
-        """Flows with numbers below `before`, newest first, of which `limit` are looked at."""
+    def flows(self, *, before: int, limit: int, owner: str | None = None) -> tuple[list[dict[str, Any]], int | None]:
+        """Flows with numbers below `before`, newest first, of which `limit` are looked at; the number to go on before,
+        None at the end.
+        """
         ...
 
     def flow(self, flow: int, *, start: int = 0, owner: str | None = None) -> dict[str, Any] | None:

@@ -30,8 +30,8 @@ def flow_view(
         counts: How many of the tasks that were counted are in each state.
         start: The place among its tasks from which to go on counting.
     """
-    flow = dict(zip(FLOW_COLUMNS, row, strict=True))
-    total, ended_at, stage = flow["total"], flow["ended_at"], _STAGES[flow["stage"]]
+    flow: dict[str, Any] = dict(zip(FLOW_COLUMNS, row, strict=True))
+    total, ended_at, stage = flow["total"], flow["ended_at"], _STAGES[int(flow["stage"])]
     if ended_at is not None:
         stage = "completed" if flow["completed"] == total else "failed"
     view: dict[str, Any] = {"id": flow["flow"], "name": flow["name"], "state": stage, "sent_at": flow["sent_at"]}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
-from ..core.edges import Awaited, Dependents, EdgeNeed, FlowsOf, Unmet
+from ..core.edges import Awaited, Dependents, EdgeNeed, FlowsOf, Gathered, Unmet
 from ..core.effects import Persist
 from . import statements
 from .binding import rows_of
@@ -31,7 +31,7 @@ _FORGET: Final = (
 )
 _EDGES_TO: Final = """select task, policy from edge where after = ? and task > ? and met = 0 order by task limit ?"""
 _OPEN_OF: Final = "select count(*) from (select 1 from edge where task = ? and met = 0 limit ?)"
-_UNMET: Final = """select edge.task, edge.after, policy, task.state from edge left join task on task.id = edge.after
+_UNMET: Final = """select edge.after, policy, task.state from edge left join task on task.id = edge.after
     where edge.task = ? and met = 0 order by edge.after limit ?"""
 _AWAITED: Final = """select edge.after, edge.task, met, task.state from edge left join task on task.id = edge.after
     where (edge.after, edge.task) > (?, ?) order by edge.after, edge.task limit ?"""
@@ -42,6 +42,7 @@ _LATEST: Final = f"select {', '.join(FLOW_COLUMNS)} from flow where flow < ? ord
 _AFTER_OF: Final = """select edge.after, policy, met, task.state from edge left join task on task.id = edge.after
     where edge.task = ? and edge.after > 0 order by edge.after limit ?"""
 _STATES_OF: Final = "select state, count(*) from (select state from task where id >= ? and id < ?) group by state"
+_SIZE_OF: Final = "select case when ?2 is null then length(params) else length(result) end from task where id = ?1"
 _RESULT_OF: Final = "select result from task where id = ?"
 
 
@@ -75,10 +76,23 @@ def read(database: sqlite3.Connection, need: EdgeNeed) -> list[Any]:
     if isinstance(need, Dependents):
         return _dependents(database, need)
     if isinstance(need, Unmet):
-        return [row for task in need.tasks for row in database.execute(_UNMET, (task, need.count))]
+        return [
+            (columns, database.execute(_UNMET, (task, need.count)).fetchall())
+            for task in need.tasks
+            for columns in rows_of(database.execute(statements.ROW_OF, (task,)))
+        ]
     if isinstance(need, Awaited):
         return database.execute(_AWAITED, (*need.cursor, need.count)).fetchall()
-    return _flows(database, need)
+    return _gathered(database, need) if isinstance(need, Gathered) else _flows(database, need)
+
+
+def _gathered(database: sqlite3.Connection, need: Gathered) -> list[Any]:
+    found: list[Any] = []
+    for task, ids in need.tasks:
+        for columns in rows_of(database.execute(statements.ROW_OF, (task,))):
+            sizes = [size for id in (None, *ids) for (size,) in database.execute(_SIZE_OF, (id or task, id))]
+            found.append((columns, sum(size or 0 for size in sizes)))
+    return found
 
 
 def _flows(database: sqlite3.Connection, need: FlowsOf) -> list[Any]:
@@ -107,7 +121,9 @@ def _dependents(database: sqlite3.Connection, need: Dependents) -> list[Any]:
 class FlowReads:
     """What people and TASKS need of flows: the half of `SqliteStore` that only reads them."""
 
-    _database: sqlite3.Connection
+    @property
+    def _database(self) -> sqlite3.Connection:
+        raise NotImplementedError
 
     def _explained(self) -> AbstractContextManager[None]:
         raise NotImplementedError
@@ -118,11 +134,12 @@ class FlowReads:
             execute = self._database.execute
             return {id: result for id in ids for (result,) in execute(_RESULT_OF, (id,)) if result is not None}
 
-    def flows(self, *, before: int, limit: int, owner: str | None = None) -> list[dict[str, Any]]:
+    def flows(self, *, before: int, limit: int, owner: str | None = None) -> tuple[list[dict[str, Any]], int | None]:
         """Flows, newest first. See `Store.flows`."""
         with self._explained():
             rows = self._database.execute(_LATEST, (before, limit)).fetchall()
-            return [flow_view(row) for row in rows if self._sent_by(row[2], owner)]
+            following = rows[-1][0] if len(rows) == limit else None
+            return [flow_view(row) for row in rows if self._sent_by(row[2], owner)], following
 
     def flow(self, flow: int, *, start: int = 0, owner: str | None = None) -> dict[str, Any] | None:
         """One flow, with how many of its tasks are in each state. See `Store.flow`."""

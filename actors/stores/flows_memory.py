@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ..core.edges import Awaited, Dependents, EdgeNeed, Unmet
+from ..core.edges import Awaited, Dependents, EdgeNeed, Gathered, Unmet
 from ..core.effects import Persist
 from .flow_views import COUNTED_ROWS_MAX, flow_view
-from .record import RESULT, STATE, Record
+from .record import PARAMS, RESULT, STATE, Record
 
 Put = Callable[[dict[Any, Any], Any, Any], None]
 Drop = Callable[[dict[Any, Any], Any], None]
@@ -21,11 +21,11 @@ class MemoryFlows:
     Args:
         put: Sets a key of a dict, and remembers how to undo that.
         drop: Removes one.
-        state: The state of a task, None if there is none.
+        tasks: All tasks.
     """
 
-    def __init__(self, put: Put, drop: Drop, state: Callable[[int], int | None]) -> None:
-        self._put, self._drop, self._state = put, drop, state
+    def __init__(self, put: Put, drop: Drop, tasks: dict[int, Record]) -> None:
+        self._put, self._drop, self._tasks = put, drop, tasks
         self._flows: dict[int, tuple[Any, ...]] = {}
         self._parts: dict[int, dict[int, tuple[int, int, int]]] = {}
         self._to: dict[int, dict[int, tuple[int, int]]] = {}  # after -> task -> (policy, met)
@@ -68,6 +68,13 @@ class MemoryFlows:
 
     # --- reading
 
+    def _state(self, id: int) -> int | None:
+        record = self._tasks.get(id)
+        return None if record is None else record[STATE]
+
+    def _size(self, id: int, column: int) -> int:
+        return len(self._tasks[id][column] or b"") if id in self._tasks else 0
+
     def unfinished(self) -> list[Any]:
         """The flows that have not ended, with their parts."""
         return [self._with_parts(row) for _, row in sorted(self._flows.items()) if row[-1] is None]
@@ -82,15 +89,23 @@ class MemoryFlows:
             return self._dependents(need, row)
         if isinstance(need, Unmet):
             return [
-                (task, after, self._of[task][after][0], self._state(after))
-                for task in need.tasks
-                for after in [a for a, (_, met) in sorted(self._of.get(task, _NONE).items()) if not met][: need.count]
+                (columns, self._unmet(task, need.count)) for task in need.tasks if (columns := row(task)) is not None
+            ]
+        if isinstance(need, Gathered):
+            there = [(columns, task, ids) for task, ids in need.tasks if (columns := row(task)) is not None]
+            return [
+                (columns, self._size(task, PARAMS) + sum(self._size(id, RESULT) for id in ids))
+                for columns, task, ids in there
             ]
         if isinstance(need, Awaited):
             edges = sorted((after, task) for after, tasks in self._to.items() for task in tasks)
             following = [edge for edge in edges if edge > need.cursor][: need.count]
             return [(after, task, self._to[after][task][1], self._state(after)) for after, task in following]
         return [self._with_parts(self._flows[flow]) for flow in need.flows if flow in self._flows]
+
+    def _unmet(self, task: int, count: int) -> list[tuple[int, int, int | None]]:
+        open = [(after, policy) for after, (policy, met) in sorted(self._of.get(task, _NONE).items()) if not met]
+        return [(after, policy, self._state(after)) for after, policy in open[:count]]
 
     def _with_parts(self, row: tuple[Any, ...]) -> Any:
         return row, [part for _, part in sorted(self._parts.get(row[0], {}).items())]
@@ -113,10 +128,10 @@ class MemoryFlows:
 
     # --- for people
 
-    def flows(self, before: int, limit: int, mine: Callable[[int], bool]) -> list[dict[str, Any]]:
+    def flows(self, before: int, limit: int, mine: Callable[[int], bool]) -> tuple[list[dict[str, Any]], int | None]:
         """Flows, newest first; `mine` tells of a session whether its tasks may be seen."""
         latest = [self._flows[flow] for flow in sorted(self._flows, reverse=True) if flow < before][:limit]
-        return [flow_view(row) for row in latest if mine(row[2])]
+        return [flow_view(row) for row in latest if mine(row[2])], latest[-1][0] if len(latest) == limit else None
 
     def flow(self, flow: int, start: int, mine: Callable[[int], bool]) -> dict[str, Any] | None:
         """One flow, with how many of its tasks are in each state."""
@@ -144,10 +159,6 @@ class MemoryFlowReads:
     _tasks: dict[int, Record]
     _sessions: dict[int, tuple[int, bytes, str, float, int, str]]
 
-    def _state(self, id: int) -> int | None:
-        record = self._tasks.get(id)
-        return None if record is None else record[STATE]
-
     def _owns(self, session: int, owner: str | None) -> bool:
         """Whether this identity sent what a session sent; None: somebody who may see all."""
         known = self._sessions.get(session)
@@ -157,7 +168,7 @@ class MemoryFlowReads:
         """The results of completed tasks. See `Store.results`."""
         return {id: self._tasks[id][RESULT] for id in ids if id in self._tasks and self._tasks[id][RESULT] is not None}
 
-    def flows(self, *, before: int, limit: int, owner: str | None = None) -> list[dict[str, Any]]:
+    def flows(self, *, before: int, limit: int, owner: str | None = None) -> tuple[list[dict[str, Any]], int | None]:
         """Flows, newest first. See `Store.flows`."""
         return self._flows.flows(before, limit, lambda session: self._owns(session, owner))
 

@@ -60,7 +60,7 @@ class MemoryStore(MemoryFlowReads):
         self._finished: dict[int, Order] = defaultdict(Order)  # by session
         self._tags: dict[str, Order] = defaultdict(Order)
         self._ids = Order()
-        self._flows = MemoryFlows(self._put, self._drop, self._state)
+        self._flows = MemoryFlows(self._put, self._drop, self._tasks)
 
     def open(self) -> Opening:
         """Start a new epoch. See `Store.open`."""

@@ -30,6 +30,7 @@ class PoolAtHand:
         self.numbers: dict[bytes, int] = {}
         self.silent: set[bytes] = set()
         self.notes: list[str] = []
+        self.answers: list[Answer] = []
         self.start()
 
     @property
@@ -51,6 +52,7 @@ class PoolAtHand:
                 self.notes.append(effect.event)
             elif isinstance(effect, Answer):
                 said.setdefault(effect.peer, [])
+                self.answers.append(effect)
         check_invariants(self.pool)
         self.pool.next_time(self.now)
         return said

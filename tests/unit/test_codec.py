@@ -106,7 +106,7 @@ GOLDEN: dict[type[Message], tuple[int, Message, str]] = {
     Submit: (
         1,
         Submit(1, 0, [["text.length", 5, {"delay": 1.5}, [b"\x81\xa1a\x01"]]]),
-        "95140101009194ab746578742e6c656e6774680581a564656c6179cb3ff800000000000091c40481a16101",
+        "96140101009194ab746578742e6c656e6774680581a564656c6179cb3ff800000000000091c40481a1610180",
     ),
     Accepted: (1, Accepted(1, 100000, 1), "95150101ce000186a001"),
     Rejected: (

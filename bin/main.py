@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import authoring, backup, keys, pool, reload, setup, start, tail, tasks, top
+from . import authoring, backup, keys, pool, reload, service, setup, start, tail, tasks, top
 from .exits import OK, report
 from .options import Address
 
@@ -111,6 +111,7 @@ for panel, commands in {
 
 app.command("invite", rich_help_panel=SETUP)(keys.invite)
 app.add_typer(keys.keys, name="keys", rich_help_panel=SETUP)
+app.add_typer(service.service, name="service", rich_help_panel=SETUP)
 app.add_typer(setup.config, name="config", rich_help_panel=SETUP)
 app.add_typer(authoring.new, name="new", rich_help_panel=SETUP)
 app.add_typer(authoring.check, name="check", rich_help_panel=SETUP)

@@ -1,0 +1,123 @@
+"""`service install`: writes the systemd unit that runs a pool, a supervisor or a host, and says what to type next."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from .exits import UsageError, say
+from .options import Config
+
+service = typer.Typer(help="Run it as a service of the system.", no_args_is_help=True, rich_markup_mode=None)
+
+SYSTEM: Final = Path("/etc/systemd/system")
+UNIT: Final = """\
+[Unit]
+Description=WorkerHost {program}
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+{user}WorkingDirectory={folder}
+Environment={home}
+ExecStart={command}
+ExecReload=/bin/kill -HUP $MAINPID
+# Mistakes that starting again does not mend: usage, not permitted, configuration.
+RestartPreventExitStatus=2 77 78
+Restart=on-failure
+RestartSec=1
+# The first signal goes to the program alone, which lets what runs come to its end.
+KillMode=mixed
+TimeoutStopSec={seconds}
+# A part of the tree of cgroups of its own, so that the kernel keeps `limits: {{memory}}`.
+Delegate=yes
+
+[Install]
+WantedBy={target}
+"""
+_SPARE_SECONDS: Final = 15
+"""What is left between the end of a drain and systemd's patience."""
+
+
+@service.callback()
+def services() -> None:
+    """Run it as a service of the system."""
+
+
+@service.command("install", context_settings={"ignore_unknown_options": True})
+def install(
+    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="What it runs: up, supervisor or host.")] = "up",
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="ARGUMENTS", help="Its own arguments and options, such as --network.")
+    ] = None,
+    config: Config = None,
+    user: Annotated[bool, typer.Option("--user", help="A service of this user instead of the machine's.")] = False,
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="The unit's name.")] = "workerhost",
+    folder: Annotated[
+        Path | None, typer.Option("--folder", metavar="DIR", help="Where to; default: systemd's.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print the unit and write nothing.")] = False,
+) -> None:
+    """Write a systemd unit that starts in this folder, and say how it is enabled. Nothing is overwritten."""
+    if program not in ("up", "supervisor", "host"):
+        message = f"{program!r} is no program that goes on: up, supervisor or host"
+        raise UsageError(message)
+    text = unit(program, arguments or [], config, user=user)
+    if show:
+        print(text, end="")
+        return
+    file = (folder or (_of_user() if user else SYSTEM)) / f"{name}.service"
+    if file.exists():
+        message = f"{file} is there already, and nothing was written; remove it, or choose another --name"
+        raise UsageError(message)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    print(file)
+    systemctl = "systemctl --user" if user else "systemctl"
+    say(f"start it now and at every boot: {systemctl} daemon-reload && {systemctl} enable --now {name}")
+    say(f"its log: journalctl {'--user ' if user else ''}-u {name} -f")
+
+
+def unit(program: str, arguments: list[str], config: Path | None, *, user: bool) -> str:
+    """The text of the unit. Paths are absolute, and what systemd would read as its own (%, $) is doubled.
+
+    Raises:
+        ConfigError: The configuration is wrong: a service would end at once.
+    """
+    from ..config.loading import load
+    from ..transport.keys import Home
+
+    settings = load(config, os.environ)
+    words = [sys.executable, "-m", "workerhost", program]
+    if settings.source is not None:
+        words += ["-c", str(settings.source.absolute())]
+    words += arguments
+    return UNIT.format(
+        program=program,
+        user="" if user else f"User={_user_name()}\n",
+        folder=str(Path.cwd()).replace("%", "%%"),
+        home=_quoted(f"WORKERHOST_HOME={Home.of(os.environ).folder.absolute()}"),
+        command=" ".join(_quoted(word) for word in words),
+        seconds=round(settings.host.drain_timeout + _SPARE_SECONDS),
+        target="default.target" if user else "multi-user.target",
+    )
+
+
+def _quoted(word: str) -> str:
+    """A word as systemd's own quoting wants it."""
+    doubled = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{doubled}"' if set(doubled) & set(" \t;'\"\\") else doubled
+
+
+def _of_user() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
+
+
+def _user_name() -> str:
+    import pwd
+
+    return pwd.getpwuid(os.getuid()).pw_name

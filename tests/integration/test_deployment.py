@@ -1,0 +1,95 @@
+"""Files to deploy with: what reads them finds nothing wrong with them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+from typer.main import get_command
+
+from workerhost.bin.main import app, run
+
+DEPLOY = Path(__file__).resolve().parents[2] / "examples" / "deploy"
+SECONDS = 60
+
+
+def known_options(program: str) -> set[str]:
+    command = get_command(app).commands[program]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+    return {name for parameter in command.params for name in parameter.opts}  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze to read units with")
+@pytest.mark.parametrize("arguments", [["up", "--network"], ["host", "--join", "workerhost-invite:a%b", "my tasks.py"]])
+def test_the_unit_that_is_written_is_one(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    (folder / "workerhost.yaml").write_text("host: {drain_timeout: 45s}\n")
+    monkeypatch.chdir(folder)
+    assert run(["service", "install", "--folder", str(tmp_path), *arguments]) == 0
+    (unit,) = map(Path, capsys.readouterr().out.splitlines())
+    found = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    text = unit.read_text()
+    assert "TimeoutStopSec=60\n" in text
+    assert f'-m workerhost {arguments[0]} -c "{folder}/workerhost.yaml" ' in text
+    assert run(["service", "install", "--folder", str(tmp_path), *arguments]) == 2
+    assert f"{unit} is there already" in capsys.readouterr().err
+
+
+def test_a_unit_is_shown_and_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["service", "install", "--show", "supervisor", "--bind", "tcp://127.0.0.1:7999"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(rf"^ExecStart={re.escape(sys.executable)} -m workerhost supervisor .*--bind", text, re.MULTILINE)
+    assert run(["service", "install", "--show", "send"]) == 2
+
+
+def test_the_image_is_made_as_one_should_be() -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    if not hadolint.exists():
+        pytest.skip("no hadolint here: it comes for Linux")
+    found = subprocess.run(
+        [hadolint, DEPLOY / "Dockerfile"], capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_the_manifest_is_valid() -> None:
+    kinds: list[str] = []
+    for document in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()):
+        kubernetes_validate.validate(document, "1.30", strict=True)
+        kinds.append(document["kind"])
+    assert kinds == ["Service", "StatefulSet", "Deployment"]
+
+
+def test_every_program_in_them_is_called_with_options_that_it_has() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    calls = [service["command"] for service in compose["services"].values()]
+    for document in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()):
+        for container in document["spec"].get("template", {}).get("spec", {}).get("containers", []):
+            calls.append(container["args"])
+    assert len(calls) == 4
+    for program, *words in calls:
+        assert {word for word in words if word.startswith("--")} <= known_options(program)
+    assert set(compose) == {"services", "volumes"}
+    keys = {
+        "image",
+        "build",
+        "command",
+        "volumes",
+        "expose",
+        "restart",
+        "stop_grace_period",
+        "environment",
+        "depends_on",
+    }
+    assert all(set(service) <= keys for service in compose["services"].values())

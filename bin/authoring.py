@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from . import arguments
-from .exits import FAILED, OK
+from .exits import FAILED, OK, UsageError
 from .options import Json
+
+Folder = Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where to; default: here.")]
 
 check = typer.Typer(help="Check that a program keeps the protocol.", no_args_is_help=True, rich_markup_mode=None)
 new = typer.Typer(help="Begin something new.", no_args_is_help=True, rich_markup_mode=None)
@@ -47,9 +49,25 @@ def check_worker(
 @new.command("worker")
 def new_worker(
     type: Annotated[str, typer.Argument(metavar="TYPE", help="Such as video.youtube.shorts.")],
-    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where to; default: here.")] = Path(),
+    folder: Folder = Path(),
+    form: Annotated[
+        str, typer.Option("--as", metavar="FORM", help="class, function, or a program in python, node or bash.")
+    ] = "class",
 ) -> None:
     """Write a worker, its entry in workerhost.yaml and its test. Nothing that is there is overwritten."""
-    from .new import begin_worker
+    from .new import FORMS, begin_worker
 
-    begin_worker(arguments.type_path(type, "TYPE"), folder)
+    if form not in FORMS:
+        message = f"--as {form!r} is no form of a worker: {', '.join(FORMS)}"
+        raise UsageError(message)
+    begin_worker(arguments.type_path(type, "TYPE"), folder, form)
+
+
+@new.command("project")
+def new_project(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; default: here.")] = Path(),
+) -> None:
+    """Write a project: workers, their tests, and a configuration for two machines. Nothing is overwritten."""
+    from .new import begin_project
+
+    begin_project(folder)

@@ -1,4 +1,4 @@
-"""`new worker`: writes a worker, its entry in the configuration and its test. All of it, or nothing.
+"""`new worker`, `new project`: write a worker, its entry in the configuration and its test. All of it, or nothing.
 
 Never overwrites: what is there already is named and left as it is.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -14,50 +15,15 @@ from typing import Any, Final, cast
 from ..config.document import DocumentError, read
 from ..config.loading import FILE_NAME, load
 from ..workers.errors import ConfigError
+from . import templates
 from .exits import UsageError, say
 
-WORKER: Final = '''\
-"""Runs the tasks of type {type}."""
-
-from workerhost import BaseWorker, Fail, Result, Task
-
-
-class {name}(BaseWorker):
-    type = "{type}"
-
-    def execute(self, task: Task) -> Result:
-        url = task.params.get("url")
-        if not url:
-            raise Fail("params.url is missing")  # trying again would not help
-        self.report_progress(0.5, "half way")
-        return Result(success=True, data={{"url": url}})
-'''
-TEST: Final = '''\
-"""Tests of the worker for {type}: python -m pytest {test}"""
-
-import pytest
-from {module} import {name}
-
-from workerhost import TaskFailed, WorkerHost
-
-
-@pytest.fixture(scope="module")
-def pool():
-    with WorkerHost(workers=[{name}]) as running:
-        yield running
-
-
-def test_a_task_is_done(pool):
-    handle = pool.client.send("{type}", {{"url": "https://example.org/1"}})
-    assert handle.result(timeout=30) == {{"url": "https://example.org/1"}}
-
-
-def test_a_task_without_a_url_fails_at_once(pool):
-    with pytest.raises(TaskFailed, match="params.url is missing") as failed:
-        pool.client.send("{type}", {{}}).result(timeout=30)
-    assert failed.value.attempts == 1
-'''
 SAMPLE_PARAMS: Final = "url=https://example.org/1"
+PROGRAMS: Final = {"python": ("python3", ".py"), "node": ("node", ".js"), "bash": ("bash", ".sh")}
+FORMS: Final = ("class", "function", *PROGRAMS)
+"""What a worker may be written as."""
+_BY_LEVEL: Final = (templates.MEDIA, templates.PLATFORM, templates.ENDPOINT)
+_PROGRAM_TEXTS: Final = {"python": templates.PYTHON, "node": templates.NODE, "bash": templates.BASH}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +56,8 @@ def names_of(type: str) -> Names:
     return Names(type, module, name, f"test_{module}.py")
 
 
-def begin_worker(type: str, folder: Path) -> None:
-    """Write the three files' contents.
+def begin_worker(type: str, folder: Path, form: str) -> None:
+    """Write the three files' contents. `form` is one of `FORMS`.
 
     Raises:
         UsageError: One of the files is there already, or the type is configured already.
@@ -99,25 +65,63 @@ def begin_worker(type: str, folder: Path) -> None:
         OSError: It cannot be written.
     """
     names = names_of(type)
+    function = names.module.removesuffix("_worker")
+    called = function if form == "function" else names.name
+    if form in PROGRAMS:
+        program, ending = PROGRAMS[form]
+        text, test = _PROGRAM_TEXTS[form], templates.TEST_OF_PROGRAM
+        entry = f"{type}: {{ isolation: command, command: [{program}, {names.module}{ending}], timeout: 5m }}"
+    else:
+        ending, test = ".py", templates.TEST
+        text = templates.FUNCTION if form == "function" else _BY_LEVEL[type.count(".")]
+        entry = f'{type}: {{ class: "{names.module}:{called}", timeout: 5m }}'
     words = {"type": type, "module": names.module, "name": names.name, "test": names.test}
-    files = {folder / f"{names.module}.py": WORKER.format(**words), folder / names.test: TEST.format(**words)}
+    words |= {"function": function, "called": called}
+    files = {folder / f"{names.module}{ending}": text.format(**words), folder / names.test: test.format(**words)}
+    _refuse_to_overwrite(files)
+    config = folder / FILE_NAME
+    configured = with_entry(config, type, entry)
+    _write(folder, files)
+    _replace(config, configured)
+    for file in (*files, config):
+        print(file)
+    place = _place(folder)
+    say(f"test it: {place}python -m pytest {names.test}")
+    say(f"run it:  {place}workerhost up, and then: workerhost send {type} {SAMPLE_PARAMS} --wait")
+
+
+def begin_project(folder: Path) -> None:
+    """Write a project of two workers, for two machines.
+
+    Raises:
+        UsageError: One of its files is there already.
+        OSError: It cannot be written.
+    """
+    files = {folder / name: text for name, text in templates.PROJECT.items()}
+    _refuse_to_overwrite(files)
+    _write(folder, files)
+    for file in files:
+        print(file)
+    say(f"test it: {_place(folder)}python -m pytest")
+    say(f"run it:  {_place(folder)}workerhost up; README.md there says how the second machine joins")
+
+
+def _refuse_to_overwrite(files: Iterable[Path]) -> None:
     for file in files:
         if file.exists():
             message = f"{file} is there already, and nothing was written; move it away, or choose another --folder"
             raise UsageError(message)
-    entry = f'{type}: {{ class: "{names.module}:{names.name}", timeout: 5m }}'
-    config = folder / FILE_NAME
-    configured = with_entry(config, type, entry)
+
+
+def _write(folder: Path, files: dict[Path, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in files.items():
         with file.open("x", encoding="utf-8") as stream:
             stream.write(text)
-    _replace(config, configured)
-    for file in (*files, config):
-        print(file)
-    place = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
-    say(f"test it: {place}python -m pytest {names.test}")
-    say(f"run it:  {place}workerhost up, and then: workerhost send {type} {SAMPLE_PARAMS} --wait")
+
+
+def _place(folder: Path) -> str:
+    return "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
 
 
 def with_entry(file: Path, type: str, entry: str) -> str:

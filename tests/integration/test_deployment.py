@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import kubernetes_validate
+import kubernetes_validate  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 import yaml
 from typer.main import get_command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,55 @@ def test_what_it_writes_passes_its_test_and_runs(tmp_path: Path, capsys: pytest.
     assert (tried.returncode, tried.stdout) == (0, '{"url": "x"}\n'), tried.stderr
     source = load(folder / "workerhost.yaml").sources()["video.youtube.shorts"]
     assert source.code == "video_youtube_shorts_worker:YoutubeShortsWorker"
+
+
+@pytest.mark.parametrize(
+    ("type", "form"),
+    [
+        ("video", "class"),
+        ("video.vimeo", "class"),
+        ("video.vimeo.film", "function"),
+        ("video.vimeo.film", "python"),
+        ("video.vimeo.film", "node"),
+        ("video.vimeo.film", "bash"),
+    ],
+)
+def test_every_form_passes_its_own_test(type: str, form: str, tmp_path: Path) -> None:
+    if (needed := {"node": "node", "bash": "jq"}.get(form)) and shutil.which(needed) is None:
+        pytest.skip(f"{needed} is not installed")
+    assert run(["new", "worker", type, "--folder", str(tmp_path), "--as", form]) == 0
+    (test,) = tmp_path.glob("test_*.py")
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test.name],
+        cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert tested.returncode == 0, tested.stdout
+    if form in ("python", "node", "bash"):
+        command = load(tmp_path / "workerhost.yaml").sources()[type].command
+        checked = subprocess.run(
+            [sys.executable, "-m", "workerhost", "check", "worker", "--type", type, "--params", '{"url": "x"}', *command],
+            cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False,
+        )  # fmt: skip
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_form_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["new", "worker", "a", "--folder", str(tmp_path), "--as", "cobol"]) == 2
+    assert "'cobol' is no form of a worker" in capsys.readouterr().err
+
+
+def test_a_project_passes_its_tests_and_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["new", "project", str(tmp_path / "mine")]) == 0
+    names = [Path(line).name for line in capsys.readouterr().out.splitlines()]
+    assert names == ["tasks.py", "test_tasks.py", "workerhost.yaml", "README.md"]
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path / "mine", capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert tested.returncode == 0, tested.stdout
+    assert sorted(load(tmp_path / "mine" / "workerhost.yaml").sources()) == ["page.title", "page.words"]
+    assert run(["new", "project", str(tmp_path / "mine")]) == 2
+    assert "is there already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("type", ["json", "3d", "class.def", "a-b.c_d.1x", "video.youtube"])

@@ -66,8 +66,9 @@ def test_every_form_passes_its_own_test(type: str, form: str, tmp_path: Path) ->
     assert tested.returncode == 0, tested.stdout
     if form in ("python", "node", "bash"):
         command = load(tmp_path / "workerhost.yaml").sources()[type].command
+        check = [sys.executable, "-m", "workerhost", "check", "worker", "--type", type, "--params", '{"url": "x"}']
         checked = subprocess.run(
-            [sys.executable, "-m", "workerhost", "check", "worker", "--type", type, "--params", '{"url": "x"}', *command],
+            [*check, *command],
             cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False,
         )  # fmt: skip
         assert checked.returncode == 0, checked.stdout + checked.stderr

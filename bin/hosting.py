@@ -99,7 +99,7 @@ def combined(wishes: Wishes, settings: Settings) -> HostSettings:
             raise UsageError(message) from None
     said = {"slots": wishes.slots, "serve": wishes.serve, "not": wishes.refuse}
     return HostSettings(
-        address=wishes.address or _address(settings),
+        address=wishes.address or address_of(settings),
         name=wishes.name or file.name,
         slots=wishes.slots or file.slots or None,
         serve=tuple(file.serve if wishes.serve is None else wishes.serve),
@@ -121,7 +121,7 @@ def _default_isolation(settings: Settings) -> str | None:
     return settings.defaults.isolation
 
 
-def _address(settings: Settings) -> str:
+def address_of(settings: Settings) -> str:
     """Where the configuration, the environment or nobody says that the supervisor is."""
     if settings.host.join is not None:
         return settings.host.join

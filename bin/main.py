@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import authoring, backup, keys, pool, reload, service, setup, start, tail, tasks, top
+from . import authoring, backup, doctor, keys, pool, reload, service, setup, start, tail, tasks, top
 from .exits import OK, report
 from .options import Address
 
@@ -109,6 +109,7 @@ for panel, commands in {
     for command in commands:
         app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
 
+app.command("doctor", rich_help_panel=SETUP)(doctor.doctor)
 app.command("invite", rich_help_panel=SETUP)(keys.invite)
 app.add_typer(keys.keys, name="keys", rich_help_panel=SETUP)
 app.add_typer(service.service, name="service", rich_help_panel=SETUP)

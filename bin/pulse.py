@@ -149,10 +149,17 @@ class Pulse:
         seconds = last.at - first.at
         if not last.waiting or seconds < _TREND_SECONDS_MIN:
             return ""
-        less = (first.waiting - last.waiting) / seconds
+        recent = next(one for one in self._looks if last.at - one.at <= RATE_SECONDS)
+        less = min(_fall(first, last), _fall(recent, last))  # what has come to a halt since is not said to go on
         if less > 0:
             return f"empty in about {span(last.waiting / less)}"
         return f"growing by {-less:,.1f}/s" if less < 0 else "not getting shorter"
+
+
+def _fall(earlier: _Look, later: _Look) -> float:
+    """By how many tasks a second the queue gets shorter."""
+    seconds = later.at - earlier.at
+    return (earlier.waiting - later.waiting) / seconds if seconds > 0 else 0.0
 
 
 def _ended(numbers: dict[str, Any]) -> tuple[int, int]:

@@ -211,16 +211,25 @@ def _hosts(sight: Sight, frame: Frame, colours: dict[str, str], room: int | None
         left = room - 1 - len(hosts) - (len(hosts) < len(sight.hosts))
     slots = min(_SLOTS_MAX, max(host["slots"] for host in sight.hosts))
     lines = [Text(f"{'HOST':{name}}  {'STATE':9} {'SLOTS':{slots}}   BUSY", style="bold dim")]
-    for number, host in enumerate(hosts):
+    wanted = [len(host.get("tasks", ())) for host in hosts]
+    for host, fit in zip(hosts, wanted if left is None else _shares(wanted, left), strict=True):
         tasks = host.get("tasks", [])
-        fit = len(tasks) if left is None else min(len(tasks), left // (len(hosts) - number))
-        if left is not None:
-            left -= fit
         lines.append(_host(host, name, slots, frame, hidden=len(tasks) - fit))
         lines += [_task(task, frame, colours, sight.at) for task in tasks[:fit]]
     if len(hosts) < len(sight.hosts):
         lines.append(Text(f"and {count(len(sight.hosts) - len(hosts), 'host')} more: tab", style="dim"))
     return lines if room is None else lines[:room]
+
+
+def _shares(wanted: list[int], room: int) -> list[int]:
+    """So much of the room for each, that nobody gets more than he wants or than another who wants more."""
+    shares = [0] * len(wanted)
+    while room > 0 and shares != wanted:
+        for number, most in enumerate(wanted):
+            if room > 0 and shares[number] < most:
+                shares[number] += 1
+                room -= 1
+    return shares
 
 
 def _host(host: dict[str, Any], name: int, slots: int, frame: Frame, *, hidden: int) -> Text:

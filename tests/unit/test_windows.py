@@ -1,0 +1,233 @@
+"""Counters over time: windows that restarts and jumps of the clock do not disturb."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from workerhost.actors.core.gathering import SERIES_MAX, Gathering
+from workerhost.actors.core.statistics import BOUNDS, Account, Figures, Times
+from workerhost.actors.core.windows import NOTHING, Growth, Series, Totals, quantile
+
+WALL = 1_700_000_000.0
+
+
+class Watched:
+    """A supervisor whose counters the test turns, and a monitor that looks at it every second."""
+
+    def __init__(self) -> None:
+        self.gathering = Gathering()
+        self.at, self.wall, self.epoch = 50.0, WALL, 1
+        self.figures, self.times = Figures(), Times()
+        self.account = Account([self.figures], [self.times])
+        self.node = "a"
+        self.queued = self.running = 0
+        self.slots = 4
+
+    def restart(self) -> None:
+        """Another supervisor, which counts from zero."""
+        self.epoch += 1
+        self.figures, self.times = Figures(), Times()
+        self.account = Account([self.figures], [self.times])
+
+    def snapshot(self) -> dict[str, Any]:
+        numbers = {
+            "queued": self.queued,
+            "running": self.running,
+            **self.figures.shown(),
+            "durations": list(self.times.durations),
+            "waits": list(self.times.waits),
+        }
+        host = {"name": "h", "owner": 1, "state": "joined", "slots": self.slots, "running": self.running}
+        return {
+            "at": self.at,
+            "wall": self.wall,
+            "epoch": self.epoch,
+            "pool": numbers,
+            "nodes": {self.node: numbers},
+            "hosts": [{**host, **self.figures.shown()}],
+        }
+
+    def look(self, seconds: int = 1, *, completed: int = 0, duration: float = 0.2) -> None:
+        """Seconds pass, with a look at the end of each; so many tasks complete in each."""
+        for _ in range(seconds):
+            self.at += 1.0
+            self.wall += 1.0
+            self.account.sent(completed)
+            if completed:
+                self.account.completed([duration] * completed)
+            self.gathering.take(self.snapshot())
+
+    def completed(self, window: str) -> float:
+        return self.gathering.growth(window, self.node).of.completed
+
+
+@pytest.fixture
+def watched() -> Watched:
+    """One that was looked at once."""
+    watched = Watched()
+    watched.look()
+    return watched
+
+
+def test_a_window_holds_what_happened_in_it(watched: Watched) -> None:
+    watched.look(600, completed=10)
+    minute, five = watched.gathering.growth("1m"), watched.gathering.growth("5m")
+    assert 600 <= minute.of.completed <= 660
+    assert 3000 <= five.of.completed <= 3300
+    assert (minute.per_second(), minute.success(), minute.duration()) == (10.0, 1.0, pytest.approx(0.2))
+    watched.look(70)
+    assert watched.completed("1m") == 0
+    assert watched.completed("1h") == 6000
+
+
+def test_what_was_counted_before_anybody_looked_is_in_no_window() -> None:
+    watched = Watched()
+    watched.account.completed([0.1] * 1000)
+    watched.look(3, completed=1)
+    assert watched.completed("1m") == 2
+
+
+def test_a_node_that_appears_counts_from_its_beginning(watched: Watched) -> None:
+    watched.node = "new"
+    watched.look(completed=7)
+    assert watched.completed("1m") == 7
+
+
+def test_a_restart_of_the_supervisor_loses_and_doubles_nothing(watched: Watched) -> None:
+    watched.look(10, completed=5)
+    watched.restart()
+    watched.wall += 3.0
+    watched.at = 1.0  # its machine has started again
+    watched.look(10, completed=5)
+    assert watched.completed("1m") == 100
+    assert watched.gathering.growth("5m").span == pytest.approx(23.0)
+
+
+def test_a_jump_of_the_wall_clock_moves_no_window(watched: Watched) -> None:
+    watched.look(30, completed=1)
+    watched.wall += 7200.0
+    watched.look(10, completed=1)
+    watched.wall -= 9000.0
+    watched.look(10, completed=1)
+    growth = watched.gathering.growth("1m")
+    assert (growth.of.completed, growth.span, growth.per_second()) == (50, 50.0, 1.0)
+
+
+def test_windows_survive_the_monitor_and_what_happened_while_it_was_away_counts(watched: Watched) -> None:
+    watched.look(100, completed=2)
+    watched.gathering = Gathering.restored(json.loads(json.dumps(watched.gathering.kept())))
+    watched.account.completed([0.2] * 30)
+    watched.at += 15.0
+    watched.wall += 15.0
+    watched.look(completed=2)
+    assert watched.completed("1h") == 232
+    assert len(watched.gathering.points) >= 20
+    assert watched.gathering.windows()["1h"]["nodes"]["a"]["completed"] == 232
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda kept: kept.update(form=99),
+        lambda kept: kept.pop("pool"),
+        lambda kept: kept["pool"].update(total=[1, 2]),
+        lambda kept: kept["pool"]["looks"]["1m"].append([1.0, 10_000]),
+        lambda kept: kept.update(now="soon"),
+        lambda kept: kept.update(points=[["x"] * 6]),
+    ],
+)
+def test_what_is_no_kept_gathering_is_refused(watched: Watched, broken: Any) -> None:
+    kept = json.loads(json.dumps(watched.gathering.kept()))
+    broken(kept)
+    with pytest.raises((ValueError, TypeError, KeyError, IndexError)):
+        Gathering.restored(kept)
+
+
+def test_utilisation_and_depth_are_means_over_time(watched: Watched) -> None:
+    watched.running, watched.queued = 4, 10
+    watched.look(10)
+    watched.running, watched.queued = 0, 0
+    watched.look(10)
+    figures = watched.gathering.windows()["1m"]["pool"]
+    assert figures["utilisation"] == pytest.approx(0.5)
+    assert figures["depth"] == pytest.approx(5.0)
+    host = watched.gathering.windows()["1m"]["hosts"]["h"]
+    assert host["utilisation"] == pytest.approx(0.5)
+
+
+def test_while_the_monitor_was_away_nobody_knows_what_was_queued(watched: Watched) -> None:
+    watched.queued = 1000
+    watched.at += 3600.0
+    watched.wall += 3600.0
+    watched.look()
+    assert watched.gathering.growth("1m").of.deep == 0
+
+
+def test_history_has_a_point_every_five_seconds(watched: Watched) -> None:
+    watched.queued = 3
+    watched.look(21, completed=4)
+    points = watched.gathering.points
+    assert [point.completed for point in points] == [4.0] * 4
+    assert {point.queued for point in points} == {3}
+    assert [round(b.at - a.at) for a, b in zip(points, [*points][1:], strict=False)] == [5, 5, 5]
+
+
+def test_nodes_that_are_gone_are_forgotten(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(50):
+        watched.node = f"n{number}"
+        watched.look(completed=1)
+    assert len(watched.gathering.kept()["nodes"]) == 50
+    monkeypatch.setattr("workerhost.actors.core.gathering.SERIES_MAX", 20)
+    watched.look()
+    assert len(watched.gathering.kept()["nodes"]) == 20
+    watched.at += 4000.0
+    watched.look()
+    watched.look()
+    assert list(watched.gathering.kept()["nodes"]) == []
+    assert SERIES_MAX >= 2000
+
+
+def test_idle_nodes_are_in_no_window(watched: Watched) -> None:
+    watched.look(5, completed=1)
+    watched.look(80)
+    shown = watched.gathering.windows()
+    assert (list(shown["1m"]["nodes"]), list(shown["5m"]["nodes"])) == ([], ["a"])
+
+
+def test_an_idle_series_costs_no_memory() -> None:
+    series = Series()
+    for second in range(4000):
+        series.take((1,), NOTHING, float(second))
+    kept = series.kept()
+    assert len(kept["known"]) == 1
+    assert sum(map(len, kept["looks"].values())) <= 14 + 12 + 14
+
+
+@pytest.mark.parametrize(
+    ("counted", "share", "value"),
+    [
+        ({}, 0.5, None),
+        ({0: 10}, 0.5, 0.0005),
+        ({9: 100}, 0.95, 0.5 + 0.5 * 0.95),
+        ({0: 90, 9: 10}, 0.95, 0.75),
+        ({len(BOUNDS): 5}, 0.5, BOUNDS[-1]),
+    ],
+)
+def test_a_quantile_lies_where_its_share_of_a_bucket_is(counted: dict[int, int], share: float, value: Any) -> None:
+    buckets = [counted.get(place, 0) for place in range(len(BOUNDS) + 1)]
+    assert quantile(buckets, share) == (value if value is None else pytest.approx(value))
+
+
+def test_when_a_queue_is_empty_is_known_only_while_it_shrinks() -> None:
+    assert Growth(10.0, Totals(sent=5, completed=25)).empty_in(120) == 60.0
+    assert Growth(10.0, Totals(sent=25, completed=25)).empty_in(120) is None
+    assert Growth(10.0, Totals(completed=25)).empty_in(0) is None
+    assert Growth(0.0, NOTHING).empty_in(10) is None
+
+
+def test_nothing_is_known_of_nothing() -> None:
+    shown = Growth(60.0, NOTHING).shown()
+    assert (shown["per_second"], shown["success"], shown["duration"], shown["utilisation"]) == (0.0, None, None, None)

@@ -50,8 +50,11 @@ class Report:
             "status": self.status,
             "hosts": self.hosts,
             "types": self.types,
-            "snapshot": Snapshot(queue, hosts, epoch, started).answer,
+            "snapshot": Snapshot(queue, hosts, room, self._max_size, epoch, started).answer,
         }
+
+    def _max_size(self) -> int:
+        return self.settings.max_size  # which a reload may change
 
     def watch_depth(self, step: Step) -> None:
         """The seed's one alert: raised once above the threshold, cleared once at four fifths of it."""

@@ -6,6 +6,7 @@ to a bound, so that the answer stays small and is made in milliseconds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from .hosts import Hosts, HostSession, Lease
 from .lane import Lane
 from .nodes import Node
 from .queue import Queue
+from .room import Room
 from .rows import QUEUED, RUNNING, SCHEDULED, WAITING
 from .serving import Serving
 from .statistics import BOUNDS, POOL, Figures
@@ -56,12 +58,16 @@ class Snapshot:
     Args:
         queue: Looked at.
         hosts: Looked at.
+        room: Looked at.
+        max_size: Unfinished tasks that the queue takes, now.
         epoch: The supervisor's; with another one all counters began anew.
         started: When the supervisor started, by `now`.
     """
 
-    def __init__(self, queue: Queue, hosts: Hosts, epoch: int, started: float) -> None:
-        self._queue, self._hosts = queue, hosts
+    def __init__(
+        self, queue: Queue, hosts: Hosts, room: Room, max_size: Callable[[], int], epoch: int, started: float
+    ) -> None:
+        self._queue, self._hosts, self._room, self._max_size = queue, hosts, room, max_size
         self._epoch, self._started = epoch, started
         self._serving = Serving(hosts)
 
@@ -78,6 +84,11 @@ class Snapshot:
             "epoch": self._epoch,
             "uptime": step.now - self._started,
             "tasks": {state.value: lanes.total(code) for code, state in enumerate(STATES)},
+            "queue": {
+                "unfinished": self._queue.unfinished_count,
+                "max_size": self._max_size(),
+                "disk_low": self._room.low,
+            },
             "bounds": list(BOUNDS),
             "pool": self._numbers(POOL, depths),
             "nodes": {name: self._node(name, depths, served, step) for name in listed},

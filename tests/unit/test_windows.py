@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import pytest
@@ -129,19 +131,20 @@ def test_windows_survive_the_monitor_and_what_happened_while_it_was_away_counts(
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("place", "value"),
     [
-        lambda kept: kept.update(form=99),
-        lambda kept: kept.pop("pool"),
-        lambda kept: kept["pool"].update(total=[1, 2]),
-        lambda kept: kept["pool"]["looks"]["1m"].append([1.0, 10_000]),
-        lambda kept: kept.update(now="soon"),
-        lambda kept: kept.update(points=[["x"] * 6]),
+        (["form"], 99),
+        (["pool"], None),
+        (["pool", "total"], [1, 2]),
+        (["pool", "looks", "1m"], [[1.0, 10_000]]),
+        (["now"], "soon"),
+        (["points"], [["x"] * 6]),
     ],
 )
-def test_what_is_no_kept_gathering_is_refused(watched: Watched, broken: Any) -> None:
-    kept = json.loads(json.dumps(watched.gathering.kept()))
-    broken(kept)
+def test_what_is_no_kept_gathering_is_refused(watched: Watched, place: list[str], value: Any) -> None:
+    kept: Any = json.loads(json.dumps(watched.gathering.kept()))
+    *above, last = place
+    reduce(getitem, above, kept)[last] = value
     with pytest.raises((ValueError, TypeError, KeyError, IndexError)):
         Gathering.restored(kept)
 

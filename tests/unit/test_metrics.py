@@ -1,0 +1,88 @@
+"""The page `/metrics`: sums over types are the pool's, labels are bounded, and tools that know the format accept it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from workerhost.actors import metrics as module
+from workerhost.actors.core.statistics import BOUNDS, Figures
+from workerhost.actors.metrics import Metrics
+
+
+def numbers(count: int, *, media: bool = False, **own: Any) -> dict[str, Any]:
+    """A node at which everything was counted `count` times."""
+    found = {name: count for name in Figures().shown() if name != "causes"}
+    found |= {"queued": count, "scheduled": 0, "waiting": 0, "running": count, "oldest": None, "hosts": 1}
+    buckets = [count] + [0] * len(BOUNDS)
+    extra = {"durations": buckets, "waits": buckets} if media else {}
+    return {**found, "causes": {"crash": count}, "limits": {}, "blocks": [], **extra, **own}
+
+
+def snapshot(nodes: dict[str, Any], **own: Any) -> dict[str, Any]:
+    host = {"name": 'a"b\\c', "state": "joined", "slots": 4, "running": 2, **numbers(3)}
+    gone = {"name": "gone", "state": "lost", "slots": 4, "running": 0, **numbers(9)}
+    return {
+        "at": 1.0, "wall": 100.0, "epoch": 1, "uptime": 5.0, "tasks": {"queued": 6, "completed": 7},
+        "bounds": list(BOUNDS), "pool": numbers(6, media=True), "nodes": nodes, "hosts": [host, gone], **own,
+    }  # fmt: skip
+
+
+NODES = {
+    "video": numbers(5, media=True, oldest=40.0),
+    "video.clip": numbers(2),
+    "video.clip.hd": numbers(1),
+    "audio": numbers(1, media=True),
+}
+
+
+def samples(page: bytes) -> dict[tuple[str, tuple[str, ...]], float]:
+    """(name, label values) -> value."""
+    return {
+        (sample.name, tuple(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(page.decode())
+        for sample in family.samples
+    }
+
+
+def test_numbers_of_a_type_are_its_own_and_add_up_to_the_pool() -> None:
+    found = samples(Metrics().page(snapshot(NODES), heard=True))
+    own = {labels[0]: v for (name, labels), v in found.items() if name == "workerhost_tasks_sent_total"}
+    assert own == {"(other)": 0, "video": 3, "video.clip": 1, "video.clip.hd": 1, "audio": 1}
+    assert found["workerhost_tasks", ("video", "queued")] == 3
+    assert found["workerhost_attempts_failed_total", ("video", "crash")] == 3
+    assert found["workerhost_oldest_wait_seconds", ("video",)] == 60.0
+
+
+def test_types_that_are_too_many_count_as_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LABELS_MAX", 2)
+    found = samples(Metrics().page(snapshot(NODES), heard=True))
+    own = {labels[0]: v for (name, labels), v in found.items() if name == "workerhost_tasks_sent_total"}
+    assert own == {"(other)": 0, "audio": 1, "video": 5}
+    assert sum(own.values()) == 6
+
+
+def test_hosts_that_live_have_lines_and_their_names_are_escaped() -> None:
+    found = samples(Metrics().page(snapshot(NODES), heard=True))
+    assert {labels for name, labels in found if name == "workerhost_host_slots"} == {('a"b\\c',)}
+    assert found["workerhost_hosts", ()] == 1
+
+
+def test_before_the_first_snapshot_only_the_monitor_is_known() -> None:
+    found = samples(Metrics().page({}, heard=False))
+    assert found["workerhost_up", ()] == 0.0
+    assert any(name.startswith("workerhost_monitor_") for name, _ in found)
+    assert not any(name.startswith("workerhost_tasks") for name, _ in found)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (of Debian's prometheus) is not installed")
+def test_promtool_finds_nothing_to_complain_about() -> None:
+    alerts = [{"metric": "queue_depth", "node": "", "text": "deep", "since": 1.0}]
+    objectives = [{"name": "average", "met": True}, {"name": "success", "met": None}]
+    page = Metrics().page(snapshot(NODES, alerts=alerts, objectives=objectives), heard=True)
+    said = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, timeout=60, check=False)
+    assert (said.returncode, said.stdout, said.stderr) == (0, b"", b"")

@@ -8,7 +8,7 @@ and handed to any other as objects that are not changed any more.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -155,8 +155,7 @@ class MonitorActor(pykka.ThreadingActor):
         except WorkerHostError as error:
             if not before.problem:
                 log.warning("supervisor_unheard", error=str(error))
-            self.seen = Seen(before.snapshot, before.heard, before.heard_at, str(error), before.windows, before.points)
-            self._make_page_ahead()
+            self._board.put(replace(before, problem=str(error), empty_in=None))
             return
         if before.problem and before.heard is not None:
             log.info("supervisor_heard_again", epoch=snapshot["epoch"])

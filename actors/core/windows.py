@@ -275,7 +275,7 @@ class Series:
         series.active = float(kept["active"])
         series._source = tuple(map(int, kept["source"]))
         series._last, series.total = _totals(kept["last"]), _totals(kept["total"])
-        known = list(map(_totals, kept["known"]))
+        known: list[Totals] = [_totals(of) for of in kept["known"]]
         for name in WINDOWS:
             series._looks[name].extend((float(at), known[place]) for at, place in kept["looks"][name])
         return series
@@ -291,4 +291,5 @@ def _totals(values: Sequence[Any]) -> Totals:
     if len(plain) != len(Totals._fields) - 2 or any(len(one) not in (0, len(BOUNDS) + 1) for one in buckets):
         message = "these are no totals"
         raise ValueError(message)
-    return Totals(*map(float, plain), *buckets)
+    numbers: Any = map(float, plain)
+    return Totals(*numbers, durations=buckets[0], waits=buckets[1])

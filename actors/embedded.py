@@ -198,6 +198,7 @@ class WorkerHost:
             slots=slots,
             serve=tuple(settings.host.serve),
             not_=tuple(settings.host.not_),
+            resources=settings.host.offer,
             fixed=frozenset(("slots", "serve", "not")),
             isolation=isolation,
             code=code,

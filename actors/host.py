@@ -79,6 +79,7 @@ class HostSettings:
         serve: Subtrees it takes; empty: all.
         not_: Subtrees it does not take.
         fixed: Which of `slots`, `serve` and `not` the supervisor's settings for this host do not change.
+        resources: Counts and labels that it offers.
         isolation: `process`, `thread` or `inline`.
         code: CODEs as of the command line.
         sources: Type -> its class or command, from the host's own configuration.
@@ -97,6 +98,7 @@ class HostSettings:
     serve: tuple[str, ...] = ()
     not_: tuple[str, ...] = ()
     fixed: frozenset[str] = frozenset()
+    resources: Mapping[str, int | str] = field(default_factory=dict[str, "int | str"])
     isolation: str = "process"
     code: tuple[str, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict[str, Source])
@@ -119,6 +121,7 @@ class HostSettings:
             serve=self.serve,
             refuse=self.not_,
             fixed=self.fixed,
+            resources=self.resources,
             isolation=self.isolation,
             environments=self.environments,
             drain_timeout=self.drain_timeout,

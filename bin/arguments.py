@@ -12,6 +12,7 @@ from typing import Any, NoReturn, cast
 
 from ..config.durations import seconds
 from ..config.policy import TYPE_PATTERN
+from ..config.resources import resources as found_resources
 from .exits import UsageError
 
 
@@ -121,6 +122,21 @@ def type_path(text: str, name: str) -> str:
         message = f"{name}: {text!r} is not a type; write one to three parts such as video.youtube.channel"
         raise UsageError(message)
     return text
+
+
+def resources(text: str | None, option: str) -> dict[str, int | str] | None:
+    """Counts and labels of an option: `gpu=1,memory=8G,zone=eu`.
+
+    Raises:
+        UsageError: It is not understood.
+    """
+    if text is None:
+        return None
+    try:
+        return found_resources(text)
+    except ValueError as error:
+        message = f"{option} {text!r} {error}"
+        raise UsageError(message) from None
 
 
 def types(text: str | None, option: str) -> list[str] | None:

@@ -34,6 +34,7 @@ class Wishes:
     slots: dict[str, int] | None
     serve: list[str] | None
     refuse: list[str] | None
+    offer: dict[str, int | str] | None
     isolation: str | None
     parent: int | None
     reload: bool = False
@@ -105,6 +106,7 @@ def combined(wishes: Wishes, settings: Settings) -> HostSettings:
         serve=tuple(file.serve if wishes.serve is None else wishes.serve),
         not_=tuple(file.not_ if wishes.refuse is None else wishes.refuse),
         fixed=frozenset(name for name, value in said.items() if value is not None),
+        resources=file.offer if wishes.offer is None else wishes.offer,
         isolation=isolation,
         code=wishes.codes,
         sources=settings.sources(),

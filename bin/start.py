@@ -131,6 +131,10 @@ def host(
     refuse: Annotated[
         str | None, typer.Option("--not", metavar="TYPE,..", help="None of these, nor what lies below them.")
     ] = None,
+    offer: Annotated[
+        str | None,
+        typer.Option("--offer", metavar="NAME=N,..", help="What tasks may require: gpu=1,memory=8G,zone=eu."),
+    ] = None,
     isolation: Annotated[
         str | None, typer.Option("--isolation", metavar="KIND", help="process (default) or thread.")
     ] = None,
@@ -153,6 +157,7 @@ def host(
             slots=arguments.slots(slots),
             serve=arguments.types(serve, "--serve"),
             refuse=arguments.types(refuse, "--not"),
+            offer=arguments.resources(offer, "--offer"),
             isolation=isolation,
             profile=profile,
             reload=reload,

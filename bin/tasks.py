@@ -48,6 +48,10 @@ def send(
     tenant: Annotated[
         str | None, typer.Option("--tenant", metavar="NAME", help="Whose it is; tenants take turns.")
     ] = None,
+    requires: Annotated[
+        str | None,
+        typer.Option("--requires", metavar="NAME=N,..", help="What its host must offer: gpu=1,memory=8G,zone=eu."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end and print the value.")] = False,
     as_json: Json = False,
     address: Address = None,
@@ -65,6 +69,7 @@ def send(
             tags=tuple(tags or ()),
             require_host=require_host,
             tenant=tenant,
+            requires=arguments.resources(requires, "--requires"),
         )
         if wait:
             code = waiting.for_value(client, handle, as_json=as_json)

@@ -23,6 +23,8 @@ _SIZE: Final = re.compile(r"[0-9]+(\.[0-9]+)?[KMGT]\Z")
 _UNITS: Final = (("T", 2**40), ("G", 2**30), ("M", 2**20))
 
 Resources = dict[str, int | str]
+Required = Mapping[str, int | str]
+"""As people write it: counts as numbers or texts (`8G`), labels as texts."""
 
 
 def resources(given: Any) -> Resources:

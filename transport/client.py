@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
 
+from ..config.resources import Required
 from ..workers.errors import WorkerHostError
 from ..workers.task import Task
 from .access import Access
@@ -83,6 +84,7 @@ class Client(Orders):
         tags: Sequence[str] = (),
         require_host: bool = False,
         tenant: str | None = None,
+        requires: Required | None = None,
         full: Literal["raise", "wait"] = "raise",
     ) -> Handle[Any]:
         """Hand in a task. Returns when it is on disk, never earlier.
@@ -100,6 +102,8 @@ class Client(Orders):
             tags: Names to find it by.
             require_host: Refuse it if no joined host serves its type.
             tenant: Whose it is: at equal priority tenants take turns, and a configuration may limit each.
+            requires: What its host must offer beside a slot: counts that it uses up while it runs, and labels, as in
+                `{"gpu": 1, "memory": "8G", "zone": "eu"}`.
             full: `raise` QueueFull when the queue is full, or `wait` for room as long as the pool is there.
 
         Raises:
@@ -120,6 +124,7 @@ class Client(Orders):
             tags=tags,
             require_host=require_host,
             tenant=tenant,
+            requires=requires,
             full=full,
         )
         parcel = single(agreed, params)

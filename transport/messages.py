@@ -72,7 +72,7 @@ class Hello:
     `named` bool (the name was chosen by a person), `running` [[id, fence], ...], `finished` [[id, fence], ...] (results
     that follow at once), `greeting` (numbers the HELLOs of a session: one that is
     not the latest is ignored), `pid`, `machine`, `isolation`, `fingerprints` {type: text}, `failed` {type: why},
-    `costs` {type: units of the quota that a task costs}, where it is not one.
+    `costs` {type: units of the quota that a task costs}, where it is not one, `resources` {name: count or label}.
     `reload` {number, changed {type: [fingerprint before, after]}, failed {what: why}} (the last one, if there was one).
     `offer` of a client: `name`; of one that has sent some also `submitted` (the highest number of its
     submissions) and `away` (seconds since it last heard the supervisor): tells a forgotten session from a new one.

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, TypedDict
 
 from ..config.policy import TENANT_PATTERN, TYPE_PATTERN
+from ..config.resources import Required, resources
 from ..workers.errors import InvalidTask, plain
 from .messages import STATES, TaskState
 
@@ -34,6 +35,7 @@ class Sending(TypedDict, total=False):
     tags: Sequence[str]
     require_host: bool
     tenant: str | None
+    requires: Required | None
     full: Literal["raise", "wait"]
 
 
@@ -67,6 +69,7 @@ def terms(
     tags: Sequence[str] = (),
     require_host: bool = False,
     tenant: str | None = None,
+    requires: Required | None = None,
     full: Literal["raise", "wait"] = "raise",
 ) -> Terms:
     """Check what a caller wrote.
@@ -102,18 +105,24 @@ def terms(
         options["tags"] = _tags(tags)
     if require_host:
         options["require_host"] = True
-    options |= _lane(tenant)
+    options |= _lane(tenant, requires)
     initial = _SCHEDULED if at is not None or options.get("delay") else _QUEUED
     return Terms(type, priority, options or None, full == "wait", initial)
 
 
-def _lane(tenant: Any) -> dict[str, Any]:
+def _lane(tenant: Any, requires: Any) -> dict[str, Any]:
     """What decides, beside its type, in which lane a task stands."""
-    if tenant is None:
-        return {}
-    if tenant.__class__ is not str or not TENANT_PATTERN.match(tenant):
-        raise _invalid("tenant", tenant, "a text of 1 to 64 letters, digits or any of _ . @ : -")
-    return {"tenant": tenant}
+    options: dict[str, Any] = {}
+    if tenant is not None:
+        if tenant.__class__ is not str or not TENANT_PATTERN.match(tenant):
+            raise _invalid("tenant", tenant, "a text of 1 to 64 letters, digits or any of _ . @ : -")
+        options["tenant"] = tenant
+    if requires is not None:
+        try:
+            options["requires"] = resources(requires)
+        except ValueError as error:
+            raise InvalidTask(f"requires={plain(requires, 100)} {error}", "requires") from None
+    return options
 
 
 def _invalid(path: str, value: Any, right: str) -> InvalidTask:

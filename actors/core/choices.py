@@ -40,8 +40,8 @@ class Choice:
     Attributes:
         key: What it stands under: the offer, the slot pool's name, and the host where that matters.
         pools: The slot pools of hosts that choose here.
-        parked: Lanes that a limit by host keeps from the one host that chooses here, or what a task costs on the hosts
-            that choose here, and the node that says so.
+        parked: Lanes that a limit by host, or what is used up there, keeps from the one host that chooses here, or what
+            a task costs on the hosts that choose here, and the node or stock that says so.
     """
 
     __slots__ = ("_asked", "_lines", "_order", "_serves", "_single", "key", "parked", "pools")
@@ -51,7 +51,7 @@ class Choice:
         self._serves = serves
         self._asked: dict[int, bool] = {}  # what it said of each lane
         self.pools: list[Any] = []
-        self.parked: dict[int, tuple[Node, Lane]] = {}
+        self.parked: dict[int, tuple[object, Lane]] = {}
         self._lines: dict[int, _Line] = {}  # by the tenant's number
         self._single: _Line | None = None  # the only one
         self._order: Fronts[_Line] = Fronts(_Line.front)
@@ -110,13 +110,13 @@ class Choice:
                 return min(most, 1), None
         return most, line.lanes.second()
 
-    def park(self, lane: Lane, node: Node) -> None:
-        """A lane has no room on this host, says a node."""
-        self.parked[lane.number] = (node, lane)
+    def park(self, lane: Lane, where: object) -> None:
+        """A lane has no room on this host, says a node or a stock."""
+        self.parked[lane.number] = (where, lane)
 
-    def unpark(self, node: Node) -> None:
-        """The node may have room on this host again."""
-        for number in [number for number, (said_no, _) in self.parked.items() if said_no is node]:
+    def unpark(self, where: object) -> None:
+        """There may be room on this host again."""
+        for number in [number for number, (said_no, _) in self.parked.items() if said_no is where]:
             self.offer(self.parked.pop(number)[1])
 
 
@@ -137,12 +137,13 @@ class Choices:
         """A slot pool takes from the lanes that its host's offer serves with it."""
         self.leave(pool)
         offer, name = pool.host.offer, pool.name
-        key = (offer, name, pool.host.owner if self.by_host else 0)
+        key = (offer, name, pool.host.owner if self.by_host or offer.counts() else 0)
         choice = self.by_key.get(key)
         if choice is None:
 
             def serves(lane: Lane) -> bool:
-                return offer.slot_pool(lane.type) == name and offer.serves(lane.type)
+                type = lane.type
+                return offer.slot_pool(type) == name and offer.serves(type) and offer.meets(lane.needs, lane.labels)
 
             choice = self.by_key[key] = Choice(key, serves, self._lanes())
         choice.pools.append(pool)
@@ -158,11 +159,13 @@ class Choices:
                 del self.by_key[choice.key]
 
     def divide(self, by_host: bool) -> None:
-        """Hosts with the same offer choose apart from now on, or together."""
-        if by_host != self.by_host:
-            self.by_host = by_host
-            for pool in [pool for choice in self.by_key.values() for pool in choice.pools]:
-                self.join(pool)
+        """Hosts with the same offer choose apart from now on, or together; what lanes require may be another."""
+        self.by_host = by_host
+        pools = [pool for choice in self.by_key.values() for pool in choice.pools]
+        for pool in pools:
+            self.leave(pool)
+        for pool in pools:
+            self.join(pool)
 
     def offer(self, lane: Lane) -> None:
         """A lane has a new or better head, or is no longer blocked."""
@@ -178,5 +181,5 @@ class Choices:
     def unpark_all(self) -> None:
         """Limits have changed."""
         for choice in self.by_key.values():
-            for node, _ in list(choice.parked.values()):
-                choice.unpark(node)
+            for where, _ in list(choice.parked.values()):
+                choice.unpark(where)

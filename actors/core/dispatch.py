@@ -33,6 +33,7 @@ _EXTRA_BYTES: Final = 32 * 132  # as many tags as a task may have
 
 def dispatch(queue: Queue, step: Step) -> bool:
     """Grant what can be granted now; True if more can be, but not in this turn, so that it stays short."""
+    queue.lanes.tree.tidy(step)
     contenders: list[tuple[float, int, str, SlotPool]] = []
     for choice in queue.lanes.choices.by_key.values():
         lane = choice.best()
@@ -51,7 +52,7 @@ def dispatch(queue: Queue, step: Step) -> bool:
             heappush(contenders, _contender(pool))
     for host, groups in granted.items():
         _send(step, host, groups)
-    return left.out()
+    return queue.lanes.tree.tidy(step) or left.out()
 
 
 class _Left:
@@ -99,7 +100,7 @@ def _grant(
             room = min(room, _CHUNK)
         if not alone:
             room = min(room, _CHUNK if margin else 1)
-        if lane.bounds and not (room := lanes.tree.room(lane, room, pool, step)):
+        if (lane.bounds or lane.needs) and not (room := lanes.tree.room(lane, room, pool, step)):
             continue
         rows = lane.window.take(*choice.stretch(room))
         lanes.taken(lane, len(rows))
@@ -135,7 +136,7 @@ def _grant_declined(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, 
         front = None if first is None else first.front()
         if first is not None and front is not None and first.turn(front) < lane.turn(key_of(row)):
             return False
-        if lane.bounds and not lanes.tree.room(lane, 1, pool, step):
+        if (lane.bounds or lane.needs) and not lanes.tree.room(lane, 1, pool, step, key_of(row)):
             continue
         declined = queue.declines.of(row.id)
         row = queue.take_out(row)

@@ -224,6 +224,7 @@ class Endings:
             id, fence, reason, after, note, started, detail = returned(item)
             lease = self.queue.leases.get(id)
             if lease is None or lease.row.fence != fence or lease.pool.host is not host:
+                self.queue.lanes.tree.stopped(host.owner, [(id, fence)])
                 continue
             row, lane = lease.row, lease.lane
             self.queue.let_go(lease)

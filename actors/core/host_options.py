@@ -21,6 +21,7 @@ class HostOptions:
         serve: Subtrees it takes; empty: all.
         refuse: Subtrees it does not take.
         fixed: Which of `slots`, `serve` and `not` the supervisor's settings for this host do not change.
+        resources: Counts and labels that it offers.
         isolation: `process`, `thread` or `inline`.
         environments: Where tasks run, {node: environment}; "" is for all types that no node says otherwise for.
         drain_timeout: Seconds that tasks have to finish when it is told to go.
@@ -36,6 +37,7 @@ class HostOptions:
     serve: tuple[str, ...] = ()
     refuse: tuple[str, ...] = ()
     fixed: frozenset[str] = frozenset()
+    resources: Mapping[str, int | str] = field(default_factory=dict[str, "int | str"])
     isolation: str = "process"
     environments: Mapping[str, Environment] = field(default_factory=dict[str, Environment])
     drain_timeout: float = 30.0

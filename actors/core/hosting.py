@@ -311,6 +311,7 @@ class HostCore:
             "isolation": options.isolation,
             "fingerprints": dict(offer.fingerprints),
             **({"costs": dict(offer.costs)} if offer.costs else {}),
+            **({"resources": dict(options.resources)} if options.resources else {}),
             "failed": dict(offer.failed),
         }
         if self._reloads.told:

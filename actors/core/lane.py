@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from ...config.policy import Policy
+from ...config.resources import resources
 from ...transport.messages import STATES
 from .nodes import Node
 from .pace import Pace
@@ -25,6 +27,7 @@ class Lane:
         number: Its number in the store.
         tenant: Whose tasks they are.
         requirements: What they require beside what their type does, as `resources.canonical` writes it.
+        needs, labels: All that they require: counts, which they use up, and labels.
         counts: Tasks by state code.
         aside: Queued tasks that stand aside, see `declines`.
         stored: The counts as the store has them.
@@ -38,8 +41,8 @@ class Lane:
     """
 
     __slots__ = (
-        "account", "aside", "bounds", "counted", "counts", "filling", "guarded", "held", "number", "pace", "parked",
-        "policy", "requirements", "spending", "stored", "tenant", "type", "window",
+        "account", "aside", "bounds", "counted", "counts", "filling", "guarded", "held", "labels", "needs", "number",
+        "pace", "parked", "policy", "requirements", "spending", "stored", "tenant", "type", "window",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +61,8 @@ class Lane:
         self.pace = Pace()
         self.policy = Policy()
         self.held: dict[int, int] = {}
+        self.needs: dict[str, int] = {}
+        self.labels: dict[str, str] = {}
         self.bounds: list[Node] = []
         self.counted: list[Node] = []
         self.guarded: list[Node] = []
@@ -85,6 +90,12 @@ class Lane:
         """Where one of its tasks stands among those of all tenants."""
         return key[0], self.tenant.turn, key[1]
 
+    def require(self, requires: Mapping[str, int | str]) -> None:
+        """What tasks of its type require; its own tasks may say otherwise for themselves."""
+        both = {**requires, **resources(self.requirements)}
+        self.needs = {name: value for name, value in both.items() if isinstance(value, int) and value}
+        self.labels = {name: value for name, value in both.items() if isinstance(value, str)}
+
     def margin(self, slots: int) -> int:
-        """See `Pace.margin`; none under a limit."""
-        return 0 if self.bounds else self.pace.margin(slots)
+        """See `Pace.margin`; none under a limit, and none of what is used up."""
+        return 0 if self.bounds or self.needs else self.pace.margin(slots)

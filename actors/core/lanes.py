@@ -69,6 +69,19 @@ class Lanes:
             step.persist.lanes.append((lane.number, *key))
         return lane
 
+    def like(self, key: LaneKey) -> Lane:
+        """The lane of a type, a tenant and requirements, or one like it that nobody keeps."""
+        lane = self.by_key.get(key)
+        if lane is None:
+            lane = Lane(0, key[0], requirements=key[2])
+            lane.require(self.tree.policies.effective(key[0]).requires)
+        return lane
+
+    def stopping(self, number: int, owner: int, id: int, fence: int) -> None:
+        """A host was told to stop a task of a lane that it holds no lease of: until then it uses what it uses."""
+        if needs := self.by_number[number].needs:
+            self.tree.stock(owner).stopping(id, fence, needs)
+
     def counts(self, type: str) -> list[int]:
         """Tasks of a type by state, over all its lanes."""
         return [sum(counts) for counts in zip(*(lane.counts for lane in self.by_type.get(type, ())), strict=True)] or [

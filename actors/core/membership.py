@@ -152,6 +152,7 @@ class Membership:
         for lease in host.leases.values():
             lease.pool = host.pool_of(lease.lane.type)
             lease.pool.held += 1
+        self.queue.lanes.tree.offered(host)
         self._join_choices(host)
 
     def _reconcile(
@@ -246,6 +247,7 @@ class Membership:
         self.endings.results(step, late, message.items)
         ids = tuple({item[0] for item in late.items})
         if ids:
+            self.queue.lanes.tree.stopped(peer.session.owner, [item[:2] for item in late.items])
             step.needs.append(Fetch(ids, "late", late))
         else:
             step.say(peer, Recorded(number, [[item[0], item[1]] for item in late.items]))
@@ -320,6 +322,7 @@ class Membership:
             self.sessions.peers.pop(host.peer.address, None)
             host.peer = None
         self._leave_choices(host)
+        self.queue.lanes.tree.gone(host.owner)
         self.queue.declines.gone(host.owner)
         host.facts, host.levels = {}, {}
         step.persist.hosts.append(host.row(left_at=step.wall))

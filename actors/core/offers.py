@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeGuard, cast
 
 from ...config.policy import parents
+from ...config.resources import resources
 from .reports import key as checked_key
 
 _POOLS_MAX: Final = 100
@@ -30,6 +32,7 @@ class Offer:
         refuse: Subtrees it does not take.
         declined: Types that no worker of its is for, as it has found out in this session.
         costs: Units of the quota that a task costs, by type, where it is not one.
+        resources: Counts that tasks use up and labels, by name.
     """
 
     slots: tuple[tuple[str, int], ...] = (("", 0),)
@@ -39,6 +42,21 @@ class Offer:
     refuse: frozenset[str] = frozenset()
     declined: frozenset[str] = frozenset()
     costs: tuple[tuple[str, int], ...] = ()
+    resources: tuple[tuple[str, int | str], ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        """What tasks use up of it."""
+        return {name: value for name, value in self.resources if isinstance(value, int)}
+
+    def meets(self, needs: Mapping[str, int], labels: Mapping[str, str]) -> bool:
+        """Whether it is enough for a task that requires this, if nothing else runs."""
+        if not needs and not labels:
+            return True
+        offered = dict(self.resources)
+        counts = self.counts()
+        return all(counts.get(name, 0) >= need for name, need in needs.items()) and all(
+            offered.get(name) == label for name, label in labels.items()
+        )
 
     def serves(self, type: str) -> bool:
         """Whether tasks of this type may be given to the host."""
@@ -91,6 +109,7 @@ def offer_of(hello: dict[str, Any]) -> Offer:
         serve=_texts(hello, "serve"),
         refuse=_texts(hello, "not"),
         costs=_costs(hello),
+        resources=_resources(hello),
     )
 
 
@@ -128,6 +147,14 @@ def _costs(hello: dict[str, Any]) -> tuple[tuple[str, int], ...]:
         message = f"offer['costs'] must map types to units, 1 to {_COST_MAX} each"
         raise ValueError(message)
     return tuple(sorted(known.items()))
+
+
+def _resources(hello: dict[str, Any]) -> tuple[tuple[str, int | str], ...]:
+    try:
+        return tuple(resources(hello.get("resources") or {}).items())
+    except ValueError as error:
+        message = f"offer['resources'] {error}"
+        raise ValueError(message) from None
 
 
 def _is_counts(value: Any) -> TypeGuard[dict[str, int]]:

@@ -418,11 +418,13 @@ class Pool:
 
     def _adopt(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         host, unknown = need.context
-        stop = [
-            [id, fence]
-            for id, fence in unknown
-            if id not in rows or not self.endings.adopt(step, host, rows[id], fence)
-        ]
+        stop: list[list[int]] = []
+        for id, fence in unknown:
+            row = rows.get(id)
+            if row is None or not self.endings.adopt(step, host, row, fence):
+                stop.append([id, fence])
+                if row is not None:
+                    self.queue.lanes.stopping(row.lane, host.owner, id, fence)
         if stop and host.peer is not None:
             step.say(host.peer, Stop(stop))
 

@@ -10,6 +10,7 @@ from ...config.policy import tenant_node
 from ...transport.messages import STATES
 from .hosts import Hosts, HostSession, Lease
 from .nodes import Block
+from .placement import required, unmet
 from .queue import Queue
 from .room import Room
 from .rows import COMPLETED, FAILED, QUEUED, RUNNING
@@ -97,6 +98,7 @@ class Report:
             + ([self._room.reason()] if self._room.low else [])
             + [f"no host serves {type}" for type in unserved]
             + self._declined()
+            + self._not_offered()
             + [block.text for block in self._stopped(step)],
         }
 
@@ -133,6 +135,17 @@ class Report:
             if all(host.owner in by for host in self._hosts.serving(lane.type)):
                 notes.append(f"{count} of {lane.type} wait for another host or new code; {first.reason()}")
         return notes[:_LISTED_MAX]
+
+    def _not_offered(self) -> list[str]:
+        """The lanes whose tasks wait because no host that serves them offers what they require."""
+        notes: list[str] = []
+        for lane in self._queue.lanes.by_number.values():
+            if len(notes) < _LISTED_MAX and lane.counts[QUEUED] and (lane.needs or lane.labels):
+                miss = unmet(self._hosts.serving(lane.type), lane)
+                if miss is not None:
+                    waiting = f"{lane.counts[QUEUED]} of {lane.type} wait for a host that offers {required(lane)}"
+                    notes.append(f"{waiting}; the nearest, {miss.host.name}, {miss.text()}")
+        return notes
 
     def hosts(self, step: Step) -> dict[str, Any]:
         """Each host with what it offers and runs."""
@@ -221,7 +234,16 @@ class Report:
             "pid": host.facts.get("pid"),
             "since": host.joined_at,
             "silent": max(0.0, step.now - host.heard),
+            **self._resources(host),
         }
+
+    def _resources(self, host: HostSession) -> dict[str, Any]:
+        """What it offers and what is used of that; nothing where it offers nothing."""
+        if not host.offer.resources:
+            return {}
+        stock = self._queue.lanes.tree.stocks.get(host.owner)
+        used = {name: stock.used.get(name, 0) if stock else 0 for name in host.offer.counts()}
+        return {"resources": dict(host.offer.resources), "in_use": used}
 
 
 def _lease(lease: Lease) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from .endings import Endings
 from .flows import Flows
 from .hosts import HostSession
 from .membership import Membership
+from .placement import lacks, required
 from .queue import Queue
 from .reports import shown
 from .room import RETRY_SECONDS, Room
@@ -143,8 +144,16 @@ class Requests:
             raise Unfit("queue_full", reason)
         self._check_lanes(message)
         for type, _, options, _ in message.groups:
-            if options and options.get("require_host") and not any(self.membership.hosts.serving(type)):
-                raise Unfit("no_host", f"no joined host serves {type}", "type")
+            if options and options.get("require_host"):
+                self._check_hosts(type, options)
+
+    def _check_hosts(self, type: str, options: dict[str, Any]) -> None:
+        serving = list(self.membership.hosts.serving(type))
+        if not serving:
+            raise Unfit("no_host", f"no joined host serves {type}", "type")
+        lane = self.queue.lanes.like(lane_key(type, options)[0])
+        if all(lacks(host, lane) for host in serving):
+            raise Unfit("no_host", f"no joined host that serves {type} offers {required(lane)}", "requires")
 
     def _check_lanes(self, message: Submit) -> None:
         lanes = self.queue.lanes

@@ -22,6 +22,7 @@ _OPTIONS: Final[dict[str, tuple[type, ...]]] = {
     "tags": (list,),
     "require_host": (bool,),
     "tenant": (str,),
+    "requires": (dict,),
     "after": (list,),
     "within": (list,),
     "on_failure": (str,),

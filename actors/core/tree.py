@@ -21,6 +21,8 @@ from .nodes import Block, Node, Pause
 from .opening import Opening
 from .rates import RING, RateRow
 from .step import Step
+from .stock import Stock
+from .window import Key
 
 _SOONEST: Final = 0.001  # seconds until a parked lane is looked at again, at the least
 _ESCALATED_MIN: Final = 2  # open nodes below one, before they can be more than half of it
@@ -33,6 +35,7 @@ class Tree:
         policies: What nodes set.
         nodes: By path.
         tenants: What counts the limits of a tenant, by `tenant_node`.
+        stocks: What is used of the counts that hosts offer, by owner number.
         retuned: Whether settings changed since the start: then more leases may live than a limit allows by now.
     """
 
@@ -40,12 +43,14 @@ class Tree:
         self.policies = policies
         self.nodes: dict[str, Node] = {}
         self.tenants: dict[str, Node] = {}
+        self.stocks: dict[int, Stock] = {}
         self.retuned = False
         self._choices = choices
         self._boot = 0
         self._below: dict[str, list[Lane]] = {}
         self._parked: dict[Node, list[Lane]] = {}
         self._alarms: list[tuple[float, str, Node]] = []
+        self._short: dict[Stock, None] = {}  # those that keep something for somebody
         self._spent: dict[Node, None] = {}  # those whose rate or quota has to be written
         choices.by_host = _by_host(policies)
 
@@ -101,6 +106,7 @@ class Tree:
     def _bind(self, lane: Lane) -> None:
         chain = self._chain(lane)
         lane.policy = self.policies.effective(lane.type)
+        lane.require(lane.policy.requires)
         lane.bounds = [node for node in chain if node.binds()]
         lane.counted = [node for node in chain if node.counts()]
         lane.spending = [node for node in chain if node.spends()]
@@ -120,11 +126,15 @@ class Tree:
             node.tune(*self._settings(node.type))
             node.held = 0
             node.held_on.clear()
+        for stock in self.stocks.values():
+            stock.recount()
         for lane in {lane.number: lane for lanes in self._below.values() for lane in lanes}.values():
             self._bind(lane)
             for owner, count in lane.held.items():
                 for node in lane.counted:
                     node.hold(owner, count)
+                if lane.needs:
+                    self.stock(owner).hold(lane.needs, count)
         self._look_at_all_again()
         self._choices.divide(_by_host(policies))
 
@@ -161,10 +171,11 @@ class Tree:
 
     # Granting.
 
-    def room(self, lane: Lane, count: int, pool: Any, step: Step) -> int:
+    def room(self, lane: Lane, count: int, pool: Any, step: Step, aside: Key | None = None) -> int:
         """How many of `count` may be granted now; a lane without room is parked where that was said.
 
-        What one host's limit or one host's cost says keeps the lane from the hosts that choose with it alone.
+        What one host's limit or one host's cost says keeps the lane from the hosts that choose with it alone. `aside`:
+        where the task stands, if it is not the lane's first.
         """
         cost = pool.host.offer.cost(lane.type) if lane.spending else 1
         for node in lane.bounds:
@@ -185,7 +196,58 @@ class Tree:
                     if count == 0:
                         pool.choice.park(lane, node)
                         return 0
+        return self._in_stock(lane, count, pool, step, aside) if lane.needs else count
+
+    def _in_stock(self, lane: Lane, count: int, pool: Any, step: Step, aside: Key | None) -> int:
+        """How many of `count` the host has enough for; if none, the first waits for its turn there."""
+        stock = self.stock(pool.host.owner)
+        key = aside or lane.front()
+        if key is None:
+            return 0
+        count = stock.room(lane, count, key, step.now, step.wall)
+        if count == 0:
+            pool.choice.park(lane, stock)
+            if aside is None:
+                stock.wait(lane, key, pool)
+                self._short[stock] = None
         return count
+
+    def stock(self, owner: int) -> Stock:
+        """What is used of a host."""
+        stock = self.stocks.get(owner)
+        if stock is None:
+            stock = self.stocks[owner] = Stock()
+        return stock
+
+    def offered(self, host: Any) -> None:
+        """A host says HELLO: what it offers."""
+        counts = host.offer.counts()
+        if counts or host.owner in self.stocks:
+            self.stock(host.owner).offered(host, counts)
+
+    def gone(self, owner: int) -> None:
+        """A host is lost or has left, and holds nothing."""
+        if (stock := self.stocks.pop(owner, None)) is not None:
+            self._short.pop(stock, None)
+
+    def stopped(self, owner: int, items: Iterable[tuple[int, int]]) -> None:
+        """A host speaks of tasks (id, fence) that it holds no lease of: they have ended there."""
+        stock = self.stocks.get(owner)
+        if stock is not None:
+            for id, fence in items:
+                if stock.stopped(id, fence):
+                    stock.look_again()
+
+    def tidy(self, step: Step) -> bool:
+        """What hosts keep for tasks that have begun elsewhere or ended is for others; whether there was any."""
+        changed = False
+        for stock in list(self._short):
+            if stock.tidy(step.now, step.wall):
+                stock.look_again()
+                changed = True
+            if not stock.waits():
+                del self._short[stock]
+        return changed
 
     def granted(self, step: Step, lane: Lane, pool: Any, count: int, last: int) -> None:
         """Leases began; `last` is the latest of them."""
@@ -212,6 +274,11 @@ class Tree:
                 self._unpark(node)
                 if node.limits.per_host is not None:
                     self._choices.unpark(node, owner)
+        if lane.needs:
+            stock = self.stock(owner)
+            stock.hold(lane.needs, count)
+            if count < 0:
+                stock.look_again()
 
     def let_go(self, lane: Lane, owner: int, id: int) -> None:
         """One lease ended otherwise than by completing."""
@@ -222,6 +289,8 @@ class Tree:
 
     def takes_back(self, lane: Lane, owner: int) -> bool:
         """Whether a lease that was given up may live on under its first host."""
+        if lane.needs and not self.stock(owner).fits(lane):
+            return False
         return all(node.takes_back(owner) for node in lane.counted)
 
     # Breakers.

@@ -13,6 +13,7 @@ from .declines import Declined
 from .hosts import Hosts, HostSession, SlotPool
 from .lane import Lane
 from .nodes import Block
+from .placement import lacks, required, shortage, unmet
 from .queue import Queue
 from .rows import FINAL, QUEUED, RUNNING, SCHEDULED, Row
 from .tenants import Tenant
@@ -80,7 +81,7 @@ class Why:
         known = {(block.node, block.code) for block in blocks}
         said = [
             _Said(host, text, pool, _own_blocks(tree, lane, host, known, now, wall) if pool is not None else [])
-            for host, text, pool in self._asked(lane, declined)
+            for host, text, pool in self._asked(lane, declined, now, wall)
         ]
         said.sort(key=lambda one: (not one.takes(), one.pool is None, one.host.owner))
         takers = [one.pool for one in said if one.takes() and one.pool is not None]
@@ -95,7 +96,7 @@ class Why:
                 for block in first.blocks
             ]
         elif not takers:
-            reasons.append(self._nobody(lane))
+            reasons.append(self._nobody(lane, now, wall))
         ahead = self._ahead(lane, row, takers)
         if takers and not reasons and ahead:
             reasons.append(_reason("order", f"{ahead} that stand before it go first: by priority, then first come"))
@@ -105,29 +106,50 @@ class Why:
     def _serving(self, lane: Lane) -> list[HostSession]:
         return [host for host in self._hosts.by_owner.values() if host.alive() and host.offer.serves(lane.type)]
 
-    def _asked(self, lane: Lane, declined: Declined | None) -> list[tuple[HostSession, str | None, SlotPool | None]]:
+    def _asked(
+        self, lane: Lane, declined: Declined | None, now: float, wall: float
+    ) -> list[tuple[HostSession, str | None, SlotPool | None]]:
         """Each host that is here, why it takes no task of this lane now (None: it would), and the slots asked."""
         found: list[tuple[HostSession, str | None, SlotPool | None]] = []
         for host in self._hosts.by_owner.values():
             if host.alive():
                 pool = host.pool_of(lane.type) if host.offer.serves(lane.type) and host.pools else None
                 said_no = declined is not None and host.owner in declined.by
-                found.append((host, _SAID_NO if said_no else _refusal(host, lane, pool), pool))
+                refusal = _SAID_NO if said_no else _refusal(host, lane, pool) or self._shortage(host, lane, now, wall)
+                found.append((host, refusal, pool))
         return found
 
-    def _nobody(self, lane: Lane) -> dict[str, Any]:
+    def _nobody(self, lane: Lane, now: float, wall: float) -> dict[str, Any]:
         """No host would take it now: in one sentence why."""
         alive = [host for host in self._hosts.by_owner.values() if host.alive()]
         if not alive:
             return _reason("no_host", f"no host has joined; {_JOIN}")
         serving = self._serving(lane)
+        if serving and (miss := unmet(serving, lane)) is not None:
+            text = f"no host that serves {lane.type} offers what it requires ({required(lane)})"
+            return _reason("not_offered", f"{text}; the nearest, {miss.host.name}, {miss.text()}")
         if not serving:
             failed = sorted({f"{code}: {why}" for host in alive for code, why in host.facts.get("failed", {}).items()})
             broken = f"; code that could not be loaded: {'; '.join(failed[:3])}" if failed else ""
             return _reason("not_served", f"none of {len(alive)} hosts serves {lane.type}{broken}")
+        short = [text for host in serving if (text := self._short_of(host, lane, now, wall)) is not None]
+        if short:
+            return _reason("resources", f"no host has free what it requires ({required(lane)}); {short[0]}")
         return _reason(
             "hosts_busy", f"none of the {len(serving)} hosts that serve {lane.type} has a free slot for it now"
         )
+
+    def _short_of(self, host: HostSession, lane: Lane, now: float, wall: float) -> str | None:
+        """What keeps a lane from a host that offers enough and has a slot for it; None: something else."""
+        pool = host.pool_of(lane.type) if host.pools else None
+        if lacks(host, lane) or _refusal(host, lane, pool) is not None:
+            return None
+        text = self._shortage(host, lane, now, wall)
+        return None if text is None else f"{host.name} {text}"
+
+    def _shortage(self, host: HostSession, lane: Lane, now: float, wall: float) -> str | None:
+        stock = self._queue.lanes.tree.stocks.get(host.owner) if lane.needs else None
+        return None if stock is None else shortage(stock, lane, now, wall)
 
     def _ahead(self, lane: Lane, row: Row, takers: list[SlotPool]) -> int | None:
         """How many queued tasks the hosts that could take it would take before it; None if memory cannot tell."""
@@ -188,6 +210,8 @@ def _refusal(host: HostSession, lane: Lane, pool: SlotPool | None) -> str | None
         return "is not connected at the moment"
     if pool is None:
         return _not_served(host, type)
+    if found := lacks(host, lane):
+        return f"offers {', '.join(found)}"
     if pool.capacity == 0:
         state, note = (*host.levels.get(type, ("", "")), "", "")[:2]
         return f"has no slot that is ready{f': {note}' if state == 'failed' and note else ''}"

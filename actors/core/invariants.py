@@ -73,6 +73,19 @@ def _check_leases(pool: Pool) -> None:
         for slots in host.pools.values():
             assert slots.held == held[id(slots)], f"{host.name} counts {slots.held} of {held[id(slots)]} leases"
     _check_nodes(pool)
+    _check_stocks(pool)
+
+
+def _check_stocks(pool: Pool) -> None:
+    held: dict[int, Counter[str]] = {}
+    for lease in pool.queue.leases.values():
+        held.setdefault(lease.pool.host.owner, Counter()).update(lease.lane.needs)
+    for owner, stock in pool.queue.lanes.tree.stocks.items():
+        used = Counter(stock.used)
+        used.subtract(held.pop(owner, Counter()))
+        used.subtract(stock.held_without_lease())
+        assert not any(used.values()), f"host {owner} counts {stock.used}, which is {used} too much"
+    assert not any(any(counts.values()) for counts in held.values()), f"leases use what nobody counts: {held}"
 
 
 def _check_nodes(pool: Pool) -> None:

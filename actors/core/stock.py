@@ -8,6 +8,7 @@ which nobody uses up, nor of what is granted elsewhere.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -81,6 +82,13 @@ class Stock:
         if needs is not None:
             self.hold(needs, -1)
         return needs is not None
+
+    def held_without_lease(self) -> Counter[str]:
+        """What is used by what is stopping there and is no lease of anybody's."""
+        held: Counter[str] = Counter()
+        for needs in self._stopping.values():
+            held.update(needs)
+        return held
 
     def free(self, name: str) -> int:
         """How much of a count nothing uses."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ...config.policy import PolicyTree, parents, tenant_node
+from ...config.resources import resources
 from ...transport.messages import Outcome
 from ..core.effects import Persist
 from ..core.endings import LOSSES_ALONE
@@ -58,6 +59,7 @@ class History:
         tasks: All tasks ever stored.
         lanes: Type by lane.
         tenants: Tenant by lane.
+        needs: What tasks of a lane use up of their host, by lane.
         sessions: Token by client session.
         queued: Queued tasks by lane.
         running: Running tasks by lane.
@@ -70,6 +72,7 @@ class History:
     tasks: dict[int, Known] = field(default_factory=dict[int, Known])
     lanes: dict[int, str] = field(default_factory=dict[int, str])
     tenants: dict[int, str] = field(default_factory=dict[int, str])
+    needs: dict[int, dict[str, int]] = field(default_factory=dict[int, dict[str, int]])
     sessions: dict[int, bytes] = field(default_factory=dict[int, bytes])
     queued: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
     running: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
@@ -84,6 +87,7 @@ class History:
             {id: copy(known) for id, known in self.tasks.items()},
             dict(self.lanes),
             dict(self.tenants),
+            dict(self.needs),
             dict(self.sessions),
             {lane: set(ids) for lane, ids in self.queued.items()},
             {lane: set(ids) for lane, ids in self.running.items()},
@@ -179,6 +183,7 @@ class Oracle:
             history = self.history
             history.lanes.update((lane, type) for lane, type, *_ in persist.lanes)
             history.tenants.update((lane, tenant) for lane, _, tenant, _ in persist.lanes)
+            history.needs.update((lane, self._needs(type, text)) for lane, type, _, text in persist.lanes)
             history.sessions.update((session, token) for session, token, *_ in persist.sessions)
             self._inserted(persist)
             self._saved(persist)
@@ -291,6 +296,7 @@ class Oracle:
             self._resumes[id, fence] = self.history.checkpoints.get(id)
             if pool is not None:
                 self._check_order(id, known, owner, pool)
+                self._check_stock(owner, pool)
             self._turns[self.history.tenants[known.lane]] = max(self._turns.values(), default=0) + 1
 
     def _pruned(self, persist: Persist) -> None:
@@ -323,14 +329,39 @@ class Oracle:
         for number, ids in self.history.queued.items():
             lane = lanes[number]
             if (
-                (lane.bounds and number != granted.lane)
+                ((lane.bounds or lane.needs) and number != granted.lane)
                 or not host.offer.serves(lane.type)
                 or host.offer.slot_pool(lane.type) != slots
+                or not host.offer.meets(lane.needs, lane.labels)
             ):
                 continue
             for other in ids:
                 before = self._standing(self.tasks[other]) < key
                 _must(not before, f"task {id} was granted to {host.name} before task {other}")
+
+    def _check_stock(self, owner: int, pool: Pool) -> None:
+        """No host is given tasks that together need more than it offers."""
+        offered = pool.hosts.by_owner[owner].offer.counts()
+        for name, count in self.used(owner).items():
+            _must(count <= offered.get(name, 0), f"host {owner} has tasks for {name}={count} and offers {offered}")
+
+    def used(self, owner: int) -> Counter[str]:
+        """What the tasks that run on a host, by the commits, need of it."""
+        used: Counter[str] = Counter()
+        for lane, ids in self.history.running.items():
+            if needs := self.history.needs[lane]:
+                for id in ids:
+                    used.update(needs if self.tasks[id].owner == owner else {})
+        return used
+
+    def needs(self, id: int) -> dict[str, int]:
+        """What a task uses up of its host."""
+        known = self.tasks.get(id)
+        return {} if known is None else self.history.needs[known.lane]
+
+    def _needs(self, type: str, requirements: str) -> dict[str, int]:
+        both = {**self._policies.effective(type).requires, **resources(requirements)}
+        return {name: value for name, value in both.items() if isinstance(value, int)}
 
     def _standing(self, known: Known) -> tuple[int, int, int]:
         return -known.priority, self._turns.get(self.history.tenants[known.lane], 0), known.place

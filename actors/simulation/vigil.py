@@ -6,7 +6,8 @@ process, and for nothing else. Two copies of a task whose node says `cut_off: st
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -104,6 +105,7 @@ class Executions:
         self._timeline, self._oracle, self._policies = timeline, oracle, policies
         self._live: dict[int, list[Execution]] = {}
         self._stood_still: dict[str, float] = {}
+        self._offered: dict[str, Mapping[str, int]] = {}
         self.count = 0
 
     def began(self, host: str, task: tuple[Any, ...]) -> None:
@@ -124,6 +126,25 @@ class Executions:
                 if other.run == run and not self._excused(other.host, when):
                     raise Violation(f"task {id} ({type}) begins on {host} while a copy runs on {other.host}")
         live.append(Execution(host, fence, run))
+        self._check_stock(host)
+
+    def offers(self, host: str, counts: Mapping[str, int]) -> None:
+        """What a host offers."""
+        self._offered[host] = counts
+
+    def _check_stock(self, host: str) -> None:
+        """What really runs on a host needs no more than it offers; what another history granted nobody can know of."""
+        used: Counter[str] = Counter()
+        for id, live in self._live.items():
+            for execution in live:
+                if execution.host == host:
+                    if execution.run is None:
+                        return
+                    used.update(self._oracle.needs(id))
+        offered = self._offered.get(host, {})
+        over = {name: count for name, count in used.items() if count > offered.get(name, 0)}
+        if over:
+            raise Violation(f"what runs on {host} uses {over}, it offers {dict(offered)}")
 
     def ended(self, host: str, id: int, fence: int) -> None:
         """It runs no more (no matter if that was known)."""

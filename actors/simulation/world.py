@@ -35,9 +35,22 @@ NODES: Final[dict[str, dict[str, Any]]] = {
     "b": {"max_concurrent": 2},
     "c": {"cut_off": None, "timeout": 2.0},
     "d": {"rate": Rate(12, 6.0), "quota": BriefQuota(40)},
+    "d.one": {"requires": {"memory": 1}},
     "d.two": {"per_host": 1},
 }
 TENANTS: Final[dict[str, dict[str, Any]]] = {"acme": {}, "globex": {"max_concurrent": 2, "rate": Rate(16, 4.0)}}
+RESOURCES: Final[tuple[dict[str, int | str], ...]] = (
+    {"gpu": 2, "memory": 4, "zone": "eu"},
+    {"gpu": 1, "memory": 4, "zone": "us"},
+)
+"""Of hosts with an even number, which can run everything, and of the others."""
+REQUIRED: Final[tuple[dict[str, int | str], ...]] = (
+    {"gpu": 1},
+    {"gpu": 2},
+    {"memory": 3},
+    {"zone": "eu"},
+    {"gpu": 1, "memory": 2},
+)
 _DEFAULTS: Final = {"retry": {"max_attempts": 4, "base": 0.2, "jitter": 0.1}, "timeout": 30.0}
 _CHECK_STEPS: Final = 100
 _LOOK_STEPS: Final = 10
@@ -141,9 +154,12 @@ class World:
             "types": TYPES,
             "costs": COSTS,
             "slots": {"": 2} if number % 2 == 0 else {"": 1, "c": 1},
+            "resources": RESOURCES[number % len(RESOURCES)],
             "named": True,
             "drain_timeout": 2.0,
         }
+        counts = {name: value for name, value in RESOURCES[number % len(RESOURCES)].items() if isinstance(value, int)}
+        self.executions.offers(f"host-{number}", counts)
         return SimulatedHost(
             f"host-{number}",
             self.timeline,
@@ -201,9 +217,13 @@ class World:
         return None
 
     def _placed(self, options: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Options, for half of the tasks with a tenant."""
-        tenant = self.sharing.choice(("", "", *TENANTS))
-        return {**(options or {}), "tenant": tenant} if tenant else options
+        """Options, for half of the tasks with a tenant, for some with requirements."""
+        more: dict[str, Any] = {}
+        if tenant := self.sharing.choice(("", "", *TENANTS)):
+            more["tenant"] = tenant
+        if self.sharing.random() < 0.3:
+            more["requires"] = self.sharing.choice(REQUIRED)
+        return {**(options or {}), **more} if more else options
 
     # Running and resting.
 

@@ -22,6 +22,8 @@ from workerhost.actors.core.quotas import Meter
 from workerhost.actors.core.rates import SlidingRate
 from workerhost.actors.core.requests import Requests
 from workerhost.actors.core.rows import Row
+from workerhost.actors.core.stock import Stock
+from workerhost.actors.core.tenants import Tenant, Tenants
 from workerhost.actors.simulation import disk
 from workerhost.actors.simulation.misfortune import FAULTS
 from workerhost.actors.simulation.scenario import Scenario
@@ -224,6 +226,27 @@ def no_limit_by_host(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Node, "room_on", unlimited)
 
 
+def whoever_was_served_stays_first(patch: pytest.MonkeyPatch) -> None:
+    def forget(self: Tenants, tenant: Tenant) -> None:
+        """Nobody's turn ends."""
+
+    patch.setattr(Tenants, "served", forget)
+
+
+def no_more_than_one_task_is_too_much(patch: pytest.MonkeyPatch) -> None:
+    def plenty(self: Stock, name: str) -> int:
+        return self.counts.get(name, 0)
+
+    patch.setattr(Stock, "free", plenty)
+
+
+def what_has_to_stop_uses_nothing(patch: pytest.MonkeyPatch) -> None:
+    def forget(self: Stock, id: int, fence: int, needs: Any) -> None:
+        """It is no lease."""
+
+    patch.setattr(Stock, "stopping", forget)
+
+
 # What each must be caught as: nothing that any other mistake would also bring about.
 MUTANTS: dict[Mutant, str] = {
     no_fence_check: "with the result of another attempt|and never ran so|while a copy runs on",
@@ -238,6 +261,9 @@ MUTANTS: dict[Mutant, str] = {
     rate_counted_from_the_full_minute: "tasks of d began within",
     quota_forgotten_over_a_restart: "d used [0-9]+ units",
     quota_by_whatever_the_wall_clock_says: "the quota of d was given twice|d used [0-9]+ units",
+    whoever_was_served_stays_first: "was granted to host-. before task",
+    no_more_than_one_task_is_too_much: "has tasks for (gpu|memory)",
+    what_has_to_stop_uses_nothing: "what runs on host-. uses",
     no_limit_by_host: "run on host|on a host",
     refill_read_outside_the_turn: "its order is|knows no horizon|is out of order|was granted|met another fence",
 }

@@ -34,11 +34,11 @@ class Wishes:
     slots: dict[str, int] | None
     serve: list[str] | None
     refuse: list[str] | None
-    offer: dict[str, int | str] | None
     isolation: str | None
     parent: int | None
     reload: bool = False
     profile: Path | None = None
+    offer: dict[str, int | str] | None = None
 
 
 class _Left:

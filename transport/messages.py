@@ -277,7 +277,8 @@ class Submit:
     `submission` numbers this client session's submissions from 1; all below `below` are acknowledged and may be
     forgotten. `groups`: [[type, priority, options, [params, ...]], ...]; ids are given in this order without a hole.
     `options` is None or a dict: `delay` (seconds), `at`, `expires` (instants), `timeout` (seconds), `max_attempts`,
-    `tags` [str, ...], `require_host` (bool), `tenant` (str), `requires` {name: int | str}; `after` [id, ...] (tasks that must have ended first),
+    `tags` [str, ...], `require_host` (bool), `tenant` (str), `requires` {name: int | str};
+    `after` [id, ...] (tasks that must have ended first),
     `within` [place or [place, count], ...] (the same, of this flow, all of them before this group), `on_failure` (if
     one does not complete: `cancel`, `run` or `wait`), `results` [[offset, number], ...] (of a group of one task: the
     nil at this offset of its params is replaced by the result of the task with this number among those of `after`, then

@@ -57,7 +57,7 @@ class Behaviour:
 
 
 @dataclass(slots=True)
-class _Slot:
+class SimulatedSlot:
     """One invented slot process."""
 
     number: int
@@ -95,7 +95,7 @@ class SimulatedHost:
         self.paused = False
         self.left = False
         self._late: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[int, SimulatedSlot] = {}
         self._wire: Wire | None = None
         self._life = 0
         self._wake = 0
@@ -208,7 +208,7 @@ class SimulatedHost:
             if self._wire is not None:
                 self._network.up(self._wire, encode(effect.message, effect.number))
         elif isinstance(effect, Spawn):
-            self._slots[effect.slot] = slot = _Slot(effect.slot)
+            self._slots[effect.slot] = slot = SimulatedSlot(effect.slot)
             self._later(_READY_SECONDS, self._ready, slot)
         elif isinstance(effect, Feed):
             self._feed(self._slots[effect.slot], effect.tasks)
@@ -253,19 +253,19 @@ class SimulatedHost:
 
     # Slots.
 
-    def _ready(self, slot: _Slot) -> None:
+    def _ready(self, slot: SimulatedSlot) -> None:
         slot.ready = True
         types, costs = self._options["types"], self._options.get("costs", {})
         offer: dict[str, Any] = {"types": types, "any": [], "failed": {}, "fingerprints": {}, "costs": costs}
         self._news(SlotNews(slot.number, ready=offer))
         self._next(slot)
 
-    def _feed(self, slot: _Slot, tasks: list[SlotTask]) -> None:
+    def _feed(self, slot: SimulatedSlot, tasks: list[SlotTask]) -> None:
         slot.waiting.extend(tasks)
         if slot.ready and slot.task is None:
             self._next(slot)
 
-    def _next(self, slot: _Slot) -> None:
+    def _next(self, slot: SimulatedSlot) -> None:
         if slot.task is not None or slot.doomed or not slot.waiting or self._slots.get(slot.number) is not slot:
             return
         slot.task = task = slot.waiting.popleft()
@@ -281,22 +281,22 @@ class SimulatedHost:
         if slot.waiting and duration > 0.005:
             self._later(0.005, self._hand_back, slot)
 
-    def _hand_back(self, slot: _Slot) -> None:
+    def _hand_back(self, slot: SimulatedSlot) -> None:
         returned = [[task[0], task[1], Returned.UNSTARTED, 0.0, "", False] for task in slot.waiting]
         slot.waiting.clear()
         if returned:
             self._news(SlotNews(slot.number, returned=returned))
 
-    def _progress(self, slot: _Slot, life: int) -> None:
+    def _progress(self, slot: SimulatedSlot, life: int) -> None:
         if slot.task is not None and slot.life == life:
             self._news(SlotNews(slot.number, progress=[[slot.task[0], slot.task[1], 0.5, ""]]))
 
-    def _save(self, slot: _Slot, life: int) -> None:
+    def _save(self, slot: SimulatedSlot, life: int) -> None:
         if slot.task is not None and slot.life == life:
             id, fence = slot.task[:2]
             self._news(SlotNews(slot.number, checkpoints=[[id, fence, b"%d" % fence]]))
 
-    def _end(self, slot: _Slot, life: int, duration: float) -> None:
+    def _end(self, slot: SimulatedSlot, life: int, duration: float) -> None:
         task = slot.task
         if task is None or slot.life != life or self._slots.get(slot.number) is not slot:
             return
@@ -323,7 +323,7 @@ class SimulatedHost:
         if self.core is not None:
             self._next(slot)
 
-    def _cancel(self, slot: _Slot, id: int, fence: int) -> None:
+    def _cancel(self, slot: SimulatedSlot, id: int, fence: int) -> None:
         waiting = next((task for task in slot.waiting if task[:2] == (id, fence)), None)
         if waiting is not None:
             slot.waiting.remove(waiting)
@@ -332,7 +332,7 @@ class SimulatedHost:
         elif slot.task is not None and slot.task[:2] == (id, fence) and self._random.random() > self._behaviour.deaf:
             self._later(0.01, self._end, slot, slot.life, 0.01)
 
-    def _die(self, slot: _Slot, signal: int | None) -> None:
+    def _die(self, slot: SimulatedSlot, signal: int | None) -> None:
         if self._slots.get(slot.number) is not slot:
             return
         del self._slots[slot.number]

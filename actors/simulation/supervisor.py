@@ -7,8 +7,9 @@ from random import Random
 from typing import Any, Final
 
 from ...transport.codec import Malformed, decode, encode
-from ...transport.messages import Accepted, Hello, Message, Recorded, Refused, Reply, Results
+from ...transport.messages import Accepted, Hello, Message, Recorded, Refused, Results
 from .. import turn
+from ..answers import answer
 from ..core.effects import Answer, Note, Persist, Send
 from ..core.pool import Pool
 from ..core.settings import PoolSettings
@@ -208,6 +209,4 @@ class SimulatedSupervisor:
             self._set_turn(_TURN_SECONDS)
 
     def _answer(self, effect: Answer) -> None:
-        task = self.disk.show(effect.arguments["id"])
-        reply = Reply(effect.request, task is not None, {"task": task} if task else {"code": "unknown", "reason": ""})
-        self._send(Send(effect.peer, effect.number, reply))
+        self._send(Send(effect.peer, effect.number, answer(self.disk, effect)))

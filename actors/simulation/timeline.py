@@ -40,6 +40,19 @@ class Timeline:
         event(*arguments)
         return True
 
+    def step_until(self, until: float) -> bool:
+        """Let the next thing happen if its time is not past `until`; else it is `until`, and False."""
+        if self._events and self._events[0][0] <= until:
+            return self.step()
+        self.now = max(self.now, until)
+        return False
+
+    def run_for(self, seconds: float) -> None:
+        """Let exactly so much time pass."""
+        until = self.now + seconds
+        while self.step_until(until):
+            pass
+
     def tell(self, who: str, what: Any) -> None:
         """Remember something for whoever must understand a failure."""
         self._told.append((self.now, who, what))

@@ -7,7 +7,7 @@ import inspect
 import threading
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -89,7 +89,7 @@ class Awaited:
 
     def __getitem__(self, index: int | slice) -> Any:
         found = self.thing[index]
-        return [self.plain(item) for item in found] if isinstance(found, list) else self.plain(found)
+        return list(map(self.plain, found)) if isinstance(index, slice) else self.plain(found)
 
     def __eq__(self, other: object) -> bool:
         return bare(self) == bare(other)
@@ -104,8 +104,7 @@ async def anext_of(values: Any) -> Any:
 
 def bare(value: Any) -> Any:
     if isinstance(value, list):
-        items: list[Any] = value
-        return [bare(item) for item in items]
+        return list(map(bare, cast("list[Any]", value)))
     return value.thing if isinstance(value, Awaited) else value
 
 

@@ -25,6 +25,7 @@ FLOORS = {
     "actors.": SHELLS,
     "bin": TOP,
     "__main__": TOP,
+    "testing": TOP,
     "": FACE,  # the package's own __init__: it names everything and loads it lazily
 }
 
@@ -52,7 +53,7 @@ def module_name(path: Path) -> str:
 
 def package_files() -> list[Path]:
     inside = [path for folder in PACKAGE_FOLDERS for path in (ROOT / folder).rglob("*.py")]
-    return sorted([ROOT / "__init__.py", ROOT / "__main__.py", *inside])
+    return sorted([ROOT / "__init__.py", ROOT / "__main__.py", ROOT / "testing.py", *inside])
 
 
 def files_of_tests() -> list[Path]:

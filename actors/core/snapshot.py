@@ -74,6 +74,7 @@ class Snapshot:
     def answer(self, step: Step) -> dict[str, Any]:
         """The value of REPLY, as docs/protocol.md has it."""
         lanes = self._queue.lanes
+        self._queue.lanes.statistics.settle()
         depths = self._depths()
         served = self._serving.counts(depths.keys() | lanes.tree.nodes.keys() | lanes.tree.policies.nodes.keys())
         names = depths.keys() - {POOL} | served.keys()

@@ -1,14 +1,15 @@
 """What is counted of tasks and attempts since the supervisor started: for the whole pool, each node and each host.
 
 Counters only grow, so that who misses a look at them loses nothing: rates are differences of two looks. They are kept
-by batch; of single tasks only the times are collected. Reads nothing of the queue and decides nothing.
+by batch; of single tasks only the times are collected, and told to the nodes above when many are, or when somebody
+looks: so a thousand types with a task each cost little more than one. Reads nothing of the queue and decides nothing.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ BOUNDS: Final = (
 """Upper bounds of the buckets that times are counted in, in seconds; what took longer has a bucket of its own."""
 POOL: Final = ""
 """The node above all types."""
+_UNTOLD_MAX: Final = 64
+"""Times that a type collects before it tells them to the nodes above."""
 _CAUSES_MAX: Final = 16
 _OTHER: Final = "other"  # cause of failures whose own would be one too many
 
@@ -100,10 +103,12 @@ class Account:
         times: Those of the pool and of the first node.
     """
 
-    __slots__ = ("_nodes", "_times")
+    __slots__ = ("_durations", "_nodes", "_times", "_waits")
 
     def __init__(self, nodes: Sequence[Figures], times: Sequence[Times]) -> None:
         self._nodes, self._times = tuple(nodes), tuple(times)
+        self._waits: list[float] = []  # not yet told to the nodes
+        self._durations: list[float] = []
 
     def sent(self, count: int) -> None:
         """Tasks were handed in."""
@@ -112,23 +117,36 @@ class Account:
 
     def granted(self, waits: list[float]) -> None:
         """First attempts began, after tasks had waited so long."""
-        count, seconds = len(waits), sum(waits)
-        for node in self._nodes:
-            node.grants += count
-            node.waited += seconds
-        for bucket, found in Counter(map(bisect_left, repeat(BOUNDS), waits)).items():
-            for times in self._times:
-                times.waits[bucket] += found
+        self._waits += waits
+        if len(self._waits) > _UNTOLD_MAX:
+            self.settle()
 
     def completed(self, durations: list[float]) -> None:
         """Tasks completed by attempts that ran so long."""
-        count, seconds = len(durations), sum(durations)
-        for node in self._nodes:
-            node.completed += count
-            node.ran(count, seconds)
-        for bucket, found in Counter(map(bisect_left, repeat(BOUNDS), durations)).items():
-            for times in self._times:
-                times.durations[bucket] += found
+        self._durations += durations
+        if len(self._durations) > _UNTOLD_MAX:
+            self.settle()
+
+    def settle(self) -> None:
+        """Tell the nodes above what has been collected."""
+        if self._waits:
+            count, seconds = len(self._waits), sum(self._waits)
+            for node in self._nodes:
+                node.grants += count
+                node.waited += seconds
+            for bucket, found in _bucketed(self._waits):
+                for times in self._times:
+                    times.waits[bucket] += found
+            self._waits = []
+        if self._durations:
+            count, seconds = len(self._durations), sum(self._durations)
+            for node in self._nodes:
+                node.completed += count
+                node.ran(count, seconds)
+            for bucket, found in _bucketed(self._durations):
+                for times in self._times:
+                    times.durations[bucket] += found
+            self._durations = []
 
     def failed(self, cause: str, duration: float) -> None:
         """An attempt failed. Whether its task did is told by `ended`."""
@@ -161,6 +179,10 @@ class Account:
             node.released += 1
 
 
+def _bucketed(times: Iterable[float]) -> Iterable[tuple[int, int]]:
+    return Counter(map(bisect_left, repeat(BOUNDS), times)).items()
+
+
 _ENDS: Final = {COMPLETED: "completed", FAILED: "failed", CANCELLED: "cancelled", QUARANTINED: "quarantined"}
 
 
@@ -176,6 +198,11 @@ class Statistics:
         self.nodes = {POOL: Figures()}
         self.times = {POOL: Times()}
         self._accounts: dict[str, Account] = {}
+
+    def settle(self) -> None:
+        """Make the figures whole: say this before they are read."""
+        for account in self._accounts.values():
+            account.settle()
 
     def of(self, type: str) -> Account:
         """Where to count what happens to tasks of a type."""

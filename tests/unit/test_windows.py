@@ -35,6 +35,7 @@ class Watched:
         self.account = Account([self.figures], [self.times])
 
     def snapshot(self) -> dict[str, Any]:
+        self.account.settle()
         numbers = {
             "queued": self.queued,
             "running": self.running,

@@ -49,6 +49,7 @@ def supervisor_settings(
         policies=settings.policies(),
         hosts=settings.host_entries(),
         queue_depth_high=settings.queue_depth_high(),
+        watching=settings.watching(),
         keep=Keep(**settings.queue.keep.model_dump()),
         document=settings.document(),
         pair=pair,
@@ -97,6 +98,7 @@ def reading(
                 policies=found.policies(),
                 hosts=found.host_entries(),
                 queue_depth_high=found.queue_depth_high(),
+                watching=found.watching(),
                 max_size=found.queue.max_size,
                 document=found.document(),
             )

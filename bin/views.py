@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from . import watch_views
 from .tables import ago, count, figure, percent, span, table, wrapped
 
 GLANCE_HOSTS: Final = 15
@@ -30,6 +31,7 @@ def status(reply: dict[str, Any], now: float) -> list[str]:
         "hosts": _hosts_at_a_glance(found) if found else _JOIN,
     }
     lines = [line for name, text in facts.items() for line in wrapped(name, text, indent=_INDENT)]
+    lines += watch_views.lines(reply, now)
     shown = sorted(found, key=lambda host: host["state"] == "joined")[:GLANCE_HOSTS]
     lines += ["", *hosts(shown, now)] if shown else []
     if len(found) > len(shown):

@@ -19,7 +19,8 @@ from pydantic_core import ErrorDetails
 from ..workers.errors import ConfigError, plain
 from .document import Document, DocumentError, read, scalar
 from .document import Path as KeyPath
-from .schema import Section, Settings
+from .schema import Settings
+from .section import Section
 
 PREFIX: Final = "WORKERHOST__"
 FILE_NAME: Final = "workerhost.yaml"

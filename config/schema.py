@@ -11,8 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, PrivateAttr, model_validator
 
 from ..workers.source import Environment, Source
 from .kinds import (
@@ -41,18 +40,15 @@ from .kinds import (
     type_path,
 )
 from .limits import Breaker, Quota, Rate
+from .monitoring import MonitoringSettings
 from .policy import OWN_LIMITS, Policy, PolicyTree, Retry, parents
+from .section import Section, problem
+from .watching import Watching
 
 _POLICY, _RETRY = Policy(), Retry()
 _OF_THE_HOST = ("command", "cwd", "python", "concurrency")
 _NULL_MEANS = ("timeout", "no_progress_timeout")
 DEFAULT_DATABASE = "tasks.db"
-
-
-class Section(BaseModel):
-    """One mapping of the file. An unknown key is an error; a value is never bent into another type."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class PoolSettings(Section):
@@ -67,7 +63,7 @@ class PoolSettings(Section):
     @model_validator(mode="after")
     def _patient(self) -> PoolSettings:
         if self.lost_after < 2 * self.heartbeat:
-            raise _problem("lost_after", f"must be at least twice the heartbeat ({2 * self.heartbeat:g}s)")
+            raise problem("lost_after", f"must be at least twice the heartbeat ({2 * self.heartbeat:g}s)")
         return self
 
 
@@ -108,7 +104,7 @@ class QueueSettings(Section):
     @model_validator(mode="after")
     def _one_place(self) -> QueueSettings:
         if self.persistence == "memory" and self.database is not None:
-            raise _problem("database", "is of no use with `persistence: memory`; remove one of the two")
+            raise problem("database", "is of no use with `persistence: memory`; remove one of the two")
         return self
 
 
@@ -240,16 +236,16 @@ class NodeSettings(NodeDefaults):
     @model_validator(mode="after")
     def _one_worker(self) -> NodeSettings:
         if self.command is None and self.isolation == "command":
-            raise _problem("isolation", "is `command`, but there is no `command:`; add command: [program, argument]")
+            raise problem("isolation", "is `command`, but there is no `command:`; add command: [program, argument]")
         if self.command is not None and self.isolation != "command":
-            raise _problem("command", "needs `isolation: command` beside it")
+            raise problem("command", "needs `isolation: command` beside it")
         if self.command is not None and self.code is not None:
-            raise _problem("command", "and `class` exclude each other; remove one of the two")
+            raise problem("command", "and `class` exclude each other; remove one of the two")
         if self.cwd is not None and self.command is None:
-            raise _problem("cwd", "goes with `command:`; add it, or remove this")
+            raise problem("cwd", "goes with `command:`; add it, or remove this")
         if self.command is not None and (self.python is not None or self.concurrency > 1):
             name = "concurrency" if self.python is None else "python"
-            raise _problem(name, "does not go with `command:`, which names its own interpreter; remove it")
+            raise problem(name, "does not go with `command:`, which names its own interpreter; remove it")
         return self
 
 
@@ -273,25 +269,6 @@ class LoggingSettings(Section):
     format: Literal["auto", "console", "json"] = Field(
         default="auto", description="`auto`: console for a person at a terminal, JSON otherwise."
     )
-
-
-class AlertSettings(Section):
-    """`monitoring: alerts:` when to warn."""
-
-    queue_depth_high: Count | None = Field(
-        default=None, description="Warns once when more unfinished tasks wait, and once after."
-    )
-
-
-class MonitoringSettings(Section):
-    """`monitoring:` what is measured and watched."""
-
-    enabled: bool = Field(default=True, description="false: no alert.")
-    http: str | None = Field(default=None, description="ADDRESS:PORT of the pages over HTTP; null: none.")
-    metrics: list[Literal["task_duration", "success_rate", "queue_depth"]] = Field(
-        default_factory=lambda: ["task_duration", "success_rate", "queue_depth"]
-    )
-    alerts: AlertSettings = AlertSettings()
 
 
 class Settings(Section):
@@ -319,12 +296,12 @@ class Settings(Section):
     @model_validator(mode="after")
     def _flatten(self) -> Settings:
         if self.defaults.isolation == "command":
-            raise _problem("defaults.isolation", "is `command`, which goes with the `command:` of a type; set it there")
+            raise problem("defaults.isolation", "is `command`, which goes with the `command:` of a type; set it there")
         for path, where, node in self._written():
             known = self._nodes.setdefault(path, {})
             for name, value in node.values().items():
                 if name in known and known[name] != value:
-                    raise _problem(f"{where}.{name}", f"is set a second time for {path} and differs; remove one")
+                    raise problem(f"{where}.{name}", f"is set a second time for {path} and differs; remove one")
                 known[name] = value
         return self
 
@@ -334,7 +311,7 @@ class Settings(Section):
             yield from _below(path, f"workers.{path}", node)
         if self.worker is not None:
             if self.worker.type is None:
-                raise _problem("worker", "has no `type`; add one, or write `defaults:` to mean every type")
+                raise problem("worker", "has no `type`; add one, or write `defaults:` to mean every type")
             yield from _below(self.worker.type, "worker", self.worker)
 
     @property
@@ -398,6 +375,10 @@ class Settings(Section):
         """Unfinished tasks above which to warn, or None."""
         return self.monitoring.alerts.queue_depth_high if self.monitoring.enabled else None
 
+    def watching(self) -> Watching:
+        """What is an alert, and what a goal."""
+        return self.monitoring.watching()
+
     def document(self) -> dict[str, Any]:
         """All that is in effect, as plain data that loads again to the same."""
         queue = self.queue.model_dump(exclude={"database"})
@@ -414,7 +395,7 @@ class Settings(Section):
             "workers": {path: _written_node(values, self._folder) for path, values in self._nodes.items()},
             "tenants": {name: _written_node(dict(tenant), self._folder) for name, tenant in self.tenants.items()},
             "logging": self.logging.model_dump(),
-            "monitoring": self.monitoring.model_dump(),
+            "monitoring": self.monitoring.model_dump(by_alias=True),
         }
 
     def _all_defaults(self) -> dict[str, Any]:
@@ -457,11 +438,6 @@ def _written_node(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {name: value for name, value in written.items() if value is not None or name in _NULL_MEANS}
 
 
-def _problem(key: str, text: str) -> PydanticCustomError:
-    """An error about a key below the section that finds it; `loading` joins the two."""
-    return PydanticCustomError("problem", "{text}", {"key": key, "text": text})
-
-
 def _told(values: dict[str, Any]) -> dict[str, Any]:
     """What of a node's settings the supervisor tells."""
     return {name: value for name, value in values.items() if name not in _OF_THE_HOST}
@@ -487,9 +463,9 @@ def _below(path: str, where: str, node: NodeSettings) -> Iterator[tuple[str, str
         for name, child in getattr(node, level).items():
             here = f"{where}.{level}.{name}"
             if path.count(".") + 1 != parts:
-                raise _problem(f"{where}.{level}", f"belongs under {whose}, not under {path}")
+                raise problem(f"{where}.{level}", f"belongs under {whose}, not under {path}")
             if "." in name:
-                raise _problem(here, f"is one part, not a path; write its node as {path}.{name}")
+                raise problem(here, f"is one part, not a path; write its node as {path}.{name}")
             yield from _below(_part(path, name, here), here, child)
 
 
@@ -497,4 +473,4 @@ def _part(path: str, name: str, where: str) -> str:
     try:
         return type_path(f"{path}.{name}")
     except ValueError as error:
-        raise _problem(where, str(error)) from None
+        raise problem(where, str(error)) from None

@@ -300,7 +300,7 @@ class Pool:
         self.tails.settle(step)
         if self.queue.lanes.touched:
             self.queue.lanes.tallies(step)
-            self.report.watch_depth(step)
+            self.report.watch.look_at_depth(step)
         return step.effects()
 
     def _look_at_clocks(self, step: Step) -> None:
@@ -317,6 +317,7 @@ class Pool:
         self.queue.due(step, self.anchor)
         self.queue.expire(step)
         self.clients.go_on(step)
+        self.report.watch.look(step)
         # What waits in the inbox may be the very heartbeats that are missing; but not for ever.
         if not more or step.now - self._looked >= self.settings.lost_after:
             self._looked = step.now

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ...config.changes import Change
 from ...config.policy import PolicyTree
+from ...config.watching import UNWATCHED, Watching
 from ...transport.messages import Admin, Reply
 from .effects import Reread
 from .membership import Membership
@@ -28,7 +29,7 @@ class Configuration:
     """What was read and is right.
 
     Attributes:
-        policies, hosts, queue_depth_high, max_size: See `PoolSettings`.
+        policies, hosts, queue_depth_high, max_size, watching: See `PoolSettings`.
         changes: How it differs from what was in effect.
     """
 
@@ -37,6 +38,7 @@ class Configuration:
     queue_depth_high: int | None
     max_size: int
     changes: list[Change]
+    watching: Watching = UNWATCHED
 
 
 class Reloads:
@@ -83,8 +85,10 @@ class Reloads:
             policies=read.policies,
             hosts=read.hosts,
             queue_depth_high=read.queue_depth_high,
+            watching=read.watching,
             max_size=read.max_size,
         )
+        self._report.watch.watch_for(read.watching, read.queue_depth_high)
         self._requests.max_size = read.max_size
         self._membership.queue.lanes.retune(read.policies)
         self._membership.retune(step, read.policies, read.hosts)

@@ -17,6 +17,7 @@ from .rows import COMPLETED, FAILED, QUEUED, RUNNING
 from .settings import PoolSettings
 from .snapshot import Snapshot
 from .step import Step
+from .watch import Watch
 
 _LISTED_MAX = 100  # types that nobody serves; who has more of them has seen enough
 _TASKS_MAX = 200  # of each host
@@ -31,7 +32,7 @@ class Report:
     Attributes:
         answers: By the name of the query.
         settings: Those in effect.
-        depth_warned: Whether the queue is deeper than it should be.
+        watch: Goals and alerts.
     """
 
     def __init__(
@@ -46,29 +47,16 @@ class Report:
     ) -> None:
         self.settings, self._queue, self._hosts, self._room = settings, queue, hosts, room
         self._epoch, self._started, self._started_at = epoch, started, started_at
-        self.depth_warned = False
+        self.watch = Watch(queue, hosts, settings.watching, settings.queue_depth_high, started)
         self.answers: dict[str, Callable[[Step], dict[str, Any]]] = {
             "status": self.status,
             "hosts": self.hosts,
             "types": self.types,
-            "snapshot": Snapshot(queue, hosts, room, self._max_size, epoch, started).answer,
+            "snapshot": Snapshot(queue, hosts, room, self._max_size, self.watch, epoch, started).answer,
         }
 
     def _max_size(self) -> int:
         return self.settings.max_size  # which a reload may change
-
-    def watch_depth(self, step: Step) -> None:
-        """The seed's one alert: raised once above the threshold, cleared once at four fifths of it."""
-        high = self.settings.queue_depth_high
-        if high is None:
-            return
-        depth = self._queue.lanes.total(QUEUED)
-        if depth > high and not self.depth_warned:
-            self.depth_warned = True
-            step.note("warning", "queue_depth_high", queued=depth, threshold=high)
-        elif self.depth_warned and depth <= high * 0.8:
-            self.depth_warned = False
-            step.note("info", "queue_depth_normal", queued=depth, threshold=high)
 
     def status(self, step: Step) -> dict[str, Any]:
         """The pool at a glance."""
@@ -88,12 +76,13 @@ class Report:
             "queue": {
                 "unfinished": self._queue.unfinished_count,
                 "max_size": settings.max_size,
-                "depth_warning": self.depth_warned,
+                "depth_warning": self.watch.deep_since is not None,
                 "disk_low": self._room.low,
                 "in_memory": lanes.in_memory,
             },
             "unserved": unserved,
             **self._tenants(step),
+            **self.watch.told(step),
             "notes": ([_INSECURE] if settings.about.get("secured") == "insecure" else [])
             + ([self._room.reason()] if self._room.low else [])
             + [f"no host serves {type}" for type in unserved]

@@ -7,6 +7,7 @@ from math import inf
 from typing import Any, Final
 
 from ...config.policy import PolicyTree
+from ...config.watching import UNWATCHED, Watching
 from .lanes import ROWS_MAX
 
 
@@ -54,6 +55,7 @@ class PoolSettings:
         policies: The tree.
         hosts: Settings by host name or pattern, sent with WELCOME.
         queue_depth_high: Queued tasks above which a warning is due, or None.
+        watching: Goals and other alerts.
         rows_max: Queued tasks that memory holds at most.
         keep: How long ended tasks are kept.
         disk_reserve: Bytes of the database's disk that are to stay free; see `Pool.disk`.
@@ -69,6 +71,7 @@ class PoolSettings:
     policies: PolicyTree = field(default_factory=PolicyTree)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     queue_depth_high: int | None = None
+    watching: Watching = UNWATCHED
     rows_max: int = ROWS_MAX
     keep: Keep = KEEP
     disk_reserve: int = 0

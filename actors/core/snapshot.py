@@ -21,6 +21,7 @@ from .rows import QUEUED, RUNNING, SCHEDULED, WAITING
 from .serving import Serving
 from .statistics import BOUNDS, POOL, Figures
 from .step import Step
+from .watch import Watch
 
 NODES_MAX: Final = 2000
 """Nodes in one answer; who comes first is what has most to do."""
@@ -60,13 +61,22 @@ class Snapshot:
         hosts: Looked at.
         room: Looked at.
         max_size: Unfinished tasks that the queue takes, now.
+        watch: Goals and alerts.
         epoch: The supervisor's; with another one all counters began anew.
         started: When the supervisor started, by `now`.
     """
 
     def __init__(
-        self, queue: Queue, hosts: Hosts, room: Room, max_size: Callable[[], int], epoch: int, started: float
+        self,
+        queue: Queue,
+        hosts: Hosts,
+        room: Room,
+        max_size: Callable[[], int],
+        watch: Watch,
+        epoch: int,
+        started: float,
     ) -> None:
+        self._watch = watch
         self._queue, self._hosts, self._room, self._max_size = queue, hosts, room, max_size
         self._epoch, self._started = epoch, started
         self._serving = Serving(hosts)
@@ -95,6 +105,7 @@ class Snapshot:
             "nodes": {name: self._node(name, depths, served, step) for name in listed},
             "nodes_left_out": len(names) - len(listed),
             "hosts": self._listed_hosts(step),
+            **self._watch.told(step),
         }
 
     def _depths(self) -> dict[str, _Depth]:

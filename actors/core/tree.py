@@ -92,6 +92,10 @@ class Tree:
         """Whether a node, or a tenant, has limits: what was stored of one that has none any more makes no node."""
         return self.policies.limits(path) != Limits()
 
+    def below(self, path: str) -> list[Lane]:
+        """The lanes of a node and of what lies below it."""
+        return self._below.get(path, [])
+
     def plant(self, lane: Lane) -> None:
         """A lane is new below its nodes."""
         for node in self._chain(lane):

@@ -277,7 +277,7 @@ class Series:
         series._last, series.total = _totals(kept["last"]), _totals(kept["total"])
         known: list[Totals] = [_totals(of) for of in kept["known"]]
         for name in WINDOWS:
-            series._looks[name].extend((float(at), known[place]) for at, place in kept["looks"][name])
+            series._looks[name].extend((float(at), known[int(place)]) for at, place in kept["looks"][name])
         return series
 
 

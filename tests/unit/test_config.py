@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from workerhost import ConfigError
-from workerhost.config import schema
+from workerhost.config import monitoring, schema
 from workerhost.config.document import read
 from workerhost.config.limits import Breaker
 from workerhost.config.loading import check, find, load
 from workerhost.config.policy import Policy, Retry
+from workerhost.config.section import Section
 from workerhost.workers.source import Source
 
 SEED_WORKER = """\
@@ -104,7 +105,7 @@ def test_the_seeds_snippets_load_together(write: Write) -> None:
 SAMPLE = Path(schema.__file__).with_name("workerhost_config.yaml")
 
 
-def keys(section: type[schema.Section]) -> set[str]:
+def keys(section: type[Section]) -> set[str]:
     """The keys of a section as they are written in a file."""
     return {field.alias or name for name, field in section.model_fields.items()}
 
@@ -121,7 +122,8 @@ def test_the_sample_loads_and_holds_every_key() -> None:
     assert set(data["defaults"]["retry"]) == keys(schema.RetrySettings)
     assert set(data["logging"]) == keys(schema.LoggingSettings)
     assert set(data["monitoring"]) == keys(schema.MonitoringSettings)
-    assert set(data["monitoring"]["alerts"]) == keys(schema.AlertSettings)
+    assert set(data["monitoring"]["alerts"]) == keys(monitoring.AlertSettings) | {"error_rate_above", "video"}
+    assert set(data["monitoring"]["objectives"]) == keys(monitoring.ObjectiveSettings)
     nodes = [*data["workers"].values(), *data["workers"]["video"]["platforms"].values(), data["worker"]]
     assert {key for node in nodes for key in node} | set(data["defaults"]) == keys(schema.SeedWorker)
     assert {key for entry in data["hosts"].values() for key in entry} == keys(schema.HostEntry)
@@ -137,7 +139,8 @@ def test_what_the_sample_calls_a_default_is_one() -> None:
     assert empty.policies().effective("text") == Policy()
     assert sample.logging == empty.logging
     assert (sample.host.drain_timeout, sample.host.join) == (empty.host.drain_timeout, empty.pool.bind)
-    assert sample.monitoring.model_copy(update={"alerts": empty.monitoring.alerts}) == empty.monitoring
+    examples = {"alerts": empty.monitoring.alerts, "objectives": empty.monitoring.objectives}
+    assert sample.monitoring.model_copy(update=examples) == empty.monitoring
 
 
 # The tree ---------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ def read(pool: Any, config: dict[str, Any], before: dict[str, Any] | None = None
         settings.queue_depth_high(),
         settings.queue.max_size,
         differ(before or {}, config),
+        settings.watching(),
     )
     return pool._turn(pool.pool.reread(found, pool.now, pool.wall))
 
@@ -121,3 +122,12 @@ def test_the_alert_and_the_size_of_the_queue_change(pool: Any) -> None:
     assert pool.notes[-1] == "queue_depth_high"
     (reply,) = pool.say(CLIENT, Query(5, "status", {}))[CLIENT]
     assert reply.value["queue"]["max_size"] == 2
+
+
+def test_alerts_and_goals_are_taken_over(pool: Any) -> None:
+    config = {"monitoring": {"alerts": {"running_below": 1}, "objectives": {"queue_depth": 5}}}
+    read(pool, config)
+    pool.wait(3)
+    assert pool.notes[-1] == "alert_raised"
+    read(pool, {}, before=config)
+    assert pool.pool.report.watch.alerts() == []

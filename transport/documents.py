@@ -14,7 +14,9 @@ from ..workers.redaction import redacted
 
 _UTC = timezone.utc  # noqa: UP017 -- `try` shows values in Python 3.9 too
 
-INSTANTS = frozenset({"sent_at", "due", "started_at", "ended_at", "since", "at", "joined_at", "expires", "until"})
+INSTANTS = frozenset(
+    {"sent_at", "due", "started_at", "ended_at", "since", "at", "joined_at", "expires", "until", "oldest"}
+)
 """Fields that hold seconds since the epoch."""
 
 

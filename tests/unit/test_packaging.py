@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE_FOLDERS = ("actors", "bin", "config", "transport", "workers")
-DATA = ("*.sql", "*.yaml", "py.typed")
+DATA = ("*.sql", "*.yaml", "py.typed", "page/*")
 
 
 def files_of_the_package() -> set[str]:

@@ -42,7 +42,7 @@ class Monitor(Protocol):
 
         Returns:
             `heard`: the instant of the latest snapshot, None before the first; `problem`: why nothing newer is heard,
-            or ""; `snapshot`: the reply to QUERY `snapshot`, {} before the first; `windows`: {"1m", "5m", "1h":
+            or ""; `windows`: {"1m", "5m", "1h":
             {`pool`: figures, `nodes`: {type: figures}, `hosts`: {name: figures}}}, figures being `completed`,
             `failed` (counts in the window), `per_second` (ends), `success` (0 to 1), `duration`, `duration_p95`,
             `wait`, `wait_p95` (seconds), each None where nothing is known; `objectives`: [{name, text, target, value,
@@ -66,6 +66,7 @@ class Pool(Protocol):
 
     def send(self, type: str, params: Any = None, **sending: Any) -> Handle[Any]: ...  # noqa: D102
     def status(self) -> dict[str, Any]: ...  # noqa: D102
+    def snapshot(self) -> dict[str, Any]: ...  # noqa: D102
     def hosts(self) -> list[dict[str, Any]]: ...  # noqa: D102
     def types(self) -> list[dict[str, Any]]: ...  # noqa: D102
     def page(  # noqa: D102

@@ -18,9 +18,10 @@ from .async_orders import AsyncOrders
 from .async_stream import AsyncMapping, as_completed, parcels_of
 from .async_waiting import close, submitted, wait
 from .block import Block
-from .client import OUTSTANDING_MAX, PARCELS_AHEAD, access_to, raise_refusal, type_of, wanted
+from .client import OUTSTANDING_MAX, PARCELS_AHEAD, access_to, type_of, wanted
 from .commands import Withdraw
 from .connection import Connection, Connections
+from .outcome import raise_refusal
 from .parcel import single
 from .reachability import unreachable
 from .terms import Sending, terms

@@ -20,12 +20,13 @@ from .access import Access
 from .block import Block
 from .commands import Withdraw
 from .connection import Connection, Connections
+from .flow_calls import FlowCalls
 from .handle import Batch, Handle
 from .invitations import is_invitation
 from .keys import Home
 from .messages import DEFAULT_ADDRESS
 from .orders import Orders
-from .outcome import error_of
+from .outcome import raise_refusal
 from .parcel import Parcel, parcels, single
 from .reachability import checked
 from .stream import Mapping, as_completed
@@ -43,7 +44,7 @@ PARCELS_AHEAD: Final = 10
 """Parcels of one `send_many` that are packed before the first of them is acknowledged."""
 
 
-class Client(Orders):
+class Client(Orders, FlowCalls):
     """A sender's access to a pool. Thread-safe; a forked child opens its own connection; use it in a `with` block.
 
     Nothing is connected before the first call, and tasks outlive their client.
@@ -85,6 +86,8 @@ class Client(Orders):
         require_host: bool = False,
         tenant: str | None = None,
         requires: Required | None = None,
+        after: Any = (),
+        on_failure: Literal["cancel", "run", "wait"] = "cancel",
         full: Literal["raise", "wait"] = "raise",
     ) -> Handle[Any]:
         """Hand in a task. Returns when it is on disk, never earlier.
@@ -93,6 +96,7 @@ class Client(Orders):
             type: The dotted path that says which worker runs it; or a task of a typed function, `length.task("hi")`,
                 which brings its params.
             params: None, bool, int, float, str, bytes, list, dict with text keys, aware datetime; at most 1 MiB packed.
+                A handle in them stands for that task's result, and the task comes after it.
             priority: Larger runs first.
             delay: Seconds before it may run.
             at: When it may run, instead of `delay`: an aware datetime, or seconds since the epoch.
@@ -104,6 +108,9 @@ class Client(Orders):
             tenant: Whose it is: at equal priority tenants take turns, and a configuration may limit each.
             requires: What its host must offer beside a slot: counts that it uses up while it runs, and labels, as in
                 `{"gpu": 1, "memory": "8G", "zone": "eu"}`.
+            after: Tasks that must have ended before it runs: handles, batches or numbers, one or several.
+            on_failure: What if one of these does not complete: `cancel` it, `run` it all the same, or `wait` for a
+                person, who has that one tried again or unblocks this one.
             full: `raise` QueueFull when the queue is full, or `wait` for room as long as the pool is there.
 
         Raises:
@@ -125,6 +132,8 @@ class Client(Orders):
             require_host=require_host,
             tenant=tenant,
             requires=requires,
+            after=after,
+            on_failure=on_failure,
             full=full,
         )
         parcel = single(agreed, params)
@@ -346,11 +355,3 @@ def wanted(type: str | Task[Any], params: Any) -> tuple[str, Any]:
 def type_of(type: Any) -> Any:
     """The type, for which a typed function may stand."""
     return type if isinstance(type, str) else getattr(type, "type", type)
-
-
-def raise_refusal(block: Block) -> None:
-    """Raise what the pool said, if it refused any part of a submission."""
-    for part in block.chain():
-        if part.refused:
-            end = part.ends[0]
-            raise (error_of(0, end) if end is not None else None) or WorkerHostError("the pool refused the task")

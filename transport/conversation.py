@@ -309,7 +309,7 @@ class Conversation:
             self._leave()
 
     def _submit(self, letter: Letter) -> None:
-        self._say(Submit(letter.number, self.outbox.below, letter.groups()))
+        self._say(Submit(letter.number, self.outbox.below, letter.groups(), letter.flow))
 
     def _ask(self, request: Request) -> None:
         self._requests = {number: asked for number, asked in self._requests.items() if not asked.withdrawn}

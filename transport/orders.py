@@ -144,6 +144,14 @@ class Orders:
             retried += self._order("retry", {"ids": ids[start : start + IDS_MAX]})["retried"]
         return retried
 
+    def unblock(self, tasks: Tasks) -> list[int]:
+        """Let tasks run that wait for others, whatever becomes of those; the numbers of those that were waiting."""
+        ids = _ids(tasks)
+        free: list[int] = []
+        for start in range(0, len(ids), IDS_MAX):
+            free += self._order("unblock", {"ids": ids[start : start + IDS_MAX]})["unblocked"]
+        return free
+
     def pause(self, type: str) -> None:
         """Start no task of this type, or of one below it, until `resume`. What runs goes on."""
         self._order("pause", {"type": terms(type).type})

@@ -14,6 +14,7 @@ from typing import Any, Final
 from .block import Block, Waiter
 from .messages import Rejected
 from .parcel import BYTES_MAX, Parcel
+from .part import Part
 
 WINDOW: Final = 8
 """SUBMITs under way at a time: enough to keep the supervisor busy while answers travel."""
@@ -43,6 +44,8 @@ class Letter:
 
     def groups(self) -> list[Any]:
         """The parcels as SUBMIT wants them: neighbours with equal terms are one group."""
+        if isinstance(part := self.parcels[0], Part):
+            return part.groups
         found: list[Any] = []
         before: tuple[Any, ...] = ()
         for parcel in self.parcels:
@@ -53,6 +56,11 @@ class Letter:
                 found.append([*terms, list(parcel.params)])
                 before = terms
         return found
+
+    @property
+    def flow(self) -> dict[str, Any]:
+        """What SUBMIT says of a flow."""
+        return part.flow if isinstance(part := self.parcels[0], Part) else {}
 
 
 class Outbox:

@@ -22,7 +22,7 @@ from ..workers.errors import (
     TooLarge,
     WorkerHostError,
 )
-from .block import REFUSED, UNKNOWN, End
+from .block import REFUSED, UNKNOWN, Block, End
 from .messages import STATES, TaskState
 
 _REFUSALS: dict[str, type[TaskRefused]] = {"too_large": TooLarge, "no_host": NoHost, "conflict": KeyConflict}
@@ -69,6 +69,14 @@ def error_of(id: int, end: End) -> WorkerHostError | None:
         host=_text(said, "host"),
         kind=_text(said, "kind"),
     )
+
+
+def raise_refusal(block: Block) -> None:
+    """Raise what the pool said, if it refused any part of a submission."""
+    for part in block.chain():
+        if part.refused:
+            end = part.ends[0]
+            raise (error_of(0, end) if end is not None else None) or WorkerHostError("the pool refused the task")
 
 
 def refusal(code: str, reason: str, path: str = "", retry_after: float = 0.0) -> WorkerHostError:

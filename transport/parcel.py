@@ -10,7 +10,8 @@ from ..workers.errors import InvalidTask, TaskRefused
 from .block import Block
 from .clock import now
 from .messages import PARAMS_BYTES_MAX
-from .terms import Terms
+from .references import pack
+from .terms import Terms, id_of, with_results
 
 TASKS_MAX: Final = 2000
 """Tasks in one parcel: what the supervisor takes in one turn."""
@@ -56,7 +57,9 @@ def single(terms: Terms, params: Any) -> Parcel:
         InvalidTask: The params cannot travel.
         TooLarge: They are above the limit.
     """
-    body = values.pack(params, limit=PARAMS_BYTES_MAX)
+    body, references = pack(params)
+    if references:
+        terms = with_results(terms, [(offset, id_of(task)) for offset, task in references])
     return Parcel(terms, [body], len(body) + ITEM_BYTES)
 
 

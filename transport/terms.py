@@ -6,9 +6,9 @@ Turns what a caller wrote into what SUBMIT carries. Params are packed elsewhere 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, NamedTuple, TypedDict
+from typing import Any, Final, Literal, NamedTuple, TypedDict, cast
 
 from ..config.policy import TENANT_PATTERN, TYPE_PATTERN
 from ..config.resources import Required, resources
@@ -19,12 +19,17 @@ PRIORITY_MAX: Final = 2**31 - 1
 TAGS_MAX: Final = 32
 TAG_CHARACTERS_MAX: Final = 128
 
+AFTER_MAX: Final = 100_000
+"""Tasks that one comes after."""
+ON_FAILURE: Final = ("cancel", "run", "wait")
+
+_WAITING: Final = STATES.index(TaskState.WAITING)
 _QUEUED: Final = STATES.index(TaskState.QUEUED)
 _SCHEDULED: Final = STATES.index(TaskState.SCHEDULED)
 
 
-class Sending(TypedDict, total=False):
-    """The keyword arguments that every way to send a task takes; `Client.send` says what each means."""
+class SendingInFlow(TypedDict, total=False):
+    """The keyword arguments that tasks of a flow take, too."""
 
     priority: int
     delay: float | timedelta | None
@@ -37,6 +42,13 @@ class Sending(TypedDict, total=False):
     tenant: str | None
     requires: Required | None
     full: Literal["raise", "wait"]
+
+
+class Sending(SendingInFlow, total=False):
+    """The keyword arguments that every way to send a task takes; `Client.send` says what each means."""
+
+    after: Any
+    on_failure: Literal["cancel", "run", "wait"]
 
 
 class Terms(NamedTuple):
@@ -70,6 +82,8 @@ def terms(
     require_host: bool = False,
     tenant: str | None = None,
     requires: Required | None = None,
+    after: Any = (),
+    on_failure: Literal["cancel", "run", "wait"] = "cancel",
     full: Literal["raise", "wait"] = "raise",
 ) -> Terms:
     """Check what a caller wrote.
@@ -106,8 +120,24 @@ def terms(
     if require_host:
         options["require_host"] = True
     options |= _lane(tenant, requires)
-    initial = _SCHEDULED if at is not None or options.get("delay") else _QUEUED
+    if after.__class__ is not tuple or after or on_failure != "cancel":
+        options |= _dependencies(after, on_failure)
+    initial = _WAITING if "after" in options else _SCHEDULED if at is not None or options.get("delay") else _QUEUED
     return Terms(type, priority, options or None, full == "wait", initial)
+
+
+def with_results(agreed: Terms, results: Sequence[tuple[int, int]]) -> Terms:
+    """The terms of a task whose params have results of others in them.
+
+    Args:
+        agreed: Its terms otherwise.
+        results: (offset in the packed params, id of the task) of each.
+    """
+    options = dict(agreed.options or {})
+    after = list(dict.fromkeys([*options.get("after", ()), *(id for _, id in results)]))
+    numbers = {id: number for number, id in enumerate(after)}
+    options |= {"after": after, "results": [[offset, numbers[id]] for offset, id in results]}
+    return agreed._replace(options=options, initial=_WAITING)
 
 
 def _lane(tenant: Any, requires: Any) -> dict[str, Any]:
@@ -123,6 +153,44 @@ def _lane(tenant: Any, requires: Any) -> dict[str, Any]:
         except ValueError as error:
             raise InvalidTask(f"requires={plain(requires, 100)} {error}", "requires") from None
     return options
+
+
+def _dependencies(after: Any, on_failure: Any) -> dict[str, Any]:
+    """What a task comes after."""
+    if on_failure not in ON_FAILURE:
+        raise _invalid("on_failure", on_failure, f"one of {', '.join(ON_FAILURE)}")
+    ids = list(dict.fromkeys(ids_of(after)))
+    if len(ids) > AFTER_MAX:
+        raise InvalidTask(f"after: {len(ids)} tasks; at most {AFTER_MAX}", "after")
+    failing = {} if on_failure == "cancel" else {"on_failure": on_failure}
+    return {"after": ids, **failing} if ids else failing
+
+
+def ids_of(after: Any) -> list[int]:
+    """The numbers of tasks, by number, handle, batch, or several of these.
+
+    Raises:
+        InvalidTask: They are nothing of the kind.
+    """
+    if isinstance(after, int) or hasattr(after, "id"):
+        return [id_of(after)]
+    if callable(spans := getattr(after, "ids", None)):  # a batch
+        return [id for span in cast("list[range]", spans()) for id in span]
+    if isinstance(after, str | bytes) or not isinstance(after, Iterable):
+        raise _invalid("after", after, "tasks: handles, batches or numbers")
+    return [id for one in cast("Iterable[Any]", after) for id in ids_of(one)]
+
+
+def id_of(task: Any) -> int:
+    """The number of a task, by handle or number.
+
+    Raises:
+        InvalidTask: It is neither.
+    """
+    id = task if isinstance(task, int) else getattr(task, "id", None)
+    if type(id) is not int or id < 1:
+        raise _invalid("after", task, "tasks: handles, batches or numbers")
+    return id
 
 
 def _invalid(path: str, value: Any, right: str) -> InvalidTask:

@@ -12,6 +12,7 @@ from ..workers.errors import WorkerHostError
 from .block import REFUSED, UNKNOWN, Block, End
 from .messages import STATES, TaskState
 from .outcome import error_of
+from .references import Reference
 
 _COMPLETED: Final = STATES.index(TaskState.COMPLETED)
 
@@ -30,7 +31,7 @@ class Progress(NamedTuple):
     at: datetime | None
 
 
-class Told:
+class Told(Reference):
     """One task, as far as the pool has told."""
 
     __slots__ = ("_block", "_offset")

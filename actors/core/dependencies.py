@@ -62,9 +62,11 @@ def check_options(options: dict[str, Any]) -> None:
             raise Unfit("invalid", f"within: {shown(span)} is no place, nor [place, count]", "within")
     if not after and not within:
         raise Unfit("invalid", "on_failure and results mean nothing without a task to come after", "after")
-    if options.get("on_failure", "cancel") not in POLICIES:
-        reason = f"on_failure cannot be {shown(options['on_failure'])}; it is one of {', '.join(POLICIES)}"
-        raise Unfit("invalid", reason, "on_failure")
+    said = options.get("on_failure", "cancel")
+    for policy in said if isinstance(said, list) else [said]:
+        if not isinstance(policy, str) or policy not in POLICIES:
+            reason = f"on_failure cannot be {shown(policy)}; it is one of {', '.join(POLICIES)}"
+            raise Unfit("invalid", reason, "on_failure")
 
 
 def names_others(groups: Sequence[Any]) -> bool:
@@ -129,15 +131,15 @@ def planned(groups: Sequence[Any], first: int, places: Places | None, flow: int,
             words["flow"] = flow
         if "results" in options:
             words["splice"] = _splice(options["results"], others, batch)
-        policy = POLICIES[options.get("on_failure", "cancel")]
-        after = list(dict.fromkeys(others))
+        after = dict(zip(others, _policies(options, len(others)), strict=True))
         if not after and gated:
-            after, policy = [-flow], CANCEL
+            after = {-flow: CANCEL}
         if after:
             words["edges"] = len(after)
             if len(plan.edges) + len(after) * len(batch) > EDGES_MAX:
                 raise Unfit("invalid", f"more than {EDGES_MAX} dependencies in one submission", "after")
-            plan.edges += [(other, task, policy) for task in range(id, id + len(batch)) for other in after]
+            edges = after.items()
+            plan.edges += [(other, task, policy) for task in range(id, id + len(batch)) for other, policy in edges]
         plan.groups.append([type, priority, words or None, batch])
         id += len(batch)
         place += len(batch)
@@ -158,6 +160,18 @@ def _others(options: dict[str, Any], places: Places | None, place: int) -> list[
             raise Unfit("invalid", f"more than {EDGES_MAX} dependencies of one task", "within")
         others += [places.id(earlier) for earlier in range(first, first + count)]
     return others
+
+
+def _policies(options: dict[str, Any], count: int) -> list[int]:
+    """What to do about each of a task's dependencies if it does not complete."""
+    said: Any = options.get("on_failure", "cancel")
+    if isinstance(said, list):
+        policies = [POLICIES[policy] for policy in cast("list[str]", said)]
+        if len(policies) != count:
+            reason = f"on_failure: {len(policies)} words for {count} tasks to come after"
+            raise Unfit("invalid", reason, "on_failure")
+        return policies
+    return [POLICIES[said]] * count
 
 
 def _splice(results: list[Any], others: list[int], batch: Sequence[bytes]) -> bytes:

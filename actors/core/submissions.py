@@ -25,7 +25,7 @@ _OPTIONS: Final[dict[str, tuple[type, ...]]] = {
     "requires": (dict,),
     "after": (list,),
     "within": (list,),
-    "on_failure": (str,),
+    "on_failure": (str, list),
     "results": (list,),
 }
 _INSTANT_MAX: Final = 1e11  # some day in the year 5138

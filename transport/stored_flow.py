@@ -1,0 +1,66 @@
+"""A flow that the pool has, by its number: how far it is, to cancel it, to have it tried again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..workers.errors import TaskUnknown
+from .connection import Connections
+from .handle import cancel
+from .messages import Admin, Query
+
+_IDS_MAX = 10_000
+
+
+class StoredFlow:
+    """A flow of the pool, whoever sent it. Each call asks the pool.
+
+    Attributes:
+        id: Its number: that of its first task.
+    """
+
+    def __init__(self, connections: Connections, id: int) -> None:
+        self._connections, self.id = connections, id
+
+    def show(self) -> dict[str, Any]:
+        """How far it is.
+
+        Returns:
+            `id`, `name`, `state` (open, running, completed, failed), `sent_at`, `ended_at`, `total`, how many ended as
+            `completed`, `failed`, `cancelled` or `quarantined`, `ids` [[first, count], ...] of its tasks, and `counts`
+            {state: count} of all of them.
+
+        Raises:
+            TaskUnknown: The pool has no such flow (any more).
+        """
+        shown: dict[str, Any] = {}
+        counts: dict[str, int] = {}
+        start: int | None = 0
+        while start is not None:
+            page = self._connections.current().request(Query(0, "flow", {"id": self.id, "start": start}), TaskUnknown)
+            shown = page["flow"]
+            for state, count in shown["counts"].items():
+                counts[state] = counts.get(state, 0) + count
+            start = shown.pop("next")
+        return {**shown, "counts": counts}
+
+    def cancel(self) -> int:
+        """End every task of it that has not ended, last ones first, so that nothing begins meanwhile; how many."""
+        ids = [id for span in reversed(self._spans()) for id in reversed(span)]
+        return len(cancel(self._connections.current(), ids))
+
+    def retry(self) -> int:
+        """Go on from where it failed: what failed runs again, and what was cancelled waits for it; how many tasks."""
+        ids = [id for span in self._spans() for id in span]
+        connection = self._connections.current()
+        retried = 0
+        for start in range(0, len(ids), _IDS_MAX):
+            order = Admin(0, "retry", {"ids": ids[start : start + _IDS_MAX]})
+            retried += len(connection.request(order)["retried"])
+        return retried
+
+    def _spans(self) -> list[range]:
+        return [range(first, first + count) for first, count in self.show()["ids"]]
+
+    def __repr__(self) -> str:
+        return f"<StoredFlow {self.id}>"

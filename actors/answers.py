@@ -42,9 +42,11 @@ def _why(store: Store, effect: Answer) -> Reply:
 
 
 def _flow(store: Store, effect: Answer) -> Reply:
-    id, start = effect.arguments.get("id"), effect.arguments.get("start", 0)
-    known = type(id) is int and type(start) is int and 0 <= id <= ID_MAX and 0 <= start <= ID_MAX
-    flow = store.flow(id, start=start, owner=effect.owner) if known else None
+    try:
+        id, start = _optional(effect.arguments, "id", int), _optional(effect.arguments, "start", int)
+    except TypeError as error:
+        return Reply(effect.request, False, {"code": "invalid", "reason": str(error)})
+    flow = store.flow(id or 0, start=start or 0, owner=effect.owner)
     if flow is None:
         return Reply(effect.request, False, {"code": "unknown", "reason": f"the pool has no flow {shown(id)}"})
     return Reply(effect.request, True, {"flow": flow})

@@ -56,6 +56,10 @@ class FlowNode(Reference):
         """Its value; see `Handle.result`."""
         return self.handle.result(timeout)
 
+    def is_of(self, flow: Flow) -> bool:
+        """Whether it was made by this flow."""
+        return self._flow is flow
+
     def comes_after(self, *others: Any, on_failure: OnFailure = "cancel") -> Self:
         """Let it wait for more tasks: of this flow, or handed in before.
 
@@ -127,7 +131,7 @@ class Flow:
 
     def chain(
         self,
-        *steps: tuple[str, Any],
+        *steps: tuple[str, Callable[[FlowNode], Any]] | tuple[str, Any],
         after: Any = (),
         on_failure: OnFailure = "cancel",
         **sending: Unpack[SendingInFlow],
@@ -143,7 +147,7 @@ class Flow:
         nodes: list[FlowNode] = []
         before: Any = after
         for type, params in steps:
-            given = params(nodes[-1] if nodes else None) if callable(params) else params
+            given: Any = params(nodes[-1]) if callable(params) and nodes else params
             nodes.append(self.send(type, given, after=before, on_failure=on_failure, **sending))
             before = nodes[-1]
         return nodes
@@ -153,7 +157,7 @@ class Flow:
         type: str | WorkerFunction[..., Any, Any],
         params: Iterable[Any],
         *,
-        then: tuple[str, Any] | None = None,
+        then: tuple[str, Callable[[Sequence[FlowNode]], Any]] | tuple[str, Any] | None = None,
         after: Any = (),
         on_failure: OnFailure = "cancel",
         **sending: Unpack[SendingInFlow],
@@ -172,7 +176,7 @@ class Flow:
         nodes = [self.send(kind, one, after=after, on_failure=on_failure, **sending) for one in params]
         last = None
         if then is not None:
-            given = then[1](nodes) if callable(then[1]) else then[1]
+            given: Any = then[1](nodes) if callable(then[1]) else then[1]
             last = self.send(then[0], given, after=nodes, on_failure=on_failure, **sending)
         return Group(nodes, last)
 

@@ -62,8 +62,8 @@ def check_options(options: dict[str, Any]) -> None:
             raise Unfit("invalid", f"within: {shown(span)} is no place, nor [place, count]", "within")
     if not after and not within:
         raise Unfit("invalid", "on_failure and results mean nothing without a task to come after", "after")
-    said = options.get("on_failure", "cancel")
-    for policy in said if isinstance(said, list) else [said]:
+    said: Any = options.get("on_failure", "cancel")
+    for policy in cast("list[Any]", said if isinstance(said, list) else [said]):
         if not isinstance(policy, str) or policy not in POLICIES:
             reason = f"on_failure cannot be {shown(policy)}; it is one of {', '.join(POLICIES)}"
             raise Unfit("invalid", reason, "on_failure")

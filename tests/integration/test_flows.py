@@ -1,0 +1,179 @@
+"""Flows on a whole pool: chains, groups, graphs, results in params, failures, and what people see of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workerhost import Fail, InvalidTask, TaskCancelled, TaskFailed, WorkerHost, worker
+
+GATE = threading.Event()
+BROKEN = threading.Event()
+
+
+@worker("flow.number")
+def number(n: int) -> int:
+    return n
+
+
+@worker("flow.add")
+def add(parts: list[int]) -> int:
+    return sum(parts)
+
+
+@worker("flow.next")
+def following(before: int) -> int:
+    return before + 1
+
+
+@worker("flow.held")
+def held() -> str:
+    assert GATE.wait(30)
+    return "let go"
+
+
+@worker("flow.brittle")
+def brittle() -> str:
+    if BROKEN.is_set():
+        raise Fail("it is broken")
+    return "whole"
+
+
+WORKERS = [number, add, following, held, brittle]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """A client of an embedded pool, on each store."""
+    GATE.clear()
+    BROKEN.clear()
+    database = tmp_path / "tasks.db" if request.param == "sqlite" else None
+    with WorkerHost(workers=WORKERS, database=database) as pool:
+        yield pool.client
+        GATE.set()
+
+
+def test_a_graph_gives_its_results_on(client: Any) -> None:
+    with client.flow("sums") as flow:
+        parts = [flow.send("flow.number", {"n": n}) for n in range(10)]
+        low, high = (flow.send("flow.add", {"parts": half}) for half in (parts[:5], parts[5:]))
+        last = flow.send("flow.add", {"parts": [low, high, 100]})
+    assert last.result(20) == 145
+    assert flow.wait(20)
+    shown = client.flow(flow.id).show()
+    assert (shown["name"], shown["state"], shown["counts"]) == ("sums", "completed", {"completed": 13})
+    assert [listed["id"] for listed in client.flows()] == [flow.id]
+
+
+def test_a_chain_and_a_group(client: Any) -> None:
+    def before(node: Any) -> Any:
+        return {"before": node}
+
+    def parts(nodes: Any) -> Any:
+        return {"parts": nodes}
+
+    with client.flow() as flow:
+        last = flow.chain(("flow.number", {"n": 0}), *[("flow.next", before)] * 20)[-1]
+        group = flow.group("flow.next", [{"before": last}] * 30, then=("flow.add", parts), after=last)
+    assert group.then is not None
+    assert group.then.result(20) == 30 * 21
+
+
+def test_a_handle_in_params_stands_for_its_result_whether_it_has_ended_or_not(client: Any) -> None:
+    first = client.send("flow.number", {"n": 3})
+    assert first.result(20) == 3
+    second = client.send("flow.next", {"before": first})
+    assert client.send("flow.add", {"parts": [first, second, second]}).result(20) == 11
+
+
+def test_what_comes_after_something_waits_for_it(client: Any) -> None:
+    first = client.send("flow.held")
+    second = client.send("flow.number", {"n": 1}, after=first)
+    assert client.show(second.id)["state"] == "waiting"
+    assert client.why(second.id)["reasons"][0]["text"].startswith(f"waits for {first.id} (")
+    GATE.set()
+    assert second.result(20) == 1
+
+
+def test_a_failed_flow_goes_on_from_where_it_failed(client: Any) -> None:
+    BROKEN.set()
+    with client.flow() as flow:
+        before = flow.send("flow.number", {"n": 1})
+        broken = flow.send("flow.brittle", after=before)
+        after = flow.send("flow.number", {"n": 2}, after=broken)
+        anyway = flow.send("flow.number", {"n": 3}).comes_after(broken, on_failure="run")
+    with pytest.raises(TaskFailed, match="it is broken"):
+        broken.result(20)
+    with pytest.raises(TaskCancelled, match=f"task {broken.id}, which it comes after, is failed"):
+        after.result(20)
+    assert anyway.result(20) == 3
+    stored = client.flow(flow.id)
+    assert stored.show()["state"] == "failed"
+    BROKEN.clear()
+    assert stored.retry() == 2
+    assert after.result(20) == 2
+    assert before.handle.result(20) == 1
+    assert stored.show()["state"] == "completed"
+
+
+def test_a_flow_is_cancelled_whole_and_nothing_of_it_begins_meanwhile(client: Any) -> None:
+    with client.flow() as flow:
+        first = flow.send("flow.held")
+        rest = [flow.send("flow.number", {"n": 1}, after=first, on_failure="run") for _ in range(5)]
+    assert flow.cancel() == 6
+    GATE.set()
+    assert flow.wait(20)
+    assert client.flow(flow.id).show()["cancelled"] == 6
+    assert all(client.show(node.id)["attempts"] == [] for node in rest)
+
+
+def test_a_waiting_task_is_let_go_by_hand(client: Any) -> None:
+    first = client.send("flow.held")
+    second = client.send("flow.number", {"n": 1}, after=first)
+    assert client.unblock([first, second]) == [second.id]
+    assert second.result(20) == 1
+
+
+def test_a_circle_is_named_and_nothing_is_handed_in(client: Any) -> None:
+    flow = client.flow()
+    one = flow.send("flow.number", {"n": 1})
+    two = flow.send("flow.add", {"parts": [one]})
+    one.comes_after(two)
+    circle = (
+        r"a circle: flow.number \(number 0\) comes after flow.add \(number 1\) comes after flow.number \(number 0\)"
+    )
+    with pytest.raises(InvalidTask, match=circle):
+        flow.submit()
+    assert client.flows() == []
+
+
+def test_an_error_in_the_block_hands_nothing_in(client: Any) -> None:
+    with pytest.raises(ZeroDivisionError), client.flow() as flow:
+        flow.send("flow.number", {"n": 1 // 0})
+    assert client.flows() == []
+
+
+def test_a_flow_of_several_parts_is_one(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workerhost.transport.flow_parts.PART_TASKS_MAX", 50)
+    with client.flow("wide") as flow:
+        parts = [flow.send("flow.number", {"n": n}) for n in range(120)]
+        last = flow.send("flow.add", {"parts": parts})
+    assert last.result(20) == sum(range(120))
+    shown = client.flow(flow.id).show()
+    assert (shown["state"], shown["total"]) == ("completed", 121)
+
+
+def test_a_flow_whose_part_is_refused_never_runs(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workerhost.transport.flow_parts.PART_TASKS_MAX", 2)
+    flow = client.flow()
+    for n in range(3):
+        flow.send("flow.number", {"n": n})
+    flow.send("flow.number", {"n": 4}, after=4711)
+    with pytest.raises(InvalidTask, match="the pool has no task 4711"):
+        flow.submit()
+    [task, *_] = client.tasks(type="flow.number")
+    assert (task["state"], task["attempt"]) == ("cancelled", 0)

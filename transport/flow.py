@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, Unpack, cast
 
 from ..workers.errors import InvalidTask, WorkerHostError
 from ..workers.task import Task
@@ -176,8 +176,9 @@ class Flow:
         nodes = [self.send(kind, one, after=after, on_failure=on_failure, **sending) for one in params]
         last = None
         if then is not None:
-            given: Any = then[1](nodes) if callable(then[1]) else then[1]
-            last = self.send(then[0], given, after=nodes, on_failure=on_failure, **sending)
+            last_type, wanted = cast("tuple[str, Any]", then)
+            given = wanted(nodes) if callable(wanted) else wanted
+            last = self.send(last_type, given, after=nodes, on_failure=on_failure, **sending)
         return Group(nodes, last)
 
     def connect(self, place: int, others: Any, on_failure: OnFailure) -> None:
@@ -188,9 +189,10 @@ class Flow:
     def _connect(self, wanted: Wanted, others: Any, on_failure: str, *, again: bool = True) -> None:
         if on_failure not in ON_FAILURE:
             raise ValueError(f"on_failure={on_failure!r}: it is one of {', '.join(ON_FAILURE)}")
-        for other in others if isinstance(others, list | tuple | Group) else [others]:
+        several = cast("Sequence[Any]", others if isinstance(others, list | tuple) else [others])
+        for other in several:
             if isinstance(other, FlowNode):
-                if other._flow is not self:
+                if not other.is_of(self):
                     raise InvalidTask("after: a node of another flow: hand that in, then give its handle", "after")
                 if again or other.place not in wanted.within:
                     wanted.within[other.place] = on_failure

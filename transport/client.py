@@ -7,13 +7,11 @@ Owns what the public calls look like; what a person asks and orders is in `order
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, overload
 
-from ..config.resources import Required
 from ..workers.errors import WorkerHostError
 from ..workers.task import Task
 from .access import Access
@@ -71,25 +69,7 @@ class Client(Orders, FlowCalls):
     def send(self, type: Task[Value], **sending: Unpack[Sending]) -> Handle[Value]: ...
     @overload
     def send(self, type: str, params: Any = None, **sending: Unpack[Sending]) -> Handle[Any]: ...
-    def send(
-        self,
-        type: str | Task[Any],
-        params: Any = None,
-        *,
-        priority: int = 5,
-        delay: float | timedelta | None = None,
-        at: float | datetime | None = None,
-        expires: float | datetime | None = None,
-        timeout: float | timedelta | None = None,
-        max_attempts: int | None = None,
-        tags: Sequence[str] = (),
-        require_host: bool = False,
-        tenant: str | None = None,
-        requires: Required | None = None,
-        after: Any = (),
-        on_failure: Literal["cancel", "run", "wait"] = "cancel",
-        full: Literal["raise", "wait"] = "raise",
-    ) -> Handle[Any]:
+    def send(self, type: str | Task[Any], params: Any = None, **sending: Unpack[Sending]) -> Handle[Any]:
         """Hand in a task. Returns when it is on disk, never earlier.
 
         Args:
@@ -120,22 +100,7 @@ class Client(Orders, FlowCalls):
             PoolRefused: The supervisor refuses this client.
         """
         type, params = wanted(type, params)
-        agreed = terms(
-            type,
-            priority=priority,
-            delay=delay,
-            at=at,
-            expires=expires,
-            timeout=timeout,
-            max_attempts=max_attempts,
-            tags=tags,
-            require_host=require_host,
-            tenant=tenant,
-            requires=requires,
-            after=after,
-            on_failure=on_failure,
-            full=full,
-        )
+        agreed = terms(type, **sending)
         parcel = single(agreed, params)
         connection = self._connections.current()
         refusals = connection.conversation.refusals

@@ -20,6 +20,8 @@ def answer(store: Store, effect: Answer) -> Reply:
         return _show(store, effect)
     if effect.what in ("flow", "flows"):
         return (_flow if effect.what == "flow" else _flows)(store, effect)
+    if effect.what == "audit":
+        return _audit(store, effect)
     return _why(store, effect) if effect.what == "why" else _tasks(store, effect)
 
 
@@ -77,6 +79,17 @@ def _tasks(store: Store, effect: Answer) -> Reply:
         return Reply(effect.request, False, {"code": "invalid", "reason": str(error)})
     listed = [{**task, **effect.live.get(task["id"], {})} for task in tasks]
     return Reply(effect.request, True, {"tasks": listed, "next": before})
+
+
+def _audit(store: Store, effect: Answer) -> Reply:
+    try:
+        limit = max(1, min(_optional(effect.arguments, "limit", int) or 100, _LISTED_MAX))
+        before = _optional(effect.arguments, "before", int)
+    except TypeError as error:
+        return Reply(effect.request, False, {"code": "invalid", "reason": str(error)})
+    found = store.audit(limit, ID_MAX if before is None else before)
+    following = found[-1]["number"] if len(found) == limit else None
+    return Reply(effect.request, True, {"audit": found, "next": following})
 
 
 def _optional(arguments: dict[str, Any], key: str, kind: type) -> Any:

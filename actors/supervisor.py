@@ -33,11 +33,12 @@ from ..transport.messages import DEFAULT_ADDRESS, Message, Refused, Reply
 from ..workers.errors import ConfigError
 from .answers import answer
 from .core.effects import Answer, Backup, Note, Reread, Send
-from .core.identities import Garbled, Identity, Proved
+from .core.identities import Garbled, Identity, Proved, TurnedAway
 from .core.pool import Pool
 from .core.reloads import Configuration
 from .core.settings import KEEP, Keep, PoolSettings
 from .disk import Disk
+from .door import Door
 from .log import Log
 from .profile import Profile
 from .stores.contract import BackupEnded, Store, StoreBroken, StoreDamaged, StoreFull, StoreLocked
@@ -100,19 +101,6 @@ class _Ready:
     """Asked once by `Supervisor.start`: the address, or the error that kept it from starting."""
 
 
-class _Guard:
-    """Who comes in is the pool's to say; asked in the actor's own thread."""
-
-    def __init__(self, actor: SupervisorActor, pair: KeyPair) -> None:
-        self._actor, self.pair = actor, pair
-
-    def admits(self, public: str) -> bool | None:
-        pool = self._actor.pool
-        if pool is None or pool.allowances.ignores(public, clock.now()):
-            return None
-        return pool.identities.admits(public, clock.wall())
-
-
 class SupervisorActor(pykka.ThreadingActor):
     """Carries messages to the pool and its effects back out. Decides nothing."""
 
@@ -127,6 +115,7 @@ class SupervisorActor(pykka.ThreadingActor):
         self.disk: Disk | None = None
         self.pool: Pool | None = None
         self.link: ServerLink | None = None
+        self.door: Door | None = None  # of a pool that others can reach
         self.failure: BaseException | None = None
         self.profile: Profile | None = None
         self.garbage = 0
@@ -151,8 +140,9 @@ class SupervisorActor(pykka.ThreadingActor):
                 self.disk.give_way(clock.now())
                 self._forget()
                 pool = self._go_on()
-            guard = None if self.settings.pair is None else _Guard(self, self.settings.pair)
-            self.link = listen(self.settings.address, self.inbox, guard, insecure=self.settings.insecure)
+            if self.settings.pair is not None:
+                self.door = Door(lambda: self.pool, self.settings.pair, lambda: self.inbox.post(None))
+            self.link = listen(self.settings.address, self.inbox, self.door, insecure=self.settings.insecure)
             address = self.link.address
             pool.settings.about.update(address=address, reached_at=self._reached_at(address))
             log.info(
@@ -299,9 +289,11 @@ class SupervisorActor(pykka.ThreadingActor):
         except StoreFull as error:
             self._make_room(error)
 
-    def _news(self, items: Iterable[Any]) -> list[tuple[bytes, int, Message | Proved | Garbled | None]]:
+    def _news(self, items: Iterable[Any]) -> list[tuple[bytes, int, Message | Proved | Garbled | TurnedAway | None]]:
         """Frames to messages. What is no message is dropped, counted and said at most once a second."""
-        news: list[tuple[bytes, int, Message | Proved | Garbled | None]] = []
+        news: list[tuple[bytes, int, Message | Proved | Garbled | TurnedAway | None]] = []
+        if self.door is not None and (away := self.door.turned_away()) is not None:
+            news.append((b"", 0, away))
         for item in items:
             if isinstance(item, Received):
                 if self.disk is not None:

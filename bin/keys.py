@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -16,6 +16,7 @@ Valid = Annotated[
     str | None,
     typer.Option("--valid", metavar="TIME", help="For how long who joins stays known; default: until revoked."),
 ]
+_COLUMNS: Final = ("number", "at", "identity", "name", "event")
 keys = typer.Typer(help="Who may join this pool from other machines.", no_args_is_help=True, rich_markup_mode=None)
 
 Role = Annotated[str, typer.Option("--role", metavar="ROLE", help="host, client, observer or admin.")]
@@ -151,6 +152,40 @@ def _state(one: dict[str, Any]) -> str:
     if one["expires"] is not None and one["expires"] <= time.time():
         return f"expired {documents.moment(one['expires'])}"
     return "known" if one["expires"] is None else f"known until {documents.moment(one['expires'])}"
+
+
+@keys.command()
+def audit(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100_000, help="How many, the latest.")] = 50,
+    as_json: Json = False,
+    address: Address = None,
+) -> None:
+    """Who joined, who was refused, and who ordered what, the latest last."""
+    from ..actors.core.identities import fingerprint
+    from .tables import table
+
+    with options.pool(context, address) as client:
+        found: list[dict[str, Any]] = client.audit(limit=limit)[::-1]
+    if as_json:
+        documents.show({"audit": documents.plain_data(found)})
+        return
+    rows = [
+        [
+            documents.moment(one["at"])[:19] + "Z",
+            fingerprint(one["identity"]) if one["identity"] else "",
+            _printable(one["name"]),
+            one["event"],
+            " ".join(f"{key}={_printable(str(value))}" for key, value in one.items() if key not in _COLUMNS),
+        ]
+        for one in found
+    ]
+    print("\n".join(table(["AT", "KEY", "NAME", "EVENT", "MORE"], rows) or ["nobody was here"]), flush=True)
+
+
+def _printable(text: str) -> str:
+    """A peer's text as a terminal may have it."""
+    return text if text.isprintable() else repr(text)
 
 
 @keys.command()

@@ -218,6 +218,17 @@ class Orders:
         """
         return self._order("revoke", {"key": key})["key"]
 
+    def audit(self, *, limit: int = 100) -> list[dict[str, Any]]:
+        """Who joined, was refused, or ordered what, the latest first: `{number, at, identity, name, event, ...}`."""
+        found: list[dict[str, Any]] = []
+        before: int | None = None
+        while len(found) < limit:
+            page = self._query("audit", {"limit": min(1000, limit - len(found)), "before": before})
+            found, before = found + page["audit"], page["next"]
+            if before is None:
+                break
+        return found
+
     def invite(self, order: dict[str, Any]) -> dict[str, Any]:
         """Let whoever has the secret of `order["key"]` make itself known (see ADMIN `invite`); when that `expires`."""
         return self._order("invite", order)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from .identities import fingerprint
 from .step import Peer, Step
 from .unfit import Unfit
 
@@ -107,17 +106,16 @@ class Allowances:
             if not self._unfinished[identity]:
                 del self._unfinished[identity]
 
-    def mistake(self, step: Step, identity: str) -> bool:
+    def mistake(self, identity: str, now: float) -> bool:
         """Somebody sent what nobody should; whether it is not heard any more now."""
         latest = self._mistakes.setdefault(identity, [])
-        latest.append(step.now)
+        latest.append(now)
         if len(latest) <= MISTAKES_MAX:
             return False
-        if latest.pop(0) < step.now - MISTAKES_SECONDS:
+        if latest.pop(0) < now - MISTAKES_SECONDS:
             return False
         del self._mistakes[identity]
-        self.ignored[identity] = step.now + MISTAKES_SECONDS
-        step.note("warning", "identity_ignored", key=fingerprint(identity), seconds=MISTAKES_SECONDS)
+        self.ignored[identity] = now + MISTAKES_SECONDS
         return True
 
     def ignores(self, identity: str, now: float) -> bool:

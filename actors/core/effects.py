@@ -56,6 +56,8 @@ class Persist:
         identities: Known keys (public key, role, name, serve, added_at, expires, revoked_at), inserted or replaced.
         invitations: (public key, role, serve, uses, expires, valid), inserted or replaced; without uses: gone.
         forgotten_identities: Keys that are good for nothing and not known any more.
+        audit: Who did what (number, at, public key, name, event, more as a dict).
+        audit_from: Rows of `audit` with lower numbers are forgotten; 0: none are.
         meta: Absolute values of `last_id`, `last_finish`.
         prunes: Ended tasks that are forgotten with all that is kept of them (id, finish).
         forgotten_sessions: Sessions of clients that are forgotten, with their submissions.
@@ -98,6 +100,10 @@ class Persist:
     forgotten_sessions: list[int] = field(default_factory=list[int])
     forgotten_hosts: list[int] = field(default_factory=list[int])
     forgotten_identities: list[str] = field(default_factory=list[str])
+    audit: list[tuple[int, float, str, str, str, dict[str, Any]]] = field(
+        default_factory=list[tuple[int, float, str, str, str, dict[str, Any]]]
+    )
+    audit_from: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,20 +10,23 @@ from typing import Any, cast
 
 from ...config.policy import parents
 from ...transport.messages import Admin, Cancel, Hello, Message, Query, Refused, Rejected, Reply, Submit
-from .allowances import Allowances
-from .identities import ANYBODY, ROLES, Identities, Identity, Invited, fingerprint, is_key
+from .allowances import MISTAKES_SECONDS, Allowances
+from .audit import Audit
+from .identities import ANYBODY, ROLES, Identities, Identity, Invited, TurnedAway, fingerprint, is_key
 from .reports import shown
 from .sessions import Sessions
 from .step import Peer, Step
 
 _WHY_MAX = 300
+_NAME_MAX = 255
 
 
 class Gate:
     """Asked about every HELLO and every message."""
 
-    def __init__(self, identities: Identities, sessions: Sessions, allowances: Allowances) -> None:
+    def __init__(self, identities: Identities, sessions: Sessions, allowances: Allowances, audit: Audit) -> None:
         self._identities, self._sessions, self._allowances = identities, sessions, allowances
+        self._audit = audit
         self._complained = -1.0
 
     def greets(self, step: Step, address: bytes, hello: Hello) -> Hello | None:
@@ -49,7 +52,7 @@ class Gate:
             reason = f"this identity is that of {_an(identity.role)}, not of {_an(shown(hello.role))}"
             self._refuse(step, address, hello, public, reason)
             return None
-        step.note("info", "identity_joined", key=fingerprint(public), role=identity.role, name=identity.name)
+        self._audit.tell(step, public, "info", "identity_joined", name=identity.name, role=identity.role)
         if identity.role == "host":
             return replace(hello, offer=_restricted(hello.offer, identity))
         return replace(hello, role=identity.role)
@@ -81,7 +84,8 @@ class Gate:
             Whether nothing more is heard from it now.
         """
         kind = type(message).__name__
-        step.note("warning", "message_forbidden", key=fingerprint(peer.identity), role=peer.role, kind=kind)
+        who = {"name": self.name_of(peer), "role": peer.role}
+        self._audit.tell(step, peer.identity, "warning", "message_forbidden", **who, kind=kind)
         whose = "this identity is" if peer.identity else "this connection is"
         reason = f"{whose} that of {_an(peer.role)}, which may not say {kind.upper()}"
         if isinstance(message, Submit):
@@ -98,7 +102,27 @@ class Gate:
     def mistaken(self, step: Step, address: bytes) -> bool:
         """Something from there was wrong; whether nothing more is heard from there now."""
         identity = self._sessions.identities.get(address, ANYBODY)
-        return identity != ANYBODY and self._allowances.mistake(step, identity)
+        if identity == ANYBODY or not self._allowances.mistake(identity, step.now):
+            return False
+        self._audit.tell(step, identity, "warning", "identity_ignored", seconds=MISTAKES_SECONDS)
+        return True
+
+    def turned_away(self, step: Step, news: TurnedAway) -> None:
+        """Handshakes were refused: of keys that are known and good no more, and of strangers, who are all one."""
+        for public, times in news.times.items():
+            known = self._identities.known.get(public)
+            if known is not None:
+                why = "revoked" if known.revoked_at is not None else "expired"
+                told = {"name": known.name, "role": known.role, "reason": why}
+                self._audit.tell(step, public, "warning", "handshake_refused", times=times, **told)
+            else:
+                stranger = fingerprint(public) if public else "none"
+                self._audit.tell(step, ANYBODY, "warning", "handshake_refused", times=times, stranger=stranger)
+
+    def name_of(self, peer: Peer) -> str:
+        """What people call who speaks: by its identity, or as it calls itself where nothing is proved."""
+        known = self._identities.known.get(peer.identity)
+        return known.name if known is not None else str(getattr(peer.session, "name", ""))
 
     def complain(self, step: Step, address: bytes, message: Message, error: Exception) -> None:
         """A peer sent what no good peer sends: tell it why, and the log once a second at most."""
@@ -118,10 +142,13 @@ class Gate:
         except ValueError as error:
             self._refuse(step, address, hello, invitation.public, str(error))
             return
+        by = {"role": identity.role, "invitation": fingerprint(invitation.public)}
+        self._audit.tell(step, public, "info", "identity_enrolled", name=identity.name, **by)
         step.say_first(address, Refused("enrolled", f"known as {identity.role} from now on; connect with your own key"))
 
     def _refuse(self, step: Step, address: bytes, hello: Hello, public: str, reason: str) -> None:
-        step.note("warning", "identity_refused", key=fingerprint(public), role=shown(hello.role, 20), reason=reason)
+        told = {"role": shown(hello.role, 20), "reason": reason}
+        self._audit.tell(step, public, "warning", "identity_refused", name=hello.name[:_NAME_MAX], **told)
         step.say_first(address, Refused("forbidden", reason))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Final
@@ -49,6 +49,13 @@ class Proved:
     """News of a connection that speaks for the first time: the public key that it proved to have."""
 
     identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """News of handshakes that were refused: how often, by public key."""
+
+    times: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +182,6 @@ class Identities:
         found = Identity(public, invitation.role, name[:_NAME_MAX], invitation.serve, step.wall, expires)
         self._know(step, found)
         self._invite(step, replace(invitation, uses=invitation.uses - 1))
-        step.note("info", "identity_enrolled", key=fingerprint(public), role=found.role, name=found.name)
         return found
 
     def trust(self, step: Step, identity: Identity) -> None:

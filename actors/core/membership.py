@@ -29,6 +29,7 @@ from ...transport.messages import (
     Stop,
     Tree,
 )
+from .audit import Audit
 from .clients import Clients
 from .effects import Fetch
 from .endings import Endings, Late
@@ -68,7 +69,9 @@ class Membership:
         sessions: Sessions,
         policies: PolicyTree,
         entries: Mapping[str, dict[str, Any]],
+        audit: Audit,
     ) -> None:
+        self._audit = audit
         self.queue, self.endings = queue, endings
         self.hosts, self.clients, self.sessions = hosts, clients, sessions
         self.policies, self.entries = policies, entries
@@ -121,7 +124,8 @@ class Membership:
                 below = [f"{type}.*"] if f"{type}.*" in offer.types else []
                 step.persist.code += [(host.owner, path, step.wall, fingerprint) for path in (type, *below)]
         self.send_tree(step, host, self._types_of(host))
-        step.note("info", "host_joined", host=host.name, owner=host.owner, slots=dict(offer.slots))
+        told = {"host": host.name, "owner": host.owner, "slots": dict(offer.slots)}
+        self._audit.tell(step, host.identity, "info", "host_joined", **told)
 
     def _new_host(self, step: Step, address: bytes, hello: Hello, identity: str) -> HostSession | None:
         name = hello.name[:NAME_MAX] or "host"
@@ -300,14 +304,16 @@ class Membership:
             return
         host.gone_at = None  # from here on its silence alone counts
         rescued = self.endings.rescue(step, host, reason, lost=True, keep=keep)
-        step.note("warning", "host_gone", host=host.name, rescued=rescued, waiting=len(keep))
+        told = {"host": host.name, "rescued": rescued, "waiting": len(keep)}
+        self._audit.say(step, host.identity, "warning", "host_gone", **told)
 
     def lose(self, step: Step, host: HostSession, reason: str) -> None:
         """A host is given up: its tasks are rescued."""
         host.state = "lost"
         rescued = self.endings.rescue(step, host, reason, lost=True)
         self._host_gone(step, host)
-        step.note("warning", "host_lost", host=host.name, reason=reason, rescued=rescued)
+        told = {"host": host.name, "reason": reason, "rescued": rescued}
+        self._audit.say(step, host.identity, "warning", "host_lost", **told)
 
     def bye(self, step: Step, peer: Peer, message: Bye) -> None:
         """A host leaves on purpose; what it still holds is queued again at once."""
@@ -315,7 +321,8 @@ class Membership:
         host.state = "left"
         released = self.endings.rescue(step, host, "its host left and said nothing of it", lost=False)
         self._host_gone(step, host)
-        step.note("info", "host_left", host=host.name, reason=message.reason[:NAME_MAX], released=released)
+        told = {"host": host.name, "reason": message.reason[:NAME_MAX], "released": released}
+        self._audit.say(step, host.identity, "info", "host_left", **told)
 
     def _host_gone(self, step: Step, host: HostSession) -> None:
         if host.peer is not None:

@@ -12,7 +12,7 @@ class Opening:
 
     Attributes:
         epoch: Grows with every opening (written before `open` returns).
-        meta: `last_id`, `last_finish`, `last_owner`, `last_session` (0 in a new store).
+        meta: `last_id`, `last_finish`, `last_owner`, `last_session`, `last_audit` (0 in a new store).
         lanes: (lane, type, tenant, requirements).
         tallies: (lane, state, count).
         running: Rows under a lease, in the order of `rows.COLUMNS`.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ...config.policy import TYPE_PATTERN
 from ...transport.messages import Admin, Reply
+from .audit import Audit
 from .backups import Backups
-from .identities import fingerprint
+from .gate import Gate
+from .identities import fingerprint, is_key
 from .keyring import Keyring
 from .membership import Membership
 from .queue import Queue
@@ -19,6 +21,12 @@ from .step import Peer, Step
 
 _CLIENTS: Final = ("retry", "unblock")
 """What a client of a guarded pool may order; the rest is an admin's."""
+_QUESTIONS: Final = ("keys",)
+"""What changes nothing."""
+_TOLD: Final = ("type", "host", "undo", "path", "role", "name", "uses", "seconds", "valid")
+"""Arguments that are worth telling; a key is told by its fingerprint, tasks by their number."""
+_TEXT_MAX: Final = 200
+_AS: Final = {"name": "named"}
 
 
 class Orders:
@@ -32,7 +40,10 @@ class Orders:
         backups: Backups,
         reloads: Reloads,
         keyring: Keyring,
+        gate: Gate,
+        audit: Audit,
     ) -> None:
+        self._gate, self._audit = gate, audit
         self._queue, self._membership, self._guarded = queue, membership, keyring.guarded
         self._last_reload = 0
         self._verbs: dict[str, Callable[[Step, Peer, Admin], None]] = {
@@ -54,16 +65,18 @@ class Orders:
         """Do what is ordered, or say that there is no such verb."""
         verb = self._verbs.get(message.verb)
         if self._guarded and peer.role != "admin" and message.verb not in _CLIENTS:
-            step.note("warning", "order_refused", verb=shown(message.verb, 20), key=fingerprint(peer.identity))
+            told = {"verb": shown(message.verb, 20), "role": peer.role}
+            self._audit.tell(step, peer.identity, "warning", "order_refused", name=self._gate.name_of(peer), **told)
             reason = f"only an admin may {shown(message.verb)}; this identity is that of a {peer.role}"
             step.say(peer, Reply(message.request, False, {"code": "forbidden", "reason": reason}))
         elif verb is None:
             reason = f"no verb {shown(message.verb)}"
             step.say(peer, Reply(message.request, False, {"code": "invalid", "reason": reason}))
         else:
-            if self._guarded:
-                step.note("info", "order_obeyed", verb=message.verb, key=fingerprint(peer.identity))
             verb(step, peer, message)
+            if message.verb not in _QUESTIONS:
+                told = {"verb": message.verb, **_about(message.arguments)}
+                self._audit.tell(step, peer.identity, "info", "order_obeyed", name=self._gate.name_of(peer), **told)
 
     def _pause(self, step: Step, peer: Peer, message: Admin) -> None:
         type: Any = message.arguments["type"]
@@ -99,3 +112,19 @@ class Orders:
     def _drain(self, step: Step, peer: Peer, message: Admin) -> None:
         host, undo = str(message.arguments["host"]), bool(message.arguments.get("undo"))
         self._membership.drain(step, peer, message.request, host, undo)
+
+
+def _about(arguments: dict[str, Any]) -> dict[str, Any]:
+    """What an order was about, short: it is written down."""
+    told = {_AS.get(name, name): _short(arguments[name]) for name in _TOLD if arguments.get(name) is not None}
+    key: Any = arguments.get("key")
+    if key is not None:
+        told["of"] = fingerprint(key) if is_key(key) else shown(key)
+    ids: Any = arguments.get("ids")
+    return told if not isinstance(ids, list) else {**told, "tasks": len(cast("list[Any]", ids))}
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:_TEXT_MAX]
+    return value if isinstance(value, bool | int | float) else shown(value)

@@ -33,6 +33,7 @@ from ...transport.messages import (
     Watch,
 )
 from .allowances import Allowances
+from .audit import Audit
 from .backups import Backups
 from .checkpoints import Checkpoints
 from .clients import Clients
@@ -45,7 +46,7 @@ from .gate import Gate
 from .greetings import Greetings
 from .hosts import Hosts
 from .housekeeping import Housekeeping
-from .identities import Garbled, Identities, Identity, Proved
+from .identities import Garbled, Identities, Identity, Proved, TurnedAway
 from .keyring import Keyring
 from .membership import Membership
 from .opening import Opening
@@ -103,10 +104,18 @@ class Pool:
         self.sessions = Sessions(opening.epoch, settings.heartbeat, settings.lost_after)
         self.identities = Identities(settings.guarded, opening.identities, opening.invitations)
         self.allowances = Allowances(settings.max_size)
-        self.gate = Gate(self.identities, self.sessions, self.allowances)
+        self.audit = Audit(meta.get("last_audit", 0))
+        self.gate = Gate(self.identities, self.sessions, self.allowances, self.audit)
         self.clients = Clients()
         self.membership = Membership(
-            self.queue, self.endings, self.hosts, self.clients, self.sessions, settings.policies, settings.hosts
+            self.queue,
+            self.endings,
+            self.hosts,
+            self.clients,
+            self.sessions,
+            settings.policies,
+            settings.hosts,
+            self.audit,
         )
         self.room = Room(settings.disk_reserve)
         self.backups = Backups(self.sessions)
@@ -127,7 +136,9 @@ class Pool:
         )
         self.reloads = Reloads(self.sessions, self.membership, self.report, self.requests)
         keyring = Keyring(self.identities)
-        self.orders = Orders(self.queue, self.membership, self.requests, self.backups, self.reloads, keyring)
+        self.orders = Orders(
+            self.queue, self.membership, self.requests, self.backups, self.reloads, keyring, self.gate, self.audit
+        )
         self._expected = now
         self._announced = self._looked = now
         self._more = False
@@ -138,7 +149,7 @@ class Pool:
         self._messages = self._all_messages()
         self._feeds = self._all_feeds()
         self._fetches = self._all_fetches()
-        self._timed: tuple[Timed, ...] = (self.queue.lanes.tree, self.housekeeping, self.flows)
+        self._timed: tuple[Timed, ...] = (self.queue.lanes.tree, self.housekeeping, self.flows, self.audit)
 
     def _all_messages(self) -> dict[type[Message], Callable[[Step, Peer, int, Any], None]]:
         """What is done about each message, given (step, peer, number, message), once its role allows it."""
@@ -205,7 +216,7 @@ class Pool:
 
     def handle(
         self,
-        batch: Iterable[tuple[bytes, int, Message | Proved | Garbled | None]],
+        batch: Iterable[tuple[bytes, int, Message | Proved | Garbled | TurnedAway | None]],
         now: float,
         wall: float,
         *,
@@ -215,7 +226,7 @@ class Pool:
 
         Args:
             batch: (peer, number, message); a message of None says that the peer's connection closed, `Proved` who
-                it is, `Garbled` that it sent what is none.
+                it is, `Garbled` that it sent what is none, `TurnedAway` who was not let in.
             now: Monotonic seconds.
             wall: Seconds since the epoch.
             more: Whether more news wait already: then nobody is given up for silence yet.
@@ -235,6 +246,8 @@ class Pool:
                 self.sessions.identities[address] = message.identity
             elif isinstance(message, Garbled):
                 self.gate.mistaken(step, address)
+            elif isinstance(message, TurnedAway):
+                self.gate.turned_away(step, message)
             elif not self.gate.ignores(address, now):
                 self._message(step, address, number, message)
         self._time(step, more)

@@ -228,7 +228,10 @@ class Requests:
             step.say(peer, Reply(request, True, _as_seen_by(peer, self.reports[what](step))))
         elif what == "show" and peer.owner is not None:
             self._fetch(step, peer, _ids([message.arguments["id"]]), "show", request)
-        elif what in ("flows", "flow"):
+        elif what == "audit" and peer.owner is not None:
+            reason = "a client may not see who else joined or ordered what"
+            step.say(peer, Reply(request, False, {"code": "forbidden", "reason": reason}))
+        elif what in ("flows", "flow", "audit"):
             step.answer(peer, request, what, message.arguments, {})
         elif what in ("show", "tasks"):
             ids = self.queue.leases if what == "tasks" else (message.arguments["id"],)

@@ -134,6 +134,12 @@ class Store(Protocol):
         """What a task comes after: (id, policy, met, its state or None if it is not kept any more), by id."""
         ...
 
+    def audit(self, limit: int, before: int) -> list[dict[str, Any]]:
+        """Rows of the audit with a number below `before`, the latest first: `{number, at, identity, name, event}` and
+        what else was said.
+        """
+        ...
+
     def work(self, seconds: float) -> bool:
         """Do a part of what goes on between turns (a check after an unclean stop, a backup); whether more is left.
 

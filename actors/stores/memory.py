@@ -20,6 +20,7 @@ from ..core.rows import FINAL, QUEUED, RUNNING, SCHEDULED, WAITING
 from .blobs import LARGE_PARAMS_BYTES, pack, unpack
 from .contract import BackupEnded, StoreBroken, StoreDisagrees
 from .flows_memory import MemoryFlowReads, MemoryFlows
+from .identities_memory import MemoryIdentities
 from .order import Entry, Order
 from .record import NAMES, Record
 from .views import end_row, full_view, list_item
@@ -52,8 +53,7 @@ class MemoryStore(MemoryFlowReads):
         self._rates: dict[tuple[str, int], tuple[Any, ...]] = {}
         self._quotas: dict[str, tuple[float, int]] = {}
         self._checkpoints: dict[int, tuple[int, bytes]] = {}
-        self._identities: dict[str, tuple[Any, ...]] = {}
-        self._invitations: dict[str, tuple[Any, ...]] = {}
+        self._identities = MemoryIdentities(self._put, self._drop)
         self._meta: dict[str, int] = {"epoch": 0, "last_id": 0, "last_finish": 0}
         self._ready: dict[int, dict[int, Order]] = defaultdict(lambda: defaultdict(Order))  # by lane and priority
         self._agenda: dict[bool, Order] = defaultdict(Order)  # by kind of due time
@@ -68,7 +68,9 @@ class MemoryStore(MemoryFlowReads):
         meta = {name: value for name, value in self._meta.items() if name != "epoch"}
         return Opening(
             epoch=self._meta["epoch"],
-            meta=meta | {"last_owner": max(self._hosts, default=0), "last_session": max(self._sessions, default=0)},
+            meta=meta
+            | {"last_owner": max(self._hosts, default=0), "last_session": max(self._sessions, default=0)}
+            | {"last_audit": self._identities.last_audit()},
             lanes=[self._lanes[lane] for lane in sorted(self._lanes)],
             tallies=[(*key, count) for key, count in sorted(self._tallies.items()) if count],
             running=[_row(record) for _, record in sorted(self._tasks.items()) if record[STATE] == RUNNING],
@@ -77,8 +79,8 @@ class MemoryStore(MemoryFlowReads):
             rates=[(type, *row) for (type, _), row in sorted(self._rates.items())],
             quotas=[(type, *quota) for type, quota in sorted(self._quotas.items())],
             checkpoints=sorted(self._checkpoints),
-            identities=[self._identities[public] for public in sorted(self._identities)],
-            invitations=[self._invitations[public] for public in sorted(self._invitations)],
+            identities=self._identities.known(),
+            invitations=self._identities.invited(),
             flows=self._flows.unfinished(),
         )
 
@@ -145,7 +147,7 @@ class MemoryStore(MemoryFlowReads):
         for lane, state, count in persist.tallies:
             self._put(self._tallies, (lane, state), count)
         self._keep_limits(persist)
-        self._keep_identities(persist)
+        self._identities.keep(persist)
         for name, value in persist.meta.items():
             self._put(self._meta, name, value)
         self._forget(persist)
@@ -161,17 +163,6 @@ class MemoryStore(MemoryFlowReads):
             self._put(self._rates, (type, place), tuple(row))
         for type, start, used in persist.quotas:
             self._put(self._quotas, type, (start, used))
-
-    def _keep_identities(self, persist: Persist) -> None:
-        for row in persist.identities:
-            self._put(self._identities, row[0], row)
-        for public in persist.forgotten_identities:
-            self._drop(self._identities, public)
-        for row in persist.invitations:
-            if row[3] > 0:
-                self._put(self._invitations, row[0], row)
-            elif row[0] in self._invitations:
-                self._drop(self._invitations, row[0])
 
     def _insert(self, row: tuple[Any, ...]) -> None:
         record = [*row, None, None, None, None, None]
@@ -457,6 +448,10 @@ class MemoryStore(MemoryFlowReads):
                 found.append(list_item(self._named(record)))
             last = record[ID]
         return found, last if scanned == SCANNED_ROWS_MAX else None
+
+    def audit(self, limit: int, before: int) -> list[dict[str, Any]]:
+        """The latest first. See `Store.audit`."""
+        return self._identities.audit(limit, before)
 
     def _newest(self, tag: str | None, before: int | None) -> Iterable[Record]:
         order = self._ids if tag is None else self._tags[tag]

@@ -152,6 +152,15 @@ create table identity(                  -- the keys of those who may connect fro
     revoked_at real
 ) without rowid;
 
+create table audit(                     -- who joined, was refused, or ordered what
+    number   integer primary key,
+    at       real not null,
+    identity text not null,               -- a public key; empty: none was proved
+    name     text not null,
+    event    text not null,
+    detail   blob not null
+);
+
 create table invitation(
     public  text primary key,
     role    text not null,

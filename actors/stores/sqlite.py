@@ -166,6 +166,11 @@ class SqliteStore(flows.FlowReads):
             ids, following = self._scan(state, type, tag, limit, before, owner)
             return [list_item(task) for id in ids if (task := self._task(id)) is not None], following
 
+    def audit(self, limit: int, before: int) -> list[dict[str, Any]]:
+        """The latest first. See `Store.audit`."""
+        with self._explained():
+            return identities.audit(self._database, limit, before)
+
     def work(self, seconds: float) -> bool:
         """A part of the check or of a backup. See `Store.work`."""
         if self._walk is not None:
@@ -270,6 +275,7 @@ class SqliteStore(flows.FlowReads):
             self._check()
         epoch = meta.pop("epoch") + 1
         (meta["last_owner"],) = execute(statements.LAST_OWNER).fetchone()
+        (meta["last_audit"],) = execute(statements.LAST_AUDIT).fetchone()
         (meta["last_session"],) = execute(statements.LAST_SESSION).fetchone()
         opening = Opening(
             epoch=epoch,

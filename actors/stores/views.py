@@ -25,6 +25,12 @@ def end_row(
     return id, finish, state, body or b"", detail
 
 
+def audited(row: tuple[Any, ...]) -> dict[str, Any]:
+    """One row of the audit for people: (number, at, public key, name, event, more as a dict)."""
+    number, at, identity, name, event, more = row
+    return {**more, "number": number, "at": at, "identity": identity, "name": name, "event": event}
+
+
 def list_item(task: dict[str, Any]) -> dict[str, Any]:
     """One line of `tasks`.
 

@@ -63,6 +63,24 @@ def test_what_a_rolled_back_turn_said_of_identities_was_not_said(reopen: Callabl
     assert (opening.identities, opening.invitations) == ([HOST], [INVITED])
 
 
+def test_the_audit_is_read_from_its_end_and_forgotten_from_its_start(reopen: Callable[[], Store]) -> None:
+    store = reopen()
+    assert store.open().meta["last_audit"] == 0
+    rows = [(n, 1.0 + n, "H" * 40, "gpu-1", "joined", {"role": "host", "n": n}) for n in range(1, 6)]
+    write(store, audit=rows)
+    first = {"number": 1, "at": 2.0, "identity": "H" * 40, "name": "gpu-1", "event": "joined", "role": "host", "n": 1}
+    assert store.audit(10, 2) == [first]
+    assert [one["number"] for one in store.audit(2, 5)] == [4, 3]
+    store.begin()
+    store.apply(Persist(audit=[(6, 9.0, "", "", "x", {})], audit_from=5))
+    store.rollback()
+    assert [one["number"] for one in store.audit(10, 9)] == [5, 4, 3, 2, 1]
+    write(store, audit_from=4)
+    store = reopen()
+    assert store.open().meta["last_audit"] == 5
+    assert [one["number"] for one in store.audit(10, 9)] == [5, 4]
+
+
 def test_a_client_is_given_its_own_tasks_alone(reopen: Callable[[], Store]) -> None:
     store = reopen()
     store.open()

@@ -1,0 +1,49 @@
+"""Who comes in over the network: asked at each handshake, in the supervisor's own thread. The pool decides.
+
+Who is turned away has no connection and says nothing, so it is counted here until the next turn tells the pool.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from ..transport import clock
+from ..transport.keys import KeyPair
+from .core.identities import TurnedAway
+from .core.pool import Pool
+
+_KEYS_MAX: Final = 20
+"""Keys that are told one by one; the others of a turn are told as none."""
+
+
+class Door:
+    """The supervisor's `Guard`.
+
+    Args:
+        pool: The pool as it is now; None: nobody is let in, nor turned away for good.
+        pair: The supervisor's identity.
+        knocked: Called when somebody is turned away and nobody was since the last `turned_away`.
+    """
+
+    def __init__(self, pool: Callable[[], Pool | None], pair: KeyPair, knocked: Callable[[], object]) -> None:
+        self._pool, self.pair, self._knocked = pool, pair, knocked
+        self._away: Counter[str] = Counter()
+
+    def admits(self, public: str) -> bool | None:
+        """See `Guard.admits`."""
+        pool = self._pool()
+        if pool is None or pool.allowances.ignores(public, clock.now()):
+            return None
+        welcome = pool.identities.admits(public, clock.wall())
+        if not welcome:
+            if not self._away:
+                self._knocked()
+            self._away[public if len(self._away) < _KEYS_MAX else ""] += 1
+        return welcome
+
+    def turned_away(self) -> TurnedAway | None:
+        """Who was since this was asked last; None: nobody."""
+        away, self._away = self._away, Counter()
+        return TurnedAway(away) if away else None

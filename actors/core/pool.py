@@ -107,16 +107,8 @@ class Pool:
         self.audit = Audit(meta.get("last_audit", 0))
         self.gate = Gate(self.identities, self.sessions, self.allowances, self.audit)
         self.clients = Clients()
-        self.membership = Membership(
-            self.queue,
-            self.endings,
-            self.hosts,
-            self.clients,
-            self.sessions,
-            settings.policies,
-            settings.hosts,
-            self.audit,
-        )
+        rest = (settings.policies, settings.hosts, self.audit)
+        self.membership = Membership(self.queue, self.endings, self.hosts, self.clients, self.sessions, *rest)
         self.room = Room(settings.disk_reserve)
         self.backups = Backups(self.sessions)
         self.flows = Flows(self.queue, opening, now)

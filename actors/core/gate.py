@@ -84,7 +84,7 @@ class Gate:
             Whether nothing more is heard from it now.
         """
         kind = type(message).__name__
-        who = {"name": self.name_of(peer), "role": peer.role}
+        who: dict[str, Any] = {"name": self.name_of(peer), "role": peer.role}
         self._audit.tell(step, peer.identity, "warning", "message_forbidden", **who, kind=kind)
         whose = "this identity is" if peer.identity else "this connection is"
         reason = f"{whose} that of {_an(peer.role)}, which may not say {kind.upper()}"
@@ -113,7 +113,7 @@ class Gate:
             known = self._identities.known.get(public)
             if known is not None:
                 why = "revoked" if known.revoked_at is not None else "expired"
-                told = {"name": known.name, "role": known.role, "reason": why}
+                told: dict[str, Any] = {"name": known.name, "role": known.role, "reason": why}
                 self._audit.tell(step, public, "warning", "handshake_refused", times=times, **told)
             else:
                 stranger = fingerprint(public) if public else "none"
@@ -142,12 +142,12 @@ class Gate:
         except ValueError as error:
             self._refuse(step, address, hello, invitation.public, str(error))
             return
-        by = {"role": identity.role, "invitation": fingerprint(invitation.public)}
+        by: dict[str, Any] = {"role": identity.role, "invitation": fingerprint(invitation.public)}
         self._audit.tell(step, public, "info", "identity_enrolled", name=identity.name, **by)
         step.say_first(address, Refused("enrolled", f"known as {identity.role} from now on; connect with your own key"))
 
     def _refuse(self, step: Step, address: bytes, hello: Hello, public: str, reason: str) -> None:
-        told = {"role": shown(hello.role, 20), "reason": reason}
+        told: dict[str, Any] = {"role": shown(hello.role, 20), "reason": reason}
         self._audit.tell(step, public, "warning", "identity_refused", name=hello.name[:_NAME_MAX], **told)
         step.say_first(address, Refused("forbidden", reason))
 

@@ -124,7 +124,7 @@ class Membership:
                 below = [f"{type}.*"] if f"{type}.*" in offer.types else []
                 step.persist.code += [(host.owner, path, step.wall, fingerprint) for path in (type, *below)]
         self.send_tree(step, host, self._types_of(host))
-        told = {"host": host.name, "owner": host.owner, "slots": dict(offer.slots)}
+        told: dict[str, Any] = {"host": host.name, "owner": host.owner, "slots": dict(offer.slots)}
         self._audit.tell(step, host.identity, "info", "host_joined", **told)
 
     def _new_host(self, step: Step, address: bytes, hello: Hello, identity: str) -> HostSession | None:
@@ -304,7 +304,7 @@ class Membership:
             return
         host.gone_at = None  # from here on its silence alone counts
         rescued = self.endings.rescue(step, host, reason, lost=True, keep=keep)
-        told = {"host": host.name, "rescued": rescued, "waiting": len(keep)}
+        told: dict[str, Any] = {"host": host.name, "rescued": rescued, "waiting": len(keep)}
         self._audit.say(step, host.identity, "warning", "host_gone", **told)
 
     def lose(self, step: Step, host: HostSession, reason: str) -> None:
@@ -312,7 +312,7 @@ class Membership:
         host.state = "lost"
         rescued = self.endings.rescue(step, host, reason, lost=True)
         self._host_gone(step, host)
-        told = {"host": host.name, "reason": reason, "rescued": rescued}
+        told: dict[str, Any] = {"host": host.name, "reason": reason, "rescued": rescued}
         self._audit.say(step, host.identity, "warning", "host_lost", **told)
 
     def bye(self, step: Step, peer: Peer, message: Bye) -> None:
@@ -321,7 +321,7 @@ class Membership:
         host.state = "left"
         released = self.endings.rescue(step, host, "its host left and said nothing of it", lost=False)
         self._host_gone(step, host)
-        told = {"host": host.name, "reason": message.reason[:NAME_MAX], "released": released}
+        told: dict[str, Any] = {"host": host.name, "reason": message.reason[:NAME_MAX], "released": released}
         self._audit.say(step, host.identity, "info", "host_left", **told)
 
     def _host_gone(self, step: Step, host: HostSession) -> None:

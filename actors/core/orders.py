@@ -65,7 +65,7 @@ class Orders:
         """Do what is ordered, or say that there is no such verb."""
         verb = self._verbs.get(message.verb)
         if self._guarded and peer.role != "admin" and message.verb not in _CLIENTS:
-            told = {"verb": shown(message.verb, 20), "role": peer.role}
+            told: dict[str, Any] = {"verb": shown(message.verb, 20), "role": peer.role}
             self._audit.tell(step, peer.identity, "warning", "order_refused", name=self._gate.name_of(peer), **told)
             reason = f"only an admin may {shown(message.verb)}; this identity is that of a {peer.role}"
             step.say(peer, Reply(message.request, False, {"code": "forbidden", "reason": reason}))
@@ -75,7 +75,7 @@ class Orders:
         else:
             verb(step, peer, message)
             if message.verb not in _QUESTIONS:
-                told = {"verb": message.verb, **_about(message.arguments)}
+                told: dict[str, Any] = {"verb": message.verb, **_about(message.arguments)}
                 self._audit.tell(step, peer.identity, "info", "order_obeyed", name=self._gate.name_of(peer), **told)
 
     def _pause(self, step: Step, peer: Peer, message: Admin) -> None:

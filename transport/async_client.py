@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from ..workers.errors import WorkerHostError
 from ..workers.task import Task
+from .async_flow import AsyncFlowCalls
 from .async_handle import AsyncBatch, AsyncHandle, Place
 from .async_orders import AsyncOrders
 from .async_stream import AsyncMapping, as_completed, parcels_of
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
-class AsyncClient(AsyncOrders):
+class AsyncClient(AsyncOrders, AsyncFlowCalls):
     """A sender's access to a pool, for coroutines. Use it in an `async with` block.
 
     Nothing is connected before the first call, and tasks outlive their client. It holds to no loop: several may use

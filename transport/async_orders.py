@@ -126,6 +126,14 @@ class AsyncOrders:
             retried += (await self._order("retry", {"ids": ids[start : start + IDS_MAX]}))["retried"]
         return retried
 
+    async def unblock(self, tasks: AsyncTasks) -> list[int]:
+        """As `Client.unblock`."""
+        ids = await _ids(tasks)
+        free: list[int] = []
+        for start in range(0, len(ids), IDS_MAX):
+            free += (await self._order("unblock", {"ids": ids[start : start + IDS_MAX]}))["unblocked"]
+        return free
+
     async def pause(self, type: str) -> None:
         """As `Client.pause`."""
         await self._order("pause", {"type": terms(type).type})

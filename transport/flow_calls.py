@@ -9,7 +9,7 @@ from .flow import Flow
 from .messages import Query
 from .stored_flow import StoredFlow
 
-_PAGE: Final = 1000
+PAGE: Final = 1000
 
 
 class FlowCalls:
@@ -38,7 +38,7 @@ class FlowCalls:
         found: list[dict[str, Any]] = []
         before: int | None = None
         while len(found) < limit:
-            page = {"limit": min(_PAGE, limit - len(found))} | ({} if before is None else {"before": before})
+            page = {"limit": min(PAGE, limit - len(found))} | ({} if before is None else {"before": before})
             reply = self._connections.current().request(Query(0, "flows", page))
             found += reply["flows"]
             before = reply.get("next")

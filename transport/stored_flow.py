@@ -6,10 +6,8 @@ from typing import Any
 
 from ..workers.errors import TaskUnknown
 from .connection import Connections
-from .handle import cancel
+from .handle import IDS_MAX, cancel
 from .messages import Admin, Query
-
-_IDS_MAX = 10_000
 
 
 class StoredFlow:
@@ -34,15 +32,13 @@ class StoredFlow:
             TaskUnknown: The pool has no such flow (any more).
         """
         shown: dict[str, Any] = {}
-        counts: dict[str, int] = {}
         start: int | None = 0
         while start is not None:
-            page = self._connections.current().request(Query(0, "flow", {"id": self.id, "start": start}), TaskUnknown)
-            shown = page["flow"]
-            for state, count in shown["counts"].items():
-                counts[state] = counts.get(state, 0) + count
-            start = shown.pop("next")
-        return {**shown, "counts": counts}
+            query = Query(0, "flow", {"id": self.id, "start": start})
+            page = self._connections.current().request(query, TaskUnknown)["flow"]
+            start = page["next"]
+            shown = added(shown, page)
+        return shown
 
     def cancel(self) -> int:
         """End every task of it that has not ended, last ones first, so that nothing begins meanwhile; how many."""
@@ -54,8 +50,8 @@ class StoredFlow:
         ids = [id for span in self._spans() for id in span]
         connection = self._connections.current()
         retried = 0
-        for start in range(0, len(ids), _IDS_MAX):
-            order = Admin(0, "retry", {"ids": ids[start : start + _IDS_MAX]})
+        for start in range(0, len(ids), IDS_MAX):
+            order = Admin(0, "retry", {"ids": ids[start : start + IDS_MAX]})
             retried += len(connection.request(order)["retried"])
         return retried
 
@@ -64,3 +60,11 @@ class StoredFlow:
 
     def __repr__(self) -> str:
         return f"<StoredFlow {self.id}>"
+
+
+def added(shown: dict[str, Any], page: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a flow, with the next page of its counts."""
+    counts = dict(shown.get("counts", {}))
+    for state, count in page["counts"].items():
+        counts[state] = counts.get(state, 0) + count
+    return {**{name: value for name, value in page.items() if name != "next"}, "counts": counts}

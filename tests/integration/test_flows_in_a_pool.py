@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from workerhost import Fail, InvalidTask, TaskCancelled, TaskFailed, WorkerHost, worker
+from workerhost import AsyncClient, Fail, InvalidTask, TaskCancelled, TaskFailed, WorkerHost, worker
 
 GATE = threading.Event()
 BROKEN = threading.Event()
@@ -177,3 +178,21 @@ def test_a_flow_whose_part_is_refused_never_runs(client: Any, monkeypatch: pytes
         flow.submit()
     [task, *_] = client.tasks(type="flow.number")
     assert (task["state"], task["attempt"]) == ("cancelled", 0)
+
+
+def test_a_flow_in_an_event_loop(client: Any) -> None:
+    async def run() -> Any:
+        async with AsyncClient(client.address) as asking:
+            async with asking.flow("awaited") as flow:
+                parts = [flow.send("flow.number", {"n": n}) for n in range(5)]
+                last = flow.send("flow.add", {"parts": parts})
+            value = await last.result(20)
+            assert await flow.wait(20)
+            stored = asking.flow(flow.id)
+            handle = await asking.send("flow.next", {"before": last.handle})
+            return value, await handle.result(20), await stored.show(), await asking.flows(), await stored.retry()
+
+    value, following, shown, listed, retried = asyncio.run(run())
+    assert (value, following, retried) == (10, 11, 0)
+    assert (shown["name"], shown["counts"]) == ("awaited", {"completed": 6})
+    assert [flow["id"] for flow in listed] == [shown["id"]]

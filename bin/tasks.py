@@ -152,6 +152,8 @@ def why(
         documents.show(document)
     else:
         print("\n".join(task_views.why(document)), flush=True)
+        for code in dict.fromkeys(reason["code"] for reason in document["reasons"]):
+            say(f"what to do about it: docs/troubleshooting.md#{code}")
 
 
 def cancel(

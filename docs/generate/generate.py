@@ -13,6 +13,7 @@ from pathlib import Path
 from command_line import command_line
 from configuration import configuration
 from diagrams import DIAGRAMS
+from doctor import doctor
 from events import events
 from exit_codes import exit_codes
 from python_face import python_face
@@ -22,6 +23,7 @@ DOCS = Path(__file__).resolve().parents[1]
 GENERATED: dict[str, Callable[[], str]] = {
     "reference/command-line.md": command_line,
     "reference/configuration.md": configuration,
+    "reference/doctor.md": doctor,
     "reference/events.md": events,
     "reference/exit-codes.md": exit_codes,
     "reference/python.md": python_face,

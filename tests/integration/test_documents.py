@@ -60,9 +60,13 @@ def test_a_block_that_is_not_run_says_why() -> None:
 
 
 def test_troubleshooting_has_a_heading_for_all_that_why_can_say() -> None:
-    source = "".join((ROOT / "actors" / "core" / f"{name}.py").read_text() for name in ("why", "nodes"))
-    codes = set(re.findall(r'(?:_reason\(|Block\([\w.]+, )\s*"(\w+)"', source)) | {"paused", "asleep"}
-    assert len(codes) > 10
+    source = "".join(path.read_text() for path in (ROOT / "actors" / "core").glob("*.py"))
+    said = re.findall(r'_reason\(\s*"(\w+)"|Block\([\w.]+, "(\w+)"|"code": "(\w+)", "text"', source)
+    codes = {code for found in said for code in found if code} | {
+        "paused",
+        "asleep",
+    }  # those two are told by a variable
+    assert len(codes) > 15
     headings = set(re.findall(r"^### (\w+)$", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE))
     assert codes <= headings
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from . import arguments, options
-from .exits import INPUT_OUTPUT, INTERNAL, OK, leave, say
+from .exits import INPUT_OUTPUT, INTERNAL, OK, UsageError, leave, say
 from .options import Address, Codes, Config, Pairs, Parent, Profile, Reload, Slots
 
 Network = Annotated[
@@ -37,6 +37,7 @@ def up(
     from ..transport.keys import Home
     from .up import Plan, Up, free_address
 
+    _check_one(network=network, insecure=insecure)
     settings = options.settings_of(config)
     arguments.slots(slots)
     wanted = options.chosen(context, address)
@@ -80,6 +81,7 @@ def supervisor(
     from ..actors.stores.lock import check_free
     from .light import import_structlog
 
+    _check_one(network=network, insecure=insecure)
     settings = options.settings_of(config, quiet=parent is not None)
     path = database or settings.database()
     if path is not None:
@@ -114,6 +116,13 @@ def supervisor(
     events.next_ends()
     running.stop()
     leave(OK)
+
+
+def _check_one(*, network: bool, insecure: bool) -> None:
+    """Raises UsageError where somebody asks for identities and for none."""
+    if network and insecure:
+        message = "--network wants identities and --insecure wants none; leave --insecure away"
+        raise UsageError(message)
 
 
 def host(

@@ -65,8 +65,8 @@ class Orders:
         """Do what is ordered, or say that there is no such verb."""
         verb = self._verbs.get(message.verb)
         if self._guarded and peer.role != "admin" and message.verb not in _CLIENTS:
-            told: dict[str, Any] = {"verb": shown(message.verb, 20), "role": peer.role}
-            self._audit.tell(step, peer.identity, "warning", "order_refused", name=self._gate.name_of(peer), **told)
+            refused: dict[str, Any] = {"verb": shown(message.verb, 20), "role": peer.role}
+            self._audit.tell(step, peer.identity, "warning", "order_refused", name=self._gate.name_of(peer), **refused)
             reason = f"only an admin may {shown(message.verb)}; this identity is that of a {peer.role}"
             step.say(peer, Reply(message.request, False, {"code": "forbidden", "reason": reason}))
         elif verb is None:

@@ -11,7 +11,7 @@ from network_pool import SECONDS, Machine, NetworkPool, free_port, until  # pyri
 
 from workerhost.workers.errors import PoolRefused, PoolUnreachable
 
-NOT_PERMITTED, CONFIGURATION, UNREACHABLE = 77, 78, 69
+NOT_PERMITTED, CONFIGURATION, UNREACHABLE, USAGE = 77, 78, 69, 2
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +138,14 @@ def test_no_supervisor_listens_beyond_its_machine_without_identities(away: Machi
     assert away.ask("keys", "new").returncode == 0
     allowed = away.start("supervisor", "--bind", f"tcp://0.0.0.0:{free_port()}")
     allowed.says("the supervisor listens at tcp://0.0.0.0:")
+
+
+def test_identities_and_none_are_not_asked_for_at_once(away: Machine) -> None:
+    for command in ("up", "supervisor"):
+        refused = away.ask(command, "--network", "--insecure")
+        assert (refused.returncode, refused.stderr.count("\n")) == (USAGE, 1), refused.stderr
+        assert "leave --insecure away" in refused.stderr
+    assert not away.home.exists()
 
 
 def test_an_insecure_pool_says_so_wherever_it_is_asked(away: Machine) -> None:

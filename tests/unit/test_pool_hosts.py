@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from unit.pool_words import (  # pyright: ignore[reportMissingImports]
@@ -282,6 +283,25 @@ def test_a_host_that_says_goodbye_hands_everything_back(pool: Any) -> None:
     said = pool.say(b"x", Bye("drained"))
     assert len(granted(said, b"y")) == 1
     assert pool.store.show(1)["losses"] == 0
+
+
+def test_hosts_that_are_gone_are_listed_for_a_day(pool_with: Callable[..., Any]) -> None:
+    pool = pool_with(heartbeat=60.0, lost_after=300.0)  # so that a day has few turns
+    pool.host(b"h")
+    pool.host(b"g")
+    pool.say(b"g", Bye("done"))
+    pool.silent.add(b"h")
+    pool.wait(310, step=30.0)
+
+    def listed() -> dict[str, str]:
+        [said] = [m for m in pool.say(b"c", Query(1, "hosts"))[b"c"] if isinstance(m, Reply)]
+        return {host["name"]: host["state"] for host in said.value["hosts"]}
+
+    assert listed() == {"h": "lost", "g": "left"}
+    pool.wait(24 * 3600 - 400, step=30.0)
+    assert listed() == {"h": "lost", "g": "left"}
+    pool.wait(400, step=30.0)
+    assert listed() == {}
 
 
 def test_a_draining_host_gets_nothing_new(pool: Any) -> None:

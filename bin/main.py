@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import authoring, backup, doctor, keys, pool, reload, service, setup, start, tail, tasks, top
+from . import authoring, backup, doctor, flows, keys, pool, reload, service, setup, start, tail, tasks, top
 from .exits import OK, report
 from .options import Address
 
@@ -92,7 +92,18 @@ START, TASKS, POOL, SETUP = "Start", "Tasks", "Pool", "Set-up"
 
 for panel, commands in {
     START: (start.up, start.supervisor, start.host, start.try_),
-    TASKS: (tasks.send, tasks.wait, tasks.ls, tasks.show, tail.tail, tasks.why, tasks.cancel, tasks.retry),
+    TASKS: (
+        tasks.send,
+        tasks.wait,
+        tasks.ls,
+        tasks.show,
+        tail.tail,
+        tasks.why,
+        tasks.cancel,
+        tasks.retry,
+        flows.flows,
+        flows.unblock,
+    ),
     POOL: (
         pool.status,
         top.top,
@@ -109,6 +120,7 @@ for panel, commands in {
     for command in commands:
         app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
 
+app.add_typer(flows.flow, name="flow", rich_help_panel=TASKS)
 app.command("doctor", rich_help_panel=SETUP)(doctor.doctor)
 app.command("invite", rich_help_panel=SETUP)(keys.invite)
 app.add_typer(keys.keys, name="keys", rich_help_panel=SETUP)

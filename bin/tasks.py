@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
 LISTED = 50
 PAGE = 1000
 ALL = 10_000_000
+
+
+class OnFailure(StrEnum):
+    """What a task does if one that it comes after does not complete."""
+
+    CANCEL = "cancel"
+    RUN = "run"
+    WAIT = "wait"
+
 
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", help="Numbers of tasks.")]
 State = Annotated[
@@ -48,6 +58,12 @@ def send(
     tenant: Annotated[
         str | None, typer.Option("--tenant", metavar="NAME", help="Whose it is; tenants take turns.")
     ] = None,
+    after: Annotated[
+        list[int] | None, typer.Option("--after", metavar="ID", help="Run after this task; may be repeated.")
+    ] = None,
+    on_failure: Annotated[
+        OnFailure, typer.Option("--on-failure", help="What if one of these does not complete.")
+    ] = OnFailure.CANCEL,
     requires: Annotated[
         str | None,
         typer.Option("--requires", metavar="NAME=N,..", help="What its host must offer: gpu=1,memory=8G,zone=eu."),
@@ -69,6 +85,8 @@ def send(
             tags=tuple(tags or ()),
             require_host=require_host,
             tenant=tenant,
+            after=after or (),
+            on_failure=on_failure.value,
             requires=arguments.resources(requires, "--requires"),
         )
         if wait:
@@ -170,7 +188,7 @@ def cancel(
     with options.pool(context, address) as client:
         chosen = ids or _filtered(client, ("running", "queued", "scheduled", "waiting"), state, type, tag)
         done = chosen if dry_run else client.cancel(chosen)
-    _tell(chosen, done, "cancelled", "has ended already, or there is none", by_id=bool(ids), as_json=as_json)
+    tell(chosen, done, "cancelled", "has ended already, or there is none", by_id=bool(ids), as_json=as_json)
 
 
 def retry(
@@ -187,7 +205,7 @@ def retry(
     with options.pool(context, address) as client:
         chosen = ids or _filtered(client, ("failed", "quarantined", "cancelled"), state, type, tag)
         done = chosen if dry_run else client.retry(chosen)
-    _tell(chosen, done, "retried", "has not failed, or there is none", by_id=bool(ids), as_json=as_json)
+    tell(chosen, done, "retried", "has not failed, or there is none", by_id=bool(ids), as_json=as_json)
 
 
 def _state(text: str | None) -> Any:
@@ -219,7 +237,7 @@ def _filtered(
     ]
 
 
-def _tell(chosen: list[int], done: list[int], word: str, why_not: str, *, by_id: bool, as_json: bool) -> None:
+def tell(chosen: list[int], done: list[int], word: str, why_not: str, *, by_id: bool, as_json: bool) -> None:
     """Print what was done; a task that was named and not met is a failure."""
     left = [id for id in chosen if id not in set(done)] if by_id else []
     if as_json:

@@ -24,7 +24,7 @@ def waits_for(edges: Sequence[tuple[int, int, int | None]]) -> dict[str, Any]:
     for after, policy, state in edges:
         if after < 0:
             text = f"its flow {-after} is not whole yet: its sender has not handed in the rest"
-            reasons.append({"code": "flow_open", "text": text, "until": None})
+            reasons.append(_reason("flow_open", text))
             continue
         word = "gone" if state is None else STATES[state].value
         held = state is not None and state in FINAL and policy == WAIT
@@ -32,5 +32,9 @@ def waits_for(edges: Sequence[tuple[int, int, int | None]]) -> dict[str, Any]:
         others.append(f"{after} ({word}{hint})")
     if others:
         more = " and more" if len(edges) >= WAITS_SHOWN else ""
-        reasons.append({"code": "waiting", "text": f"waits for {', '.join(others)}{more}", "until": None})
+        reasons.append(_reason("waiting", f"waits for {', '.join(others)}{more}"))
     return {"reasons": reasons, "hosts": [], "ahead": None}
+
+
+def _reason(code: str, text: str) -> dict[str, Any]:
+    return {"code": code, "text": text, "until": None}

@@ -24,6 +24,7 @@ from .core.gathering import POINT_SECONDS, Gathering, Point
 from .log import Log
 from .metrics import Metrics
 from .monitor_file import MonitorFile
+from .notifying import LOG, Destinations, Notifier
 
 LOOK_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 3.0
@@ -42,10 +43,12 @@ class MonitorSettings:
     Attributes:
         address: The pool's; None: as a client finds it.
         home: The folder in which it keeps its windows; None: that of this user.
+        destinations: Who is told of alerts.
     """
 
     address: str | None = None
     home: Path | None = None
+    destinations: Destinations = lambda _node: (LOG,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,7 @@ class MonitorActor(pykka.ThreadingActor):
         self._file = MonitorFile(home, self._client.address)
         self._gathering = Gathering()
         self._board = board
+        self._notifier = Notifier(settings.destinations)
         self._next = self._written = clock.now()
 
     def on_start(self) -> None:
@@ -146,6 +150,7 @@ class MonitorActor(pykka.ThreadingActor):
     def on_stop(self) -> None:
         """Keep what is known."""
         self._write()
+        self._notifier.stop()
         self._client.close()
 
     def _look(self) -> None:
@@ -171,6 +176,13 @@ class MonitorActor(pykka.ThreadingActor):
             empty_in=gathering.growth("5m").empty_in(snapshot["pool"]["queued"]),
         )
         self._board.put(found)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Have what is news be told."""
+        news, self._gathering.news = self._gathering.news, []
+        for event, alert in news:
+            self._notifier.tell({"event": event, "pool": self._client.address, **alert})
 
     def _write(self) -> None:
         self._written = clock.now()

@@ -22,6 +22,8 @@ SERIES_MAX: Final = 4000
 """Nodes and hosts that are kept at most, each."""
 _GAP_SECONDS: Final = 10.0
 """Between two looks, beyond which nobody knows what was queued and running meanwhile."""
+_UNSURE_SECONDS: Final = 600.0
+"""After a supervisor's start, until it has seen enough to know that an alert is over."""
 _FORGET_SECONDS: Final = 3700.0
 _FORM: Final = 1
 _ALIVE: Final = ("joined", "suspect", "draining")
@@ -44,11 +46,14 @@ class Gathering:
     Attributes:
         now: The time, in seconds of the wall clock as it would be had it never been set.
         points: The last hour, oldest first.
+        news: Alerts that were raised or cleared, not yet told: (`raised` or `cleared`, alert).
     """
 
     def __init__(self) -> None:
         self.now = 0.0
         self.points: deque[Point] = deque(maxlen=POINTS_MAX)
+        self.news: list[tuple[str, dict[str, Any]]] = []
+        self._raised: dict[tuple[str, str], tuple[int, dict[str, Any]]] = {}  # with the epoch that said so
         self._pool = Series()
         self._nodes: dict[str, Series] = {}
         self._hosts: dict[str, Series] = {}
@@ -83,6 +88,7 @@ class Gathering:
             series = self._hosts.get(name) or self._hosts.setdefault(name, Series())
             series.take((epoch, host["owner"]), totals(host), self.now, lived=lived, born=born)
         self._point(pool)
+        self._notice(epoch, snapshot)
         self._forget(self._nodes, snapshot["nodes"])
         self._forget(self._hosts, {host["name"] for host in snapshot["hosts"]})
 
@@ -110,6 +116,18 @@ class Gathering:
             completed, failed = grown.completed / span, (grown.failed + grown.quarantined) / span
             p95 = quantile(grown.durations, 0.95)
             self.points.append(Point(self._wall, completed, failed, pool["queued"], pool["running"], p95))
+
+    def _notice(self, epoch: int, snapshot: Mapping[str, Any]) -> None:
+        """See what was raised and cleared. A supervisor that has just started does not know yet what another raised."""
+        now = {(alert["node"], alert["name"]): alert for alert in snapshot.get("alerts", ())}
+        for key, alert in now.items():
+            if key not in self._raised:
+                self.news.append(("raised", alert))
+            self._raised[key] = epoch, alert
+        for key, (since, alert) in list(self._raised.items()):
+            if key not in now and (since == epoch or snapshot["uptime"] > _UNSURE_SECONDS):
+                del self._raised[key]
+                self.news.append(("cleared", alert))
 
     def _forget(self, known: dict[str, Series], present: Any) -> None:
         if len(known) <= len(present):
@@ -158,6 +176,7 @@ class Gathering:
             "nodes": {name: one.kept() for name, one in self._nodes.items() if one.active > oldest},
             "hosts": {name: one.kept() for name, one in self._hosts.items() if one.active > oldest},
             "points": [list(point) for point in self.points],
+            "raised": [[epoch, alert] for epoch, alert in self._raised.values()],
         }
 
     @classmethod
@@ -180,6 +199,8 @@ class Gathering:
         found._nodes = {str(name): Series.restored(one) for name, one in kept["nodes"].items()}
         found._hosts = {str(name): Series.restored(one) for name, one in kept["hosts"].items()}
         found.points.extend(Point(*map(_number, point)) for point in kept["points"])
+        for epoch, alert in kept["raised"]:
+            found._raised[str(alert["node"]), str(alert["name"])] = int(epoch), dict(alert)
         found._base = found.now, found._pool.total
         return found
 

@@ -51,6 +51,7 @@ class Watched:
             "pool": numbers,
             "nodes": {self.node: numbers},
             "hosts": [{**host, **self.figures.shown()}],
+            "uptime": 1000.0,
         }
 
     def look(self, seconds: int = 1, *, completed: int = 0, duration: float = 0.2) -> None:
@@ -235,3 +236,40 @@ def test_when_a_queue_is_empty_is_known_only_while_it_shrinks() -> None:
 def test_nothing_is_known_of_nothing() -> None:
     shown = Growth(60.0, NOTHING).shown()
     assert (shown["per_second"], shown["success"], shown["duration"], shown["utilisation"]) == (0.0, None, None, None)
+
+
+def alert(name: str = "queue_depth_above", node: str = "") -> dict[str, Any]:
+    return {"name": name, "node": node, "metric": "queue_depth", "text": "deep", "since": 1.0}
+
+
+def events(gathering: Gathering) -> list[str]:
+    news, gathering.news = gathering.news, []
+    return [event for event, _ in news]
+
+
+def take(watched: Watched, *alerts: dict[str, Any], uptime: float = 1000.0) -> list[str]:
+    watched.at += 1.0
+    watched.gathering.take({**watched.snapshot(), "alerts": list(alerts), "uptime": uptime})
+    return events(watched.gathering)
+
+
+def test_an_alert_is_news_once_and_its_end_too(watched: Watched) -> None:
+    assert take(watched, alert()) == ["raised"]
+    assert take(watched, alert()) == []
+    assert take(watched) == ["cleared"]
+    assert take(watched) == []
+
+
+def test_an_alert_that_was_told_is_no_news_for_the_next_monitor(watched: Watched) -> None:
+    assert take(watched, alert()) == ["raised"]
+    watched.gathering = Gathering.restored(json.loads(json.dumps(watched.gathering.kept())))
+    assert take(watched, alert()) == []
+    assert take(watched) == ["cleared"]
+
+
+def test_a_supervisor_that_has_just_started_clears_nothing(watched: Watched) -> None:
+    take(watched, alert(), alert(node="web"))
+    watched.restart()
+    assert take(watched, uptime=5.0) == []
+    assert take(watched, alert(), uptime=100.0) == []  # it is the same alert to whoever was told
+    assert take(watched, alert(), uptime=700.0) == ["cleared"]  # that of web

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import authoring, backup, doctor, flows, keys, pool, reload, service, setup, start, tail, tasks, top
+from . import authoring, backup, doctor, flows, keys, monitor, pool, reload, service, setup, start, tail, tasks, top
 from .exits import OK, report
 from .options import Address
 
@@ -91,7 +91,7 @@ def common(
 START, TASKS, POOL, SETUP = "Start", "Tasks", "Pool", "Set-up"
 
 for panel, commands in {
-    START: (start.up, start.supervisor, start.host, start.try_),
+    START: (start.up, start.supervisor, start.host, monitor.monitor, start.try_),
     TASKS: (
         tasks.send,
         tasks.wait,

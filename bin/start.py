@@ -59,6 +59,7 @@ def up(
         options=(*(("--slots", slots) if slots else ()), *(("--reload",) if reload else ()), "--", *found),
         codes=(*found, *(source.code for source in settings.sources().values() if source.code)),
         drain_timeout=settings.host.drain_timeout,
+        monitor=settings.monitoring.wants_monitor(),
         local=here == (os.environ.get("WORKERHOST_ADDRESS") or _DEFAULT_ADDRESS),
     )
     raise typer.Exit(Up(plan).run())

@@ -27,6 +27,8 @@ GRACE_SECONDS: Final = 15.0
 SUPERVISOR: Final = ChildSpec(Restart.PERMANENT, shutdown_seconds=10.0, deaths_max=PROCESS_DEATHS_MAX)
 """It has to commit before it leaves. One that leaves unasked is started again."""
 
+MONITOR: Final = ChildSpec(Restart.PERMANENT, shutdown_seconds=5.0, deaths_max=PROCESS_DEATHS_MAX)
+
 NOW_SECONDS: Final = 3.0
 """What everything may take after the second signal."""
 
@@ -53,6 +55,7 @@ class Plan:
         codes: CODE alone.
         drain_timeout: Seconds that a host may take to finish its tasks.
         local: Whether a bare `send` finds this pool.
+        monitor: Whether a monitor watches it.
     """
 
     address: str
@@ -64,6 +67,7 @@ class Plan:
     codes: tuple[str, ...]
     drain_timeout: float
     local: bool
+    monitor: bool = False
 
 
 class _Answers:
@@ -101,6 +105,9 @@ class Up:
             Child(f"host {number}", self._kept, self._command("host", *self._host(number)), self._events.put)
             for number in range(1, plan.hosts + 1)
         ]
+        watch = self._command("monitor", "--address", plan.address)
+        self._monitor = Child("monitor", MONITOR, watch, self._events.put)
+        self._children = (*self._hosts, self._monitor, self._supervisor)
         self._signals = 0
         self._stop_at: float | None = None
         self._ready = False
@@ -122,12 +129,12 @@ class Up:
         self._supervisor.start()
         threading.Thread(target=self._tell_when_ready, name="ready", daemon=True).start()
         try:
-            while self._supervisor.alive or self._supervisor.due or self._draining():
+            while self._supervisor.alive or self._supervisor.due or self._draining() or self._monitor.alive:
                 self._handle(self._events.get(self._wait()))
                 self._keep()
         finally:
             self._over.set()
-            for child in (*self._hosts, self._supervisor):
+            for child in self._children:
                 child.end(now=True)
         return self._code
 
@@ -135,7 +142,7 @@ class Up:
         return any(host.alive for host in self._hosts)
 
     def _wait(self) -> float | None:
-        times = [child.due for child in (*self._hosts, self._supervisor) if child.due is not None]
+        times = [child.due for child in self._children if child.due is not None]
         times += [self._stop_at] if self._stop_at is not None else []
         return min(times) - clock.now() if times else None
 
@@ -151,6 +158,8 @@ class Up:
         elif isinstance(event, _Answers):
             for host in self._hosts if self._stop_at is None else ():
                 host.start()
+            if self._plan.monitor and self._stop_at is None:
+                self._monitor.start()
         elif isinstance(event, _Ready):
             self._ready = True
             self._announce(event.hosts)
@@ -163,21 +172,29 @@ class Up:
             self._stop(self._kept.shutdown_seconds)
         else:
             self._stop(NOW_SECONDS)
-            self._supervisor.end()
+            self._end_the_rest()
 
     def _stop(self, patience: float) -> None:
         self._stop_at = clock.now() + patience
         for host in self._hosts:
             host.end()
         if not self._draining():
-            self._supervisor.end()
+            self._end_the_rest()
+
+    def _end_the_rest(self) -> None:
+        """What stays until the hosts have left: people look at how they drain."""
+        self._monitor.end()
+        self._supervisor.end()
 
     def _exited(self, child: Child, code: int) -> None:
         child.alive = False
+        if child is self._monitor:
+            self._monitor_exited(code)
+            return
         if self._stop_at is not None and (child is not self._supervisor or not self._draining() or self._signals > 1):
             if not self._draining() and child is not self._supervisor:
                 self._stop_at = clock.now() + SUPERVISOR.shutdown_seconds
-                self._supervisor.end()
+                self._end_the_rest()
             return
         # It has said why, and trying again would change nothing: so it is at a start, and always with a broken disk.
         if code == INPUT_OUTPUT or (not self._ready and code in _USERS_MISTAKES):
@@ -186,7 +203,7 @@ class Up:
             self._stop(NOW_SECONDS)
             return
         wait = child.ended(clock.now(), well=code == OK)
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        how = _how(code)
         if wait is None:
             say(f"{child.name} has left")
         elif child.due is None:
@@ -197,15 +214,26 @@ class Up:
         else:
             say(f"{child.name} {how}; it is started again" + (f" in {wait:.1f} s" if wait >= 1 else ""))
 
+    def _monitor_exited(self, code: int) -> None:
+        """A pool without a monitor works as well, so what is wrong with it ends nothing."""
+        if self._stop_at is not None:
+            return
+        if code in _USERS_MISTAKES:  # it has said why
+            say("the pool goes on without a monitor")
+        elif self._monitor.ended(clock.now(), well=False) is None or self._monitor.due is None:
+            say(f"monitor {_how(code)}, again and again: the pool goes on without it")
+        else:
+            say(f"monitor {_how(code)}; it is started again")
+
     def _keep(self) -> None:
         """What time has brought: children to start again, and the end of patience."""
         now = clock.now()
-        for child in (*self._hosts, self._supervisor):
+        for child in self._children:
             if child.due is not None and now >= child.due:
                 child.start()
         if self._stop_at is not None and now >= self._stop_at:
             self._code = self._code or (INTERNAL if self._signals == 1 else OK)
-            for child in (*self._hosts, self._supervisor):
+            for child in self._children:
                 child.end(now=True)
             self._stop_at = now + NOW_SECONDS
 
@@ -259,6 +287,10 @@ class Up:
 
 
 _PACKAGE = __name__.split(".")[0]
+
+
+def _how(code: int) -> str:
+    return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
 
 
 def _count(number: int, word: str) -> str:

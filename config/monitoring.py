@@ -195,6 +195,16 @@ class MonitoringSettings(Section):
     objectives: ObjectiveSettings = ObjectiveSettings()
     alerts: AlertSettings = AlertSettings()
 
+    def destinations(self, node: str) -> list[str | tuple[str, ...]]:
+        """Who is told of the alerts of a node: `log`, web addresses, programs with their arguments."""
+        told = self.alerts.notified(node)
+        return [tuple(one.command) if isinstance(one, CommandNotice) else one for one in told]
+
+    def wants_monitor(self) -> bool:
+        """Whether there is something to do for a monitor beside the supervisor: pages, or somebody to be told."""
+        nodes = {rule.node for rule in self.watching().rules} | {POOL}
+        return self.enabled and (self.http is not None or any(self.destinations(node) != [LOG] for node in nodes))
+
     def watching(self) -> Watching:
         """What the supervisor watches."""
         if not self.enabled:

@@ -1,0 +1,112 @@
+"""`monitor`: a program that watches a pool, keeps its figures over time, serves them over HTTP and tells of alerts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import options
+from .exits import OK, leave, say
+from .options import Address, Config, Parent
+
+if TYPE_CHECKING:
+    import socket
+
+    from ..actors.monitor import Monitor
+    from ..config.schema import Settings
+    from ..transport.client import Client
+    from ..transport.http.server import Server
+
+_PATIENCE_SECONDS = 10.0
+"""How long a request over HTTP waits for the pool."""
+
+
+def monitor(
+    context: typer.Context,
+    http: Annotated[
+        str | None, typer.Option("--http", metavar="ADDRESS:PORT", help="Where to serve; default monitoring.http.")
+    ] = None,
+    config: Config = None,
+    parent: Parent = None,
+    address: Address = None,
+) -> None:
+    """Watch a pool: serve the dashboard, /metrics and /health, keep what happened in the last hour, tell of alerts."""
+    from .light import import_structlog
+
+    settings = options.settings_of(config, quiet=parent is not None)
+    import_structlog()
+    from ..actors.monitor import Monitor, MonitorSettings
+    from ..transport.client import Client
+    from . import logs
+    from .parent import end_with
+    from .signals import Events
+
+    logs.set_up(settings.logging.level, settings.logging.format, process="monitor")
+    events = Events()
+    if parent is not None:
+        end_with(parent)
+    pool = _pool(settings, options.chosen(context, address))
+    listening = _listening(settings, http)
+    running = Monitor.start(MonitorSettings(pool, destinations=settings.monitoring.destinations))
+    client = Client(pool, timeout=_PATIENCE_SECONDS)
+    server = None if listening is None else _served(client, running, listening)
+    if server is None and parent is None:
+        say(f"watching {client.address}, without HTTP; Ctrl-C ends it")
+    events.get()
+    events.next_ends()
+    running.stop()
+    if server is not None:
+        server.stop()
+    leave(OK)
+
+
+def _pool(settings: Settings, chosen: str | None) -> str | None:
+    """Which pool: the command line, the environment, the configuration; None: the usual one."""
+    from ..transport.addresses import within
+
+    if chosen is not None or os.environ.get("WORKERHOST_ADDRESS") or "bind" not in settings.pool.model_fields_set:
+        return chosen
+    return within(settings.pool.bind)
+
+
+def _listening(settings: Settings, wanted: str | None) -> socket.socket | None:
+    """Where to serve; None: nowhere. A port that nobody has asked for gives way to another one.
+
+    Raises:
+        OSError: The wanted one is taken.
+    """
+    from ..transport.http.server import bound
+
+    where = wanted or settings.monitoring.http
+    if where is None:
+        return None
+    try:
+        return bound(where)
+    except OSError as error:
+        if wanted is not None or "http" in settings.monitoring.model_fields_set:
+            cure = "name another with --http or in monitoring.http"
+            message = f"the dashboard cannot be served at {where} ({error.strerror}); {cure}"
+            raise OSError(message) from None
+        say(f"{where} is taken by another program, so the dashboard gets another port")
+        return bound(f"{where.rpartition(':')[0]}:0")
+
+
+def _served(client: Client, running: Monitor, listening: socket.socket) -> Server:
+    """Serve, and say where. The token is told to a person at a terminal alone, not to a log."""
+    from .. import __version__
+    from ..transport.http.app import application
+    from ..transport.http.server import Server, is_local
+    from ..transport.http.token import token_in
+    from ..transport.keys import Home
+
+    home = Home.of(os.environ).folder
+    token = token_in(home)
+    name, port = listening.getsockname()[:2]
+    local = is_local(f"[{name}]:{port}" if ":" in name else f"{name}:{port}")
+    app = application(client, running, token=token, local=local, version=__version__)
+    server = Server(app, listening).start()
+    say(f"the dashboard is at {server.url}/" + (f"#{token}" if sys.stderr.isatty() else ""))
+    return server

@@ -195,6 +195,8 @@ class Up:
             if not self._draining() and child is not self._supervisor:
                 self._stop_at = clock.now() + SUPERVISOR.shutdown_seconds
                 self._end_the_rest()
+            elif child is self._supervisor and self._monitor.alive:
+                self._stop_at = min(self._stop_at, clock.now() + MONITOR.shutdown_seconds)
             return
         # It has said why, and trying again would change nothing: so it is at a start, and always with a broken disk.
         if code == INPUT_OUTPUT or (not self._ready and code in _USERS_MISTAKES):

@@ -65,6 +65,7 @@ class Machine:
         (folder / "pool.yaml").write_text(CONFIG)
         self.folder, self.before, self.home = folder, before, folder / "home"
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("WORKERHOST")}
+        self.environ["WORKERHOST__MONITORING__HTTP"] = "null"  # no dashboard: these tests are of the pool alone
         self.environ["WORKERHOST_HOME"] = str(self.home)
         self.running: list[subprocess.Popen[bytes]] = []
 

@@ -58,6 +58,7 @@ class Program:
     def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         self.log = folder / f"{arguments[0]}-{time.monotonic_ns()}.log"
         environ = {name: value for name, value in os.environ.items() if not name.startswith("WORKERHOST")}
+        environ["WORKERHOST__MONITORING__HTTP"] = "null"  # no dashboard: these tests are of the pool alone
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "workerhost", *arguments],

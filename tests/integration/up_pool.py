@@ -26,6 +26,9 @@ class Up:
         for name, text in files.items():
             (folder / f"{name}.py").write_text(text)
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("WORKERHOST")}
+        self.environ["WORKERHOST_HOME"] = str(folder / "home")
+        if "monitoring" not in config:
+            self.environ["WORKERHOST__MONITORING__HTTP"] = "null"  # no dashboard: the test is of the pool alone
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "workerhost", "up", "--address", "tcp://127.0.0.1:*", *options],

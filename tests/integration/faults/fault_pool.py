@@ -114,6 +114,7 @@ class Program:
         self.name = name
         self.log = folder / f"{name}-{time.monotonic_ns()}.log"
         environ = {key: value for key, value in os.environ.items() if not key.startswith("WORKERHOST")}
+        environ["WORKERHOST__MONITORING__HTTP"] = "null"  # no dashboard: these tests are of the pool alone
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*before, sys.executable, "-m", "workerhost", *arguments],

@@ -20,6 +20,8 @@ _FACE = {
     "WorkerHost": ".actors.embedded",
     "Client": ".transport.client",
     "AsyncClient": ".transport.async_client",
+    "PoolExecutor": ".transport.executor",
+    "register_joblib": ".transport.joblib_backend",
     "Handle": ".transport.handle",
     "Batch": ".transport.handle",
     "AsyncHandle": ".transport.async_handle",
@@ -68,8 +70,10 @@ if TYPE_CHECKING:
     from .transport.async_handle import AsyncBatch as AsyncBatch
     from .transport.async_handle import AsyncHandle as AsyncHandle
     from .transport.client import Client as Client
+    from .transport.executor import PoolExecutor as PoolExecutor
     from .transport.handle import Batch as Batch
     from .transport.handle import Handle as Handle
+    from .transport.joblib_backend import register_joblib as register_joblib
     from .transport.messages import TaskState as TaskState
     from .workers.base import BaseWorker as BaseWorker
     from .workers.errors import ConfigError as ConfigError

@@ -20,7 +20,7 @@ os.dup2(2, 1)  # what the code prints while it is imported is not the answer
 from {_PACKAGE}.workers.registry import load_all
 from {_PACKAGE}.workers.source import Source
 asked = json.load(sys.stdin)
-sources = {{type: Source(code, tuple(command), folder) for type, (code, command, folder) in asked["sources"].items()}}
+sources = {{type: Source(*parts) for type, parts in asked["sources"].items()}}
 json.dump(load_all((), sources, asked["paths"]).failed, answer)
 answer.flush()
 os._exit(0)
@@ -56,6 +56,8 @@ def failures(settings: Settings) -> list[str]:
 
 
 def _line(settings: Settings, type: str, reason: str) -> str:
+    if type in settings.host.function_sources():
+        return f"{settings.source or 'configuration'}: {reason}"
     name = "command" if "command" in settings.nodes.get(type, {}) else "class"
     place = settings.place(type, "code" if name == "class" else name)
     return f"{place}: workers.{type}.{name} cannot be run: {reason}"

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from ..workers.source import Environment, Source
+from .functions import FunctionSettings
 from .kinds import (
     Address,
     Amounts,
@@ -116,7 +117,7 @@ class HostEntry(Section):
     not_: Types = Field(default_factory=list, alias="not", description="None of these types, nor what lies below them.")
 
 
-class HostSettings(HostEntry):
+class HostSettings(HostEntry, FunctionSettings):
     """`host:` what a host started with this file is."""
 
     join: PoolAddress | None = Field(
@@ -336,7 +337,7 @@ class Settings(Section):
 
     def sources(self) -> dict[str, Source]:
         """Type -> what runs it on a host with this file, for the types whose node says `class:` or `command:`."""
-        found: dict[str, Source] = {}
+        found = self.host.function_sources()
         for path, values in self._nodes.items():
             if values.get("command"):
                 folder = values.get("cwd") or self._folder

@@ -287,7 +287,7 @@ def load_all(
     add_paths(paths)
     offer = Offer()
     for type, source in (sources or {}).items():
-        found = _command(offer, type, source, guarded) if source.command else _load_into(offer, source.code, type)
+        found = _load_into(offer, source.code, type) if source.code else _made(offer, type, source, guarded)
         for worker in found:
             offer.add(worker, type, type)
     for code in codes:
@@ -382,11 +382,14 @@ _importing: Final = threading.RLock()
 """Held while a file is imported: another slot of this process must not find the module half executed."""
 
 
-def _command(offer: Offer, type: str, source: Source, guarded: bool) -> list[Worker]:
-    """The worker that runs a command; what goes wrong is noted in the offer under the type."""
+def _made(offer: Offer, type: str, source: Source, guarded: bool) -> list[Worker]:
+    """The worker that runs a command or calls functions; what goes wrong is noted in the offer under the type."""
     from .command import command_worker, fingerprint  # most slots run none, and start sooner without
+    from .functions import function_worker
 
     try:
+        if source.modules:
+            return [function_worker(source.modules)]
         worker = command_worker(type, source, guarded=guarded)
     except ConfigError as error:
         offer.failed[type] = str(error)

@@ -7,23 +7,31 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 _INTERPRETER = ("Scripts", "python.exe") if sys.platform == "win32" else ("bin", "python")
 
 
+FUNCTION: Final = "function"
+PICKLED: Final = "function.pickle"
+"""Types of the tasks that a `PoolExecutor` sends: a call of a function by its path, and of a pickled one."""
+
+
 class Source(NamedTuple):
-    """Where the worker of one type comes from: `code`, or `command` in `folder`. A slot gets it as a plain list.
+    """Where the worker of one type comes from: `code`, `command` in `folder`, or functions of `modules`. A slot gets it
+    as a plain list.
 
     Attributes:
         code: `module:Class`, or "".
         command: A program (its path, or a name to be found in PATH) and its arguments, or nothing.
         folder: Where the command runs; "": where the host does.
+        modules: Whose functions may be called by their path, see `functions`; `my.*`: all below `my`.
     """
 
     code: str = ""
     command: tuple[str, ...] = ()
     folder: str = ""
+    modules: tuple[str, ...] = ()
 
 
 class Environment(NamedTuple):

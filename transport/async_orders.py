@@ -170,6 +170,17 @@ class AsyncOrders:
         """As `Client.revoke`."""
         return (await self._order("revoke", {"key": key}))["key"]
 
+    async def audit(self, *, limit: int = 100) -> list[dict[str, Any]]:
+        """As `Client.audit`."""
+        found: list[dict[str, Any]] = []
+        before: int | None = None
+        while len(found) < limit:
+            page = await self._query("audit", {"limit": min(1000, limit - len(found)), "before": before})
+            found, before = found + page["audit"], page["next"]
+            if before is None:
+                break
+        return found
+
     async def invite(self, order: dict[str, Any]) -> dict[str, Any]:
         """As `Client.invite`."""
         return await self._order("invite", order)
@@ -177,6 +188,10 @@ class AsyncOrders:
     async def status(self) -> dict[str, Any]:
         """As `Client.status`."""
         return await self._query("status", {})
+
+    async def snapshot(self) -> dict[str, Any]:
+        """As `Client.snapshot`."""
+        return await self._query("snapshot", {})
 
     async def hosts(self) -> list[dict[str, Any]]:
         """As `Client.hosts`."""

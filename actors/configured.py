@@ -43,6 +43,7 @@ def supervisor_settings(
         database=database,
         durability=settings.queue.durability,
         fifo=settings.queue.type == "fifo",
+        ageing=settings.queue.ageing or 0.0,
         heartbeat=settings.pool.heartbeat,
         lost_after=settings.pool.lost_after,
         max_size=settings.queue.max_size,

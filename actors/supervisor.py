@@ -63,8 +63,8 @@ class SupervisorSettings:
         address: Where it listens; port 0 takes a free one.
         database: The queue's file; None keeps the queue in memory.
         durability: `full` or `relaxed` (see the store).
-        name, heartbeat, lost_after, max_size, fifo, policies, hosts, queue_depth_high, watching, keep: See
-            `PoolSettings`.
+        name, heartbeat, lost_after, max_size, fifo, ageing, policies, hosts, queue_depth_high, watching, keep:
+            See `PoolSettings`.
         profile: A file for the profile of the actor's thread; None: no profile.
         document: The whole configuration as plain data, to say what has changed when it is read again.
         reread: Reads it again: the settings, or all that is wrong; None: there is no file.
@@ -82,6 +82,7 @@ class SupervisorSettings:
     lost_after: float = 5.0
     max_size: int = 1_000_000
     fifo: bool = False
+    ageing: float = 0.0
     policies: PolicyTree = field(default_factory=PolicyTree)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     queue_depth_high: int | None = None
@@ -255,6 +256,7 @@ class SupervisorActor(pykka.ThreadingActor):
             lost_after=settings.lost_after,
             max_size=settings.max_size,
             fifo=settings.fifo,
+            ageing=settings.ageing,
             policies=settings.policies,
             hosts=settings.hosts,
             queue_depth_high=settings.queue_depth_high,
@@ -459,10 +461,10 @@ def _store(settings: SupervisorSettings) -> Store:
     if settings.database is None:
         from .stores.memory import MemoryStore
 
-        return MemoryStore()
+        return MemoryStore(settings.ageing)
     from .stores.sqlite import SqliteStore
 
-    return SqliteStore(settings.database, durability=settings.durability)
+    return SqliteStore(settings.database, durability=settings.durability, ageing=settings.ageing)
 
 
 def _bounded(keep: Keep) -> Keep:

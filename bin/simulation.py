@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-_FIELDS: Final = ("hosts", "clients", "window", "durability", "quick")
+_FIELDS: Final = ("hosts", "clients", "window", "durability", "ageing", "quick")
 _DESCRIPTION: Final = (
     "A whole pool on virtual time, with the real core, store and protocol, through misfortune drawn from a seed. "
     "A seed is a history: the same command always shows the same one."
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", type=int, metavar="C", help="clients (drawn from the seed, 1 to 3)")
     parser.add_argument("--window", type=int, metavar="ROWS", help="rows that the supervisor keeps in memory (drawn)")
     parser.add_argument("--durability", choices=("full", "relaxed"), help="what the supervisor's disk promises (drawn)")
+    parser.add_argument("--ageing", type=float, help="seconds of waiting for one more priority, 0: none (drawn)")
     parser.add_argument(
         "--quick", action=argparse.BooleanOptionalAction, help="tasks of one type take less than a millisecond (drawn)"
     )

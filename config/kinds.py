@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
-from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 
 from . import limits
 from .durations import seconds
@@ -24,6 +24,8 @@ _INVITATION: Final = re.compile(r"workerhost-invite:[A-Za-z0-9_=-]+\Z")
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 _HOST_PATTERN: Final = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,64}\Z")
 _CODE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*\Z")
+_AGEING: Final = re.compile(r"([0-9]{1,6}) per ([0-9.]+(?:ms|s|m|h|d)?)\Z")
+AGEING_SECONDS_MIN: Final = 1.0
 _TCP: Final = re.compile(r"tcp://(\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9_.*-]+):([0-9]{1,5}|\*)\Z")
 
 
@@ -146,6 +148,29 @@ def _code(value: Any) -> str:
     return value
 
 
+def ageing(value: Any) -> float | None:
+    """Seconds after which a waiting task counts one priority more, from `1 per 10m`; None: never.
+
+    Raises:
+        ValueError: It is not understood.
+    """
+    if value is None:
+        return None
+    found = _AGEING.match(value) if isinstance(value, str) else None
+    try:
+        period = seconds(found[2]) / int(found[1]) if found else 0.0
+    except (ValueError, ZeroDivisionError):
+        period = 0.0
+    if period < AGEING_SECONDS_MIN:
+        message = "is no ageing; write 1 per 10m (one priority for each ten minutes of waiting), at most 1 per 1s"
+        raise ValueError(message)
+    return period
+
+
+def _written_ageing(period: float | None) -> str | None:
+    return None if period is None else f"1 per {period:.15g}s"
+
+
 def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
@@ -252,6 +277,12 @@ Amounts = Annotated[
     dict[str, int | str],
     BeforeValidator(resources),
     WithJsonSchema({"type": ["object", "string"], "additionalProperties": {"type": ["integer", "string"]}}),
+]
+Ageing = Annotated[
+    float | None,
+    BeforeValidator(ageing),
+    PlainSerializer(_written_ageing),
+    WithJsonSchema({"type": ["string", "null"], "pattern": r"^[0-9]+ per [0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$"}),
 ]
 TenantName = Annotated[str, BeforeValidator(tenant)]
 Slots = Annotated[dict[str, int], BeforeValidator(slots), _SLOTS_SCHEMA]

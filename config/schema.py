@@ -43,6 +43,7 @@ from .kinds import (
 from .limits import Breaker, Quota, Rate
 from .monitoring import MonitoringSettings
 from .policy import OWN_LIMITS, Policy, PolicyTree, Retry, parents
+from .queue_schema import QueueSettings
 from .section import Section, problem
 from .watching import Watching
 
@@ -65,47 +66,6 @@ class PoolSettings(Section):
     def _patient(self) -> PoolSettings:
         if self.lost_after < 2 * self.heartbeat:
             raise problem("lost_after", f"must be at least twice the heartbeat ({2 * self.heartbeat:g}s)")
-        return self
-
-
-class KeepSettings(Section):
-    """`queue: keep:` how long tasks that have ended can still be looked at, and their results be fetched."""
-
-    completed: DurationOrNone = Field(default=7 * 86400.0, description="Those that completed; null: for ever.")
-    failed: DurationOrNone = Field(
-        default=30 * 86400.0, description="Those that failed, were cancelled or quarantined; null: for ever."
-    )
-    count: Count | None = Field(
-        default=None, description="At most so many, the latest; null: any number, 100000 if the queue is in memory."
-    )
-
-
-class QueueSettings(Section):
-    """`queue:` the order of tasks, how many may wait, and where they are kept."""
-
-    type: Literal["priority", "fifo"] = Field(
-        default="priority", description="`priority`: larger first, then first come; `fifo`: first come."
-    )
-    max_size: Count = Field(
-        default=1_000_000, description="Unfinished tasks; a send beyond it is refused with QueueFull."
-    )
-    persistence: Literal["sqlite", "memory"] = Field(
-        default="sqlite", description="`memory` forgets everything when the supervisor ends."
-    )
-    database: FilePath | None = Field(
-        default=None, description="The queue's file; tasks.db beside this file if absent."
-    )
-    durability: Literal["full", "relaxed"] = Field(
-        default="full",
-        description="`full`: acknowledged means on disk; `relaxed`: a power cut may lose the last moments.",
-    )
-
-    keep: KeepSettings = KeepSettings()
-
-    @model_validator(mode="after")
-    def _one_place(self) -> QueueSettings:
-        if self.persistence == "memory" and self.database is not None:
-            raise problem("database", "is of no use with `persistence: memory`; remove one of the two")
         return self
 
 

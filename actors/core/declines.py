@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .lane import Lane
+from .lane import Lane, Turn
 from .rows import Row
-from .window import Window, key_of
+from .window import Window
 
 ASKED_MAX: Final = 16
 """Declines after which a task waits for a HELLO, however many hosts are left to ask."""
@@ -77,7 +77,7 @@ class Declines:
     def put(self, lane: Lane, row: Row, declined: Declined) -> None:
         """A queued row stands aside from now on."""
         self._tasks[row.id] = lane, declined
-        self._groups.setdefault((lane, declined.by), Window()).add(row)
+        self._groups.setdefault((lane, declined.by), lane.window.another()).add(row)
         lane.aside += 1
 
     def take(self, row: Row) -> Declined | None:
@@ -98,7 +98,7 @@ class Declines:
             if owner in by or pool.choice is None or not pool.choice.may_take(lane):
                 continue
             head = window.head()
-            if head is not None and (found is None or lane.turn(key_of(head)) < found[0].turn(key_of(found[1]))):
+            if head is not None and (found is None or _turn(lane, head) < _turn(*found)):
                 found = lane, head
         return found
 
@@ -116,7 +116,7 @@ class Declines:
         for lane, by in [group for group in self._groups if owner in group[1]]:
             fewer = by - {owner}
             window = self._groups.pop((lane, by))
-            into = self._groups.setdefault((lane, fewer), Window())
+            into = self._groups.setdefault((lane, fewer), lane.window.another())
             for row in window.rows():
                 known = self._tasks[row.id][1]
                 self._tasks[row.id] = lane, Declined(fewer, known.count, known.host, known.note)
@@ -131,3 +131,7 @@ class Declines:
         for (lane, by), window in self._groups.items():
             if (head := window.head()) is not None:
                 yield lane, by, window.size, self._tasks[head.id][1]
+
+
+def _turn(lane: Lane, row: Row) -> Turn:
+    return lane.turn(lane.window.key(row))

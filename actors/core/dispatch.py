@@ -18,7 +18,6 @@ from .queue import EXPIRED, Queue
 from .rows import QUEUED, RUNNING, Row
 from .statistics import queued_since
 from .step import Step
-from .window import key_of
 
 _CHUNK: Final = 32
 """Grants at a time to one of several hosts that compete for a fast lane."""
@@ -134,9 +133,9 @@ def _grant_declined(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, 
         lane, row = found
         first = choice.best()
         front = None if first is None else first.front()
-        if first is not None and front is not None and first.turn(front) < lane.turn(key_of(row)):
+        if first is not None and front is not None and first.turn(front) < lane.turn(lane.window.key(row)):
             return False
-        if (lane.bounds or lane.needs) and not lanes.tree.room(lane, 1, pool, step, key_of(row)):
+        if (lane.bounds or lane.needs) and not lanes.tree.room(lane, 1, pool, step, lane.window.key(row)):
             continue
         declined = queue.declines.of(row.id)
         row = queue.take_out(row)

@@ -7,7 +7,6 @@ from collections import Counter
 from .nodes import Node
 from .pool import Pool
 from .rows import FINAL, QUEUED, RUNNING, SCHEDULED
-from .window import key_of
 
 
 def check_invariants(pool: Pool) -> None:
@@ -26,7 +25,7 @@ def _check_windows(pool: Pool) -> None:
     in_windows: set[int] = set()
     for lane in queue.lanes.by_number.values():
         rows = lane.window.rows()
-        keys = [key_of(row) for row in rows]
+        keys = [lane.window.key(row) for row in rows]
         assert keys == sorted(keys), f"{lane} is out of order"
         assert len(rows) == lane.window.size, f"{lane} counts {lane.window.size} of {len(rows)} rows"
         assert all(count >= 0 for count in lane.counts), f"{lane} counts {lane.counts}"

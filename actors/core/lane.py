@@ -52,10 +52,11 @@ class Lane:
         tenant: Tenant = NOBODY,
         requirements: str = "",
         account: Account | None = None,
+        ageing: float = 0.0,
     ) -> None:
         self.number, self.type, self.tenant, self.requirements = number, type, tenant, requirements
         self.account = account or Account((), ())
-        self.window = Window()
+        self.window = Window(ageing)
         self.counts = [0] * len(STATES)
         self.stored = [0] * len(STATES)
         self.pace = Pace()
@@ -83,7 +84,7 @@ class Lane:
         """Where its first task stands, or, while that is only in the store, what it stands behind; None: no task."""
         head = self.window.head()
         if head is not None:
-            return -head.priority, head.place
+            return self.window.key(head)
         return self.window.horizon if self.beyond() > 0 else None
 
     def turn(self, key: Key) -> Turn:

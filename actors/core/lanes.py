@@ -19,7 +19,6 @@ from .statistics import Statistics
 from .step import Step
 from .tenants import Tenants
 from .tree import Tree
-from .window import key_of
 
 ROWS_MAX: Final = 50_000
 _REFILL_ROWS: Final = 4_000
@@ -32,8 +31,8 @@ LaneKey = tuple[str, str, str]
 class Lanes:
     """All lanes, the tree above them and the one budget of rows that their windows share."""
 
-    def __init__(self, policies: PolicyTree, rows_max: int) -> None:
-        self.rows_max = rows_max
+    def __init__(self, policies: PolicyTree, rows_max: int, ageing: float = 0.0) -> None:
+        self.rows_max, self.ageing = rows_max, ageing
         self.by_number: dict[int, Lane] = {}
         self.by_key: dict[LaneKey, Lane] = {}
         self.by_type: dict[str, list[Lane]] = {}
@@ -49,7 +48,7 @@ class Lanes:
 
     def restore(self, number: int, type: str, tenant: str = "", requirements: str = "") -> Lane:
         """Take a lane over from the store."""
-        lane = Lane(number, type, self.tenants.named(tenant), requirements, self.statistics.of(type))
+        lane = Lane(number, type, self.tenants.named(tenant), requirements, self.statistics.of(type), self.ageing)
         self.tree.plant(lane)
         self.by_number[number] = self.by_key[type, tenant, requirements] = lane
         alike = self.by_type.setdefault(type, [])
@@ -169,7 +168,7 @@ class Lanes:
             window.add(row)
         self.in_memory += len(rows)
         if len(read) == need.count and lane.beyond() > 0:
-            window.horizon = key_of(read[-1])
+            window.horizon = window.key(read[-1])
         self.choices.offer(lane)
         return rows
 

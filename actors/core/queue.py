@@ -40,7 +40,7 @@ class Queue:
     """
 
     def __init__(self, settings: PoolSettings, epoch: int, last_id: int, last_finish: int) -> None:
-        self.lanes = Lanes(settings.policies, settings.rows_max)
+        self.lanes = Lanes(settings.policies, settings.rows_max, settings.ageing)
         self.fifo = settings.fifo
         self.rows: dict[int, Row] = {}
         self.leases: dict[int, Lease] = {}
@@ -102,7 +102,8 @@ class Queue:
             if state == WAITING:
                 continue
             horizon = lane.window.horizon
-            if state == QUEUED and horizon is not None and (-priority, start) > horizon and lane.beyond() > len(new):
+            level = lane.window.level(priority, step.wall)
+            if state == QUEUED and horizon is not None and (-level, start) > horizon and lane.beyond() > len(new):
                 continue  # all of them stand behind what memory holds
             self._hold_in_memory(lane, [_row(task) for task in new])
         step.persist.meta["last_id"] = self.last_id

@@ -52,6 +52,7 @@ class PoolSettings:
         lost_after: Seconds of silence after which a host is lost.
         max_size: Unfinished tasks the queue takes.
         fifo: All tasks have one priority: first come, first served.
+        ageing: Seconds after which a waiting task counts one priority more; 0: never.
         policies: The tree.
         hosts: Settings by host name or pattern, sent with WELCOME.
         queue_depth_high: Queued tasks above which a warning is due, or None.
@@ -68,6 +69,7 @@ class PoolSettings:
     lost_after: float = 5.0
     max_size: int = 1_000_000
     fifo: bool = False
+    ageing: float = 0.0
     policies: PolicyTree = field(default_factory=PolicyTree)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     queue_depth_high: int | None = None

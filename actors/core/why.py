@@ -18,7 +18,7 @@ from .queue import Queue
 from .rows import FINAL, QUEUED, RUNNING, SCHEDULED, Row
 from .tenants import Tenant
 from .tree import Tree
-from .window import Key, key_of
+from .window import Key
 
 _HOSTS_MAX: Final = 100
 """Hosts that are named one by one; who has more of them sees the first, those that serve the type before the others."""
@@ -156,8 +156,8 @@ class Why:
         if self._queue.rows.get(row.id) is not row:
             return None  # behind the horizon: it is known only that more than a window stands before it
         choices = {id(pool.choice): pool.choice for pool in takers if pool.choice is not None}
-        before = [_before(self._queue, choice, lane, key_of(row)) for choice in choices.values()]
-        return min(before) if before else _in_lane(lane, key_of(row))
+        before = [_before(self._queue, choice, lane, lane.window.key(row)) for choice in choices.values()]
+        return min(before) if before else _in_lane(lane, lane.window.key(row))
 
 
 def _before(queue: Queue, choice: Choice, lane: Lane, key: Key) -> int:

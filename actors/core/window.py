@@ -1,4 +1,4 @@
-"""The part of a lane that is in memory: an exact prefix of its order, (priority, place).
+"""The part of a lane that is in memory: an exact prefix of its order, (priority, place); see also `ageing`.
 
 What lies behind the `horizon` is only in the store. A row before the horizon belongs in memory, so a prefix stays
 exact whatever comes and goes; a row taken out of the middle (cancelled) is left in place and skipped when it is
@@ -11,16 +11,17 @@ from bisect import bisect_left, insort
 from collections import deque
 from typing import Final
 
+from .ageing import level_of
 from .rows import QUEUED, Row
 from .statistics import queued_since
 
 Key = tuple[int, int]
-"""(-priority, place): smaller is earlier."""
+"""(-level, place): smaller is earlier. A level is a priority, or what `ageing` makes of it."""
 
 
-def key_of(row: Row) -> Key:
+def key_of(row: Row, ageing: float = 0.0) -> Key:
     """Where a row stands in its lane."""
-    return -row.priority, row.place
+    return -level_of(row.priority, row.sent_at, ageing), row.place
 
 
 class Window:
@@ -29,16 +30,32 @@ class Window:
     Attributes:
         size: Live rows in memory.
         horizon: Key of the last row of the prefix, or None when the whole lane is in memory.
+
+    Args:
+        ageing: Seconds after which a waiting task counts one priority more; 0: never.
     """
 
-    __slots__ = ("_dead", "_levels", "_order", "horizon", "size")
+    __slots__ = ("_ageing", "_dead", "_levels", "_order", "horizon", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, ageing: float = 0.0) -> None:
+        self._ageing = ageing
         self._levels: dict[int, deque[Row]] = {}
         self._order: list[int] = []  # the keys of `_levels`, ascending: -priority, best first
         self._dead = 0  # at most so many rows are left in place that ended there
         self.size = 0
         self.horizon: Key | None = None
+
+    def another(self) -> Window:
+        """An empty one with the same order."""
+        return Window(self._ageing)
+
+    def level(self, priority: int, sent_at: float) -> int:
+        """What a task of this priority, sent then, stands by."""
+        return level_of(priority, sent_at, self._ageing)
+
+    def key(self, row: Row) -> Key:
+        """Where a row stands."""
+        return key_of(row, self._ageing)
 
     def head(self) -> Row | None:
         """The first live row, or None."""
@@ -83,12 +100,13 @@ class Window:
 
     def add(self, row: Row) -> bool:
         """Put a queued row in its place; False if that is behind the horizon."""
-        if self.horizon is not None and (-row.priority, row.place) > self.horizon:
+        negative = -self.level(row.priority, row.sent_at) if self._ageing else -row.priority
+        if self.horizon is not None and (negative, row.place) > self.horizon:
             return False
-        level = self._levels.get(-row.priority)
+        level = self._levels.get(negative)
         if level is None:
-            level = self._levels[-row.priority] = deque()
-            insort(self._order, -row.priority)
+            level = self._levels[negative] = deque()
+            insort(self._order, negative)
         if not level or level[-1].place < row.place:
             level.append(row)
         elif level[0].place > row.place:

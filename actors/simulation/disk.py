@@ -43,6 +43,7 @@ class SimulatedDisk(SqliteStore):
         random: Random,
         *,
         full: bool,
+        ageing: float = 0.0,
         committed: Callable[[list[Persist]], None],
         remember: Callable[[], Any],
         rewind: Callable[[Any], None],
@@ -54,12 +55,13 @@ class SimulatedDisk(SqliteStore):
             folder: An empty one.
             random: Source of all chance.
             full: See there.
+            ageing: See `SqliteStore`.
             committed: Told each turn that is written.
             remember: Asked for what must come back together with the files.
             rewind: Told what `remember` had answered when the files of then are back after a power cut.
             restored: The same after a restore.
         """
-        super().__init__(folder / "tasks.db", durability="relaxed")
+        super().__init__(folder / "tasks.db", durability="relaxed", ageing=ageing)
         self.full = full
         self.fate = ""
         self._random, self._committed = random, committed

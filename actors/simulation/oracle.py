@@ -11,6 +11,7 @@ from typing import Any, Final
 from ...config.policy import PolicyTree, parents, tenant_node
 from ...config.resources import resources
 from ...transport.messages import Outcome
+from ..core.ageing import level_of
 from ..core.effects import Persist
 from ..core.endings import LOSSES_ALONE
 from ..core.pool import Pool
@@ -41,6 +42,7 @@ class Known:
     state: int
     session: int
     failures_max: int
+    sent_at: float
     fence: int = 0
     attempt: int = 0
     failures: int = 0
@@ -118,8 +120,8 @@ class Oracle:
         lost: Tasks that such a thing undid although they may have been acknowledged.
     """
 
-    def __init__(self, policies: PolicyTree, costs: Mapping[str, int]) -> None:
-        self._policies = policies
+    def __init__(self, policies: PolicyTree, costs: Mapping[str, int], ageing: float = 0.0) -> None:
+        self._policies, self._ageing = policies, ageing
         self._promises = Promises(policies, costs)
         self.history = History()
         self.executed: set[tuple[int, int]] = set()
@@ -207,7 +209,7 @@ class Oracle:
             options: dict[str, Any] = row[17] or {}
             policy = self._policies.effective(self.history.lanes[lane])
             failures_max = options.get("max_attempts") or policy.retry.max_attempts
-            self.tasks[id] = Known(lane, priority, place, -1, session, failures_max)
+            self.tasks[id] = Known(lane, priority, place, -1, session, failures_max, row[12])
             self.history.move(id, state)
 
     def _saved(self, persist: Persist) -> None:
@@ -364,7 +366,8 @@ class Oracle:
         return {name: value for name, value in both.items() if isinstance(value, int)}
 
     def _standing(self, known: Known) -> tuple[int, int, int]:
-        return -known.priority, self._turns.get(self.history.tenants[known.lane], 0), known.place
+        level = level_of(known.priority, known.sent_at, self._ageing)
+        return -level, self._turns.get(self.history.tenants[known.lane], 0), known.place
 
     def _lane_of(self, id: int) -> tuple[str, str]:
         lane = self.tasks[id].lane

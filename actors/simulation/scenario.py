@@ -29,6 +29,7 @@ class Scenario:
         clients: How many clients.
         window: How many rows the supervisor's memory holds.
         durability: `full` or `relaxed`.
+        ageing: Seconds after which a waiting task counts one priority more; 0: never.
         quick: Whether tasks of one type take less than a millisecond, so that they are shipped ahead.
         faults: Rates by name.
     """
@@ -39,6 +40,7 @@ class Scenario:
     clients: int
     window: int
     durability: str
+    ageing: float
     quick: bool
     faults: Mapping[str, float]
 
@@ -65,6 +67,7 @@ class Scenario:
             clients=random.randint(1, 3),
             window=random.choice((8, 12, 40, 1000)),
             durability=random.choice(("full", "full", "relaxed")),
+            ageing=Random(f"ageing {seed}").choice((0.0, 0.0, 3.0)),
             quick=random.random() < 0.3,
             faults=faults,
         )
@@ -80,6 +83,7 @@ class Scenario:
             faults=self.faults,
             window=self.window,
             durability=self.durability,
+            ageing=self.ageing,
             behaviour=behaviour,
         )
 
@@ -87,7 +91,7 @@ class Scenario:
         """What shows exactly this history again."""
         words = ["bin/simulate", "--seed", str(self.seed), "--steps", str(self.steps)]
         drawn = Scenario.drawn(self.seed, self.steps)
-        for name in ("hosts", "clients", "window", "durability"):
+        for name in ("hosts", "clients", "window", "durability", "ageing"):
             if (value := getattr(self, name)) != getattr(drawn, name):
                 words += [f"--{name}", str(value)]
         if self.quick != drawn.quick:

@@ -73,6 +73,7 @@ class World:
         behaviour: How tasks behave.
         policies: What nodes set.
         keep: Seconds that ended tasks are kept.
+        ageing: Seconds after which a waiting task counts one priority more; 0: never.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class World:
         behaviour: Behaviour | None = None,
         policies: PolicyTree | None = None,
         keep: float = 7 * 86400.0,
+        ageing: float = 0.0,
     ) -> None:
         self.seed = seed
         self.random = Random(seed)
@@ -95,7 +97,8 @@ class World:
         self.faults = FAULTS if faults is None else faults
         self.timeline = Timeline()
         self.policies = policies or PolicyTree(NODES, _DEFAULTS, TENANTS)
-        self.oracle = Oracle(self.policies, COSTS)
+        self.ageing = ageing
+        self.oracle = Oracle(self.policies, COSTS, ageing)
         self.executions = Executions(self.timeline, self.oracle, self.policies)
         self.steps = 0
         self._stack = ExitStack()
@@ -138,13 +141,14 @@ class World:
                 self._folder,
                 self.random,
                 full=durability == "full",
+                ageing=self.ageing,
                 committed=committed,
                 remember=self.oracle.remember,
                 rewind=self.oracle.rewind,
                 restored=self.oracle.restored,
             )
 
-        settings = PoolSettings(policies=self.policies, max_size=500, rows_max=window, keep=keep)
+        settings = PoolSettings(policies=self.policies, max_size=500, rows_max=window, keep=keep, ageing=self.ageing)
         return SimulatedSupervisor(
             self.timeline, self.network, self._clock(), self.random, settings, self.oracle, make_disk
         )

@@ -46,13 +46,15 @@ _WALKS: Final[tuple[tuple[str, tuple[Any, ...]], ...]] = (
 """Statements that read one tree in the order of its key, on from a key; the key's columns come first."""
 
 _LANES: Final = "select lane from lane order by lane"
-_NEXT_PRIORITY: Final = "select max(priority) from task indexed by ready where state = 2 and lane = ? and priority < ?"
-_PLACES: Final = """select place from task indexed by ready where state = 2 and lane = ? and priority = ? and place > ?
+_NEXT_LEVEL: Final = "select max({0}) from task indexed by ready where state = 2 and lane = ? and {0} < ?"
+_PLACES: Final = """select place from task indexed by ready where state = 2 and lane = ? and {0} = ? and place > ?
     order by place"""
 
 
-def walk(database: sqlite3.Connection, over: Callable[[], bool]) -> Generator[None]:
+def walk(database: sqlite3.Connection, level: str, over: Callable[[], bool]) -> Generator[None]:
     """Read everything. Asks after every row whether the step is over, and then stands still with no statement open.
+
+    `level` is what the tasks of a lane are sorted by before their place, see `line`.
 
     Raises:
         sqlite3.DatabaseError: There is damage.
@@ -60,12 +62,12 @@ def walk(database: sqlite3.Connection, over: Callable[[], bool]) -> Generator[No
     for statement, least in _WALKS:
         yield from _walk(database, over, statement, (), least)
     for (lane,) in database.execute(_LANES).fetchall():
-        priority: int | None = 2**63 - 1
+        present: int | None = 2**63 - 1
         while True:
-            (priority,) = database.execute(_NEXT_PRIORITY, (lane, priority)).fetchone()
-            if priority is None:
+            (present,) = database.execute(_NEXT_LEVEL.format(level), (lane, present)).fetchone()
+            if present is None:
                 break
-            yield from _walk(database, over, _PLACES, (lane, priority), (_LEAST,))
+            yield from _walk(database, over, _PLACES.format(level), (lane, present), (_LEAST,))
 
 
 def _walk(

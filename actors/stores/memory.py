@@ -21,6 +21,7 @@ from .blobs import LARGE_PARAMS_BYTES, pack, unpack
 from .contract import BackupEnded, StoreBroken, StoreDisagrees
 from .flows_memory import MemoryFlowReads, MemoryFlows
 from .identities_memory import MemoryIdentities
+from .memory_line import MemoryLines
 from .order import Entry, Order
 from .record import NAMES, Record
 from .views import end_row, full_view, list_item
@@ -39,7 +40,7 @@ class MemoryStore(MemoryFlowReads):
 
     durable = False
 
-    def __init__(self) -> None:
+    def __init__(self, ageing: float = 0.0) -> None:
         self._undo: list[tuple[Callable[..., Any], *tuple[Any, ...]]] = []
         self._tasks: dict[int, Record] = {}
         self._attempts: dict[int, dict[tuple[int, int], tuple[Any, ...]]] = {}
@@ -55,7 +56,7 @@ class MemoryStore(MemoryFlowReads):
         self._checkpoints: dict[int, tuple[int, bytes]] = {}
         self._identities = MemoryIdentities(self._put, self._drop)
         self._meta: dict[str, int] = {"epoch": 0, "last_id": 0, "last_finish": 0}
-        self._ready: dict[int, dict[int, Order]] = defaultdict(lambda: defaultdict(Order))  # by lane and priority
+        self._ready = MemoryLines(ageing)
         self._agenda: dict[bool, Order] = defaultdict(Order)  # by kind of due time
         self._finished: dict[int, Order] = defaultdict(Order)  # by session
         self._tags: dict[str, Order] = defaultdict(Order)
@@ -327,7 +328,7 @@ class MemoryStore(MemoryFlowReads):
         """The one order that a task stands in, by its state."""
         state = record[STATE]
         if state == QUEUED:
-            return self._ready[record[LANE]][record[PRIORITY]], (record[PLACE], record[ID])
+            return self._ready.standing(record[LANE], record[PRIORITY], record[SENT_AT], record[PLACE], record[ID])
         if state == SCHEDULED:
             return self._agenda[record[RELATIVE]], (record[DUE], record[ID])
         if state in FINAL:
@@ -341,7 +342,7 @@ class MemoryStore(MemoryFlowReads):
         if isinstance(need, EdgeNeed):
             return self._flows.read(need, self._columns)
         if isinstance(need, Refill):
-            return [_row(self._tasks[id]) for _, id in islice(self._queue(need), need.count)]
+            return [_row(self._tasks[id]) for id in self._ready.refill(need)]
         if isinstance(need, Agenda):
             return [_row(self._tasks[id]) for _, id in self._agenda[need.relative].after(need.after, need.count)]
         if isinstance(need, Fetch):
@@ -381,14 +382,6 @@ class MemoryStore(MemoryFlowReads):
         records = [self._tasks[id] for id in need.ids if id in self._tasks]
         ends = [self._end(record) for record in records if record[FINISH] is not None]
         return sorted(ends, key=lambda end: end[1])
-
-    def _queue(self, need: Refill) -> Iterator[Entry]:
-        levels = self._ready[need.lane]
-        for priority in sorted(levels, reverse=True):
-            if need.after is None or priority < need.after[0]:
-                yield from levels[priority].after(None, need.count)
-            elif priority == need.after[0]:
-                yield from levels[priority].after((need.after[1], 2**63), need.count)
 
     def _ended_after(self, need: EndedAfter) -> Iterator[tuple[Any, ...]]:
         for session in sorted(session for session in self._finished if session >= need.session):

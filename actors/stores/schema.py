@@ -92,5 +92,11 @@ def _columns(table: str, database: sqlite3.Connection, wanted: sqlite3.Connectio
             yield f"alter table {table} add column {name} {type}{bounds}"
 
 
+def index(name: str) -> str:
+    """The statement that makes an index."""
+    (found,) = (text for text in _schema().split(";") if f"create index {name} " in text)
+    return found[found.index("create index") :]
+
+
 def _schema() -> str:
     return resources.files(__package__ or "").joinpath("schema.sql").read_text("utf-8")

@@ -27,6 +27,7 @@ from .check import walk
 from .contract import BackupEnded, StoreBroken, StoreDamaged, StoreDisagrees, StoreFull, StoreLocked
 from .cures import CURES
 from .file_system import network_file_system, reserve_bytes
+from .line import Line
 from .schema import APPLICATION_ID, SCHEMA_VERSION
 from .views import full_view, list_item
 
@@ -70,12 +71,14 @@ class SqliteStore(flows.FlowReads):
     Args:
         path: The file; made if it is not there. Its folder must exist, on a local disk.
         durability: `full`: a commit is on the disk when it returns. `relaxed`: a power cut may undo the last commits.
+        ageing: Seconds after which a waiting task counts one priority more; 0: never.
     """
 
     durable = True
 
-    def __init__(self, path: str | os.PathLike[str], *, durability: str = "full") -> None:
+    def __init__(self, path: str | os.PathLike[str], *, durability: str = "full", ageing: float = 0.0) -> None:
         self.path = Path(path).absolute()
+        self._line = Line(ageing)
         self._synchronous = _SYNCHRONOUS[durability]
         self._connection: sqlite3.Connection | None = None
         self._backup: Backup | None = None
@@ -264,6 +267,7 @@ class SqliteStore(flows.FlowReads):
         elif version < SCHEMA_VERSION:
             self._copy = schema.keep_copy(self._database, self.path)
             schema.migrate(self._database)
+        self._line.keep(self._database)
 
     def _opening(self) -> Opening:
         execute = self._database.execute
@@ -300,7 +304,7 @@ class SqliteStore(flows.FlowReads):
     def _check(self) -> None:
         """Look for damage after an unclean stop: now where that is quick, else in `work`."""
         if self._pragma("page_count") * self._pragma("page_size") > CHECKED_BYTES_MAX:
-            self._walk = walk(self._database, lambda: clock.now() >= self._step_end)
+            self._walk = walk(self._database, self._line.level, lambda: clock.now() >= self._step_end)
             return
         (found,) = self._database.execute("pragma quick_check(1)").fetchone()
         if found != "ok":
@@ -374,7 +378,7 @@ class SqliteStore(flows.FlowReads):
         if isinstance(need, EdgeNeed):
             return flows.read(self._database, need)
         if isinstance(need, Refill):
-            return self._refill(need)
+            return self._line.refill(self._database, need)
         if isinstance(need, Agenda):
             due, id = need.after or (float("-inf"), 0)
             return rows_of(execute(statements.AGENDA, (need.relative, due, id, need.count)))
@@ -397,16 +401,6 @@ class SqliteStore(flows.FlowReads):
             return execute(statements.SEEN_AFTER[need.kind], (need.number, need.count)).fetchall()
         ends = [end for id in need.ids for end in ends_of(execute(statements.END_OF, (id,)))]
         return sorted(ends, key=lambda end: end[1])
-
-    def _refill(self, need: Refill) -> list[tuple[Any, ...]]:
-        execute = self._database.execute
-        if need.after is None:
-            return rows_of(execute(statements.READY_FIRST, (need.lane, need.count)))
-        priority, place = need.after
-        rows = rows_of(execute(statements.READY_SAME, (need.lane, priority, place, need.count)))
-        if len(rows) < need.count:
-            rows += rows_of(execute(statements.READY_LOWER, (need.lane, priority, need.count - len(rows))))
-        return rows
 
     def _task(self, id: int) -> dict[str, Any] | None:
         """All columns of a task by name, blobs unpacked, with the names of its type and host."""

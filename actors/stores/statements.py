@@ -89,10 +89,7 @@ _ROW: Final = ", ".join(
     f"case when length(params) > {LARGE_PARAMS_BYTES} then null else params end" if name == "params" else name
     for name in COLUMNS
 )
-_READY: Final = f"select {_ROW} from task where state = 2 and lane = ?"  # noqa: S608 - constants only
-READY_FIRST: Final = f"{_READY} order by priority desc, place limit ?"
-READY_SAME: Final = f"{_READY} and priority = ? and place > ? order by place limit ?"
-READY_LOWER: Final = f"{_READY} and priority < ? order by priority desc, place limit ?"
+READY: Final = f"select {_ROW} from task where state = 2 and lane = ?"  # noqa: S608 - constants only
 AGENDA: Final = f"""select {_ROW} from task where state = 1 and relative = ? and (due, id) > (?, ?)
     order by due, id limit ?"""  # noqa: S608 - constants only
 RUNNING_ROWS: Final = f"select {_ROW} from task where state = 3 order by id"  # noqa: S608 - constants only

@@ -24,6 +24,7 @@ from workerhost.actors.core.requests import Requests
 from workerhost.actors.core.rows import Row
 from workerhost.actors.core.stock import Stock
 from workerhost.actors.core.tenants import Tenant, Tenants
+from workerhost.actors.core.window import Window
 from workerhost.actors.simulation import disk
 from workerhost.actors.simulation.misfortune import FAULTS
 from workerhost.actors.simulation.scenario import Scenario
@@ -240,11 +241,11 @@ def no_more_than_one_task_is_too_much(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Stock, "free", plenty)
 
 
-def what_has_to_stop_uses_nothing(patch: pytest.MonkeyPatch) -> None:
-    def forget(self: Stock, id: int, fence: int, needs: Any) -> None:
-        """It is no lease."""
+def the_heap_forgets_that_tasks_age(patch: pytest.MonkeyPatch) -> None:
+    def young(self: Window, row: Row) -> Any:
+        return -row.priority, row.place
 
-    patch.setattr(Stock, "stopping", forget)
+    patch.setattr(Window, "key", young)
 
 
 # What each must be caught as: nothing that any other mistake would also bring about.
@@ -262,8 +263,8 @@ MUTANTS: dict[Mutant, str] = {
     quota_forgotten_over_a_restart: "d used [0-9]+ units",
     quota_by_whatever_the_wall_clock_says: "the quota of d was given twice|d used [0-9]+ units",
     whoever_was_served_stays_first: "was granted to host-. before task",
+    the_heap_forgets_that_tasks_age: "was granted to host-. before task|is out of order|its order is",
     no_more_than_one_task_is_too_much: "has tasks for (gpu|memory)",
-    what_has_to_stop_uses_nothing: "what runs on host-. uses",
     no_limit_by_host: "run on host|on a host",
     refill_read_outside_the_turn: "its order is|knows no horizon|is out of order|was granted|met another fence",
 }

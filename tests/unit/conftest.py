@@ -23,9 +23,9 @@ WALL = 1_700_000_000.0
 class PoolAtHand:
     """One supervisor's core between two test lines; `say` is one turn and returns what it said, by peer."""
 
-    def __init__(self, settings: PoolSettings | None = None) -> None:
+    def __init__(self, settings: PoolSettings | None = None, store: MemoryStore | None = None) -> None:
         self.settings = settings or PoolSettings()
-        self.store = MemoryStore()
+        self.store = store or MemoryStore()
         self.now, self.jump = 100.0, 0.0
         self.numbers: dict[bytes, int] = {}
         self.silent: set[bytes] = set()

@@ -134,7 +134,7 @@ def test_what_the_sample_calls_a_default_is_one() -> None:
     sample, empty = load(SAMPLE), load({})
 
     assert sample.pool == empty.pool
-    assert sample.queue.model_copy(update={"database": None}) == empty.queue
+    assert sample.queue.model_copy(update={"database": None, "ageing": None}) == empty.queue
     assert sample.policies().effective("text") == Policy(isolation="process", breaker=Breaker())
     assert empty.policies().effective("text") == Policy()
     assert sample.logging == empty.logging

@@ -18,6 +18,7 @@ from workerhost.actors.core.rows import COLUMNS, QUEUED, RUNNING
 from workerhost.actors.stores import statements
 from workerhost.actors.stores.contract import StoreBroken, StoreDisagrees, StoreLocked
 from workerhost.actors.stores.file_system import network_file_system
+from workerhost.actors.stores.line import Line
 from workerhost.actors.stores.lock import check_free
 from workerhost.actors.stores.schema import SCHEMA_VERSION
 from workerhost.actors.stores.sqlite import SqliteStore
@@ -320,6 +321,7 @@ def test_no_need_reads_or_sorts_the_whole_table(path: Path, store: OpenedUp) -> 
         for name, value in vars(statements).items()
         if isinstance(value, str) and value.startswith("select") and " task " in value and not name.startswith("_")
     }
+    asked |= {f"READY_{name.upper()}": getattr(Line(), name) for name in ("first", "same", "lower")}
     asked |= {f"SCAN_STATE {state}": statement for state, statement in statements.SCAN_STATE.items()}
     plans: dict[str, list[str]] = {}
     for name, statement in asked.items():

@@ -52,7 +52,7 @@ def run(wishes: Wishes, settings: Settings) -> int:
         UsageError, ConfigError: The host cannot be as it is wanted.
     """
     wanted = combined(wishes, settings)
-    logs.set_up(settings.logging.level, settings.logging.format, process="host")
+    logs.set_up_as(settings.logging, process="host")
     events = Events()
     if wishes.parent is not None:
         end_with(wishes.parent)

@@ -95,7 +95,7 @@ def supervisor(
     from .parent import end_with
     from .signals import Events, Hangup, Signalled
 
-    logs.set_up(settings.logging.level, settings.logging.format, process="supervisor")
+    logs.set_up_as(settings.logging, process="supervisor")
     events = Events(rereads=True)
     if parent is not None:
         end_with(parent)

@@ -37,10 +37,10 @@ from .kinds import (
     TenantName,
     TypePath,
     Types,
-    Upper,
     type_path,
 )
 from .limits import Breaker, Quota, Rate
+from .log_settings import LoggingSettings
 from .monitoring import MonitoringSettings
 from .policy import OWN_LIMITS, Policy, PolicyTree, Retry, parents
 from .queue_schema import QueueSettings
@@ -223,15 +223,6 @@ class SeedWorker(NodeSettings):
     type: TypePath | None = Field(default=None, description="The type that this configures.")
 
 
-class LoggingSettings(Section):
-    """`logging:` what is logged to stderr and in which form."""
-
-    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Upper] = "INFO"
-    format: Literal["auto", "console", "json"] = Field(
-        default="auto", description="`auto`: console for a person at a terminal, JSON otherwise."
-    )
-
-
 class Settings(Section):
     """A whole configuration. Every key is optional."""
 
@@ -355,7 +346,7 @@ class Settings(Section):
             "defaults": _written_node(self._all_defaults(), self._folder),
             "workers": {path: _written_node(values, self._folder) for path, values in self._nodes.items()},
             "tenants": {name: _written_node(dict(tenant), self._folder) for name, tenant in self.tenants.items()},
-            "logging": self.logging.model_dump(),
+            "logging": self.logging.model_dump(mode="json"),
             "monitoring": self.monitoring.model_dump(by_alias=True),
         }
 

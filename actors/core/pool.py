@@ -37,6 +37,7 @@ from .audit import Audit
 from .backups import Backups
 from .checkpoints import Checkpoints
 from .clients import Clients
+from .digest import Digest
 from .dispatch import dispatch
 from .edges import Awaited, Dependents, FlowsOf, Gathered, Unmet
 from .effects import Agenda, Effect, EndedAfter, Ends, Fetch, Need, Refill, Replay, Resume, SeenAfter
@@ -141,7 +142,13 @@ class Pool:
         self._messages = self._all_messages()
         self._feeds = self._all_feeds()
         self._fetches = self._all_fetches()
-        self._timed: tuple[Timed, ...] = (self.queue.lanes.tree, self.housekeeping, self.flows, self.audit)
+        self._timed: tuple[Timed, ...] = (
+            self.queue.lanes.tree,
+            self.housekeeping,
+            self.flows,
+            self.audit,
+            Digest(self.queue, self.hosts, now),
+        )
 
     def _all_messages(self) -> dict[type[Message], Callable[[Step, Peer, int, Any], None]]:
         """What is done about each message, given (step, peer, number, message), once its role allows it."""

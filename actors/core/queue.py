@@ -16,7 +16,7 @@ from .hosts import HostSession, Lease
 from .lane import Lane
 from .lanes import Lanes
 from .life import MOVES, moved
-from .rows import COMPLETED, PARAMS_IN_MEMORY, QUEUED, RUNNING, SCHEDULED, WAITING, Row
+from .rows import COMPLETED, PARAMS_IN_MEMORY, QUARANTINED, QUEUED, RUNNING, SCHEDULED, WAITING, Row
 from .schedule import Schedule
 from .settings import PoolSettings
 from .step import Step
@@ -213,6 +213,9 @@ class Queue:
         lane.counts[row.state] += 1
         lane.account.ended(row.state)
         self.lanes.touched.add(lane)
+        if row.state == QUARANTINED:
+            reason = (detail or {}).get("reason")
+            step.note("warning", "task_quarantined", task=row.id, type=lane.type, attempt=row.attempt, reason=reason)
         told = None
         if row.state != COMPLETED:
             told = {**(detail or {}), "attempts": row.attempt, "host": host.name if host else ""}

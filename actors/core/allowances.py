@@ -1,7 +1,8 @@
 """What one identity of a guarded pool may take of it: tasks unfinished, tasks and bytes a second, and mistakes.
 
-So one client's flood is its own affair. Counted since the supervisor's start, in memory: what an identity sent before
-that is not held against it. Nothing here is asked where nothing is proved.
+So one client's flood is its own affair. What is unfinished is kept with the session that sent it, so that a restart
+forgives nothing and counts nothing; the rest is of the supervisor's own time. Nothing here is asked where nothing is
+proved.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from .identities import ANYBODY
 from .step import Peer, Step
 from .unfit import Unfit
 
@@ -51,11 +53,21 @@ class Allowances:
         ignored: Identities that are not heard, and until when.
     """
 
-    def __init__(self, max_size: int) -> None:
+    def __init__(self, max_size: int, shares: Iterable[tuple[int, str, int]] = ()) -> None:
+        """Go on from the store.
+
+        Args:
+            max_size: Unfinished tasks that the queue takes.
+            shares: What each session has unfinished (session, identity, count).
+        """
         self._unfinished_max = max(1, int(max_size * UNFINISHED_SHARE))
         self._flows: dict[str, _Flow] = {}
         self._unfinished: dict[str, int] = {}
         self._by_session: dict[int, list[Any]] = {}  # session -> [identity, how many of its tasks are unfinished]
+        self._changed: set[int] = set()  # sessions whose share is not written down yet
+        for session, identity, count in shares:
+            self._by_session[session] = [identity, count]
+            self._unfinished[identity] = self._unfinished.get(identity, 0) + count
         self._mistakes: dict[str, list[float]] = {}  # the latest, by identity
         self.ignored: dict[str, float] = {}
 
@@ -91,20 +103,27 @@ class Allowances:
         if peer.identity and peer.role in _BOUND:
             self._by_session.setdefault(session, [peer.identity, 0])[1] += count
             self._unfinished[peer.identity] = self._unfinished.get(peer.identity, 0) + count
+            self._changed.add(session)
 
     def settle(self, step: Step) -> None:
-        """Tasks have ended."""
+        """Tasks have ended, or were sent: shares are written down once a step."""
         if not self._by_session:
             return
         for session in step.ends.keys() & self._by_session.keys():
             identity, left = held = self._by_session[session]
             ended = min(left, len(step.ends[session]))
             held[1] -= ended
+            self._changed.add(session)
             self._unfinished[identity] -= ended
             if not held[1]:
                 del self._by_session[session]
             if not self._unfinished[identity]:
                 del self._unfinished[identity]
+        if self._changed:
+            for session in self._changed:
+                identity, left = self._by_session.get(session) or (ANYBODY, 0)
+                step.persist.shares.append((session, identity, left))
+            self._changed.clear()
 
     def mistake(self, identity: str, now: float) -> bool:
         """Somebody sent what nobody should; whether it is not heard any more now."""

@@ -56,6 +56,8 @@ class Persist:
         identities: Known keys (public key, role, name, serve, added_at, expires, revoked_at), inserted or replaced.
         invitations: (public key, role, serve, uses, expires, valid), inserted or replaced; without uses: gone.
         forgotten_identities: Keys that are good for nothing and not known any more.
+        shares: What sessions of known clients have unfinished (session, public key, count), inserted or replaced;
+            without a count: gone.
         audit: Who did what (number, at, public key, name, event, more as a dict).
         audit_from: Rows of `audit` with lower numbers are forgotten; 0: none are.
         meta: Absolute values of `last_id`, `last_finish`.
@@ -100,6 +102,7 @@ class Persist:
     forgotten_sessions: list[int] = field(default_factory=list[int])
     forgotten_hosts: list[int] = field(default_factory=list[int])
     forgotten_identities: list[str] = field(default_factory=list[str])
+    shares: list[tuple[int, str, int]] = field(default_factory=list[tuple[int, str, int]])
     audit: list[tuple[int, float, str, str, str, dict[str, Any]]] = field(
         default_factory=list[tuple[int, float, str, str, str, dict[str, Any]]]
     )

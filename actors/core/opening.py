@@ -22,7 +22,7 @@ class Opening:
         rates: What was granted within rates' windows (type, then as `rates.RateRow`).
         quotas: What was used of quotas (type, start of the period, units).
         checkpoints: Unfinished tasks that have one.
-        identities, invitations: As in `Persist`.
+        identities, invitations, shares: As in `Persist`.
         flows: Flows that have not ended (row as in `Persist.flows`, [(start, first, count), ...]).
         copy: Where the database was copied to before it was brought to this version's tables; None: it had them.
     """
@@ -42,4 +42,5 @@ class Opening:
     flows: list[tuple[tuple[Any, ...], list[tuple[int, int, int]]]] = field(
         default_factory=list[tuple[tuple[Any, ...], list[tuple[int, int, int]]]]
     )
+    shares: list[tuple[int, str, int]] = field(default_factory=list[tuple[int, str, int]])
     copy: str | None = None

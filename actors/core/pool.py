@@ -104,7 +104,7 @@ class Pool:
         self.tails = Tails(self.queue)
         self.sessions = Sessions(opening.epoch, settings.heartbeat, settings.lost_after)
         self.identities = Identities(settings.guarded, opening.identities, opening.invitations)
-        self.allowances = Allowances(settings.max_size)
+        self.allowances = Allowances(settings.max_size, opening.shares)
         self.audit = Audit(meta.get("last_audit", 0))
         self.gate = Gate(self.identities, self.sessions, self.allowances, self.audit)
         self.clients = Clients()

@@ -20,6 +20,9 @@ def write(database: sqlite3.Connection, persist: Persist) -> None:
     if persist.invitations:
         database.executemany(statements.PUT_INVITATION, persist.invitations)
         database.execute(statements.DROP_SPENT_INVITATIONS)
+    if persist.shares:
+        database.executemany(statements.PUT_SHARE, [share for share in persist.shares if share[2]])
+        database.executemany(statements.DROP_SHARE, [(share[0],) for share in persist.shares if not share[2]])
     if persist.audit:
         database.executemany(statements.INSERT_AUDIT, [(*row, pack(more)) for *row, more in persist.audit])
     if persist.audit_from:

@@ -22,6 +22,7 @@ class MemoryIdentities:
         self._put, self._drop = put, drop
         self._known: dict[str, tuple[Any, ...]] = {}
         self._invited: dict[str, tuple[Any, ...]] = {}
+        self._shares: dict[int, tuple[int, str, int]] = {}
         self._audit: dict[int, tuple[Any, ...]] = {}
 
     def keep(self, persist: Persist) -> None:
@@ -35,6 +36,11 @@ class MemoryIdentities:
                 self._put(self._invited, row[0], row)
             elif row[0] in self._invited:
                 self._drop(self._invited, row[0])
+        for share in persist.shares:
+            if share[2]:
+                self._put(self._shares, share[0], share)
+            elif share[0] in self._shares:
+                self._drop(self._shares, share[0])
         for row in persist.audit:
             self._put(self._audit, row[0], row)
         if persist.audit_from:
@@ -48,6 +54,10 @@ class MemoryIdentities:
     def invited(self) -> list[tuple[Any, ...]]:
         """Rows of invitations, for an opening."""
         return [self._invited[public] for public in sorted(self._invited)]
+
+    def shares(self) -> list[tuple[int, str, int]]:
+        """What sessions have unfinished, for an opening."""
+        return [self._shares[session] for session in sorted(self._shares)]
 
     def last_audit(self) -> int:
         """Number of the latest row of the audit."""

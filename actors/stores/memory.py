@@ -82,6 +82,7 @@ class MemoryStore(MemoryFlowReads):
             checkpoints=sorted(self._checkpoints),
             identities=self._identities.known(),
             invitations=self._identities.invited(),
+            shares=self._identities.shares(),
             flows=self._flows.unfinished(),
         )
 

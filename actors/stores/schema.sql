@@ -152,6 +152,12 @@ create table identity(                  -- the keys of those who may connect fro
     revoked_at real
 ) without rowid;
 
+create table share(                     -- what sessions of known clients have unfinished
+    session  integer primary key,
+    identity text    not null,
+    count    integer not null
+);
+
 create table audit(                     -- who joined, was refused, or ordered what
     number   integer primary key,
     at       real not null,

@@ -278,9 +278,8 @@ class SqliteStore(flows.FlowReads):
         if not meta.pop("clean"):
             self._check()
         epoch = meta.pop("epoch") + 1
-        (meta["last_owner"],) = execute(statements.LAST_OWNER).fetchone()
-        (meta["last_audit"],) = execute(statements.LAST_AUDIT).fetchone()
-        (meta["last_session"],) = execute(statements.LAST_SESSION).fetchone()
+        for name, statement in statements.LAST.items():
+            (meta[name],) = execute(statement).fetchone()
         opening = Opening(
             epoch=epoch,
             meta=meta,
@@ -294,6 +293,7 @@ class SqliteStore(flows.FlowReads):
             checkpoints=[id for (id,) in execute(statements.CHECKPOINTS)],
             identities=execute(statements.IDENTITIES).fetchall(),
             invitations=execute(statements.INVITATIONS).fetchall(),
+            shares=execute(statements.SHARES).fetchall(),
             flows=flows.unfinished(self._database),
             copy=str(self._copy) if self._copy else None,
         )

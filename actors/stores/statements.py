@@ -64,10 +64,14 @@ PUT_META: Final = "insert or replace into meta values (?, ?)"
 # --- what a supervisor goes on from
 
 META: Final = "select key, value from meta"
-LAST_OWNER: Final = "select coalesce(max(owner), 0) from host"
-LAST_SESSION: Final = "select coalesce(max(session), 0) from session"
 LANES: Final = "select lane, type, tenant, requirements from lane order by lane"
 TALLIES: Final = "select lane, state, count from tally where count <> 0 order by lane, state"
+LAST: Final = {
+    "last_owner": "select coalesce(max(owner), 0) from host",
+    "last_session": "select coalesce(max(session), 0) from session",
+    "last_audit": "select coalesce(max(number), 0) from audit",
+}
+"""By name in `Opening.meta`."""
 HOSTS: Final = """select owner, token, name, machine, joined_at, left_at, state, identity from host
     where owner in (select owner from host order by owner desc limit ?)
     or owner in (select owner from task where state = 3) order by owner"""
@@ -75,9 +79,11 @@ PAUSES: Final = "select type, until, reason from pause order by type"
 RATES: Final = "select type, number, first, last, wall, grants, boot from rate order by type, place"
 QUOTAS: Final = "select type, start, used from quota order by type"
 CHECKPOINTS: Final = "select id from checkpoint order by id"
+PUT_SHARE: Final = "insert or replace into share values (?, ?, ?)"
+DROP_SHARE: Final = "delete from share where session = ?"
+SHARES: Final = "select * from share order by session"
 INSERT_AUDIT: Final = "insert into audit values (?, ?, ?, ?, ?, ?)"
 FORGET_AUDIT: Final = "delete from audit where number < ?"
-LAST_AUDIT: Final = "select coalesce(max(number), 0) from audit"
 AUDIT: Final = "select * from audit where number < ? order by number desc limit ?"
 FORGET_IDENTITY: Final = "delete from identity where public = ?"
 IDENTITIES: Final = "select * from identity order by public"

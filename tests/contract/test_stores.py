@@ -19,7 +19,7 @@ def test_a_new_store_is_empty(reopen: Callable[[], Store]) -> None:
     opening = reopen().open()
 
     assert opening.epoch == 1
-    assert opening.meta == {"last_id": 0, "last_finish": 0, "last_owner": 0, "last_session": 0}
+    assert opening.meta == {"last_id": 0, "last_finish": 0, "last_owner": 0, "last_session": 0, "last_audit": 0}
     assert (opening.lanes, opening.tallies, opening.running, opening.hosts, opening.pauses) == ([], [], [], [], [])
 
 
@@ -46,7 +46,7 @@ def test_an_opening_brings_back_what_a_supervisor_goes_on_from(store: Store, reo
 
     opening = reopen().open()
 
-    assert opening.meta == {"last_id": 3, "last_finish": 9, "last_owner": 2, "last_session": 2}
+    assert opening.meta == {"last_id": 3, "last_finish": 9, "last_owner": 2, "last_session": 2, "last_audit": 0}
     assert opening.lanes == LANES
     assert opening.hosts == HOSTS
     assert opening.tallies == [(1, QUEUED, 2), (1, RUNNING, 1)]
@@ -122,7 +122,7 @@ def test_a_turn_reads_its_own_writes_and_a_rollback_undoes_all_of_them(
     assert (opening.lanes, opening.hosts, opening.pauses) == (LANES, HOSTS, [("audio", None, "")])
     assert (opening.rates, opening.quotas) == ([("a", 0, 1.0, 2.0, 1e9, 3, 7)], [("b", 1e9, 3)])
     assert opening.tallies == [(1, QUEUED, 4)]
-    assert opening.meta == {"last_id": 5, "last_finish": 0, "last_owner": 2, "last_session": 2}
+    assert opening.meta == {"last_id": 5, "last_finish": 0, "last_owner": 2, "last_session": 2, "last_audit": 0}
 
 
 def everything(store: Store) -> dict[str, Any]:

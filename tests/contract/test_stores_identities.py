@@ -63,6 +63,17 @@ def test_what_a_rolled_back_turn_said_of_identities_was_not_said(reopen: Callabl
     assert (opening.identities, opening.invitations) == ([HOST], [INVITED])
 
 
+def test_what_sessions_have_unfinished_survives_until_it_is_nothing(reopen: Callable[[], Store]) -> None:
+    store = reopen()
+    assert store.open().shares == []
+    write(store, shares=[(1, "K", 5), (2, "L", 7)])
+    write(store, shares=[(1, "K", 6), (2, "", 0), (3, "", 0)])
+    store.begin()
+    store.apply(Persist(shares=[(1, "", 0)]))
+    store.rollback()
+    assert reopen().open().shares == [(1, "K", 6)]
+
+
 def test_the_audit_is_read_from_its_end_and_forgotten_from_its_start(reopen: Callable[[], Store]) -> None:
     store = reopen()
     assert store.open().meta["last_audit"] == 0

@@ -55,6 +55,21 @@ def test_one_client_takes_half_of_the_queue_at_most(pool: Any) -> None:
     assert submit(pool, ONE, 2, b"x", b"x") == Accepted(2, 16, 2)
 
 
+def test_a_restart_forgives_nothing(pool: Any) -> None:
+    assert submit(pool, ONE, 1, *[b"x"] * 10).count == 10
+    pool.say(ONE, Cancel(1, [1, 2]))
+    pool.start()
+    for peer in KEYS:
+        join(pool, peer)
+    assert submit(pool, ONE, 2, *[b"x"] * 3).code == "queue_full"
+    assert submit(pool, ONE, 2, b"x", b"x").count == 2
+    pool.say(ONE, Cancel(2, list(range(1, 13))))
+    pool.start()
+    for peer in KEYS:
+        join(pool, peer)
+    assert pool.store.open().shares == [], "what has ended is kept no longer"
+
+
 def test_an_admin_is_bounded_by_the_queue_alone(pool: Any) -> None:
     assert submit(pool, ADMIN, 1, *[b"x"] * 20) == Accepted(1, 1, 20)
 

@@ -9,8 +9,9 @@ from ...transport.block import Block
 from ...transport.codec import decode, encode
 from ...transport.commands import Request
 from ...transport.conversation import Connect, Conversation, Disconnect, Effect, Say
-from ...transport.messages import Admin, Cancel
+from ...transport.messages import STATES, Admin, Cancel, TaskState
 from ...transport.parcel import Parcel
+from ...transport.part import Part
 from ...transport.terms import Terms
 from .network import Network, Wire
 from .timeline import Clock, Timeline
@@ -35,6 +36,7 @@ class SimulatedClient:
         self.past: list[int] = []
         self.interrupted: set[bytes] = set()
         self.token = b""
+        self._flows: list[tuple[Block | None, int, list[list[Any]]]] = []  # (first part, tasks sent, parts to come)
         self._wire: Wire | None = None
         self._wake = 0
         self.talk: Conversation | None = None
@@ -55,7 +57,7 @@ class SimulatedClient:
         self.past += self.accepted()
         if any(not block.answered for block in self.blocks):
             self.interrupted.add(self.token)
-        self.blocks, self.requests = [], []
+        self.blocks, self.requests, self._flows = [], [], []
         self.talk = None
         self._wake += 1
         self._disconnect()
@@ -66,6 +68,37 @@ class SimulatedClient:
             parcel = Parcel(Terms(type, priority, options), [b"\x01"] * count, 10 * count)
             self.blocks.append(parcel.block)
             self._do(self.talk.take([parcel], self.clock.now()))
+
+    def flow(self, parts: list[list[Any]]) -> None:
+        """Hand in a flow, part by part: each goes out when the one before is acknowledged."""
+        if self.talk is not None:
+            self._flows.append((None, 0, list(parts)))
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Hand in the next parts of flows."""
+        flows, self._flows = self._flows, []
+        for first, start, parts in flows:
+            waits = first is not None and not all(block.answered for block in self.blocks)
+            if self.talk is None or (first is not None and first.refused):
+                continue
+            if waits:
+                self._flows.append((first, start, parts))
+                continue
+            said: dict[str, Any] = {"start": start} if first is None else {"start": start, "of": first.first}
+            groups, *rest = parts
+            if rest:
+                said["last"] = False
+            count = sum(len(group[3]) for group in groups)
+            part = Part(groups, said, 10 * count, Block(count, STATES.index(TaskState.WAITING)))
+            self.blocks.append(part.block)
+            if rest:
+                self._flows.append((first or part.block, start + count, rest))
+            self._do(self.talk.take([part], self.clock.now()))
+
+    def unblock(self, ids: list[int]) -> None:
+        """Let waiting tasks go."""
+        self._ask(Request(Admin(0, "unblock", {"ids": ids})))
 
     def cancel(self, ids: list[int]) -> None:
         """End tasks."""
@@ -96,6 +129,8 @@ class SimulatedClient:
         if wire is self._wire and self.talk is not None:
             number, message = decode(body)
             self._do(self.talk.on_message(number, message, self.clock.now()))
+            if self._flows:
+                self._go_on()
 
     def _timer(self, wake: int) -> None:
         if wake == self._wake and self.talk is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ...transport.messages import STATES
 from ..core.effects import Fetch, Refill
@@ -90,15 +90,15 @@ def unanswered(clients: Sequence[SimulatedClient]) -> str | None:
     return next((f"{client.name} waits for an answer" for client in clients if client.unanswered()), None)
 
 
-def restlessness(clients: Sequence[SimulatedClient], oracle: Oracle) -> str | None:
-    """What still waits for something; None when everything has ended and was told."""
-    if unfinished := oracle.unfinished():
+def restlessness(clients: Sequence[SimulatedClient], oracle: Oracle, stuck: Collection[int] = ()) -> str | None:
+    """What still waits for something; None when everything has ended and was told, but for what is stuck."""
+    if unfinished := [id for id in oracle.unfinished() if id not in stuck]:
         return f"tasks {unfinished[:10]} have not ended"
     if (waiting := unanswered(clients)) is not None:
         return waiting
     for client in clients:
         for block in client.blocks:
-            if block.left and (untold := set(block.unfinished()) - oracle.history.pruned):
+            if block.left and (untold := set(block.unfinished()) - oracle.history.pruned - set(stuck)):
                 return f"{client.name} was not told how {sorted(untold)[:5]} ended"
     return None
 

@@ -15,7 +15,8 @@ from ..core.ageing import level_of
 from ..core.effects import Persist
 from ..core.endings import LOSSES_ALONE
 from ..core.pool import Pool
-from ..core.rows import CANCELLED, COMPLETED, FAILED, FINAL, QUEUED, RUNNING, SCHEDULED
+from ..core.rows import CANCELLED, COMPLETED, FAILED, FINAL, QUEUED, RUNNING, SCHEDULED, WAITING
+from .dependents import Dependents
 from .promises import Promises
 
 _COUNTED: Final = {
@@ -69,6 +70,7 @@ class History:
         checkpoints: The latest of each unfinished task that has one.
         last_finish: The latest number of an end.
         pruned: Tasks that had ended and were forgotten.
+        dependents: What comes after what.
     """
 
     tasks: dict[int, Known] = field(default_factory=dict[int, Known])
@@ -82,6 +84,7 @@ class History:
     checkpoints: dict[int, bytes] = field(default_factory=dict[int, bytes])
     last_finish: int = 0
     pruned: set[int] = field(default_factory=set[int])
+    dependents: Dependents = field(default_factory=Dependents)
 
     def copied(self) -> History:
         """One that does not change with this."""
@@ -97,6 +100,7 @@ class History:
             dict(self.checkpoints),
             self.last_finish,
             set(self.pruned),
+            self.dependents.copied(),
         )
 
     def move(self, id: int, state: int) -> None:
@@ -194,6 +198,8 @@ class Oracle:
             self._finished(persist)
             self._cleared(persist)
             self._retried(persist)
+            wrong = history.dependents.committed(persist, {id: known.state for id, known in self.tasks.items()})
+            _must(wrong is None, str(wrong))
             self._claimed(persist, pool, now)
             broken = self._promises.committed(persist, self._lane_of, own)
             _must(broken is None, str(broken))
@@ -283,6 +289,9 @@ class Oracle:
             known.failures = known.crashes = known.losses = 0
             known.runs += 1
             self.history.move(id, QUEUED)
+        for id in persist.waits:
+            _must(self.tasks[id].state == QUEUED, f"task {id} waits again in state {self.tasks[id].state}")
+            self.history.move(id, WAITING)
 
     def _claimed(self, persist: Persist, pool: Pool | None, now: float) -> None:
         if pool is not self._core:  # who was served when is remembered by a core alone
@@ -419,6 +428,10 @@ class Oracle:
             )
 
     # Questions.
+
+    def stuck(self) -> list[int]:
+        """Tasks that wait for a person."""
+        return sorted(self.history.dependents.stuck({id: known.state for id, known in self.tasks.items()}))
 
     def unfinished(self) -> list[int]:
         """Tasks that have not ended."""

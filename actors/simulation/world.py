@@ -18,6 +18,7 @@ from ..core.effects import Persist
 from ..core.settings import Keep, PoolSettings
 from .client import SimulatedClient
 from .disk import SimulatedDisk
+from .flows_made_up import made_up_edges, made_up_flow
 from .host import Behaviour, SimulatedHost
 from .inspection import inspect, inspect_at_rest, restlessness, unanswered
 from .misfortune import FAULTS, Misfortune, weather_of
@@ -94,6 +95,7 @@ class World:
         self.seed = seed
         self.random = Random(seed)
         self.sharing = Random(f"sharing {seed}")  # of its own, so that what is drawn for it moves nothing else
+        self.following = Random(f"flows {seed}")
         self.faults = FAULTS if faults is None else faults
         self.timeline = Timeline()
         self.policies = policies or PolicyTree(NODES, _DEFAULTS, TENANTS)
@@ -200,9 +202,14 @@ class World:
             type = random.choice(TYPES)
             client.pause(type, paused=True)
             self.timeline.after(random.uniform(0.5, 5), self._resume, type)
+        elif self.following.random() < 0.15:
+            client.flow(made_up_flow(self.following, TYPES, known))
         else:
             type, priority, count = random.choice(TYPES), random.randint(1, 3), random.randint(1, 6)
-            client.send(type, priority, count, self._placed(self._options()))
+            options = self._placed(self._options())
+            if known and self.following.random() < 0.1:
+                options = {**(options or {}), **made_up_edges(self.following, known)}
+            client.send(type, priority, count, options)
 
     def _resume(self, type: str) -> None:
         self.random.choice(self.clients).pause(type, paused=False)
@@ -285,7 +292,10 @@ class World:
         self._until(lambda: unanswered(self.clients))
         for type in TYPES:
             self.clients[0].pause(type, paused=False)
-        self._until(lambda: restlessness(self.clients, self.oracle))
+        self._until(lambda: restlessness(self.clients, self.oracle, set(self.oracle.stuck())))
+        while stuck := self.oracle.stuck():
+            self.clients[0].unblock(stuck)
+            self._until(lambda: restlessness(self.clients, self.oracle, set(self.oracle.stuck())))
         self.run_for(_AFTERGLOW_SECONDS)
         self.check()
         inspect_at_rest(self.supervisor, self.hosts, self.clients, self.oracle)

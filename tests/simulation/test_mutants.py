@@ -14,6 +14,7 @@ from workerhost.actors import turn
 from workerhost.actors.core.checkpoints import Checkpoints
 from workerhost.actors.core.effects import Refill
 from workerhost.actors.core.endings import Endings, Late
+from workerhost.actors.core.flows import Flows
 from workerhost.actors.core.hosts import Hosts
 from workerhost.actors.core.nodes import Node
 from workerhost.actors.core.pool import Pool
@@ -152,9 +153,9 @@ def epoch_and_fences_kept_after_restore(patch: pytest.MonkeyPatch) -> None:
 def duplicate_submit_inserts(patch: pytest.MonkeyPatch) -> None:
     submit = Requests.submit
 
-    def forgetful(self: Requests, step: Any, peer: Any, message: Any) -> None:
+    def forgetful(self: Requests, step: Any, peer: Any, message: Any, *more: Any) -> None:
         peer.session.submissions.clear()
-        submit(self, step, peer, message)
+        submit(self, step, peer, message, *more)
         step.persist.submissions.clear()
 
     patch.setattr(Requests, "submit", forgetful)
@@ -248,6 +249,32 @@ def the_heap_forgets_that_tasks_age(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Window, "key", young)
 
 
+def whatever_ends_first_lets_go(patch: pytest.MonkeyPatch) -> None:
+    resolved = Flows.resolved
+
+    def early(self: Flows, step: Any, need: Any, rows: Any) -> None:
+        edges = [(after, task, policy, 1 if open else 0, columns) for after, task, policy, open, columns in rows]
+        resolved(self, step, need, edges)
+
+    patch.setattr(Flows, "resolved", early)
+
+
+def what_waits_is_forgotten_over_a_restart(patch: pytest.MonkeyPatch) -> None:
+    walked = Flows.walked
+
+    def blind(self: Flows, step: Any, need: Any, rows: Any) -> None:
+        walked(self, step, need, [])
+
+    patch.setattr(Flows, "walked", blind)
+
+
+def a_failure_lets_go_as_well(patch: pytest.MonkeyPatch) -> None:
+    def easy(self: Flows, row: Any, edges: Any, states: Any) -> Any:
+        return {after for after, _ in edges}, None
+
+    patch.setattr(Flows, "_judged", easy)
+
+
 # What each must be caught as: nothing that any other mistake would also bring about.
 MUTANTS: dict[Mutant, str] = {
     no_fence_check: "with the result of another attempt|and never ran so|while a copy runs on",
@@ -265,6 +292,9 @@ MUTANTS: dict[Mutant, str] = {
     whoever_was_served_stays_first: "was granted to host-. before task",
     the_heap_forgets_that_tasks_age: "was granted to host-. before task|is out of order|its order is",
     no_more_than_one_task_is_too_much: "has tasks for (gpu|memory)",
+    whatever_ends_first_lets_go: "does not wait for [0-9-]+ any more",
+    what_waits_is_forgotten_over_a_restart: "have not ended",
+    a_failure_lets_go_as_well: "which ended badly|before its flow was whole",
     no_limit_by_host: "run on host|on a host",
     refill_read_outside_the_turn: "its order is|knows no horizon|is out of order|was granted|met another fence",
 }

@@ -65,7 +65,7 @@ class AsyncHandle(Told, Generic[Value_co]):
             raise self._error() or WorkerHostError("the task was refused")
         if self._block.first == 0:
             raise RuntimeError("the task is not acknowledged yet; its number comes with `await handle.stored()`")
-        return self._block.first + self._offset
+        return self._block.id(self._offset)
 
     async def stored(self) -> int:
         """Wait until the pool has acknowledged the task; its number.
@@ -93,9 +93,9 @@ class AsyncHandle(Told, Generic[Value_co]):
             PoolUnreachable: The pool was away for the client's timeout; the task may go on, ask again.
         """
         if not await self.wait(timeout):
-            what = f"task {self._block.first + self._offset}" if self._block.first else "the task"
+            what = f"task {self._block.id(self._offset)}" if self._block.first else "the task"
             raise TimeoutError(f"{what} has not ended within {timeout:g} s; it goes on")
-        return value_of(self._block.first + self._offset, self._end())
+        return value_of(self._block.id(self._offset), self._end())
 
     async def wait(self, timeout: float | None = None) -> bool:
         """Wait until the task has ended, in whatever way; False if `timeout` (seconds) passed first.
@@ -128,7 +128,7 @@ class AsyncHandle(Told, Generic[Value_co]):
         if current is not self._connection:
             if self._block.first == 0:
                 raise WorkerHostError("the parent process sent this task and had no acknowledgement before the fork")
-            self._block, self._offset = await look_up(current, self._block.first + self._offset)
+            self._block, self._offset = await look_up(current, self._block.id(self._offset))
             self._connection = current
         return self._connection
 

@@ -139,7 +139,7 @@ class AsyncMapping:
                 assert end is not None
                 self._room += 1
                 self._changed.set()
-                id = block.first + offset
+                id = block.id(offset)
                 yield value_of(id, end) if isinstance(end, bytes) or not self._return_exceptions else error_of(id, end)
 
     async def _abandon(self, blocks: list[Block]) -> None:

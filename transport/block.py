@@ -17,6 +17,7 @@ from typing import Any, Final
 UNKNOWN: Final = -1
 """Code of an end, and of a state on the wire: the pool has no such task."""
 
+_ALIASES_MIN: Final = 10_000
 REFUSED: Final = -2
 """Code of an end: the pool did not accept the submission. Its detail is `code`, `reason`, `path`, `retry_after`."""
 
@@ -63,6 +64,7 @@ class Block:
         states: Code of those of which more is known, by offset.
         progress: The latest (fraction, note, at) of those that told some, by offset.
         foreign: Whether it was looked up by id instead of sent by this session.
+        others: Those that stand for a task that was there before, by offset: (its id, what became of their params).
         next: What was cut off from this block to fit into a full queue.
         refused: Whether the pool refused them.
         withdrawn: Whether the sender has given up waiting for the acknowledgement.
@@ -80,6 +82,7 @@ class Block:
         "initial",
         "left",
         "next",
+        "others",
         "progress",
         "refused",
         "states",
@@ -94,6 +97,7 @@ class Block:
         self.left, self.completed = count, 0
         self.states: dict[int, int] = {}
         self.progress: dict[int, tuple[float, str, float]] = {}
+        self.others: dict[int, tuple[int, int]] = {}
         self.next: Block | None = None
         self.foreign = self.refused = self.withdrawn = self.transmitted = False
         self.waiters: list[Waiter] = []
@@ -108,9 +112,24 @@ class Block:
         """Whether anything of its (first) task has been heard from the pool."""
         return self.ends[0] is not None or 0 in self.states
 
+    def id(self, offset: int) -> int:
+        """The number of a task: its own, or that of the one that it stands for."""
+        return self.others[offset][0] if offset in self.others else self.first + offset
+
+    def ids(self) -> list[range]:
+        """The numbers of all tasks, as ranges, in order."""
+        ranges: list[range] = []
+        start = 0
+        for offset in sorted(self.others):
+            other = self.others[offset][0]
+            ranges += [range(self.first + start, self.first + offset), range(other, other + 1)]
+            start = offset + 1
+        ranges.append(range(self.first + start, self.first + self.count))
+        return [ids for ids in ranges if ids]
+
     def unfinished(self) -> list[int]:
         """The ids of those that have not ended."""
-        return [id for id, end in enumerate(self.ends, self.first) if end is None]
+        return [self.id(offset) for offset, end in enumerate(self.ends) if end is None]
 
     def chain(self) -> list[Block]:
         """This block and what was cut off from it, in order."""
@@ -176,6 +195,8 @@ class Register:
         self._firsts: list[int] = []
         self._spans: list[_Reference] = []
         self._gone: deque[_Reference] = deque()  # filled by whichever thread drops a block last
+        self.aliases: dict[int, list[tuple[weakref.ref[Block], int]]] = {}  # tasks that others stand for
+        self._aliases_max = _ALIASES_MIN
 
     def __len__(self) -> int:
         self._forget()
@@ -192,6 +213,25 @@ class Register:
         at = bisect_right(self._firsts, block.first)
         self._firsts.insert(at, block.first)
         self._spans.insert(at, reference)
+
+    def stand_for(self, block: Block) -> None:
+        """News of older tasks are also those of the tasks of this block that stand for them."""
+        reference = weakref.ref(block)
+        for offset, (id, _) in block.others.items():
+            self.aliases.setdefault(id, []).append((reference, offset))
+        if len(self.aliases) > self._aliases_max:
+            living = {id: [one for one in ones if one[0]() is not None] for id, ones in self.aliases.items()}
+            self.aliases = {id: ones for id, ones in living.items() if ones}
+            self._aliases_max = max(_ALIASES_MIN, 2 * len(self.aliases))
+
+    def places(self, id: int) -> list[tuple[Block, int]]:
+        """Every place where news of a task belong: that of its own, and those that stand for it."""
+        own = self.find(id)
+        found = [] if own is None else [(own, id - own.first)]
+        for reference, offset in self.aliases.get(id, ()):
+            if (block := reference()) is not None:
+                found.append((block, offset))
+        return found
 
     def drop(self, id: int) -> None:
         """Forget a task that was registered alone: there is none of this number, or it turned out to be our own."""

@@ -91,10 +91,16 @@ class Client(Orders, FlowCalls):
             after: Tasks that must have ended before it runs: handles, batches or numbers, one or several.
             on_failure: What if one of these does not complete: `cancel` it, `run` it all the same, or `wait` for a
                 person, who has that one tried again or unblocks this one.
+            key: Your name for the task, which no other task of its type bears while it is unfinished; or a function
+                that gives it from the params (for many tasks).
+            unique_for: It bears it so long (seconds from now, or a timedelta), or as long as the pool keeps it
+                (`"kept"`), when it has completed, too. A task that ended badly gives its key free.
+            on_conflict: What if a task bears the key: `return` that one's handle (whose `existing` says whether its
+                params are the same), `replace` its params if it has not started, or `refuse` with KeyConflict.
             full: `raise` QueueFull when the queue is full, or `wait` for room as long as the pool is there.
 
         Raises:
-            TaskRefused: It cannot be stored as it is (`InvalidTask`, `TooLarge`, `NoHost`); nothing was.
+            TaskRefused: It cannot be stored as it is (`InvalidTask`, `TooLarge`, `NoHost`, `KeyConflict`); nothing was.
             PoolBusy: It cannot be stored now (`QueueFull`, `DiskFull`); nothing was.
             PoolUnreachable: No supervisor answered in time.
             PoolRefused: The supervisor refuses this client.

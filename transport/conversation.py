@@ -209,9 +209,12 @@ class Conversation:
         if isinstance(message, Events):
             self._on_events(message)
         elif isinstance(message, Accepted):
-            for block in self.outbox.accepted(message.submission, message.first, message.count):
+            for block in self.outbox.accepted(message.submission, message.first, message.count, message.others):
                 self._claim_looked_up(block)
                 self.register.add(block)
+                if block.others:  # the pool tells of these without being asked, but a new session has to ask
+                    self.register.stand_for(block)
+                    self._foreign.update(id for id, _ in block.others.values())
             self._owed.discard(message.submission)
         elif isinstance(message, Rejected):
             self.outbox.rejected(message, now)
@@ -373,7 +376,7 @@ class Conversation:
                 for lookup in self._lookups.pop(row[0], ()):
                     self._found(lookup)
         if self._foreign and len(self._foreign) > 2 * len(self.register) + IDS_MAX:
-            self._foreign = {id for id in self._foreign if self.register.find(id) is not None}
+            self._foreign = {id for id in self._foreign if self.register.places(id)}
         if self._watching and self._consumed >= CREDIT // 2:
             self._watch([])
 
@@ -392,10 +395,10 @@ class Conversation:
     def _mark_cancelled(self, ids: list[int]) -> None:
         """A cancelled task counts as ended from the reply on; its own event, with the reason, may follow."""
         for id in ids:
-            block = self.register.find(id)
-            if block is not None and block.ends[id - block.first] is None:
-                block.end(id - block.first, (_CANCELLED, b"", None))
-                block.tell((id - block.first,))
+            for block, offset in self.register.places(id):
+                if block.ends[offset] is None:
+                    block.end(offset, (_CANCELLED, b"", None))
+                    block.tell((offset,))
 
     def _reopen(self, ids: list[int]) -> None:
         """A task that was retried by hand has not ended any more."""

@@ -31,6 +31,8 @@ def take_events(message: Events, register: Register, foreign: set[int], after: i
     finished = message.finished
     if finished:
         _take_finished(finished, register)
+        if register.aliases:
+            _take_for_others(finished, register)
         if foreign:
             for row in finished:
                 if row[0] in foreign:
@@ -76,6 +78,15 @@ def _take_finished(finished: list[Any], register: Register) -> None:
         _settle(block, offsets)
 
 
+def _take_for_others(finished: list[Any], register: Register) -> None:
+    """Ends that are also those of tasks that stand for others."""
+    for row in finished:
+        for reference, offset in register.aliases.get(row[0], ()):
+            if (block := reference()) is not None:
+                block.end(offset, _checked_end(row))
+                block.tell((offset,))
+
+
 def _settle(block: Block, offsets: list[int]) -> None:
     """Count and tell what the loop has put there."""
     if offsets:
@@ -94,9 +105,7 @@ def _checked_end(row: list[Any]) -> Any:
 
 
 def _take_progress(register: Register, id: int, fraction: float, note: str, at: float) -> None:
-    block = register.find(id)
-    if block is not None:
-        offset = id - block.first
+    for block, offset in register.places(id):
         block.states[offset] = _RUNNING
         block.progress[offset] = (float(fraction), str(note), float(at))
         block.tell()
@@ -105,17 +114,14 @@ def _take_progress(register: Register, id: int, fraction: float, note: str, at: 
 def _take_state(register: Register, id: int, code: int) -> None:
     if type(code) is not int or not UNKNOWN <= code <= _LAST:
         raise ValueError("a state that is none")
-    block = register.find(id)
-    if block is None:
-        return
-    offset = id - block.first
-    if code == UNKNOWN:
-        block.end(offset, (UNKNOWN, b"", None))
-        block.tell((offset,))
-        if block.foreign:
-            register.drop(id)  # a task of this number may yet be sent
-        return
-    if block.ends[offset] is not None and code < _COMPLETED:
-        block.reopen(offset)  # somebody had it tried again
-    block.states[offset] = code
-    block.tell()
+    for block, offset in register.places(id):
+        if code == UNKNOWN:
+            block.end(offset, (UNKNOWN, b"", None))
+            block.tell((offset,))
+            if block.foreign:
+                register.drop(id)  # a task of this number may yet be sent
+            continue
+        if block.ends[offset] is not None and code < _COMPLETED:
+            block.reopen(offset)  # somebody had it tried again
+        block.states[offset] = code
+        block.tell()

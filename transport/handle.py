@@ -51,7 +51,7 @@ class Handle(Told, Generic[Value_co]):
         """
         if self._block.first == 0:
             self._wait_answered()
-        return self._block.first + self._offset
+        return self._block.id(self._offset)
 
     def result(self, timeout: float | None = None) -> Value_co:
         """The value that the worker returned; waits for it.
@@ -68,9 +68,9 @@ class Handle(Told, Generic[Value_co]):
             PoolUnreachable: The pool was away for the client's timeout; the task may go on, ask again.
         """
         if not self.wait(timeout):
-            what = f"task {self._block.first + self._offset}" if self._block.first else "the task"
+            what = f"task {self._block.id(self._offset)}" if self._block.first else "the task"
             raise TimeoutError(f"{what} has not ended within {timeout:g} s; it goes on")
-        return value_of(self._block.first + self._offset, self._end())
+        return value_of(self._block.id(self._offset), self._end())
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the task has ended, in whatever way; False if `timeout` (seconds) passed first.
@@ -104,7 +104,7 @@ class Handle(Told, Generic[Value_co]):
         if current is not self._connection:
             if self._block.first == 0:
                 raise WorkerHostError("the parent process sent this task and had no acknowledgement before the fork")
-            self._block, self._offset = current.look_up(self._block.first + self._offset)
+            self._block, self._offset = current.look_up(self._block.id(self._offset))
             self._connection = current
         return self._connection
 
@@ -199,8 +199,9 @@ def cancel(connection: Connection, ids: Sequence[int]) -> list[int]:
 
 def values_of(block: Block, *, return_exceptions: bool) -> Iterator[Any]:
     """The values of a block whose tasks have all ended."""
-    for id, end in enumerate(block.ends, block.first):
+    for offset, end in enumerate(block.ends):
         assert end is not None
+        id = block.id(offset) if block.others else block.first + offset
         yield value_of(id, end) if isinstance(end, bytes) or not return_exceptions else error_of(id, end)
 
 

@@ -286,6 +286,11 @@ class Submit:
     `flow` is empty, or says that these tasks are a flow or a part of one: `name`; `of` (the flow, which has the id of
     its first task; 0: a new one), `start` (how many tasks the earlier parts hold), `last` (bool, default true: the flow
     is whole; nothing of it runs before).
+    `key` (text, or a list with that of each task of the group): the name of
+    a task, unique per type (and per client identity) while it is unfinished, with `unique_for` (seconds from now, or
+    "kept") also when it has completed; `on_conflict` says what a task with the same key becomes: "return" (default: it
+    stands for the one that is there), "replace" (likewise, and its params become that one's, while that has not
+    started), "refuse" (nothing of the SUBMIT is stored).
     """
 
     KIND: ClassVar[int] = 20
@@ -297,12 +302,19 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Supervisor -> client: on disk, with the ids `first` to `first + count - 1`."""
+    """Supervisor -> client: on disk, with the ids `first` to `first + count - 1`, but for the `others`.
+
+    `others`: [[position, id, params], ...] of the tasks that stand for one that was there before, whose key is theirs:
+    nothing was stored for them, and the numbers at their positions (from 0) stay unused. `params`: 0 they are those of
+    that task; 1 they are not, and were not taken; 2 they are that task's from now on. The peer is told of these tasks
+    as if WATCH had named them.
+    """
 
     KIND: ClassVar[int] = 21
     submission: int
     first: int
     count: int
+    others: list[Any] = field(default_factory=list[Any])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ parcels wait and are cut down to what may fit.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from .block import Block, Waiter
@@ -49,12 +49,15 @@ class Letter:
         found: list[Any] = []
         before: tuple[Any, ...] = ()
         for parcel in self.parcels:
-            terms = parcel.terms[:3]
-            if found and terms == before:
-                found[-1][3].extend(parcel.params)
-            else:
-                found.append([*terms, list(parcel.params)])
-                before = terms
+            terms = (*parcel.terms[:3], parcel.keys is None)
+            if not found or terms != before:
+                type, priority, options, _ = before = terms
+                if parcel.keys is not None:
+                    options = {**(options or {}), "key": list[str]()}
+                found.append([type, priority, options, []])
+            found[-1][3].extend(parcel.params)
+            if parcel.keys is not None:
+                found[-1][2]["key"].extend(parcel.keys)
         return found
 
     @property
@@ -130,8 +133,8 @@ class Outbox:
             parcels.append(self._waiting.popleft())
         return parcels
 
-    def accepted(self, number: int, first: int, count: int) -> list[Block]:
-        """A submission is on disk; its blocks have their ids now.
+    def accepted(self, number: int, first: int, count: int, others: Sequence[Any] = ()) -> list[Block]:
+        """A submission is on disk; its blocks have their ids now. `others`: as in ACCEPTED.
 
         Raises:
             ValueError: The pool stored another number of tasks than were sent.
@@ -139,12 +142,18 @@ class Outbox:
         letter = self.flying.get(number)
         if letter is None:
             return []
-        if count != letter.count or first < 1:
+        elsewhere = {int(position): (int(id), int(how)) for position, id, how in others}
+        if count != letter.count or first < 1 or not all(0 <= position < count for position in elsewhere):
             raise ValueError("an acknowledgement that does not fit its submission")
         del self.flying[number]
         self._room = min(2 * self._room, LETTER_TASKS_MAX)
         blocks = [parcel.block for parcel in letter.parcels]
+        position = 0
         for block in blocks:
+            if elsewhere:
+                places = range(position, position + block.count)
+                block.others = {at - position: elsewhere[at] for at in places if at in elsewhere}
+                position += block.count
             block.first = first
             first += block.count
             block.tell()

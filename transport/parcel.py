@@ -11,7 +11,7 @@ from .block import Block
 from .clock import now
 from .messages import PARAMS_BYTES_MAX
 from .references import pack
-from .terms import Terms, id_of, with_results
+from .terms import Terms, id_of, key_text, with_results
 
 TASKS_MAX: Final = 2000
 """Tasks in one parcel: what the supervisor takes in one turn."""
@@ -29,15 +29,23 @@ class Parcel:
     Attributes:
         terms: What they have in common.
         params: Their packed params.
+        keys: Their keys, if they have any.
         size: Bytes they take in a frame.
         block: What becomes of them.
         alone: Send them in a SUBMIT of their own, because one that they shared was refused.
     """
 
-    __slots__ = ("alone", "block", "params", "size", "terms")
+    __slots__ = ("alone", "block", "keys", "params", "size", "terms")
 
-    def __init__(self, terms: Terms, params: list[bytes], size: int, block: Block | None = None) -> None:
-        self.terms, self.params, self.size = terms, params, size
+    def __init__(
+        self,
+        terms: Terms,
+        params: list[bytes],
+        size: int,
+        block: Block | None = None,
+        keys: list[str] | None = None,
+    ) -> None:
+        self.terms, self.params, self.size, self.keys = terms, params, size, keys
         self.block = block or Block(len(params), terms.initial)
         self.alone = False
 
@@ -46,8 +54,13 @@ class Parcel:
         rest = self.params[count:]
         size = sum(map(len, rest)) + ITEM_BYTES * len(rest)
         del self.params[count:]
+        keys = None
+        if self.keys is not None:
+            keys = self.keys[count:]
+            del self.keys[count:]
+            size += _bytes(keys)
         self.size -= size
-        return Parcel(self.terms, rest, size, self.block.split(count))
+        return Parcel(self.terms, rest, size, self.block.split(count), keys)
 
 
 def single(terms: Terms, params: Any) -> Parcel:
@@ -60,7 +73,10 @@ def single(terms: Terms, params: Any) -> Parcel:
     body, references = pack(params)
     if references:
         terms = with_results(terms, [(offset, id_of(task)) for offset, task in references])
-    return Parcel(terms, [body], len(body) + ITEM_BYTES)
+    if terms.key is None:
+        return Parcel(terms, [body], len(body) + ITEM_BYTES)
+    keys = [_key(terms, params)]
+    return Parcel(terms, [body], len(body) + ITEM_BYTES + _bytes(keys), keys=keys)
 
 
 def parcels(
@@ -81,21 +97,36 @@ def parcels(
     """
     if isinstance(params, str | bytes | dict):
         raise InvalidTask("params: give a list or an iterator with the params of each task, not one task's", "params")
+    if isinstance(terms.key, str):
+        raise InvalidTask(f"key={terms.key!r}: it names one task; give a function from params to key", "key")
     pack = values.pack
     chunk = min(chunk, TASKS_MAX)
     packed: list[bytes] = []
+    keys: list[str] | None = None if terms.key is None else []
     size = 0
     began = now()  # to wait for the first of the packed
     for position, value in enumerate(params, begun):
         try:
             body = pack(value, limit=PARAMS_BYTES_MAX)
+            if keys is not None:
+                keys.append(_key(terms, value))
+                size += _bytes(keys[-1:])
         except TaskRefused as error:
             error.add_note(f"these were number {position} (counted from 0) of the params given")
             raise
         packed.append(body)
         size += len(body) + ITEM_BYTES
         if len(packed) >= chunk or size >= BYTES_MAX or (linger is not None and now() - began > linger):
-            yield Parcel(terms, packed, size)
-            packed, size, began = [], 0, now()
+            yield Parcel(terms, packed, size, keys=keys)
+            packed, size, began, keys = [], 0, now(), None if keys is None else list[str]()
     if packed:
-        yield Parcel(terms, packed, size)
+        yield Parcel(terms, packed, size, keys=keys)
+
+
+def _key(terms: Terms, params: Any) -> str:
+    """The key of a task, by its params."""
+    return terms.key if isinstance(terms.key, str) else key_text(terms.key(params) if terms.key else None)
+
+
+def _bytes(keys: list[str]) -> int:
+    return sum(len(key.encode()) + ITEM_BYTES for key in keys)

@@ -92,7 +92,7 @@ class Mapping:
                 end = block.ends[offset]
                 assert end is not None
                 self._room += 1
-                id = block.first + offset
+                id = block.id(offset)
                 yield value_of(id, end) if isinstance(end, bytes) or not self._return_exceptions else error_of(id, end)
 
     def _abandon(self, blocks: list[Block]) -> None:

@@ -6,7 +6,7 @@ Turns what a caller wrote into what SUBMIT carries. Params are packed elsewhere 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, TypedDict, cast
 
@@ -18,6 +18,7 @@ from .messages import STATES, TaskState
 PRIORITY_MAX: Final = 2**31 - 1
 TAGS_MAX: Final = 32
 TAG_CHARACTERS_MAX: Final = 128
+KEY_CHARACTERS_MAX: Final = 255
 
 AFTER_MAX: Final = 100_000
 """Tasks that one comes after."""
@@ -49,6 +50,9 @@ class Sending(SendingInFlow, total=False):
 
     after: Any
     on_failure: Literal["cancel", "run", "wait"]
+    key: str | Callable[[Any], str] | None
+    unique_for: float | timedelta | Literal["kept"] | None
+    on_conflict: Literal["return", "replace", "refuse"]
 
 
 class Terms(NamedTuple):
@@ -60,6 +64,7 @@ class Terms(NamedTuple):
         options: As SUBMIT carries them, or None.
         patient: Wait for room in a full queue instead of raising `QueueFull`.
         initial: The state code in which they begin.
+        key: The name of the one task, or what gives that of each from its params.
     """
 
     type: str
@@ -67,6 +72,7 @@ class Terms(NamedTuple):
     options: dict[str, Any] | None = None
     patient: bool = False
     initial: int = _QUEUED
+    key: str | Callable[[Any], str] | None = None
 
 
 def terms(
@@ -84,6 +90,9 @@ def terms(
     requires: Required | None = None,
     after: Any = (),
     on_failure: Literal["cancel", "run", "wait"] = "cancel",
+    key: str | Callable[[Any], str] | None = None,
+    unique_for: float | timedelta | Literal["kept"] | None = None,
+    on_conflict: Literal["return", "replace", "refuse"] = "return",
     full: Literal["raise", "wait"] = "raise",
 ) -> Terms:
     """Check what a caller wrote.
@@ -120,10 +129,43 @@ def terms(
     if require_host:
         options["require_host"] = True
     options |= _lane(tenant, requires)
+    options |= _unique(key, unique_for, on_conflict)
     if after.__class__ is not tuple or after or on_failure != "cancel":
         options |= _dependencies(after, on_failure)
     initial = _WAITING if "after" in options else _SCHEDULED if at is not None or options.get("delay") else _QUEUED
-    return Terms(type, priority, options or None, full == "wait", initial)
+    return Terms(type, priority, options or None, full == "wait", initial, key)
+
+
+def _unique(key: Any, unique_for: Any, on_conflict: Any) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if key is None:
+        if unique_for is not None or on_conflict != "return":
+            raise _invalid("key", key, "given with `unique_for` or `on_conflict`")
+        return options
+    if not callable(key):
+        key_text(key)
+    if unique_for == "kept":
+        options["unique_for"] = "kept"
+    elif unique_for is not None:
+        options["unique_for"] = _seconds("unique_for", unique_for)
+        if not options["unique_for"]:
+            raise _invalid("unique_for", unique_for, "more than 0 seconds, or 'kept'")
+    if on_conflict not in ("return", "replace", "refuse"):
+        raise _invalid("on_conflict", on_conflict, "'return', 'replace' or 'refuse'")
+    if on_conflict != "return":
+        options["on_conflict"] = on_conflict
+    return options
+
+
+def key_text(key: Any) -> str:
+    """A key, checked.
+
+    Raises:
+        InvalidTask: It is no text that may be a key.
+    """
+    if not isinstance(key, str) or not 0 < len(key) <= KEY_CHARACTERS_MAX:
+        raise _invalid("key", key, f"a text of 1 to {KEY_CHARACTERS_MAX} characters")
+    return key
 
 
 def with_results(agreed: Terms, results: Sequence[tuple[int, int]]) -> Terms:

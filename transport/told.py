@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from ..workers.errors import WorkerHostError
 from .block import REFUSED, UNKNOWN, Block, End
@@ -15,6 +15,10 @@ from .outcome import error_of
 from .references import Reference
 
 _COMPLETED: Final = STATES.index(TaskState.COMPLETED)
+
+
+Existing = Literal["same", "other", "replaced"]
+_EXISTING: Final[tuple[Existing, ...]] = ("same", "other", "replaced")
 
 
 class Progress(NamedTuple):
@@ -38,6 +42,15 @@ class Told(Reference):
 
     def __init__(self, block: Block, offset: int) -> None:
         self._block, self._offset = block, offset
+
+    @property
+    def existing(self) -> Existing | None:
+        """Whether it is a task that was there before, because of its key: with the `same` params, with `other` ones
+        (what was sent here was not taken), or with those of this send, in the place of its own (`replaced`). None: it
+        is a new one, or the pool has not acknowledged it.
+        """
+        other = self._block.others.get(self._offset)
+        return None if other is None else _EXISTING[other[1]]
 
     @property
     def state(self) -> TaskState:
@@ -66,7 +79,7 @@ class Told(Reference):
         return end
 
     def _error(self) -> WorkerHostError | None:
-        return error_of(self._block.first + self._offset, self._end())
+        return error_of(self._block.id(self._offset), self._end())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Told) and self._block is other._block and self._offset == other._offset
@@ -75,7 +88,7 @@ class Told(Reference):
         return hash((id(self._block), self._offset))
 
     def __repr__(self) -> str:
-        number = self._block.first + self._offset if self._block.first else "not acknowledged"
+        number = self._block.id(self._offset) if self._block.first else "not acknowledged"
         return f"<{type(self).__name__} {number} {_word(_state_of(self._block, self._offset))}>"
 
 
@@ -126,7 +139,7 @@ class ToldBatch:
 
     def ids(self) -> list[range]:
         """The tasks' numbers, as ranges, in order."""
-        return [range(block.first, block.first + block.count) for block in self._blocks]
+        return [ids for block in self._blocks for ids in block.ids()]
 
     def __repr__(self) -> str:
         ids = ", ".join(f"{r.start}-{r.stop - 1}" for r in self.ids()[:3]) + ("..." if len(self._blocks) > 3 else "")

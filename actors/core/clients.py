@@ -16,6 +16,10 @@ from .reports import weight
 from .sessions import ID_MAX
 from .step import Peer, Step
 
+Others = list[list[int]] | None
+"""Tasks of a submission that stand for tasks which were there before: [[position, id, how], ...]; mostly None."""
+Submission = tuple[int, int, int, Others]
+"""What a repeated one is answered from: (first id, count, checksum, others)."""
 SESSION_SECONDS: Final = 7 * 86400.0
 """A session is forgotten so long after its last word."""
 FRESH_SECONDS: Final = 86400.0
@@ -37,7 +41,7 @@ class ClientSession:
 
     Attributes:
         number: Its number in the store; rows name it.
-        submissions: What it has submitted and may repeat: {submission: (first id, count, checksum)}.
+        submissions: What it has submitted and may repeat: {submission: (first id, count, checksum, others)}.
         told: The `finish` number up to which it has been told everything.
         live: It has been told all ends so far, so new ones are pushed as they happen.
         unconsumed: (finish, count) of EVENTS sent that it has not said to have consumed; `outstanding` ends in all.
@@ -52,7 +56,7 @@ class ClientSession:
     token: bytes
     name: str
     peer: Peer | None = None
-    submissions: dict[int, tuple[int, int, int]] = field(default_factory=dict[int, tuple[int, int, int]])
+    submissions: dict[int, Submission] = field(default_factory=dict[int, Submission])
     below: int = 0
     told: int = 0
     live: bool = False

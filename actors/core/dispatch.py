@@ -178,7 +178,7 @@ def _extra(row: Row, options: dict[str, Any] | None) -> dict[str, Any] | None:
         extra["failures"] = row.failures
     if row.losses >= LOSSES_ALONE:
         extra["alone"] = True
-    for key in ("tags", "timeout"):
+    for key in ("tags", "timeout", "key"):
         if options and key in options:
             extra[key] = options[key]
     return extra or None

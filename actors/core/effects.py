@@ -47,7 +47,9 @@ class Persist:
         flows: (flow, name, session, sent_at, total, stage, completed, failed, cancelled, quarantined, ended_at or
             None), inserted or replaced.
         flow_parts: Which ids a flow's tasks have (flow, start, first, count).
-        submissions: (session, submission, first id, count, checksum).
+        keys: Names of new tasks (id, owner, type, key, until, digest of params); an older one of the same name goes.
+        replacements: Params of tasks that have not started, in the place of the first (params, digest, id).
+        submissions: (session, submission, first id, count, checksum, others as [[position, id, how], ...] or None).
         forgotten: (session, below): submissions below that number are not repeated any more.
         tallies: Absolute counts (lane, state, count).
         pauses: (type, paused, until or None, reason): a node is stopped, or goes on.
@@ -89,7 +91,11 @@ class Persist:
     waits: list[int] = field(default_factory=list[int])
     flows: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     flow_parts: list[tuple[int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int]])
-    submissions: list[tuple[int, int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int, int]])
+    keys: list[tuple[int, str, str, str, float, bytes]] = field(
+        default_factory=list[tuple[int, str, str, str, float, bytes]]
+    )
+    replacements: list[tuple[bytes, bytes, int]] = field(default_factory=list[tuple[bytes, bytes, int]])
+    submissions: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     forgotten: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     tallies: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
     pauses: list[tuple[str, bool, float | None, str]] = field(default_factory=list[tuple[str, bool, float | None, str]])
@@ -143,9 +149,29 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Consult:
+    """Need: what must be known before something can be decided whole. Feeds back (asked, until, digest, `Row` columns)
+    for each that is there; `asked` is an item of `keys` or of `ids`, the rest as the store has it (0.0 and b"" for an
+    id).
+
+    `purpose` and `context` are the core's own note of why it asked. With `owner` only ids that this identity sent.
+
+    Attributes:
+        keys: Names of tasks (owner, type, key).
+        ids: Tasks by their numbers.
+    """
+
+    keys: tuple[tuple[str, str, str], ...]
+    ids: tuple[int, ...]
+    purpose: str
+    context: Any = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Resume:
     """Need: what is known of a client session: [(session, below, [(submission, first, count,
-    checksum), ...], identity)].
+    checksum, others), ...], identity)].
     """
 
     peer: bytes
@@ -199,7 +225,7 @@ class SeenAfter:
     count: int
 
 
-Need = Refill | Agenda | Fetch | Resume | Replay | Ends | EndedAfter | SeenAfter | EdgeNeed
+Need = Refill | Agenda | Fetch | Consult | Resume | Replay | Ends | EndedAfter | SeenAfter | EdgeNeed
 
 
 @dataclass(frozen=True, slots=True)

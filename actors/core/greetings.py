@@ -81,7 +81,7 @@ class Greetings:
         client = ClientSession(0, need.token, need.name, identity=peer.identity or whose)
         if rows:
             client.number, client.below, known, _ = rows[0]
-            client.submissions = {n: (first, count, checksum) for n, first, count, checksum in known}
+            client.submissions = {n: tuple(answer) for n, *answer in known}
         else:
             self._clients.last_session = client.number = self._clients.last_session + 1
             client.below = past + 1 if past else 0

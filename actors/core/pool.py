@@ -40,7 +40,7 @@ from .clients import Clients
 from .digest import Digest
 from .dispatch import dispatch
 from .edges import Awaited, Dependents, FlowsOf, Gathered, Unmet
-from .effects import Agenda, Effect, EndedAfter, Ends, Fetch, Need, Refill, Replay, Resume, SeenAfter
+from .effects import Agenda, Consult, Effect, EndedAfter, Ends, Fetch, Need, Refill, Replay, Resume, SeenAfter
 from .endings import Endings, Late
 from .flows import Flows
 from .gate import Gate
@@ -174,6 +174,7 @@ class Pool:
             Refill: self._refilled,
             Agenda: self._scheduled,
             Fetch: self._fetched,
+            Consult: self.requests.consulted,
             Resume: self.greetings.resumed,
             Replay: self.clients.replayed,
             Ends: self.requests.told_ends,

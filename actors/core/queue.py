@@ -55,59 +55,64 @@ class Queue:
     def submit(self, step: Step, session: int, groups: Sequence[Any]) -> int:
         """Store new tasks, already checked; the id of the first."""
         first = self.last_id + 1
-        for type, priority, given, batch in groups:
-            key, options = (type, "", ""), given
-            if given:
-                key, options = lane_key(type, given)
-            lane = self.lanes.of(key, step)
-            if self.fifo:
-                priority = 0
-            due, relative = due_of(options, step.wall)
-            state = QUEUED if due is None else SCHEDULED
-            if options and "edges" in options:
-                state, due, relative = WAITING, None, False
+        for type, priority, options, batch in groups:
+            bodies: list[bytes] = batch
             start = self.last_id + 1
-            new = [
-                (
-                    id,
-                    lane.number,
-                    priority,
-                    id,
-                    state,
-                    session,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                    0,
-                    step.wall,
-                    due,
-                    relative,
-                    0,
-                    None,
-                    options,
-                    params,
-                )
-                for id, params in enumerate(batch, start)
-            ]
-            self.last_id += len(new)
-            self.unfinished_count += len(new)
-            step.persist.tasks += new
-            if options and options.get("tags"):
-                step.persist.tags += [(tag, task[0]) for task in new for tag in dict.fromkeys(options["tags"])]
-            lane.counts[state] += len(new)
-            lane.account.sent(len(new))
-            self.lanes.touched.add(lane)
-            if state == WAITING:
-                continue
-            horizon = lane.window.horizon
-            level = lane.window.level(priority, step.wall)
-            if state == QUEUED and horizon is not None and (-level, start) > horizon and lane.beyond() > len(new):
-                continue  # all of them stand behind what memory holds
-            self._hold_in_memory(lane, [_row(task) for task in new])
+            self.last_id += len(bodies)
+            self.store(step, session, type, priority, options, enumerate(bodies, start))
         step.persist.meta["last_id"] = self.last_id
         return first
+
+    def store(
+        self,
+        step: Step,
+        session: int,
+        type: str,
+        priority: int,
+        given: dict[str, Any] | None,
+        numbered: Iterable[tuple[int, bytes]],
+        keys: Sequence[str] = (),
+    ) -> None:
+        """Store new tasks of a type that have their ids: (id, params), in order; `keys`, if any, are theirs."""
+        name, options = (type, "", ""), given
+        if given:
+            name, options = lane_key(type, given)
+        lane = self.lanes.of(name, step)
+        if self.fifo:
+            priority = 0
+        due, relative = due_of(options, step.wall)
+        state = QUEUED if due is None else SCHEDULED
+        if options and "edges" in options:
+            state, due, relative = WAITING, None, False
+        number, wall = lane.number, step.wall
+        new: list[tuple[Any, ...]] = [
+            (id, number, priority, id, state, session, 0, 0, 0, 0, 0, 0, wall, due, relative, 0, None, options, params)
+            for id, params in numbered
+        ]
+        if keys:
+            common = options or {}
+            new = [(*task[:-2], {**common, "key": key}, task[-1]) for task, key in zip(new, keys, strict=True)]
+        if not new:
+            return
+        self.unfinished_count += len(new)
+        step.persist.tasks += new
+        if options and options.get("tags"):
+            step.persist.tags += [(tag, task[0]) for task in new for tag in dict.fromkeys(options["tags"])]
+        lane.counts[state] += len(new)
+        lane.account.sent(len(new))
+        self.lanes.touched.add(lane)
+        if state == WAITING:
+            return
+        horizon, level = lane.window.horizon, lane.window.level(priority, step.wall)
+        if state == QUEUED and horizon is not None and (-level, new[0][0]) > horizon and lane.beyond() > len(new):
+            return  # all of them stand behind what memory holds
+        self._hold_in_memory(lane, [_row(task) for task in new])
+
+    def replace(self, id: int, params: bytes) -> None:
+        """A task that has not started gets other params; whoever asks tells the store."""
+        row = self.rows.get(id)
+        if row is not None:
+            row.params = params if len(params) <= PARAMS_IN_MEMORY else None
 
     def _hold_in_memory(self, lane: Lane, rows: list[Row]) -> None:
         """Rows that were counted go to their window or schedule, as far as memory keeps them."""

@@ -7,13 +7,14 @@ from typing import Any, Final, cast
 
 from ...transport.messages import Accepted, Admin, Cancel, Events, Query, Rejected, Reply, Stop, Submit, Watch
 from .allowances import Allowances
-from .clients import Clients, ClientSession
+from .clients import Clients, ClientSession, Others, Submission
 from .dependencies import Plan, names_others, wanted
 from .edges import Unmet
-from .effects import Ends, Fetch
+from .effects import Consult, Ends, Fetch
 from .endings import Endings
 from .flows import Flows
 from .hosts import HostSession
+from .intake import Intake
 from .membership import Membership
 from .placement import lacks, required
 from .queue import Queue
@@ -64,77 +65,138 @@ class Requests:
         self.clients, self.membership, self.sessions = clients, membership, sessions
         self.room, self.allowances, self.max_size, self.reports = room, allowances, max_size, reports
         self.flows = flows
+        self.intake = Intake(queue)
         self.why = Why(queue, membership.hosts)
 
-    def submit(self, step: Step, peer: Peer, message: Submit, states: dict[int, int] | None = None) -> None:
+    def submit(self, step: Step, peer: Peer, message: Submit) -> None:
         """Tasks handed in: stored once, however often the same submission comes.
-
-        Args:
-            step: The step.
-            peer: The client.
-            message: What it hands in.
-            states: Of the tasks that those come after; None: not looked up yet.
 
         Raises:
             ValueError: The submission's number is not positive.
         """
-        client: ClientSession = peer.session
         number = message.submission
         if not 0 < number <= ID_MAX:
             raise ValueError("a submission's number is positive")
         try:
             count, checksum = checked(message.groups)
+            need = self.intake.need(peer, message, (peer, message, count, checksum))
+            if need is not None and (message.flow or names_others(message.groups)):
+                raise Unfit("invalid", "a task with a key is in no flow and comes after no other", "key")
+        except Unfit as unfit:
+            self._reject(step, peer, number, unfit)
+            return
+        if need is not None:
+            step.needs.append(need)
+        else:
+            self._take_in(step, peer, message, count, checksum)
+
+    def consulted(self, step: Step, need: Consult, rows: list[Any]) -> None:
+        """What the store knows about a submission that was put by."""
+        peer, message, count, checksum = need.context
+        if self.sessions.peers.get(peer.address) is peer:  # else it is repeated to whoever knows its session by then
+            self._take_in(step, peer, message, count, checksum, (need, rows))
+
+    def _take_in(
+        self,
+        step: Step,
+        peer: Peer,
+        message: Submit,
+        count: int,
+        checksum: int,
+        consulted: tuple[Consult, list[Any]] | None = None,
+        states: dict[int, int] | None = None,
+    ) -> None:
+        """Store a submission that is well-formed, whole, or say why not.
+
+        Args:
+            step: The step.
+            peer: The client.
+            message: What it hands in.
+            count: How many tasks.
+            checksum: Of them all.
+            consulted: What was needed of the store, and what was found.
+            states: Of the tasks that those come after; None: not looked up yet.
+        """
+        client: ClientSession = peer.session
+        number = message.submission
+        verdict = None
+        try:
             known = client.submissions.get(number)
             if known is None and len(client.submissions) >= _SUBMISSIONS_MAX:
                 raise Unfit("invalid", f"{_SUBMISSIONS_MAX} submissions are kept; raise `below`", "below")
             if known is not None:
-                if known[1:] != (count, checksum):
+                if known[1:3] != (count, checksum):
                     raise Unfit("conflict", f"submission {number} was sent before with other tasks")
-                step.say(peer, Accepted(number, known[0], known[1]))
+                self._accept(step, peer, number, known)
                 return
             if number < client.below:
                 raise Unfit(
                     "forgotten", f"submission {number} was answered, or its session is forgotten; its tasks may exist"
                 )
-            self._check_room(message, count)
             plan: Plan | None = None
             if message.flow or names_others(message.groups):
                 if states is None and (ids := wanted(message.groups)):
-                    self._fetch(step, peer, tuple(ids), "after", message)
+                    self._fetch(step, peer, tuple(ids), "after", (message, count, checksum))
                     return
+                self._check_room(message, count)
                 plan = self.flows.plan(client.number, message, count, step)
-            self.allowances.check(peer, (group[3] for group in message.groups), count, step.now)
+            if consulted is not None:
+                verdict = self.intake.judge(message.groups, *consulted, step.wall)
+            stored = count if verdict is None else verdict.stored
+            self._check_room(message, stored)
+            self.allowances.check(peer, (group[3] for group in message.groups), stored, step.now)
         except Unfit as unfit:
-            retry_after = unfit.retry_after or _RETRY_AFTER.get(unfit.code, 0.0)
-            step.say(peer, Rejected(number, unfit.code, unfit.reason, unfit.path, retry_after))
+            self._reject(step, peer, number, unfit)
             return
         self.queue.lanes.new.clear()
-        first = self.queue.submit(step, client.number, message.groups if plan is None else plan.groups)
+        others: Others = None
+        if verdict is None:
+            first = self.queue.submit(step, client.number, message.groups if plan is None else plan.groups)
+        else:
+            first, others = verdict.first, self.intake.take_in(step, client.number, verdict)
         if plan is not None:
             self.flows.stored(step, plan, message.flow, count, states or {})
-        self.allowances.sent(peer, client.number, count)
-        client.submissions[number] = (first, count, checksum)
-        step.persist.submissions.append((client.number, number, first, count, checksum))
+        self.allowances.sent(peer, client.number, stored)
+        answer = client.submissions[number] = (first, count, checksum, others)
+        step.persist.submissions.append((client.number, number, *answer))
         if message.below - client.below >= _FORGET_TOGETHER:
-            client.below = message.below
-            for old in [n for n in client.submissions if n < message.below]:
-                del client.submissions[old]
-            step.persist.forgotten.append((client.number, message.below))
-            step.persist.sessions.append(client.row(step.wall))
-        step.say(peer, Accepted(number, first, count))
+            self._forget_below(step, client, message.below)
+        self._accept(step, peer, number, answer)
         for type in self.queue.lanes.new:
             for host in self.membership.hosts.serving(type):
                 self.membership.send_tree(step, host, [type])
 
+    def _forget_below(self, step: Step, client: ClientSession, below: int) -> None:
+        """Submissions under a number are acknowledged and will not be repeated."""
+        client.below = below
+        for old in [number for number in client.submissions if number < below]:
+            del client.submissions[old]
+        step.persist.forgotten.append((client.number, below))
+        step.persist.sessions.append(client.row(step.wall))
+
+    def _accept(self, step: Step, peer: Peer, number: int, answer: Submission) -> None:
+        """Say what a submission's tasks are called; of those that stand for others the peer is told from now on."""
+        first, count, _, others = answer
+        if others is None:
+            step.say(peer, Accepted(number, first, count))
+            return
+        step.say(peer, Accepted(number, first, count, others))
+        ids = tuple(dict.fromkeys(id for _, id, _ in others))
+        step.needs.append(Fetch(ids, "watch", (peer, ids), peer.owner))
+
+    def _reject(self, step: Step, peer: Peer, number: int, unfit: Unfit) -> None:
+        retry_after = unfit.retry_after or _RETRY_AFTER.get(unfit.code, 0.0)
+        step.say(peer, Rejected(number, unfit.code, unfit.reason, unfit.path, retry_after))
+
     def looked_up(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         """The tasks that handed in ones come after are known."""
-        peer, message = need.context
+        peer, (message, count, checksum) = need.context
         unknown = [id for id in need.ids if id not in rows]
         if unknown:
             reason = f"after: the pool has no task {unknown[0]}"
             step.say(peer, Rejected(message.submission, "invalid", reason, "after"))
         else:
-            self.submit(step, peer, message, {id: row.state for id, row in rows.items()})
+            self._take_in(step, peer, message, count, checksum, states={id: row.state for id, row in rows.items()})
 
     def _check_room(self, message: Submit, count: int) -> None:
         if self.room.low:

@@ -27,6 +27,9 @@ _OPTIONS: Final[dict[str, tuple[type, ...]]] = {
     "within": (list,),
     "on_failure": (str, list),
     "results": (list,),
+    "key": (str, list),
+    "unique_for": (int, float, str),
+    "on_conflict": (str,),
 }
 _INSTANT_MAX: Final = 1e11  # some day in the year 5138
 _RANGES: Final = (
@@ -44,6 +47,8 @@ LANES_MAX: Final = 20_000
 """Lanes (of a type, a tenant and requirements) that a pool keeps."""
 _PRIORITY_MAX: Final = 2**31
 _TAGS_MAX: Final = 32
+_KEY_CHARACTERS_MAX: Final = 255
+_CONFLICTS: Final = ("return", "replace", "refuse")
 _GROUP_FIELDS: Final = 4
 
 
@@ -72,6 +77,8 @@ def checked(groups: Sequence[Any]) -> tuple[int, int]:
         if not isinstance(batch, list | tuple):
             raise Unfit("invalid", "params of a group must be a list", "params")
         batch = cast("list[bytes]", batch)
+        if options:
+            _check_keys(options, len(batch))
         try:
             checksum = zlib.crc32(b"".join(batch), zlib.crc32(f"{type} {priority} {options}".encode(), checksum))
             longest = max(map(len, batch), default=0)
@@ -119,3 +126,24 @@ def lane_key(type: str, options: dict[str, Any]) -> tuple[tuple[str, str, str], 
         return (type, "", ""), options
     left = {name: value for name, value in options.items() if name not in ("tenant", "requires")}
     return (type, tenant, canonical(resources(requires or {}))), left or None
+
+
+def _check_keys(options: dict[str, Any], count: int) -> None:
+    """A key of each task, and what goes with them."""
+    key = options.get("key")
+    if key is None:
+        if stray := options.keys() & {"unique_for", "on_conflict"}:
+            raise Unfit("invalid", f"option {min(stray)} goes with a key", min(stray))
+        return
+    unique_for = options.get("unique_for", 1)
+    if unique_for != "kept" and (isinstance(unique_for, str) or not 0 < unique_for <= SECONDS_MAX):
+        reason = f"option unique_for cannot be {shown(unique_for)}; seconds, or 'kept'"
+        raise Unfit("invalid", reason, "unique_for")
+    if options.get("on_conflict", "return") not in _CONFLICTS:
+        reason = f"option on_conflict cannot be {shown(options['on_conflict'])}; {', '.join(_CONFLICTS)}"
+        raise Unfit("invalid", reason, "on_conflict")
+    keys = cast("list[Any]", key if isinstance(key, list) else [key])
+    if not all(isinstance(one, str) and 0 < len(one) <= _KEY_CHARACTERS_MAX for one in keys):
+        raise Unfit("invalid", f"a key is a text of 1 to {_KEY_CHARACTERS_MAX} characters", "key")
+    if len(keys) != count:
+        raise Unfit("invalid", f"{len(keys)} keys for {count} tasks; each has its own", "key")

@@ -20,6 +20,7 @@ from .views import End, end_row
 Values = tuple[Any, ...]
 
 _OPTIONS, _FINISH_DETAIL, _ATTEMPT_DETAIL = COLUMNS.index("options"), 6, 8
+_OTHERS: Final = 5
 _STATE, _CLAIMED = COLUMNS.index("state"), 4
 
 _FRESH_VARIES: Final = ("id", "lane", "priority", "place", "session", "sent_at", "params")
@@ -100,6 +101,16 @@ def ends_of(found: Iterable[Values], size: float = inf) -> list[End]:
         if size <= 0:
             break
     return ends
+
+
+def for_submissions(rows: list[Values]) -> list[Values]:
+    """What to bind for submissions."""
+    return _packed(rows, _OTHERS)
+
+
+def submissions_of(found: Iterable[Values]) -> list[Values]:
+    """Submissions as `Resume` feeds them back."""
+    return [(*row[:-1], unpack(row[-1])) for row in found]
 
 
 def _all(rows: list[Values], part: Callable[[Values], Any], value: Values) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ...transport.messages import STATES
 from ..core.edges import EdgeNeed
-from ..core.effects import Agenda, EndedAfter, Fetch, Need, Persist, Refill, Replay, Resume, SeenAfter
+from ..core.effects import Agenda, Consult, EndedAfter, Fetch, Need, Persist, Refill, Replay, Resume, SeenAfter
 from ..core.opening import Opening
 from ..core.rows import FINAL, QUEUED, RUNNING, SCHEDULED, WAITING
 from .blobs import LARGE_PARAMS_BYTES, pack, unpack
@@ -22,8 +22,10 @@ from .contract import BackupEnded, StoreBroken, StoreDisagrees
 from .flows_memory import MemoryFlowReads, MemoryFlows
 from .identities_memory import MemoryIdentities
 from .memory_line import MemoryLines
+from .names_memory import MemoryNames
 from .order import Entry, Order
 from .record import NAMES, Record
+from .undo import Undoable
 from .views import end_row, full_view, list_item
 
 SCANNED_ROWS_MAX: Final = 5000
@@ -35,20 +37,20 @@ SCANNED_ROWS_MAX: Final = 5000
 ) = range(len(NAMES))  # fmt: skip
 
 
-class MemoryStore(MemoryFlowReads):
+class MemoryStore(Undoable, MemoryFlowReads):
     """A pool's memory without a database. It keeps its tasks over `close` and `open`, as a file would."""
 
     durable = False
 
     def __init__(self, ageing: float = 0.0) -> None:
-        self._undo: list[tuple[Callable[..., Any], *tuple[Any, ...]]] = []
+        super().__init__()
         self._tasks: dict[int, Record] = {}
         self._attempts: dict[int, dict[tuple[int, int], tuple[Any, ...]]] = {}
         self._lanes: dict[int, tuple[int, str, str, str]] = {}
         self._sessions: dict[int, tuple[int, bytes, str, float, int, str]] = {}
         self._hosts: dict[int, tuple[Any, ...]] = {}
         self._code: dict[int, dict[tuple[str, float], str]] = {}  # owner -> (type, since) -> fingerprint
-        self._submissions: dict[int, dict[int, tuple[int, int, int]]] = {}
+        self._submissions: dict[int, dict[int, tuple[Any, ...]]] = {}
         self._tallies: dict[tuple[int, int], int] = {}
         self._pauses: dict[str, tuple[float | None, str]] = {}
         self._rates: dict[tuple[str, int], tuple[Any, ...]] = {}
@@ -62,6 +64,7 @@ class MemoryStore(MemoryFlowReads):
         self._tags: dict[str, Order] = defaultdict(Order)
         self._ids = Order()
         self._flows = MemoryFlows(self._put, self._drop, self._tasks)
+        self._names = MemoryNames(self._put, self._drop, self._tasks)
 
     def open(self) -> Opening:
         """Start a new epoch. See `Store.open`."""
@@ -85,20 +88,6 @@ class MemoryStore(MemoryFlowReads):
             shares=self._identities.shares(),
             flows=self._flows.unfinished(),
         )
-
-    def begin(self) -> None:
-        """Open the turn's transaction."""
-        self._undo.clear()
-
-    def commit(self) -> None:
-        """Keep the turn."""
-        self._undo.clear()
-
-    def rollback(self) -> None:
-        """Undo the turn, last change first."""
-        while self._undo:
-            function, *arguments = self._undo.pop()
-            function(*arguments)
 
     def work(self, seconds: float) -> bool:  # noqa: ARG002 - the protocol's signature
         """Nothing goes on between turns."""
@@ -134,6 +123,7 @@ class MemoryStore(MemoryFlowReads):
             self._insert(row)
         for tag, id in persist.tags:
             self._add(self._tags[tag], (id,))
+        self._names.write(persist, self._give_params)
         self._save(persist)
         self._adopt(persist)
         self._return(persist)
@@ -252,8 +242,8 @@ class MemoryStore(MemoryFlowReads):
         self._put(self._attempts.setdefault(id, {}), (attempt, fence), ended)
 
     def _keep_submissions(self, persist: Persist) -> None:
-        for session, submission, *answer in persist.submissions:
-            self._put_new(self._submissions.setdefault(session, {}), submission, tuple(answer))
+        for session, submission, *answer, others in persist.submissions:
+            self._put_new(self._submissions.setdefault(session, {}), submission, (*answer, pack(others)))
         for session, below in persist.forgotten:
             known = self._submissions.get(session, {})
             for submission in [number for number in known if number < below]:
@@ -264,7 +254,8 @@ class MemoryStore(MemoryFlowReads):
             record = self._tasks.get(id)
             if record is None or record[FINISH] != finish:
                 raise _disagrees("prune", id)
-            for tag in dict.fromkeys((unpack(record[OPTIONS]) or {}).get("tags", ())):
+            options: dict[str, Any] = unpack(record[OPTIONS]) or {}
+            for tag in dict.fromkeys(options.get("tags", ())):
                 self._remove(self._tags[tag], (id,))
             if id in self._attempts:
                 self._drop(self._attempts, id)
@@ -286,32 +277,6 @@ class MemoryStore(MemoryFlowReads):
             new = old.copy()
             new[DUE] += seconds
             self._replace(old, new)
-
-    # --- changes that can be undone
-
-    def _put(self, mapping: dict[Any, Any], key: Any, value: Any) -> None:
-        if key in mapping:
-            self._undo.append((mapping.__setitem__, key, mapping[key]))
-        else:
-            self._undo.append((mapping.pop, key))
-        mapping[key] = value
-
-    def _put_new(self, mapping: dict[Any, Any], key: Any, value: Any) -> None:
-        if key in mapping:
-            message = f"a row is there already ({key})"
-            raise StoreDisagrees(message)
-        self._put(mapping, key, value)
-
-    def _drop(self, mapping: dict[Any, Any], key: Any) -> None:
-        self._undo.append((mapping.__setitem__, key, mapping.pop(key)))
-
-    def _add(self, order: Order, entry: Entry) -> None:
-        order.add(entry)
-        self._undo.append((order.remove, entry))
-
-    def _remove(self, order: Order, entry: Entry) -> None:
-        order.remove(entry)
-        self._undo.append((order.add, entry))
 
     def _replace(self, old: Record, new: Record) -> None:
         stood = self._standing(old)
@@ -342,6 +307,8 @@ class MemoryStore(MemoryFlowReads):
         """Rows for a need. See `Store.read` and each need."""
         if isinstance(need, EdgeNeed):
             return self._flows.read(need, self._columns)
+        if isinstance(need, Consult):
+            return self._names.read(need, self._columns, self._sent_by)
         if isinstance(need, Refill):
             return [_row(self._tasks[id]) for id in self._ready.refill(need)]
         if isinstance(need, Agenda):
@@ -357,7 +324,10 @@ class MemoryStore(MemoryFlowReads):
                 (
                     session,
                     below,
-                    [(number, *answer) for number, answer in sorted(self._submissions.get(session, {}).items())],
+                    [
+                        (n, *answer, unpack(others))
+                        for n, (*answer, others) in sorted(self._submissions.get(session, {}).items())
+                    ],
                     identity,
                 )
                 for session, token, _, _, below, identity in self._sessions.values()
@@ -383,6 +353,10 @@ class MemoryStore(MemoryFlowReads):
         records = [self._tasks[id] for id in need.ids if id in self._tasks]
         ends = [self._end(record) for record in records if record[FINISH] is not None]
         return sorted(ends, key=lambda end: end[1])
+
+    def _submissions_of(self, session: int) -> list[tuple[Any, ...]]:
+        known = sorted(self._submissions.get(session, {}).items())
+        return [(number, *answer, unpack(others)) for number, (*answer, others) in known]
 
     def _ended_after(self, need: EndedAfter) -> Iterator[tuple[Any, ...]]:
         for session in sorted(session for session in self._finished if session >= need.session):
@@ -451,6 +425,14 @@ class MemoryStore(MemoryFlowReads):
         order = self._ids if tag is None else self._tags[tag]
         start = None if before is None else (before,)
         return (self._tasks[id] for (id,) in order.before(start, SCANNED_ROWS_MAX))
+
+    def _give_params(self, id: int, params: bytes) -> None:
+        new = self._tasks[id].copy()
+        new[PARAMS] = params
+        self._put(self._tasks, id, new)
+
+    def _sent_by(self, id: int, owner: str | None) -> bool:
+        return self._owns(self._tasks[id][SESSION], owner)
 
     def _columns(self, id: int) -> tuple[Any, ...] | None:
         return _row(self._tasks[id]) if id in self._tasks else None

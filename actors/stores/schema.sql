@@ -29,6 +29,7 @@ create table submission(                -- what a repeated SUBMIT is answered fr
     first      integer not null,
     count      integer not null,
     checksum   integer not null,
+    others     blob,                      -- msgpack [[position, id, how], ...]: those that stand for older tasks
     primary key (session, submission)
 ) without rowid;
 
@@ -207,3 +208,13 @@ create table edge(                      -- a task comes after another, or, below
     primary key (after, task)
 ) without rowid;
 create index waits on edge(task, met);
+
+create table key(                       -- a sender's names for tasks: each is that of its latest task, see intake
+    id     integer primary key,
+    owner  text not null,                 -- the identity whose name it is; '' where nothing is proved
+    type   text not null,
+    key    text not null,
+    until  real not null,                 -- a completed task still has it; 0: only while it is unfinished
+    digest blob not null                  -- of the params
+);
+create unique index key_name on key(owner, type, key);

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...transport import clock
-from ..core.edges import EdgeNeed
-from ..core.effects import Agenda, EndedAfter, Fetch, Need, Persist, Refill, Replay, Resume, SeenAfter
+from ..core.effects import Need, Persist
 from ..core.opening import Opening
-from . import flows, identities, schema, statements
+from . import flows, identities, names, reads, schema, statements
 from .backup import Backup
-from .binding import ends_of, for_attempts, for_finishes, for_running, for_tasks, granted_at_once, rows_of
+from .binding import for_attempts, for_finishes, for_running, for_submissions, for_tasks, granted_at_once, rows_of
 from .blobs import unpack
 from .check import walk
 from .contract import BackupEnded, StoreBroken, StoreDamaged, StoreDisagrees, StoreFull, StoreLocked
@@ -112,6 +111,7 @@ class SqliteStore(flows.FlowReads):
         with self._explained():
             waiting, running, claims = granted_at_once(persist.tasks, persist.claims)
             self._insert(persist, waiting, running)
+            names.write(self._database, persist)
             self._update(persist, claims)
             self._keep(persist)
             self._forget(persist)
@@ -120,7 +120,7 @@ class SqliteStore(flows.FlowReads):
     def read(self, need: Need) -> list[Any]:
         """Rows for a need. See `Store.read` and each need."""
         with self._explained():
-            return self._read(need)
+            return reads.read(self._database, need, self._line)
 
     def params(self, ids: Sequence[int]) -> dict[int, bytes]:
         """The params of tasks; ids that are not there are left out."""
@@ -337,7 +337,7 @@ class SqliteStore(flows.FlowReads):
 
     def _keep(self, persist: Persist) -> None:
         self._many(*for_attempts(persist.attempts))
-        self._many(statements.INSERT_SUBMISSION, persist.submissions)
+        self._many(statements.INSERT_SUBMISSION, for_submissions(persist.submissions))
         self._many(statements.FORGET_SUBMISSIONS, persist.forgotten)
         self._many(statements.PUT_TALLY, persist.tallies)
         for type, paused, until, reason in persist.pauses:
@@ -352,7 +352,7 @@ class SqliteStore(flows.FlowReads):
             ids = [(id,) for id, _ in persist.prunes]
             for (id,) in ids:
                 for (packed,) in self._database.execute(statements.TAGS_OF, (id,)).fetchall():
-                    options = unpack(packed) or {}
+                    options: dict[str, Any] = unpack(packed) or {}
                     self._many(statements.UNTAG, [(tag, id) for tag in options.get("tags", ())])
             self._many(statements.PRUNE_ATTEMPTS, ids)
             self._exactly("prunes", statements.PRUNE, persist.prunes)
@@ -372,35 +372,6 @@ class SqliteStore(flows.FlowReads):
             raise StoreDisagrees(message)
 
     # --- reading
-
-    def _read(self, need: Need) -> list[Any]:
-        execute = self._database.execute
-        if isinstance(need, EdgeNeed):
-            return flows.read(self._database, need)
-        if isinstance(need, Refill):
-            return self._line.refill(self._database, need)
-        if isinstance(need, Agenda):
-            due, id = need.after or (float("-inf"), 0)
-            return rows_of(execute(statements.AGENDA, (need.relative, due, id, need.count)))
-        if isinstance(need, Fetch):
-            if need.owner is not None:
-                wanted = statements.OWN_ROW_OF
-                return [row for id in need.ids for row in rows_of(execute(wanted, (id, need.owner)))]
-            return [row for id in need.ids for row in rows_of(execute(statements.ROW_OF, (id,)))]
-        if isinstance(need, Resume):
-            known = execute(statements.SESSION_OF, (need.token,)).fetchall()
-            return [
-                (session, below, execute(statements.SUBMISSIONS_OF, (session,)).fetchall(), identity)
-                for session, below, identity in known
-            ]
-        if isinstance(need, Replay):
-            return ends_of(execute(statements.ENDS_AFTER, (need.session, need.after, need.count)), need.size)
-        if isinstance(need, EndedAfter):
-            return execute(statements.ENDED_AFTER, (need.session, need.finish, need.count)).fetchall()
-        if isinstance(need, SeenAfter):
-            return execute(statements.SEEN_AFTER[need.kind], (need.number, need.count)).fetchall()
-        ends = [end for id in need.ids for end in ends_of(execute(statements.END_OF, (id,)))]
-        return sorted(ends, key=lambda end: end[1])
 
     def _task(self, id: int) -> dict[str, Any] | None:
         """All columns of a task by name, blobs unpacked, with the names of its type and host."""

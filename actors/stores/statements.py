@@ -40,7 +40,7 @@ RETRY: Final = """update task set state = 2, fence = ?, failures = 0, crashes = 
     started_at = null, finish = null, ended_at = null, slot = null, result = null, detail = null
     where id = ? and state >= 4"""
 PUT_ATTEMPT: Final = "insert or replace into attempt values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-INSERT_SUBMISSION: Final = "insert into submission values (?, ?, ?, ?, ?)"
+INSERT_SUBMISSION: Final = "insert into submission values (?, ?, ?, ?, ?, ?)"
 FORGET_SUBMISSIONS: Final = "delete from submission where session = ? and submission < ?"
 SHIFT: Final = "update task set due = due + ? where state = 1 and relative = 1"
 PUT_TALLY: Final = "insert or replace into tally values (?, ?, ?)"
@@ -106,7 +106,7 @@ PARAMS_OF: Final = "select params from task where id = ?"
 CHECKPOINT_OF: Final = "select body from checkpoint where id = ?"
 SESSION_OF: Final = "select session, below, identity from session where token = ?"
 IDENTITY_OF: Final = "select identity from session where session = ?"
-SUBMISSIONS_OF: Final = """select submission, first, count, checksum from submission where session = ?
+SUBMISSIONS_OF: Final = """select submission, first, count, checksum, others from submission where session = ?
     order by submission"""
 ENDED_AFTER: Final = """select session, finish, id, lane, state, ended_at, length(params) + coalesce(length(result), 0),
     exists (select 1 from edge join task as later on later.id = edge.task where after = task.id and later.state < 4)

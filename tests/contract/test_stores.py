@@ -76,7 +76,7 @@ def test_a_turn_reads_its_own_writes_and_a_rollback_undoes_all_of_them(
         store,
         tasks=[row(1), row(2), row(3, state=SCHEDULED, due=500.0, relative=True), row(4), row(5)],
         tags=[("red", 1)],
-        submissions=[(1, 1, 1, 5, 77)],
+        submissions=[(1, 1, 1, 5, 77, None)],
         tallies=[(1, QUEUED, 4)],
         pauses=[("audio", True, None, "")],
         rates=[("a", 0, 0, 1.0, 2.0, 1e9, 3, 7)],
@@ -100,7 +100,7 @@ def test_a_turn_reads_its_own_writes_and_a_rollback_undoes_all_of_them(
             finishes=[ended(5, 0, finish=2, state=CANCELLED, started_at=None, slot=None, body=b"")],
             retries=[(94, 4)],
             attempts=[(2, 1, 7, 1, 0, 200.0, 210.0, "lost", None)],
-            submissions=[(1, 2, 6, 1, 78)],
+            submissions=[(1, 2, 6, 1, 78, None)],
             forgotten=[(1, 2)],
             shifts=[10.0],
             tallies=[(1, QUEUED, 5), (3, QUEUED, 1)],
@@ -113,7 +113,7 @@ def test_a_turn_reads_its_own_writes_and_a_rollback_undoes_all_of_them(
     within = everything(store)
     assert [r.state for r in within["rows"]] == [RUNNING, QUEUED, SCHEDULED, QUEUED, CANCELLED, QUEUED]
     assert within["agenda"][0][COLUMNS.index("due")] == 510.0
-    assert within["submissions"] == [(1, 0, [(2, 6, 1, 78)], "")]
+    assert within["submissions"] == [(1, 0, [(2, 6, 1, 78, None)], "")]
     assert all(within[part] != before[part] for part in before), "every part of the dump must be able to tell"
     store.rollback()
 
@@ -456,9 +456,11 @@ def test_a_retry_of_a_task_that_never_ran_adds_no_attempt(store: Store) -> None:
 
 
 def test_a_session_is_resumed_with_the_submissions_it_may_repeat(store: Store) -> None:
-    write(store, submissions=[(1, 1, 1, 10, 111), (1, 2, 11, 5, 2**32 - 1), (2, 1, 16, 1, 333)])
-    write(store, submissions=[(1, 3, 17, 1, 444)], forgotten=[(1, 2)])
+    write(store, submissions=[(1, 1, 1, 10, 111, None), (1, 2, 11, 5, 2**32 - 1, None), (2, 1, 16, 1, 333, None)])
+    write(store, submissions=[(1, 3, 17, 1, 444, [[0, 3, 1]])], forgotten=[(1, 2)])
 
-    assert store.read(Resume(b"peer", b"client-1", "")) == [(1, 0, [(2, 11, 5, 2**32 - 1), (3, 17, 1, 444)], "")]
-    assert store.read(Resume(b"peer", b"client-2", "")) == [(2, 0, [(1, 16, 1, 333)], "K")]
+    assert store.read(Resume(b"peer", b"client-1", "")) == [
+        (1, 0, [(2, 11, 5, 2**32 - 1, None), (3, 17, 1, 444, [[0, 3, 1]])], "")
+    ]
+    assert store.read(Resume(b"peer", b"client-2", "")) == [(2, 0, [(1, 16, 1, 333, None)], "K")]
     assert store.read(Resume(b"peer", b"nobody", "")) == []

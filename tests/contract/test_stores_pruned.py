@@ -86,7 +86,7 @@ def test_a_task_that_was_never_queued_is_pruned_too(store: Store) -> None:
 
 
 def test_sessions_are_read_by_number_with_their_last_word_and_forgotten(store: Store) -> None:
-    write(store, submissions=[(1, 1, 1, 5, 77), (1, 2, 6, 1, 78), (2, 1, 7, 1, 79)])
+    write(store, submissions=[(1, 1, 1, 5, 77, None), (1, 2, 6, 1, 78, None), (2, 1, 7, 1, 79, None)])
     assert store.read(SeenAfter("session", 0, 10)) == [(1, 40.0), (2, 41.0)]
     assert store.read(SeenAfter("session", 1, 10)) == [(2, 41.0)]
     assert store.read(SeenAfter("session", 0, 1)) == [(1, 40.0)]
@@ -94,7 +94,7 @@ def test_sessions_are_read_by_number_with_their_last_word_and_forgotten(store: S
     write(store, forgotten_sessions=[1])
 
     assert store.read(Resume(b"peer", b"client-1", "one")) == []
-    assert store.read(Resume(b"peer", b"client-2", "two")) == [(2, 0, [(1, 7, 1, 79)], "K")]
+    assert store.read(Resume(b"peer", b"client-2", "two")) == [(2, 0, [(1, 7, 1, 79, None)], "K")]
     # Its number belongs to nobody: whoever had it again would inherit nothing.
     write(store, sessions=[(1, b"client-3", "three", 42.0, 0, "")])
     assert store.read(Resume(b"peer", b"client-3", "three")) == [(1, 0, [], "")]

@@ -108,7 +108,7 @@ GOLDEN: dict[type[Message], tuple[int, Message, str]] = {
         Submit(1, 0, [["text.length", 5, {"delay": 1.5}, [b"\x81\xa1a\x01"]]]),
         "96140101009194ab746578742e6c656e6774680581a564656c6179cb3ff800000000000091c40481a1610180",
     ),
-    Accepted: (1, Accepted(1, 100000, 1), "95150101ce000186a001"),
+    Accepted: (1, Accepted(1, 100000, 2, [[1, 7, 0]]), "96150101ce000186a0029193010700"),
     Rejected: (
         2,
         Rejected(2, "queue_full", "1000000 tasks wait", "params", 0.5),

@@ -1,114 +1,190 @@
-"""Identities in files: nobody else reads them, what is broken is named, and an invitation survives a copy and paste."""
+"""Keys in the core: a task that is there once, whoever sends it how often."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import stat
-from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from unit.pool_words import (  # pyright: ignore[reportMissingImports]
+    CLIENT,
+    COMPLETED,
+    HOST,
+    QUEUED,
+    completed,
+    failed,
+    granted,
+)
 
-from workerhost.transport import invitations, keys
-from workerhost.workers.errors import ConfigError
+from workerhost.transport.messages import Accepted, Cancel, Events, Hello, Rejected, Results, Submit, Watch
 
-
-@pytest.fixture
-def home(tmp_path: Path) -> keys.Home:
-    return keys.Home.of({"WORKERHOST_HOME": str(tmp_path / "home")})
-
-
-def test_a_supervisor_has_one_identity_for_good(home: keys.Home) -> None:
-    assert home.supervisor(make=False) is None
-    pair = home.supervisor(make=True)
-    assert pair is not None
-    assert home.supervisor(make=True) == pair == home.supervisor(make=False)
+SAME, OTHER, REPLACED = range(3)
 
 
-def test_files_and_folders_are_for_their_owner_alone(home: keys.Home) -> None:
-    os.umask(old := os.umask(0))
-    home.supervisor(make=True)
-    with home.changing(keys.new_pair().public) as pool:
-        pool.pairs["host"] = keys.new_pair()
-    assert os.umask(old) == old
-    for path in (home.folder, *home.folder.rglob("*")):
-        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+def send(pool: Any, number: int, *groups: Any, peer: bytes = CLIENT) -> list[Any]:
+    return pool.say(peer, Submit(number, 1, [list(group) for group in groups]))[peer]
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
-def test_a_secret_that_others_can_read_is_refused_with_the_cure(home: keys.Home, mode: int) -> None:
-    home.supervisor(make=True)
-    file = home.folder / "supervisor.json"
-    file.chmod(mode)
-    with pytest.raises(ConfigError, match=rf"chmod 600 {file}"):
-        home.supervisor(make=True)
+def named(key: Any, *params: bytes, type: str = "a", **options: Any) -> Any:
+    return type, 5, {"key": key, **options}, list(params)
 
 
-def test_a_folder_that_others_can_change_is_refused(home: keys.Home) -> None:
-    home.folder.mkdir(mode=0o755)
-    with pytest.raises(ConfigError, match="chmod 700"):
-        home.supervisor(make=True)
+def test_a_task_whose_key_is_in_use_stands_for_the_one_that_is_there(pool: Any) -> None:
+    assert send(pool, 1, named("k", b"x")) == [Accepted(1, 1, 1)]
+    assert send(pool, 2, named("k", b"x")) == [Accepted(2, 2, 1, [[0, 1, SAME]]), Events([], [], [[1, QUEUED]])]
+    assert pool.pool.queue.unfinished_count == 1
+    assert pool.store.show(1)["options"] == {"key": "k"}
+    assert pool.store.show(2) is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"public": "a", "secret": "b"}', "\0"])
-def test_a_broken_file_is_named(home: keys.Home, text: str) -> None:
-    home.supervisor(make=True)
-    (home.folder / "supervisor.json").write_text(text)
-    with pytest.raises(ConfigError, match=r"supervisor\.json: "):
-        home.supervisor(make=True)
+def test_other_params_are_not_taken_and_that_is_said(pool: Any) -> None:
+    send(pool, 1, named("k", b"x"))
+    assert send(pool, 2, named("k", b"y"))[0] == Accepted(2, 2, 1, [[0, 1, OTHER]])
+    assert pool.store.show(1)["params"] == b"x"
 
 
-def test_keys_that_do_not_belong_together_are_refused(home: keys.Home) -> None:
-    home.supervisor(make=True)
-    one, other = keys.new_pair(), keys.new_pair()
-    (home.folder / "supervisor.json").write_text(json.dumps({"public": one.public, "secret": other.secret}))
-    with pytest.raises(ConfigError, match="do not belong together"):
-        home.supervisor(make=True)
+def test_the_same_key_of_another_type_is_another_key(pool: Any) -> None:
+    send(pool, 1, named("k", b"x"))
+    assert send(pool, 2, named("k", b"x", type="b")) == [Accepted(2, 2, 1)]
 
 
-def test_a_pool_is_found_by_its_key_and_by_where_it_was_met(home: keys.Home) -> None:
-    server, pair = keys.new_pair().public, keys.new_pair()
-    with home.changing(server) as pool:
-        pool.addresses, pool.pairs = ["tcp://10.0.0.1:7470"], {"host": pair}
-    assert home.pool(server) == pool == home.pool_at("tcp://10.0.0.1:7470")
-    assert home.pool_at("tcp://10.0.0.2:7470") is None
-    assert home.pool(keys.new_pair().public) is None
-    assert (pool.role_for("host"), pool.role_for("client")) == ("host", None)
+def test_one_submission_may_hold_a_key_twice(pool: Any) -> None:
+    said = send(pool, 1, named(["k", "l", "k"], b"x", b"y", b"z"), ("a", 5, None, [b"plain"]), named("l", b"y"))
+    assert said[0] == Accepted(1, 1, 5, [[2, 1, OTHER], [4, 2, SAME]])
+    assert [pool.state(id) for id in (1, 2, 4)] == ["queued"] * 3
+    assert pool.store.show(3) is pool.store.show(5) is None
+    assert send(pool, 2, ("a", 5, None, [b"next"])) == [Accepted(2, 6, 1)]
 
 
-def test_an_address_belongs_to_the_pool_that_was_met_there_last(home: keys.Home) -> None:
-    with home.changing(keys.new_pair().public) as first:
-        first.met(["tcp://a:1", "tcp://b:1"])
-    with home.changing(keys.new_pair().public) as second:
-        second.met(["tcp://a:1"])
-    assert home.pool_at("tcp://a:1") == second
-    found = home.pool(first.server)
-    assert found is not None
-    assert found.addresses == ["tcp://b:1"]
+def test_two_submissions_in_one_batch_make_one_task(pool: Any) -> None:
+    said = pool.say(
+        CLIENT,
+        Submit(1, 1, [list(named("k", b"x"))]),
+        Submit(2, 1, [list(named("k", b"y"))]),
+        Submit(1, 1, [list(named("k", b"x"))]),
+    )
+    accepted = [message for message in said[CLIENT] if isinstance(message, Accepted)]
+    assert accepted == [Accepted(1, 1, 1), Accepted(2, 2, 1, [[0, 1, OTHER]]), Accepted(1, 1, 1)]
+    assert pool.pool.queue.unfinished_count == 1
 
 
-def test_a_secret_is_not_shown() -> None:
-    pair = keys.new_pair()
-    assert pair.secret not in repr(pair)
-    assert pair.secret not in repr(keys.KnownPool("x", pairs={"host": pair}))
+def test_a_repeated_submission_is_answered_as_the_first_time_also_after_a_restart(pool: Any) -> None:
+    send(pool, 1, named("k", b"x"))
+    first = send(pool, 2, named(["k", "l"], b"x", b"y"))
+    pool.host()
+    pool.say(HOST, Results([completed(1, pool.pool.queue.leases[1].row.fence)]))  # its key is free by now
+    again = send(pool, 2, named(["k", "l"], b"x", b"y"))
+    assert again[0] == first[0] == Accepted(2, 2, 2, [[0, 1, SAME]])
+    pool.start()
+    pool.client()
+    assert send(pool, 2, named(["k", "l"], b"x", b"y"))[0] == first[0]
 
 
-def test_an_invitation_comes_back_from_its_text() -> None:
-    invitation = invitations.Invitation(("tcp://a:1", "tcp://b:2"), keys.new_pair().public, keys.new_pair(), "host")
-    text = invitation.text()
-    assert invitations.is_invitation(text)
-    assert "\n" not in text
-    assert invitations.read(f" {text}\n") == invitation
+def test_the_end_of_the_task_that_is_there_is_told_to_whoever_sent_the_other(pool: Any) -> None:
+    pool.host()
+    send(pool, 1, named("k", b"x"))
+    other = b"d"
+    pool.say(other, Hello("client", [1, 1], other * 16, "other"))
+    pool.say(other, Watch(0, 100))
+    assert send(pool, 1, named("k", b"x"), peer=other)[0] == Accepted(1, 2, 1, [[0, 1, SAME]])
+    said = pool.say(HOST, Results([completed(1, pool.pool.queue.leases[1].row.fence)]))
+    assert said[other] == [Events([[1, 0, COMPLETED, b"value", None]])]
 
 
-@given(cut=st.integers(1, 200), put=st.text(max_size=5) | st.characters(codec="ascii"))
-def test_a_damaged_invitation_is_one_line_or_still_the_same(cut: int, put: str) -> None:
-    pair = keys.pair_of("1" * 40)
-    invitation = invitations.Invitation(("tcp://a:1",), pair.public, pair, "client")
-    text = invitation.text()
-    damaged = text[: len(invitations.PREFIX) + cut] + put + text[len(invitations.PREFIX) + cut + 1 :]
-    with contextlib.suppress(ConfigError):  # nothing else may come out of it
-        assert invitations.read(damaged) == invitation
+@pytest.mark.parametrize("unique_for", [60, "kept"])
+def test_a_completed_task_keeps_its_key_as_long_as_it_was_asked_to(pool: Any, unique_for: Any) -> None:
+    pool.host(slots=9)
+    send(pool, 1, named("k", b"x", unique_for=unique_for))
+    pool.say(HOST, Results([completed(1, pool.pool.queue.leases[1].row.fence)]))
+    pool.wait(59.0, step=4.0)
+    said = send(pool, 2, named("k", b"x"))
+    assert said == [Accepted(2, 2, 1, [[0, 1, SAME]])]
+    ends = [message for message in pool.wait(0.1)[CLIENT] if isinstance(message, Events)]
+    assert ends == [Events([[1, 0, COMPLETED, b"value", None]])]
+
+    pool.wait(2.0)
+    kept = [[0, 1, SAME]] if unique_for == "kept" else []
+    assert send(pool, 3, named("k", b"x"))[0] == Accepted(3, 3, 1, kept)
+
+
+def test_a_task_that_ended_badly_gives_its_key_free(pool: Any) -> None:
+    pool.host()
+    send(pool, 1, named("k", b"x", unique_for="kept"))
+    pool.say(HOST, Results([failed(1, pool.pool.queue.leases[1].row.fence, retry=False)]))
+    assert pool.state(1) == "failed"
+    assert send(pool, 2, named("k", b"x", unique_for="kept"))[0] == Accepted(2, 2, 1)
+    pool.say(CLIENT, Cancel(1, [2]))
+    assert send(pool, 3, named("k", b"x"))[0] == Accepted(3, 3, 1)
+
+
+def test_refuse_refuses_the_whole_submission_and_names_the_task(pool: Any) -> None:
+    send(pool, 1, named("k", b"x"))
+    (said,) = send(pool, 2, ("a", 5, None, [b"y"]), named("k", b"x", on_conflict="refuse"))
+    assert said == Rejected(2, "conflict", "key 'k' of a is that of task 1, which is queued", "key")
+    assert pool.pool.queue.unfinished_count == 1
+
+
+def test_replace_gives_other_params_to_a_task_that_has_not_started(pool: Any) -> None:
+    send(pool, 1, named("k", b"x"))
+    large = b"y" * 5000
+    assert send(pool, 2, named("k", large, on_conflict="replace"))[0] == Accepted(2, 2, 1, [[0, 1, REPLACED]])
+    assert send(pool, 3, named("k", large, on_conflict="replace"))[0] == Accepted(3, 3, 1, [[0, 1, SAME]])
+    assert send(pool, 4, named(["k", "k"], b"1", b"2", on_conflict="replace"))[0].others == [
+        [0, 1, REPLACED],
+        [1, 1, REPLACED],
+    ]
+    assert send(pool, 5, named(["l", "l"], b"1", b"2", on_conflict="replace"))[0].others == [[1, 6, REPLACED]]
+    said = pool.host(slots=2)
+    (tasks,) = [message for message in said[HOST] if type(message).__name__ == "Tasks"]
+    assert [(task[0], task[5], task[6]) for _, tasks in tasks.groups for task in tasks] == [
+        (1, b"2", {"key": "k"}),
+        (6, b"2", {"key": "l"}),
+    ]
+    # It runs: its params are what they are.
+    assert send(pool, 6, named("k", b"z", on_conflict="replace"))[0] == Accepted(6, 8, 1, [[0, 1, OTHER]])
+
+
+def test_a_task_that_is_sent_and_granted_in_one_turn_has_started(pool: Any) -> None:
+    pool.host()
+    said = pool.say(
+        CLIENT,
+        Submit(1, 1, [list(named("k", b"x"))]),
+        Submit(2, 1, [list(named("k", b"y", on_conflict="replace"))]),
+    )
+    assert granted(said)
+    assert Accepted(2, 2, 1, [[0, 1, OTHER]]) in said[CLIENT]
+
+
+def test_a_full_queue_still_answers_for_what_is_there(pool_with: Any) -> None:
+    pool = pool_with(max_size=1)
+    send(pool, 1, named("k", b"x"))
+    assert send(pool, 2, named("k", b"x"))[0] == Accepted(2, 2, 1, [[0, 1, SAME]])
+    assert send(pool, 3, named(["k", "l"], b"x", b"y"))[0].code == "queue_full"
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"key": ""}, "key"),
+        ({"key": "k" * 256}, "key"),
+        ({"key": ["k", "l"]}, "key"),
+        ({"key": [5]}, "key"),
+        ({"key": "k", "unique_for": "long"}, "unique_for"),
+        ({"key": "k", "unique_for": 0}, "unique_for"),
+        ({"key": "k", "unique_for": float("nan")}, "unique_for"),
+        ({"key": "k", "on_conflict": "ignore"}, "on_conflict"),
+        ({"unique_for": 5}, "unique_for"),
+        ({"on_conflict": "refuse"}, "on_conflict"),
+    ],
+)
+def test_what_no_key_can_be_is_refused(pool: Any, options: dict[str, Any], path: str) -> None:
+    (said,) = send(pool, 1, ("a", 5, options, [b"x"]))
+    assert (said.code, said.path) == ("invalid", path)
+
+
+def test_who_has_gone_before_the_answer_leaves_nothing_behind(pool: Any) -> None:
+    number = pool.numbers[CLIENT] + 1
+    batch = [(CLIENT, number, Submit(1, 1, [list(named("k", b"x"))])), (CLIENT, 0, None)]
+    pool._turn(pool.pool.handle(batch, pool.now, pool.wall))
+    assert pool.pool.queue.unfinished_count == 0
+    pool.client()
+    assert send(pool, 1, named("k", b"x")) == [Accepted(1, 1, 1)]

@@ -1,0 +1,59 @@
+"""Keys in the store that survives nothing: the names that senders gave their tasks. The twin of `names`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..core.effects import Consult, Persist
+from .record import Record
+
+Name = tuple[str, str, str]
+
+
+class MemoryNames:
+    """The keys of tasks.
+
+    Args:
+        put: Sets an item of a mapping, so that it can be undone.
+        drop: Takes one out, likewise.
+        tasks: All tasks.
+    """
+
+    def __init__(
+        self,
+        put: Callable[[dict[Any, Any], Any, Any], None],
+        drop: Callable[[dict[Any, Any], Any], None],
+        tasks: dict[int, Record],
+    ) -> None:
+        self._put, self._drop, self._tasks = put, drop, tasks
+        self._by_name: dict[Name, tuple[int, float, bytes]] = {}  # (id, until, digest)
+        self._by_id: dict[int, Name] = {}
+
+    def write(self, persist: Persist, replace: Callable[[int, bytes], None]) -> None:
+        """Apply what a step changed, and forget the keys of pruned tasks; `replace` gives a task other params."""
+        for id, owner, type, key, until, digest in persist.keys:
+            name = owner, type, key
+            if name in self._by_name:
+                self._drop(self._by_id, self._by_name[name][0])
+            self._put(self._by_name, name, (id, until, digest))
+            self._put(self._by_id, id, name)
+        for params, digest, id in persist.replacements:
+            replace(id, params)
+            name = self._by_id[id]
+            self._put(self._by_name, name, (id, self._by_name[name][1], digest))
+        for id, _ in persist.prunes:
+            if id in self._by_id:
+                self._drop(self._by_name, self._by_id[id])
+                self._drop(self._by_id, id)
+
+    def read(
+        self, need: Consult, row: Callable[[int], tuple[Any, ...] | None], owns: Callable[[int, str | None], bool]
+    ) -> list[Any]:
+        """Rows for the need; `row` gives the columns of a task, `owns` tells whether an identity sent it."""
+        found: list[Any] = []
+        for asked in need.keys:
+            if asked in self._by_name:
+                id, until, digest = self._by_name[asked]
+                found.append((asked, until, digest, row(id)))
+        return found + [(id, 0.0, b"", row(id)) for id in need.ids if id in self._tasks and owns(id, need.owner)]

@@ -1,0 +1,45 @@
+"""What the SQLite store reads for the core: each need, with the SQL of `statements`. Decides nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from ..core.edges import EdgeNeed
+from ..core.effects import Agenda, Consult, EndedAfter, Fetch, Need, Refill, Replay, Resume, SeenAfter
+from . import flows, names, statements
+from .binding import ends_of, rows_of, submissions_of
+from .line import Line
+
+
+def read(database: sqlite3.Connection, need: Need, line: Line) -> list[Any]:
+    """Rows for a need; `line` says how queued tasks stand. See `Store.read` and each need."""
+    execute = database.execute
+    if isinstance(need, EdgeNeed):
+        return flows.read(database, need)
+    if isinstance(need, Refill):
+        return line.refill(database, need)
+    if isinstance(need, Agenda):
+        due, id = need.after or (float("-inf"), 0)
+        return rows_of(execute(statements.AGENDA, (need.relative, due, id, need.count)))
+    if isinstance(need, Fetch):
+        if need.owner is not None:
+            wanted = statements.OWN_ROW_OF
+            return [row for id in need.ids for row in rows_of(execute(wanted, (id, need.owner)))]
+        return [row for id in need.ids for row in rows_of(execute(statements.ROW_OF, (id,)))]
+    if isinstance(need, Consult):
+        return names.read(database, need)
+    if isinstance(need, Resume):
+        known = execute(statements.SESSION_OF, (need.token,)).fetchall()
+        return [
+            (session, below, submissions_of(execute(statements.SUBMISSIONS_OF, (session,))), identity)
+            for session, below, identity in known
+        ]
+    if isinstance(need, Replay):
+        return ends_of(execute(statements.ENDS_AFTER, (need.session, need.after, need.count)), need.size)
+    if isinstance(need, EndedAfter):
+        return execute(statements.ENDED_AFTER, (need.session, need.finish, need.count)).fetchall()
+    if isinstance(need, SeenAfter):
+        return execute(statements.SEEN_AFTER[need.kind], (need.number, need.count)).fetchall()
+    ends = [end for id in need.ids for end in ends_of(execute(statements.END_OF, (id,)))]
+    return sorted(ends, key=lambda end: end[1])

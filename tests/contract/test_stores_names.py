@@ -1,0 +1,64 @@
+"""What a store must know of keys: which task bears a name, until when, and with which params."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from store_rows import claim, ended, row, write
+
+from workerhost.actors.core.effects import Consult, Persist
+from workerhost.actors.stores.contract import Store
+
+A, B = ("", "a", "k"), ("", "a", "l")
+
+
+def consult(store: Store, *keys: tuple[str, str, str], ids: tuple[int, ...] = (), owner: str | None = None) -> Any:
+    return store.read(Consult(keys, ids, "test", owner=owner))
+
+
+def test_a_key_leads_to_its_latest_task(store: Store) -> None:
+    write(store, tasks=[row(1), row(2), row(3)], keys=[(1, *A, 0.0, b"1" * 16), (2, *B, 9.5, b"2" * 16)])
+    assert consult(store, A, B, ("", "b", "k"), ("K", "a", "k")) == [
+        (A, 0.0, b"1" * 16, row(1)),
+        (B, 9.5, b"2" * 16, row(2)),
+    ]
+    write(store, keys=[(3, *A, 1.0, b"3" * 16)])
+    assert consult(store, A) == [(A, 1.0, b"3" * 16, row(3))]
+    write(store, keys=[(1, "K", "a", "k", 0.0, b"1" * 16)])
+    assert consult(store, ("K", "a", "k"), A) == [
+        (("K", "a", "k"), 0.0, b"1" * 16, row(1)),
+        (A, 1.0, b"3" * 16, row(3)),
+    ]
+
+
+def test_rows_by_id_are_those_that_an_identity_sent(store: Store) -> None:
+    write(store, tasks=[row(1, session=1), row(2, session=2)])
+    assert consult(store, ids=(2, 1, 7)) == [(2, 0.0, b"", row(2, session=2)), (1, 0.0, b"", row(1, session=1))]
+    assert consult(store, ids=(1, 2), owner="K") == [(2, 0.0, b"", row(2, session=2))]
+
+
+def test_a_turn_that_is_undone_leaves_keys_as_they_were(store: Store) -> None:
+    write(store, tasks=[row(1), row(2)], keys=[(1, *A, 0.0, b"1" * 16)])
+    store.begin()
+    store.apply(Persist(keys=[(2, *A, 0.0, b"2" * 16)], replacements=[(b"other", b"3" * 16, 2)]))
+    assert consult(store, A) == [(A, 0.0, b"3" * 16, row(2, params=b"other"))]
+    store.rollback()
+    assert consult(store, A) == [(A, 0.0, b"1" * 16, row(1))]
+
+
+def test_params_are_replaced_only_before_a_task_starts(store: Store) -> None:
+    write(store, tasks=[row(1)], keys=[(1, *A, 0.0, b"1" * 16)])
+    write(store, replacements=[(b"other", b"2" * 16, 1)], claims=[claim(1, 7)])
+    ((_, _, digest, columns),) = consult(store, A)
+    assert (digest, columns[-1]) == (b"2" * 16, b"other")
+
+
+def test_a_key_goes_with_its_task_and_not_with_an_older_one(store: Store) -> None:
+    write(store, tasks=[row(1), row(2)], keys=[(1, *A, 0.0, b"1" * 16)])
+    write(store, keys=[(2, *A, 0.0, b"2" * 16)])
+    finishes = [ended(id, 0, finish=id, started_at=None, slot=None, body=b"") for id in (1, 2)]
+    write(store, finishes=finishes)
+    write(store, prunes=[(1, 1)])
+    assert [found[3][0] for found in consult(store, A)] == [2]
+    write(store, prunes=[(2, 2)])
+    assert consult(store, A) == []

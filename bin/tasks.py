@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import arguments, documents, options, task_views, waiting
+from . import arguments, batches, documents, options, task_views, waiting
 from .exits import FAILED, OK, UsageError, say
 from .options import Address, Json, JsonLines, Pairs
 
@@ -35,6 +35,14 @@ State = Annotated[
 ]
 OfType = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only tasks of this type.")]
 Tag = Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Only tasks with this tag.")]
+From = Annotated[
+    str | None, typer.Option("--from", metavar="FILE", help="A task for each line, its params as JSON; -: of stdin.")
+]
+Each = Annotated[
+    str | None, typer.Option("--each", metavar="KEY", help="A task for each line, which is KEY's value; of stdin.")
+]
+Anew = Annotated[bool, typer.Option("--anew", help="Send all of a file that was sent in part before.")]
+Priority = Annotated[int, typer.Option("--priority", metavar="N", help="Larger runs first.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which tasks it would be.")]
 
 
@@ -43,7 +51,10 @@ def send(
     type: Annotated[str, typer.Argument(metavar="TYPE", help="Such as text.length; see `workerhost types`.")],
     pairs: Pairs = None,
     params: Annotated[str | None, typer.Option("--params", metavar="JSON", help="All params as JSON.")] = None,
-    priority: Annotated[int, typer.Option("--priority", metavar="N", help="Larger runs first.")] = 5,
+    from_file: From = None,
+    each: Each = None,
+    anew: Anew = False,
+    priority: Priority = 5,
     delay: Annotated[str | None, typer.Option("--delay", metavar="TIME", help="Not before: 30s, 5m, 2h.")] = None,
     timeout: Annotated[
         str | None, typer.Option("--timeout", metavar="TIME", help="How long one attempt may run.")
@@ -72,30 +83,40 @@ def send(
     as_json: Json = False,
     address: Address = None,
 ) -> None:
-    """Send a task and print its id; with --wait print its value as JSON."""
+    """Send a task and print its id; with --wait print its value as JSON. --from, --each: many, and their tag."""
     values = arguments.params(pairs or (), params)
+    sending: dict[str, Any] = {
+        "priority": priority,
+        "delay": arguments.duration(delay, "--delay"),
+        "timeout": arguments.duration(timeout, "--timeout"),
+        "max_attempts": max_attempts,
+        "tags": tuple(tags or ()),
+        "require_host": require_host,
+        "tenant": tenant,
+        "after": after or (),
+        "on_failure": on_failure.value,
+        "requires": arguments.resources(requires, "--requires"),
+    }
+    many = None if from_file is None and each is None else batches.lines_of(from_file, each, values)
     with options.pool(context, address) as client:
-        handle = client.send(
-            type,
-            values,
-            priority=priority,
-            delay=arguments.duration(delay, "--delay"),
-            timeout=arguments.duration(timeout, "--timeout"),
-            max_attempts=max_attempts,
-            tags=tuple(tags or ()),
-            require_host=require_host,
-            tenant=tenant,
-            after=after or (),
-            on_failure=on_failure.value,
-            requires=arguments.resources(requires, "--requires"),
-        )
-        if wait:
-            code = waiting.for_value(client, handle, as_json=as_json)
-            raise typer.Exit(code)
-        if as_json:
-            documents.show({"id": handle.id, "type": type, "state": str(handle.state)})
+        if many is None:
+            code = _one(client, type, values, sending, wait=wait, as_json=as_json)
         else:
-            print(handle.id, flush=True)
+            sent = batches.send(client, type, many, sending, anew=anew)
+            documents.show(batches.document(sent)) if as_json else print(sent.tag, flush=True)
+            code = waiting.for_tag(client, sent.tag, waiting.deadline(None)) if wait else OK
+    raise typer.Exit(code)
+
+
+def _one(client: Client, type: str, params: Any, sending: dict[str, Any], *, wait: bool, as_json: bool) -> int:
+    handle = client.send(type, params, **sending)
+    if wait:
+        return waiting.for_value(client, handle, as_json=as_json)
+    if as_json:
+        documents.show({"id": handle.id, "type": type, "state": str(handle.state)})
+    else:
+        print(handle.id, flush=True)
+    return OK
 
 
 def wait(

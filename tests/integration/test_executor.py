@@ -36,6 +36,10 @@ def executor(pool: WorkerHost) -> Iterator[PoolExecutor]:
         jobs.let_go.set()
 
 
+def held_by(future: Any) -> Handle[Any]:
+    return future.handle
+
+
 # What the standard library tests of an executor.
 
 
@@ -122,7 +126,7 @@ def test_cancel(pool: WorkerHost, executor: PoolExecutor) -> None:
     with pytest.raises(futures.CancelledError):
         held[9].result()
     assert futures.wait(held[9:], SECONDS).done == {held[9]}
-    handle: Handle[Any] = held[9].handle  # type: ignore[attr-defined]
+    handle = held_by(held[9])
     assert handle.wait(SECONDS)
     assert handle.state == "cancelled"
     jobs.let_go.set()
@@ -132,7 +136,7 @@ def test_cancel(pool: WorkerHost, executor: PoolExecutor) -> None:
 
 def test_who_cancels_the_task_cancels_the_future(pool: WorkerHost, executor: PoolExecutor) -> None:
     held = [executor.submit(jobs.hold) for _ in range(6)]
-    pool.client.cancel(held[5].handle.id)  # type: ignore[attr-defined]
+    pool.client.cancel(held_by(held[5]).id)
     with pytest.raises(futures.CancelledError):
         held[5].result(SECONDS)
 

@@ -1,0 +1,229 @@
+"""`send --from FILE` and `send --each KEY`: a task for each line, as many as there are, in constant memory.
+
+One chunk of lines is one SUBMIT, stored whole or not at all, and the next waits until it is. How far a file has come
+stands in `FILE.sent` beside it, so that the same command goes on where an interrupted one has ended. What that one had
+stored and could not write down any more, the pool knows by the batch's tag.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+
+from . import progress
+from .exits import UsageError, say
+
+if TYPE_CHECKING:
+    from ..transport.client import Client
+
+CHUNK_LINES: Final = 1000
+CHUNK_BYTES: Final = 2 * 1024 * 1024
+"""A chunk is closed after so much, so that it fits into one SUBMIT with the longest line on top."""
+
+LINE_BYTES_MAX: Final = 1024 * 1024 + 1024
+"""What packs into the largest params there may be."""
+
+PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How far a batch has come; what `FILE.sent` holds.
+
+    Attributes:
+        type: Of its tasks.
+        pool: The pool's address.
+        tag: Every task of the batch has it.
+        lines: Lines that are dealt with.
+        tasks: Tasks that are stored.
+        last: The highest id of these, or 0.
+        digest: Of the lines that are dealt with.
+    """
+
+    type: str
+    pool: str
+    tag: str
+    lines: int = 0
+    tasks: int = 0
+    last: int = 0
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Where lines come from, and what becomes of one.
+
+    Attributes:
+        path: The file, or None: stdin.
+        each: The key whose value a line is; else a line is JSON.
+        base: Params that all have in common.
+    """
+
+    path: Path | None
+    each: str | None
+    base: Any
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return "stdin" if self.path is None else str(self.path)
+
+    def params(self, number: int, line: bytes) -> Any:
+        """The params that a line means.
+
+        Raises:
+            UsageError: It means none.
+        """
+        try:
+            value = line.decode() if self.each is not None else json.loads(line)
+        except ValueError as error:
+            raise UsageError(f"{self.name}, line {number}: {error}; a line is one task's params as JSON") from None
+        if self.each is not None:
+            return {**self.base, self.each: value}
+        if not self.base:
+            return value
+        if not isinstance(value, dict):
+            raise UsageError(f"{self.name}, line {number}: no JSON object, so the other params cannot be added to it")
+        return {**self.base, **cast("dict[str, Any]", value)}
+
+
+def lines_of(source: str | None, each: str | None, base: Any) -> Lines:
+    """What `--from` and `--each` mean.
+
+    Raises:
+        UsageError: The file is not there, or the params in common are no object.
+    """
+    path = None if source in (None, "-") else Path(cast("str", source))
+    if path is not None and not path.is_file():
+        raise UsageError(f"--from {path}: there is no such file")
+    if not isinstance(base, dict):
+        raise UsageError("--params: what all tasks have in common must be a JSON object")
+    return Lines(path, each, cast("Any", base))
+
+
+def document(sent: Sent) -> dict[str, Any]:
+    """What `--json` shows."""
+    return {"tag": sent.tag, "type": sent.type, "tasks": sent.tasks}
+
+
+def send(client: Client, type: str, lines: Lines, sending: dict[str, Any], *, anew: bool) -> Sent:
+    """Send them all, with a bar on stderr.
+
+    Args:
+        client: Where to.
+        type: Of all tasks.
+        lines: Where they come from.
+        sending: As for `Client.send`.
+        anew: Forget how far an earlier command has come.
+
+    Raises:
+        UsageError: A line means no params, or the file has changed since it was begun. What came before is stored.
+    """
+    state = None if lines.path is None else lines.path.with_name(lines.path.name + ".sent")
+    sent, found = Sent(type, client.address, f"batch-{token_hex(4)}"), 0
+    if state is not None:
+        if state.is_file() and not anew:
+            sent, found = _gone_on(client, sent, state)
+        else:
+            _write(state, sent)  # before anything is sent: the tag must be known
+    with ExitStack() as stack:
+        stream = sys.stdin.buffer if lines.path is None else stack.enter_context(lines.path.open("rb"))
+        size = 0 if lines.path is None else lines.path.stat().st_size
+        bar = stack.enter_context(progress.bar(type, 1.0))
+        digest, first = _skip(stream, lines, sent, found)
+        tags = (*sending.get("tags", ()), sent.tag)
+        options = {**sending, "tags": tags, "full": "wait"}
+        for number, chunk in _chunks(stream, first, digest.update, lines):
+            if chunk:
+                batch = client.send_many(type, chunk, chunk=len(chunk), **options)
+                sent = replace(sent, tasks=sent.tasks + len(chunk), last=batch.ids()[-1].stop - 1)
+            sent = replace(sent, lines=number, digest=digest.hexdigest())
+            if state is not None:
+                _write(state, sent)
+            bar.update(min(stream.tell() / size, 0.99) if size else 0.0, f"{sent.tasks} sent")
+        bar.update(1.0, f"{sent.tasks} sent")
+    if state is not None:
+        state.unlink(missing_ok=True)
+    return sent
+
+
+def _gone_on(client: Client, sent: Sent, state: Path) -> tuple[Sent, int]:
+    """What an earlier command has done, and how many tasks more are stored than it could write down."""
+    again = f"; to begin anew, and have all of it sent again: --anew (or remove {state})"
+    try:
+        before = Sent(**json.loads(state.read_text()))
+    except (ValueError, TypeError):
+        raise UsageError(f"{state} does not say how far the batch has come{again}") from None
+    if (before.type, before.pool) != (sent.type, sent.pool):
+        raise UsageError(f"{state}: this file was begun as {before.type} to {before.pool}{again}")
+    newer: list[int] = []
+    page: dict[str, Any] = {"next": None}
+    while True:
+        page = client.page(tag=before.tag, limit=PAGE, before=page["next"])
+        ids = [task["id"] for task in page["tasks"]]
+        newer += [id for id in ids if id > before.last]
+        if page["next"] is None or (ids and ids[-1] <= before.last):
+            break
+    tasks = before.tasks + len(newer)
+    say(f"going on after {tasks} tasks that were sent before, tag {before.tag}")
+    return replace(before, tasks=tasks, last=max([before.last, *newer])), len(newer)
+
+
+def _skip(stream: BinaryIO, lines: Lines, sent: Sent, found: int) -> tuple[Any, int]:
+    """Read over what was dealt with and over the lines of `found` tasks; the digest of all that, and its last line.
+
+    Raises:
+        UsageError: It is not what it was.
+    """
+    digest, number = sha256(), sent.lines
+    for _ in range(number):
+        digest.update(stream.readline(LINE_BYTES_MAX))
+    if sent.digest and digest.hexdigest() != sent.digest:
+        raise UsageError(f"{lines.name} has changed since it was begun; to begin anew: --anew")
+    while found and (line := stream.readline(LINE_BYTES_MAX)):
+        digest.update(line)
+        number += 1
+        found -= bool(line.strip())
+    return digest, number
+
+
+def _chunks(
+    stream: BinaryIO, number: int, read: Callable[[bytes], object], lines: Lines
+) -> Iterator[tuple[int, list[Any]]]:
+    """(the number of its last line, params) of each chunk; a wrong line raises when those before it are dealt with."""
+    chunk: list[Any] = []
+    size = 0
+    problem: UsageError | None = None
+    while problem is None and (line := stream.readline(LINE_BYTES_MAX)):
+        number += 1
+        text = line.rstrip(b"\r\n")
+        try:
+            if len(line) == LINE_BYTES_MAX:
+                raise UsageError(f"{lines.name}, line {number}: longer than params may be (1 MiB)")
+            if text.strip():
+                chunk.append(lines.params(number, text))
+        except UsageError as error:
+            problem, number = error, number - 1
+            break
+        read(line)
+        size += len(line)
+        if len(chunk) >= CHUNK_LINES or size >= CHUNK_BYTES:
+            yield number, chunk
+            chunk, size = [], 0
+    yield number, chunk
+    if problem is not None:
+        raise problem
+
+
+def _write(state: Path, sent: Sent) -> None:
+    """Replace the file in one step: it is never half written."""
+    new = state.with_name(state.name + ".new")
+    new.write_text(json.dumps(asdict(sent)))
+    new.replace(state)

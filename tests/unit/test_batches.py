@@ -1,0 +1,136 @@
+"""`send --from` and `--each`, against a pool on virtual time: whatever happens, each line is one task, once."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workerhost import testing, worker
+from workerhost.bin import batches
+from workerhost.bin.exits import UsageError
+
+
+@worker("take")
+def take(**params: Any) -> Any:
+    return params
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[testing.Pool]:
+    monkeypatch.setattr(batches, "CHUNK_LINES", 10)
+    monkeypatch.setattr(batches, "PAGE", 7)
+    with testing.Pool(workers=[take]) as pool:
+        yield pool
+
+
+def written(path: Path, values: list[Any]) -> Path:
+    path.write_text("".join(f"{value if isinstance(value, str) else json.dumps(value)}\n" for value in values))
+    return path
+
+
+def sent(pool: testing.Pool, path: Path, *, anew: bool = False, **sending: Any) -> batches.Sent:
+    return batches.send(pool.client, "take", batches.lines_of(str(path), None, {}), sending, anew=anew)
+
+
+def numbers(pool: testing.Pool, tag: str | None = None) -> list[int]:
+    tasks = pool.client.tasks(tag=tag, limit=10_000)
+    return sorted(pool.client.show(task["id"])["params"]["n"] for task in tasks)
+
+
+def test_each_line_is_a_task_and_all_have_one_tag(pool: testing.Pool, tmp_path: Path) -> None:
+    path = written(tmp_path / "params.jsonl", [{"n": 0}, "", {"n": 1}, "   ", {"n": 2}])
+    done = sent(pool, path, tags=("mine",), priority=7)
+    assert (done.tasks, done.lines) == (3, 5)
+    assert numbers(pool, done.tag) == numbers(pool, "mine") == [0, 1, 2]
+    assert {task["priority"] for task in pool.client.tasks(tag=done.tag)} == {7}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_empty_file_is_no_task(pool: testing.Pool, tmp_path: Path) -> None:
+    assert sent(pool, written(tmp_path / "empty", [])).tasks == 0
+
+
+def test_a_line_may_be_one_value_and_all_may_have_params_in_common(
+    pool: testing.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Standard:
+        buffer = io.BytesIO("grüße\nlast without an end".encode())
+
+    monkeypatch.setattr("sys.stdin", Standard)
+    lines = batches.lines_of(None, "text", {"lang": "de"})
+    done = batches.send(pool.client, "take", lines, {}, anew=False)
+    shown = [pool.client.show(id)["params"] for id in (1, 2)]
+    assert done.tasks == 2
+    assert shown == [{"lang": "de", "text": "grüße"}, {"lang": "de", "text": "last without an end"}]
+
+
+def test_a_wrong_line_is_named_and_the_same_command_goes_on_when_it_is_right(
+    pool: testing.Pool, tmp_path: Path
+) -> None:
+    values: list[Any] = [{"n": n} for n in range(45)]
+    path = written(tmp_path / "params", [*values[:42], "{wrong", *values[43:]])
+    with pytest.raises(UsageError, match=r"params, line 43: .*a line is one task's params as JSON"):
+        sent(pool, path)
+    assert numbers(pool) == list(range(42))
+    written(path, values)
+    done = sent(pool, path)
+    assert numbers(pool, done.tag) == numbers(pool) == list(range(45))
+    assert not path.with_name("params.sent").exists()
+
+
+@pytest.mark.parametrize("known", [0, 10, 20])
+def test_what_was_stored_and_not_written_down_is_not_sent_twice(pool: testing.Pool, tmp_path: Path, known: int) -> None:
+    """As after a kill, or a power cut that took the latest notes."""
+    values: list[Any] = ["" if n % 10 == 5 else {"n": n} for n in range(45)]
+    expected = [n for n in range(45) if n % 10 != 5]
+    path, note = written(tmp_path / "params", [*values[:known], "wrong"]), tmp_path / "params.sent"
+    with pytest.raises(UsageError):
+        sent(pool, path)
+    before = note.read_text()
+    written(path, [*values[:42], "wrong"])
+    with pytest.raises(UsageError):
+        sent(pool, path)
+    note.write_text(before)
+    written(path, values)
+    done = sent(pool, path)
+    assert numbers(pool) == expected
+    assert done.tasks == len(expected)
+
+
+def test_a_file_that_has_changed_is_refused_until_one_says_anew(pool: testing.Pool, tmp_path: Path) -> None:
+    path = written(tmp_path / "params", [{"n": 1}, "wrong"])
+    with pytest.raises(UsageError, match="line 2"):
+        sent(pool, path)
+    written(path, [{"n": 2}])
+    with pytest.raises(UsageError, match="has changed since it was begun; to begin anew: --anew"):
+        sent(pool, path)
+    sent(pool, path, anew=True)
+    assert numbers(pool) == [1, 2]
+
+
+def test_a_note_that_says_nothing_or_something_else_is_refused(pool: testing.Pool, tmp_path: Path) -> None:
+    path = written(tmp_path / "params", [{"n": 1}])
+    path.with_name("params.sent").write_text("[]")
+    with pytest.raises(UsageError, match="does not say how far"):
+        sent(pool, path)
+    path.with_name("params.sent").write_text(json.dumps({"type": "other", "pool": "tcp://a:1", "tag": "t"}))
+    with pytest.raises(UsageError, match="was begun as other to tcp://a:1"):
+        sent(pool, path)
+
+
+def test_mistakes_are_named(pool: testing.Pool, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        batches.lines_of(str(tmp_path / "nothing"), None, {})
+    with pytest.raises(UsageError, match="must be a JSON object"):
+        batches.lines_of("-", None, [1])
+    path = written(tmp_path / "params", ["[1]"])
+    with pytest.raises(UsageError, match="cannot be added to it"):
+        batches.send(pool.client, "take", batches.lines_of(str(path), None, {"a": 1}), {}, anew=False)
+    path.write_bytes(b"x" * (batches.LINE_BYTES_MAX + 10))
+    with pytest.raises(UsageError, match="line 1: longer than"):
+        sent(pool, path, anew=True)

@@ -6,7 +6,8 @@ to a bound, so that the answer stays small and is made in milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
@@ -34,6 +35,11 @@ _SHOWN_STATES: Final = {"away": "suspect"}
 _NO_FIGURES: Final = Figures()
 
 
+@lru_cache(maxsize=20_000)
+def _path(type: str) -> tuple[str, ...]:
+    return (POOL, *parents(type))
+
+
 class _Depth:
     """What stands at one node now."""
 
@@ -51,6 +57,9 @@ class _Depth:
         self.waiting += counts[WAITING]
         if oldest is not None and (self.oldest is None or oldest < self.oldest):
             self.oldest = oldest
+
+
+_NO_DEPTH: Final = _Depth()
 
 
 class Snapshot:
@@ -86,9 +95,8 @@ class Snapshot:
         lanes = self._queue.lanes
         self._queue.lanes.statistics.settle()
         depths = self._depths()
-        served = self._serving.counts(depths.keys() | lanes.tree.nodes.keys() | lanes.tree.policies.nodes.keys())
-        names = depths.keys() - {POOL} | served.keys()
-        listed = self._listed(names, depths)
+        served = self._serving.counts(lanes.tree)
+        listed = self._listed(served, depths)
         return {
             "at": step.now,
             "wall": step.wall,
@@ -103,7 +111,7 @@ class Snapshot:
             "bounds": list(BOUNDS),
             "pool": self._numbers(POOL, depths),
             "nodes": {name: self._node(name, depths, served, step) for name in listed},
-            "nodes_left_out": len(names) - len(listed),
+            "nodes_left_out": len(served) - len(listed),
             "hosts": self._listed_hosts(step),
             **self._watch.told(step),
         }
@@ -112,36 +120,40 @@ class Snapshot:
         """By node, the pool's own included."""
         depths: dict[str, _Depth] = {POOL: _Depth()}
         for lane in self._queue.lanes.by_number.values():
-            oldest = lane.window.oldest() if lane.counts[QUEUED] else None
-            for name in (POOL, *parents(lane.type)):
+            counts = lane.counts
+            if not (counts[QUEUED] or counts[RUNNING] or counts[SCHEDULED] or counts[WAITING]):
+                continue
+            oldest = lane.window.oldest() if counts[QUEUED] else None
+            for name in _path(lane.type):
                 depth = depths.get(name)
                 if depth is None:
                     depth = depths[name] = _Depth()
                 depth.add(lane, oldest)
         return depths
 
-    def _listed(self, names: set[str], depths: dict[str, _Depth]) -> list[str]:
+    def _listed(self, names: Collection[str], depths: dict[str, _Depth]) -> Collection[str]:
         if len(names) <= NODES_MAX:
-            return sorted(names)
-        nodes, none = self._queue.lanes.statistics.nodes, _Depth()
+            return names
+        nodes = self._queue.lanes.statistics.nodes
 
         def weight(name: str) -> tuple[int, int, int]:
-            depth = depths.get(name, none)
+            depth = depths.get(name, _NO_DEPTH)
             return depth.running, depth.queued, nodes.get(name, _NO_FIGURES).attempts
 
         return sorted(sorted(names, key=weight, reverse=True)[:NODES_MAX])
 
     def _numbers(self, name: str, depths: dict[str, _Depth]) -> dict[str, Any]:
         statistics = self._queue.lanes.statistics
-        depth = depths.get(name) or _Depth()
+        depth = depths.get(name) or _NO_DEPTH
+        figures = statistics.nodes.get(name, _NO_FIGURES)
         numbers: dict[str, Any] = {
             "queued": depth.queued,
             "scheduled": depth.scheduled,
             "waiting": depth.waiting,
             "running": depth.running,
             "oldest": depth.oldest,
-            **statistics.nodes.get(name, _NO_FIGURES).shown(),
         }
+        numbers |= figures.shown()
         if (times := statistics.times.get(name)) is not None:
             numbers["durations"], numbers["waits"] = times.durations, times.waits
         return numbers
@@ -149,11 +161,10 @@ class Snapshot:
     def _node(self, name: str, depths: dict[str, _Depth], served: dict[str, int], step: Step) -> dict[str, Any]:
         numbers = self._numbers(name, depths)
         numbers["hosts"] = served.get(name, 0)
-        tree = self._queue.lanes.tree
-        node = tree.nodes.get(name)
+        node = self._queue.lanes.tree.nodes.get(name)
         numbers["limits"] = _limits(node, step) if node is not None else {}
-        blocked = node is not None and node.binds()
-        numbers["blocks"] = [b._asdict() for b in node.blocks(step.now, step.wall)] if node and blocked else []
+        blocks = node.blocks(step.now, step.wall) if node is not None and node.binds() else ()
+        numbers["blocks"] = [block._asdict() for block in blocks]
         return numbers
 
     def _listed_hosts(self, step: Step) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections import Counter
 from .nodes import Node
 from .pool import Pool
 from .rows import FINAL, QUEUED, RUNNING, SCHEDULED
+from .statistics import POOL
 
 
 def check_invariants(pool: Pool) -> None:
@@ -18,6 +19,21 @@ def check_invariants(pool: Pool) -> None:
     _check_windows(pool)
     _check_leases(pool)
     _check_sessions(pool)
+    _check_statistics(pool)
+
+
+def _check_statistics(pool: Pool) -> None:
+    statistics = pool.queue.lanes.statistics
+    statistics.settle()
+    all_of_it, times = statistics.nodes[POOL], statistics.times[POOL]
+    ended = sum(getattr(all_of_it, name) for name in ("completed", "failed", "cancelled", "quarantined"))
+    left = statistics.unfinished_before + all_of_it.sent - ended
+    assert left == pool.queue.unfinished_count, f"{left} tasks are left, {pool.queue.unfinished_count} are unfinished"
+    assert sum(times.durations) == all_of_it.attempts, "the times of some attempts are not known"
+    assert sum(times.waits) == all_of_it.grants, "the waits of some tasks are not known"
+    for name in ("sent", "attempts", "grants", "retried", "rescued", "released"):
+        tops = sum(getattr(figures, name) for path, figures in statistics.nodes.items() if path and "." not in path)
+        assert tops == getattr(all_of_it, name), f"{name} of the nodes and of the pool differ"
 
 
 def _check_windows(pool: Pool) -> None:

@@ -267,6 +267,7 @@ class Queue:
         lane = self.lanes.by_number[row.lane]
         lane.counts[row.state] -= 1
         self.unfinished_count += 1
+        lane.account.sent(1)
         moved(row, "wait" if waits else "again")
         lane.counts[row.state] += 1
         self.lanes.touched.add(lane)

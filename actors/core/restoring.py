@@ -39,3 +39,4 @@ def _restore_lanes(queue: Queue, opening: Opening, boot: int, now: float, wall: 
         lane.counts[state] = lane.stored[state] = count
         lanes.totals[state] += count
         queue.unfinished_count += 0 if state in FINAL else count
+    lanes.statistics.unfinished_before = queue.unfinished_count

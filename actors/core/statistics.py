@@ -33,7 +33,7 @@ class Figures:
     """Counters of one node and what lies below it, or of one host.
 
     Attributes:
-        sent: Tasks handed in.
+        sent: Tasks handed in, or run once more by hand.
         completed, failed, cancelled, quarantined: Tasks that ended so, retried ones each time.
         retried: Attempts that failed or crashed and whose tasks are tried again.
         rescued: Attempts taken back from hosts that were lost or no longer had them.
@@ -192,11 +192,13 @@ class Statistics:
     Attributes:
         nodes: By path; `POOL` is everything.
         times: Of the pool and of each first part of a type.
+        unfinished_before: Tasks that were unfinished when the supervisor started.
     """
 
     def __init__(self) -> None:
         self.nodes = {POOL: Figures()}
         self.times = {POOL: Times()}
+        self.unfinished_before = 0
         self._accounts: dict[str, Account] = {}
 
     def settle(self) -> None:

@@ -84,7 +84,9 @@ class Reader:
             "WORKERHOST_HOME": str(folder / "home" / "workerhost"),
             "WORKERHOST_ADDRESS": self.address,
             "WORKERHOST__POOL__BIND": self.address,
+            "WORKERHOST__MONITORING__HTTP": f"127.0.0.1:{ports[1]}",
             "COLUMNS": "120",
+            "PYTHONDONTWRITEBYTECODE": "1",
             "NO_COLOR": "1",
         }
         (folder / "home").mkdir()

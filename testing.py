@@ -142,6 +142,7 @@ class Pool:
         while self._unfinished():
             if not self._timeline.step_until(until):
                 raise TimeoutError(f"after {hours:g} h of the pool's time: {self._what_is_left()}")
+        self.client.status()  # what is answered now was said after the last end: the client has heard of all
 
     # What goes wrong.
 

@@ -150,6 +150,13 @@ def test_a_host_that_dies_loses_nothing() -> None:
         assert pool.client.show(handle.id)["failures"] == 0
 
 
+def test_when_all_has_ended_the_client_has_heard_of_it() -> None:
+    with testing.Pool(workers=[echo]) as pool:
+        handles = [pool.send("echo", {"value": n}) for n in range(3)]
+        pool.run_until_idle()
+        assert {handle.state for handle in handles} == {"completed"}
+
+
 def test_a_task_whose_slot_dies_again_and_again_is_quarantined() -> None:
     with testing.Pool(workers=[echo]) as pool:
         pool.takes("echo", 600)

@@ -74,6 +74,7 @@ def _tasks(store: Store, effect: Answer) -> Reply:
             limit=max(1, min(_optional(arguments, "limit", int) or 100, _LISTED_MAX)),
             before=_optional(arguments, "before", int),
             owner=effect.owner,
+            tenant=_optional(arguments, "tenant", str),
         )
     except TypeError as error:
         return Reply(effect.request, False, {"code": "invalid", "reason": str(error)})

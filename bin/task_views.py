@@ -43,11 +43,13 @@ def task(document: dict[str, Any]) -> list[str]:
         f"priority {document['priority']}, attempt {document['attempt']}, {document['failures']} failures, "
         f"{document['crashes']} crashes, {document.get('losses', 0)} hosts lost, {document.get('releases', 0)} releases"
     )
-    plain_names = [name for name in ("sent_at", "due", "started_at", "ended_at", "host") if document.get(name)]
+    plain_names = [
+        name for name in ("tenant", "sent_at", "due", "started_at", "ended_at", "host") if document.get(name)
+    ]
     lines += [f"{name.removesuffix('_at'):9} {document[name]}" for name in plain_names]
     codes = dict.fromkeys(item["code"] for item in document["attempts"] if item.get("code"))
     lines += [f"code      {next(iter(codes))}"] if len(codes) == 1 else []
-    json_names = [name for name in ("options", "params", "result") if document.get(name) not in (None, {})]
+    json_names = [name for name in ("requires", "options", "params", "result") if document.get(name) not in (None, {})]
     lines += [f"{name:9} {plain(documents.line(document[name]), TEXT_MAX)}" for name in json_names]
     progress = document.get("progress")
     if progress:

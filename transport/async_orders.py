@@ -43,13 +43,15 @@ class AsyncOrders:
         state: TaskState | str | None = None,
         type: str | None = None,
         tag: str | None = None,
+        tenant: str | None = None,
         limit: int = 100,
     ) -> list[dict[str, Any]]:
         """As `Client.tasks`."""
         found: list[dict[str, Any]] = []
         before: int | None = None
         while len(found) < limit:
-            page = await self.page(state=state, type=type, tag=tag, limit=limit - len(found), before=before)
+            left = limit - len(found)
+            page = await self.page(state=state, type=type, tag=tag, tenant=tenant, limit=left, before=before)
             found += page["tasks"]
             before = page.get("next")
             if before is None:
@@ -62,11 +64,12 @@ class AsyncOrders:
         state: TaskState | str | None = None,
         type: str | None = None,
         tag: str | None = None,
+        tenant: str | None = None,
         limit: int = 100,
         before: int | None = None,
     ) -> dict[str, Any]:
         """As `Client.page`."""
-        return await self._query("tasks", search(state, type, tag, limit, before))
+        return await self._query("tasks", search(state, type, tag, limit, before, tenant))
 
     async def show(self, id: int) -> dict[str, Any]:
         """As `Client.show`."""

@@ -50,9 +50,10 @@ class Orders:
         state: TaskState | str | None = None,
         type: str | None = None,
         tag: str | None = None,
+        tenant: str | None = None,
         limit: int = 100,
     ) -> list[dict[str, Any]]:
-        """Tasks of the pool, newest first, at most `limit`: those in `state`, of `type`, with `tag`.
+        """Tasks of the pool, newest first, at most `limit`: those in `state`, of `type`, with `tag`, of `tenant`.
 
         Raises:
             ValueError: There is no such state.
@@ -60,7 +61,8 @@ class Orders:
         found: list[dict[str, Any]] = []
         before: int | None = None
         while len(found) < limit:
-            page = self.page(state=state, type=type, tag=tag, limit=limit - len(found), before=before)
+            left = limit - len(found)
+            page = self.page(state=state, type=type, tag=tag, tenant=tenant, limit=left, before=before)
             found += page["tasks"]
             before = page.get("next")
             if before is None:
@@ -73,6 +75,7 @@ class Orders:
         state: TaskState | str | None = None,
         type: str | None = None,
         tag: str | None = None,
+        tenant: str | None = None,
         limit: int = 100,
         before: int | None = None,
     ) -> dict[str, Any]:
@@ -85,7 +88,7 @@ class Orders:
         Raises:
             ValueError: There is no such state.
         """
-        return self._query("tasks", search(state, type, tag, limit, before))
+        return self._query("tasks", search(state, type, tag, limit, before, tenant))
 
     def show(self, id: int) -> dict[str, Any]:
         """Everything that is known of a task, its attempts included.
@@ -279,7 +282,12 @@ def check_id(id: int) -> None:
 
 
 def search(
-    state: TaskState | str | None, type: str | None, tag: str | None, limit: int, before: int | None
+    state: TaskState | str | None,
+    type: str | None,
+    tag: str | None,
+    limit: int,
+    before: int | None,
+    tenant: str | None,
 ) -> dict[str, Any]:
     """What `page` asks for, as QUERY `tasks` takes it.
 
@@ -287,7 +295,7 @@ def search(
         ValueError: There is no such state.
     """
     code = None if state is None else STATES.index(TaskState(state))
-    given = {"state": code, "type": type, "tag": tag, "limit": limit, "before": before}
+    given = {"state": code, "type": type, "tag": tag, "tenant": tenant, "limit": limit, "before": before}
     return {key: value for key, value in given.items() if value is not None}
 
 

@@ -404,12 +404,14 @@ class MemoryStore(Undoable, MemoryFlowReads):
         limit: int,
         before: int | None,
         owner: str | None = None,
+        tenant: str | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Newest first, a bounded scan. See `Store.tasks`."""
         found: list[dict[str, Any]] = []
         scanned, last = 0, None
         for scanned, record in enumerate(islice(self._newest(tag, before), SCANNED_ROWS_MAX), 1):  # noqa: B007 - counts
-            fits = state in (None, record[STATE]) and type in (None, self._lanes[record[LANE]][1])
+            _, its_type, its_tenant, _ = self._lanes[record[LANE]]
+            fits = state in (None, record[STATE]) and type in (None, its_type) and tenant in (None, its_tenant)
             if fits and self._owns(record[SESSION], owner):
                 if len(found) == limit:
                     return found, found[-1]["id"]
@@ -454,7 +456,8 @@ class MemoryStore(Undoable, MemoryFlowReads):
         task |= {"options": unpack(record[OPTIONS]), "detail": unpack(record[DETAIL])}
         owner = record[OWNER]
         code = self._code_of(record, owner, task["started_at"])
-        return task | {"type": self._lanes[record[LANE]][1], "host": self._host(owner), "code": code}
+        _, type, tenant, requires = self._lanes[record[LANE]]
+        return task | {"type": type, "tenant": tenant, "requires": requires, "host": self._host(owner), "code": code}
 
 
 def _row(record: Record) -> tuple[Any, ...]:

@@ -163,10 +163,11 @@ class SqliteStore(flows.FlowReads):
         limit: int,
         before: int | None,
         owner: str | None = None,
+        tenant: str | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Newest first, a bounded scan. See `Store.tasks`."""
         with self._explained():
-            ids, following = self._scan(state, type, tag, limit, before, owner)
+            ids, following = self._scan(state, self._lanes(type, tenant), tag, limit, before, owner)
             return [list_item(task) for id in ids if (task := self._task(id)) is not None], following
 
     def audit(self, limit: int, before: int) -> list[dict[str, Any]]:
@@ -382,10 +383,15 @@ class SqliteStore(flows.FlowReads):
         task = dict(zip((name for name, *_ in cursor.description), row, strict=True))
         return task | {name: unpack(task[name]) for name in ("options", "detail")}
 
+    def _lanes(self, type: str | None, tenant: str | None) -> set[int] | None:
+        """The lanes of a type and a tenant; None: all."""
+        found = self._database.execute(statements.LANES_OF, (type, tenant))
+        return None if type is None and tenant is None else {lane for (lane,) in found}
+
     def _scan(
         self,
         state: int | None,
-        type: str | None,
+        lanes: set[int] | None,
         tag: str | None,
         limit: int,
         before: int | None,
@@ -393,7 +399,6 @@ class SqliteStore(flows.FlowReads):
     ) -> tuple[list[int], int | None]:
         """The ids of `tasks`, and the id to go on before."""
         execute = self._database.execute
-        lanes = {lane for (lane,) in execute(statements.LANES_OF, (type,))}
         span = (2**63 - 1 if before is None else before, SCANNED_ROWS_MAX)
         if tag is not None:
             cursor = execute(statements.SCAN_TAG, (tag, *span))
@@ -404,7 +409,7 @@ class SqliteStore(flows.FlowReads):
         for scanned, (id, state_there, lane, session) in enumerate(cursor, 1):  # noqa: B007 - read after the loop
             if (
                 (state is None or state == state_there)
-                and (type is None or lane in lanes)
+                and (lanes is None or lane in lanes)
                 and (owner is None or execute(statements.IDENTITY_OF, (session,)).fetchone() == (owner,))
             ):
                 if len(found) == limit:

@@ -126,12 +126,13 @@ END_OF: Final = f"{_END} id = ? and finish is not null"
 _CODE: Final = """(select fingerprint from code where code.owner = {0}.owner and since <= {0}.started_at
     and (code.type = lane.type or code.type = substr(lane.type, 1, length(code.type) - 1) || '*')
     order by code.type desc, since desc limit 1)"""
-FULL: Final = f"""select task.*, lane.type as type, host.name as host, {_CODE.format("task")} as code from task
+FULL: Final = f"""select task.*, lane.type as type, lane.tenant as tenant, lane.requirements as requires,
+    host.name as host, {_CODE.format("task")} as code from task
     join lane using (lane) left join host using (owner) where task.id = ?"""  # noqa: S608 - constants only
 ATTEMPTS_OF: Final = f"""select attempt.attempt, attempt.fence, name, {_CODE.format("attempt")}, attempt.slot,
     attempt.started_at, attempt.ended_at, outcome, attempt.detail from attempt join task using (id)
     join lane using (lane) left join host on host.owner = attempt.owner where id = ?"""  # noqa: S608 - constants only
-LANES_OF: Final = "select lane from lane where type = ?"
+LANES_OF: Final = "select lane from lane where (?1 is null or type = ?1) and (?2 is null or tenant = ?2)"
 SCAN: Final = "select id, state, lane, session from task where id < ? order by id desc limit ?"
 SCAN_TAG: Final = """select tag.id, state, lane, session from tag cross join task using (id)
     where tag = ? and tag.id < ? order by tag.id desc limit ?"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...config.resources import resources
 from ...transport.messages import STATES
 from ..core.rows import COMPLETED, FINAL, RUNNING
 
@@ -37,7 +38,7 @@ def list_item(task: dict[str, Any]) -> dict[str, Any]:
     Args:
         task: The columns of a task by name, detail decoded, and the names `type` and `host`.
     """
-    names = ("id", "type", "priority", "attempt", "failures", "crashes", "sent_at", "started_at", "ended_at")
+    names = ("id", "type", "tenant", "priority", "attempt", "failures", "crashes", "sent_at", "started_at", "ended_at")
     item = {name: task[name] for name in names}
     return item | {
         "state": str(STATES[int(task["state"])]),
@@ -61,7 +62,7 @@ def full_view(task: dict[str, Any], attempts: list[tuple[Any, ...]]) -> dict[str
         last = (task["attempt"], task["fence"])
         columns = (task[name] for name in ("host", "code", "slot", "started_at", "ended_at"))
         ended[last] = (*last, *columns, str(STATES[int(task["state"])]), task["detail"])
-    view = list_item(task) | {name: task[name] for name in names}
+    view = list_item(task) | {name: task[name] for name in names} | {"requires": resources(task["requires"])}
     del view["error"]
     return view | {"attempts": [_attempt(*ended[key]) for key in sorted(ended)]}
 

@@ -22,7 +22,8 @@ def test_show_tells_all_of_a_running_task(store: Store) -> None:
     write(store, claims=[claim(1, 6, attempt=2, owner=1, at=170.0)])
 
     assert store.show(1) == {
-        "id": 1, "type": "audio.probe", "state": "running", "priority": 7, "attempt": 2, "failures": 1, "crashes": 0,
+        "id": 1, "type": "audio.probe", "tenant": "", "requires": {}, "state": "running", "priority": 7, "attempt": 2,
+        "failures": 1, "crashes": 0,
         "losses": 0, "releases": 0, "sent_at": 101.0, "due": None, "started_at": 170.0, "ended_at": None,
         "host": "alpha", "options": {"tags": ["red"]}, "params": b"\x81\xa1a\x01", "result": None, "detail": None,
         "attempts": [
@@ -81,9 +82,26 @@ def test_tasks_are_listed_newest_first_by_state_type_and_tag(store: Store) -> No
     assert listed(type="video") == []
     [item], _ = store.tasks(state=FAILED, type="audio.probe", tag=None, limit=1, before=None)
     assert item == {
-        "id": 3, "type": "audio.probe", "state": "failed", "priority": 5, "attempt": 1, "failures": 1, "crashes": 0,
+        "id": 3, "type": "audio.probe", "tenant": "", "state": "failed", "priority": 5, "attempt": 1, "failures": 1,
+        "crashes": 0,
         "sent_at": 103.0, "started_at": 200.0, "ended_at": 300.0, "host": "alpha", "error": "ValueError: bad clip",
     }  # fmt: skip
+
+
+def test_tasks_of_a_tenant_and_what_one_of_them_requires(store: Store) -> None:
+    lanes = [(3, "audio.probe", "acme", "gpu=1,zone=eu"), (4, "video.thumbnail", "acme", "")]
+    write(store, lanes=lanes, tasks=[row(id, lane=1 + id % 4) for id in range(1, 9)])
+
+    def listed(**filters: Any) -> list[int]:
+        every: dict[str, Any] = {"state": None, "type": None, "tag": None, "limit": 9, "before": None}
+        return [task["id"] for task in store.tasks(**(every | filters))[0]]
+
+    assert listed(tenant="acme") == [7, 6, 3, 2]
+    assert listed(tenant="acme", type="audio.probe") == [6, 2]
+    assert listed(tenant="") == [8, 5, 4, 1]
+    assert listed(tenant="globex") == []
+    shown = store.show(2) or {}
+    assert (shown["tenant"], shown["requires"]) == ("acme", {"gpu": 1, "zone": "eu"})
 
 
 @pytest.mark.parametrize("filters", [{}, {"tag": "red"}, {"state": FAILED}])

@@ -77,7 +77,6 @@ class Reader:
         self.ports = dict(zip(PORTS, map(str, ports), strict=True))
         self.address = f"tcp://127.0.0.1:{ports[0]}"
         environ = {name: value for name, value in os.environ.items() if not name.startswith("WORKERHOST")}
-        environ["WORKERHOST__MONITORING__HTTP"] = "null"  # no dashboard: these tests are of the pool alone
         environ |= {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(folder / "home"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from workerhost.actors import metrics as module
 from workerhost.actors.core.statistics import BOUNDS, Figures
 from workerhost.actors.metrics import Metrics
+from workerhost.config.watching import METRICS
 
 
 def numbers(count: int, *, media: bool = False, **own: Any) -> dict[str, Any]:
@@ -77,6 +80,16 @@ def test_before_the_first_snapshot_only_the_monitor_is_known() -> None:
     assert found["workerhost_up", ()] == 0.0
     assert any(name.startswith("workerhost_monitor_") for name, _ in found)
     assert not any(name.startswith("workerhost_tasks") for name, _ in found)
+
+
+def test_the_page_of_the_documents_names_every_metric() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
+    objectives = [{"name": "average", "met": True}]
+    page = Metrics().page(snapshot(NODES, alerts=[{"metric": "m", "node": ""}], objectives=objectives), heard=True)
+    named = set(re.findall(r"^# TYPE (\w+)", page.decode(), re.MULTILINE))
+    ours = {name for name in named if not name.startswith("workerhost_monitor_process")}
+    assert {name for name in ours if f"`{name}`" not in text} == set()
+    assert {name for name in METRICS if f"`{name}`" not in text} == set()
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (of Debian's prometheus) is not installed")

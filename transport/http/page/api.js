@@ -1,0 +1,43 @@
+// Requests to the server this page came from, and the token that allows changes. Owns nothing that is shown.
+
+const KEY = "workerhost.token";
+
+let token = sessionStorage.getItem(KEY) ?? "";
+
+/** Take the token from behind the # of the address, where no server sees it, and out of the address bar. */
+export function takeToken() {
+  const found = /(?:^#|&)token=([\w-]+)/.exec(location.hash);
+  if (found) {
+    token = found[1];
+    sessionStorage.setItem(KEY, token);
+    history.replaceState(null, "", "#/");
+  }
+}
+
+export const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
+
+/** Whether the token that is held, if any, allows changes. */
+export async function isAllowed() {
+  if (!token) return false;
+  const answer = await fetch("/api/token", { headers: headers() });
+  return answer.ok;
+}
+
+/** The document at a path below /api. Raises an Error that says what the problem was. */
+export async function get(path) {
+  return read(await fetch(`/api${path}`, { headers: headers() }));
+}
+
+/** Order something. */
+export async function post(path, body = {}) {
+  const all = { ...headers(), "Content-Type": "application/json" };
+  return read(await fetch(`/api${path}`, { method: "POST", headers: all, body: JSON.stringify(body) }));
+}
+
+async function read(answer) {
+  const document = await answer.json().catch(() => ({}));
+  if (answer.ok) return document;
+  const error = new Error(document.detail ?? `${answer.status} ${answer.statusText}`);
+  error.status = answer.status;
+  throw error;
+}

@@ -1,0 +1,79 @@
+// The stream of what the pool is: keeps one document up to date and says when the server was last heard.
+
+import { headers } from "./api.js";
+
+const SILENCE = 25_000; // the server says something every ten seconds
+const PAUSE_MAX = 5_000;
+
+/** A merge patch (RFC 7396). */
+export function patched(target, patch) {
+  if (patch === null || typeof patch !== "object" || Array.isArray(patch)) return patch;
+  const result = target !== null && typeof target === "object" && !Array.isArray(target) ? target : {};
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) delete result[name];
+    else result[name] = patched(Object.hasOwn(result, name) ? result[name] : undefined, value);
+  }
+  return result;
+}
+
+export class Feed {
+  /** `changed(document)` after each piece of news, `linked(since)` with null when the server is heard, else since when it is not. */
+  constructor(changed, linked) {
+    Object.assign(this, { changed, linked, document: null, lost: null, pause: 250 });
+  }
+
+  /** Read for as long as the page lives. */
+  async run() {
+    for (;;) {
+      try {
+        await this.read();
+      } catch (error) {
+        this.reason = error;
+      }
+      if (this.lost === null) this.lost = Date.now();
+      this.linked(this.lost);
+      await new Promise((resolve) => setTimeout(resolve, this.pause));
+      this.pause = Math.min(PAUSE_MAX, this.pause * 2);
+    }
+  }
+
+  async read() {
+    const stop = new AbortController();
+    let silence = setTimeout(() => stop.abort(), SILENCE);
+    const answer = await fetch("/api/events", { headers: headers(), signal: stop.signal, cache: "no-store" });
+    if (!answer.ok) throw new Error(`${answer.status}`);
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    try {
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) return;
+        clearTimeout(silence);
+        silence = setTimeout(() => stop.abort(), SILENCE);
+        this.heard();
+        const pieces = (rest + value).split("\n\n");
+        rest = pieces.pop();
+        for (const piece of pieces) this.take(piece);
+      }
+    } finally {
+      clearTimeout(silence);
+      stop.abort();
+    }
+  }
+
+  heard() {
+    if (this.lost === null && this.document) return;
+    this.lost = null;
+    this.pause = 250;
+    this.linked(null);
+  }
+
+  take(piece) {
+    const [, name] = /^event: (\w+)$/m.exec(piece) ?? [];
+    const [, data] = /^data: (.*)$/m.exec(piece) ?? [];
+    if (!name) return;
+    const news = JSON.parse(data);
+    this.document = name === "whole" ? news : patched(this.document, news);
+    this.changed(this.document, name === "whole" ? null : news);
+  }
+}

@@ -1,0 +1,90 @@
+// What a person orders: each is asked about first, and its end is said. Without a token nothing can be ordered.
+
+import { post } from "./api.js";
+import { byId, h, text } from "./dom.js";
+
+const WHY_NOT = "Only to look at: open the address with the token that `workerhost up` printed to change things";
+
+let allowed = false;
+
+/** From now on orders are possible, or not. */
+export function allow(is) {
+  allowed = is;
+  for (const button of document.querySelectorAll("button.order")) gate(button);
+  text(byId("access"), is ? "" : `${WHY_NOT}.`);
+}
+
+/** A button for an order. `order` is `{path, body, ask, yes, done}`, or a function that gives one when it is pressed. */
+export function button(label, order, { name = label, strong = false } = {}) {
+  const made = h("button", { type: "button", class: strong ? "order strong" : "order", "aria-label": name }, label);
+  made.addEventListener("click", () => carryOut(typeof order === "function" ? order() : order));
+  gate(made);
+  return made;
+}
+
+function gate(element) {
+  element.disabled = !allowed;
+  element.title = allowed ? "" : WHY_NOT;
+}
+
+async function carryOut({ path, body, ask, yes, done }) {
+  if (!(await confirmed(ask, yes))) return;
+  try {
+    await post(path, body);
+    say(done);
+  } catch (error) {
+    say(error.message, true);
+    if (error.status === 401) allow(false);
+  }
+}
+
+function confirmed(ask, yes) {
+  const dialog = byId("ask");
+  text(byId("ask-what"), ask);
+  text(byId("ask-yes"), yes);
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+let fading;
+
+/** Tell the person something, for a while. */
+export function say(what, bad = false) {
+  const place = byId("said");
+  text(place, what);
+  place.className = bad ? "bad shown" : "shown";
+  clearTimeout(fading);
+  fading = setTimeout(() => { place.className = ""; }, 6000);
+}
+
+export const cancel = (task) => ({
+  path: `/tasks/${task.id}/cancel`,
+  ask: `Cancel task ${task.id} (${task.type})? ${task.state === "running" ? "It is stopped at once, its work so far is lost." : "It will not run."}`,
+  yes: "Cancel the task",
+  done: `Task ${task.id} is cancelled.`,
+});
+
+export const retry = (task) => ({
+  path: `/tasks/${task.id}/retry`,
+  ask: `Run task ${task.id} (${task.type}) again? It is queued anew, with all its counters at zero.`,
+  yes: "Run it again",
+  done: `Task ${task.id} is queued again.`,
+});
+
+export const pause = (type, paused) => ({
+  path: `/types/${encodeURIComponent(type)}/${paused ? "resume" : "pause"}`,
+  ask: paused ? `Let ${type} go on?` : `Pause ${type} and all below it? What runs goes on; nothing more starts.`,
+  yes: paused ? "Go on" : "Pause",
+  done: paused ? `${type} goes on.` : `${type} is paused.`,
+});
+
+export const drain = (host, undo) => ({
+  path: `/hosts/${encodeURIComponent(host.name)}/drain`,
+  body: { undo },
+  ask: undo ? `Let ${host.name} stay after all?` : `Drain ${host.name}? It takes nothing new, finishes ${host.running} running, and leaves.`,
+  yes: undo ? "Let it stay" : "Drain it",
+  done: undo ? `${host.name} stays.` : `${host.name} finishes what it has and leaves.`,
+});

@@ -1,0 +1,114 @@
+// The list of tasks, newest first: found by number, type, tag and state; renewed when the pool's counts change.
+
+import { get } from "./api.js";
+import { byId, h, Keyed, text } from "./dom.js";
+import { clock, count, media, percent, since, span } from "./words.js";
+
+const STATES = ["running", "queued", "scheduled", "waiting", "completed", "failed", "quarantined", "cancelled"];
+const SHOWN = 20, RENEW = 1_000;
+
+export class Tasks {
+  constructor() {
+    Object.assign(this, { limit: SHOWN, asked: 0, due: null, counts: "" });
+    this.rows = new Keyed(byId("rows"), row, change);
+    byId("state").append(h("option", { value: "" }, "every state"), ...STATES.map((state) => h("option", { value: state }, state)));
+    byId("filters").addEventListener("submit", (event) => { event.preventDefault(); this.go(); });
+    byId("search").addEventListener("input", () => this.again());
+    byId("state").addEventListener("change", () => this.again());
+    byId("more").addEventListener("click", () => { this.limit = Math.min(1000, this.limit * 3); this.renew(); });
+  }
+
+  /** The pool has changed: look again if that could have changed the list. */
+  show(pool) {
+    for (const option of byId("state").options) {
+      if (option.value) text(option, `${option.value} ${count(pool.tasks[option.value] ?? 0)}`);
+    }
+    const counts = JSON.stringify(pool.tasks);
+    if (counts !== this.counts || pool.tasks.running) this.renew();
+    this.counts = counts;
+  }
+
+  again() {
+    this.limit = SHOWN;
+    this.asked = 0;
+    this.renew();
+  }
+
+  /** Show only tasks of a type. */
+  of(type) {
+    byId("search").value = type;
+    this.again();
+    byId("tasks").scrollIntoView({ block: "start" });
+  }
+
+  go() {
+    const wanted = byId("search").value.trim();
+    if (/^\d+$/.test(wanted)) location.hash = `#/task/${wanted}`;
+    else this.again();
+  }
+
+  /** Ask, at most once a second. */
+  renew() {
+    if (this.due !== null || byId("overview").hidden) return;
+    const wait = Math.max(0, this.asked + RENEW - Date.now());
+    this.due = setTimeout(async () => {
+      this.asked = Date.now();
+      try {
+        await this.ask();
+      } finally {
+        this.due = null;
+      }
+    }, wait);
+  }
+
+  async ask() {
+    const wanted = byId("search").value.trim(), query = new URLSearchParams({ limit: this.limit });
+    if (byId("state").value) query.set("state", byId("state").value);
+    if (wanted.startsWith("#") && wanted.length > 1) query.set("tag", wanted.slice(1));
+    else if (wanted && !/^\d+$/.test(wanted)) query.set("type", wanted);
+    else if (wanted) {
+      const found = await get(`/tasks/${wanted}`).catch(() => null);
+      return this.list(found ? [{ ...found, host: found.attempts.at(-1)?.host }] : [], null);
+    }
+    const found = await get(`/tasks?${query}`).catch(() => ({ tasks: [], next: null }));
+    this.list(found.tasks, found.next);
+  }
+
+  list(found, next) {
+    this.rows.show(found.map((task) => [task.id, task]));
+    byId("no-tasks").hidden = found.length > 0;
+    byId("more").hidden = next === null || next === undefined || this.limit >= 1000;
+  }
+
+  /** Move the focus along the list. */
+  move(by) {
+    const links = [...byId("rows").querySelectorAll("a")];
+    const here = links.indexOf(document.activeElement);
+    links[Math.min(links.length - 1, Math.max(0, here + by))]?.focus();
+  }
+}
+
+function row(id) {
+  const made = { type: h("td"), state: h("span"), attempt: h("td", { class: "n wide" }), sent: h("td", { class: "n wide" }), host: h("td", { class: "wide" }), note: h("td", { class: "note" }) };
+  made.element = h("tr", { "data-task": id },
+    h("td", { class: "n" }, h("a", { href: `#/task/${id}` }, String(id))), made.type, h("td", {}, made.state), made.attempt, made.sent, made.host, made.note);
+  return made;
+}
+
+function change(made, task) {
+  text(made.type, task.type);
+  made.type.className = `type ${media(task.type)}`;
+  text(made.state, task.state);
+  made.state.className = `state ${task.state}`;
+  text(made.attempt, task.attempt || "");
+  text(made.sent, `${span(Math.max(0, since(task.sent_at) ?? 0))} ago`);
+  made.sent.title = clock(task.sent_at);
+  text(made.host, task.host ?? "");
+  text(made.note, noteOf(task));
+}
+
+function noteOf(task) {
+  if (task.error) return typeof task.error === "string" ? task.error : task.error.message ?? task.error.reason ?? task.error.cause ?? "";
+  if (task.progress) return `${percent(task.progress.fraction, 0)} ${task.progress.note ?? ""}`;
+  return "";
+}

@@ -114,6 +114,11 @@ def _send(call: Call) -> Any:
     return {"id": handle.id, "type": body.type, "state": str(handle.state)}
 
 
+def _history(call: Call) -> Any:
+    columns = call.monitor.history(call.query.seconds)
+    return documents.plain_data({**columns, "at": [documents.moment(at) for at in columns["at"]]})
+
+
 def _tasks(call: Call) -> Any:
     query: TasksQuery = call.query
     if query.state is not None and query.state not in {str(state) for state in STATES}:
@@ -226,7 +231,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "GET", "/history", "history", "Throughput, latency and depth over the last hour, in columns of equal length",
-        lambda call: documents.plain_data(call.monitor.history(call.query.seconds)),
+        _history,
         query=HistoryQuery,
         answer=_object("step", "at", step={"type": "number"}, queued=_FIGURES, completed=_FIGURES, failed=_FIGURES),
     ),

@@ -49,7 +49,7 @@ function change(made, one) {
 function stateChips(one) {
   if (one.state === "draining") return [["warn", `draining · ${one.running} left`]];
   if (one.state === "joined" || one.state === "idle") return one.silent > 3 ? [["warn", `silent for ${span(one.silent)}`]] : [];
-  return [[GONE.has(one.state) ? "bad" : "warn", `${one.state} · silent for ${span(one.silent)}`]];
+  return [[one.state === "lost" ? "bad" : "warn", one.silent > 3 ? `${one.state} · silent for ${span(one.silent)}` : one.state]];
 }
 
 /** Which task is in which square: the pool does not say, so a task keeps the first one that was free. */

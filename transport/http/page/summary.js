@@ -37,7 +37,7 @@ export class Summary {
     const chip = byId("link");
     if (bad) set(chip, "bad", bad === 1 ? "1 alert" : `${bad} alerts`);
     else if (missed) set(chip, "warn", missed === 1 ? "1 objective missed" : `${missed} objectives missed`);
-    else if ((pool.notes ?? []).length) set(chip, "warn", "look below");
+    else if ((pool.notes ?? []).length) set(chip, "warn", "with notes");
     else set(chip, "good", "healthy");
   }
 

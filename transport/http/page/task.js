@@ -105,7 +105,7 @@ function timeline(task) {
 function words(task, why) {
   const parts = [];
   if (why.reasons.length) {
-    parts.push(h("h3", {}, "It does not run because"), h("ul", { class: "why" }, ...why.reasons.map((reason) => h("li", {}, `${reason.text}${reason.until ? ` (until ${clock(reason.until)})` : ""}`))));
+    parts.push(h("h3", {}, task.state === "running" ? "Where it is" : "It does not run because"), h("ul", { class: "why" }, ...why.reasons.map((reason) => h("li", {}, `${reason.text}${reason.until ? ` (until ${clock(reason.until)})` : ""}`))));
   } else if (task.state === "queued") {
     parts.push(h("p", {}, "Nothing keeps it: the next claim takes it."));
   }

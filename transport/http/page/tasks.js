@@ -5,7 +5,7 @@ import { byId, h, Keyed, text } from "./dom.js";
 import { clock, count, media, percent, since, span } from "./words.js";
 
 const STATES = ["running", "queued", "scheduled", "waiting", "completed", "failed", "quarantined", "cancelled"];
-const SHOWN = 20, RENEW = 1_000;
+const SHOWN = 15, RENEW = 1_000;
 
 export class Tasks {
   constructor() {

@@ -44,15 +44,16 @@ function reasons(name, node, nodes) {
   if (node.queued && !node.hosts) found.push(["bad", "no host serves it"]);
   if (!found.length && node.queued) {
     const above = parents(name).find((parent) => (nodes[parent]?.blocks ?? []).length);
-    if (above) found.push(["still", `waits for ${above.split(".").at(-1)}`]);
+    if (above) found.push(["quiet", `waits for ${above.split(".").at(-1)}`]);
   }
   if (!found.length && node.limits?.breaker === "probing") found.push(["warn", "breaker: trying one"]);
-  if (node.scheduled) found.push(["still", `${count(node.scheduled)} scheduled`]);
-  if (node.waiting) found.push(["still", `${count(node.waiting)} wait for others`]);
+  if (node.scheduled) found.push(["quiet", `${count(node.scheduled)} scheduled`]);
+  if (node.waiting) found.push(["quiet", `${count(node.waiting)} wait for others`]);
   return found;
 }
 
 function blockText(name, block) {
+  if (block.code === "max_concurrent") return "as many as it may";
   const said = block.text.startsWith(`${name} `) ? block.text.slice(name.length + 1).replace(/^(is|has) /, "") : block.text;
   const left = block.until ? -since(block.until) : 0;
   return left > 0 && left < 3600 && !said.includes("until") ? `${said} · ${span(left)} left` : said;
@@ -68,14 +69,14 @@ function row(name) {
   const cells = {
     reasons: h("span", { class: "reasons" }), queued: h("span"), bar: h("i"), running: h("span"), limit: h("small"),
     rate: h("td", { class: "n wide" }), takes: h("td", { class: "n wide" }), failed: h("td", { class: "n" }),
-    limits: h("small", { class: "limits" }), order: h("td", { class: "orders" }),
+    limits: h("small", { class: "limits" }), order: h("span", { class: "orders" }),
   };
   const link = h("a", { class: "name", href: `#/type/${name}`, title: `Tasks of ${name}` }, parts.at(-1));
   cells.element = h(
     "tr", { "data-depth": parts.length, class: media(name), "data-type": name },
-    h("th", { scope: "row" }, h("i", { class: "dot", "aria-hidden": "true" }), link, cells.limits, " ", cells.reasons),
+    h("th", { scope: "row" }, h("i", { class: "dot", "aria-hidden": "true" }), link, cells.limits, " ", cells.reasons, cells.order),
     h("td", { class: "n depth" }, cells.queued, h("span", { class: "bar", "aria-hidden": "true" }, cells.bar)),
-    h("td", { class: "n" }, cells.running, cells.limit), cells.rate, cells.takes, cells.failed, cells.order,
+    h("td", { class: "n" }, cells.running, cells.limit), cells.rate, cells.takes, cells.failed,
   );
   cells.pausing = null;
   return cells;

@@ -54,6 +54,7 @@ export const plural = (number, word) => `${count(number)} ${word}${number === 1 
 const COLOURS = 8;
 const FIXED = { video: 0, audio: 1, ml: 2, web: 3, image: 4, text: 5 };
 const given = new Map();
+const reserved = new Set(Object.values(FIXED));
 
 export function media(type) {
   const name = type.split(".")[0];
@@ -64,7 +65,7 @@ export function media(type) {
 function free(name) {
   let hash = 0;
   for (const letter of name) hash = (hash * 31 + letter.codePointAt(0)) >>> 0;
-  const taken = new Set(given.values());
+  const taken = new Set([...reserved, ...given.values()]);
   for (let step = 0; step < COLOURS; step += 1) {
     const colour = (hash + step) % COLOURS;
     if (!taken.has(colour)) return colour;

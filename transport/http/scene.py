@@ -40,7 +40,7 @@ def scene(view: Mapping[str, Any], status: Mapping[str, Any], snapshot: Mapping[
         "hosts": hosts,
         "windows": {name: _rounded(window) for name, window in windows.items()},
         "problem": view.get("problem", ""),
-        **{name: view[name] for name in ("objectives", "alerts", "empty_in") if view.get(name) is not None},
+        **{name: snapshot[name] for name in ("objectives", "alerts", "empty_in") if snapshot.get(name) is not None},
     }
     return documents.plain_data(document)
 

@@ -6,7 +6,7 @@ let token = sessionStorage.getItem(KEY) ?? "";
 
 /** Take the token from behind the # of the address, where no server sees it, and out of the address bar. */
 export function takeToken() {
-  const found = /(?:^#|&)token=([\w-]+)/.exec(location.hash);
+  const found = /^#([\w-]{16,})$/.exec(location.hash);
   if (found) {
     token = found[1];
     sessionStorage.setItem(KEY, token);

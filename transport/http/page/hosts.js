@@ -80,6 +80,7 @@ function fill(made, { task, gone }) {
     attribute(element, "href", null);
     attribute(element, "class", "slot empty");
     attribute(element, "aria-label", null);
+    attribute(element, "data-task", null);
     attribute(element, "title", gone ? null : "a free slot");
     text(made.label, "");
     made.level.style.height = "0";

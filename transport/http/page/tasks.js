@@ -5,11 +5,12 @@ import { byId, h, Keyed, text } from "./dom.js";
 import { clock, count, media, percent, since, span } from "./words.js";
 
 const STATES = ["running", "queued", "scheduled", "waiting", "completed", "failed", "quarantined", "cancelled"];
+const TYPE = /^[\w-]{1,64}(\.[\w-]{1,64}){0,2}$/;
 const SHOWN = 15, RENEW = 1_000;
 
 export class Tasks {
   constructor() {
-    Object.assign(this, { limit: SHOWN, asked: 0, due: null, counts: "" });
+    Object.assign(this, { limit: SHOWN, asked: 0, due: null, stale: false, counts: "" });
     this.rows = new Keyed(byId("rows"), row, change);
     byId("state").append(h("option", { value: "" }, "every state"), ...STATES.map((state) => h("option", { value: state }, state)));
     byId("filters").addEventListener("submit", (event) => { event.preventDefault(); this.go(); });
@@ -49,14 +50,17 @@ export class Tasks {
 
   /** Ask, at most once a second. */
   renew() {
+    this.stale = true;
     if (this.due !== null || byId("overview").hidden) return;
     const wait = Math.max(0, this.asked + RENEW - Date.now());
     this.due = setTimeout(async () => {
       this.asked = Date.now();
+      this.stale = false;
       try {
         await this.ask();
       } finally {
         this.due = null;
+        if (this.stale) this.renew(); // something was wanted meanwhile
       }
     }, wait);
   }
@@ -65,13 +69,14 @@ export class Tasks {
     const wanted = byId("search").value.trim(), query = new URLSearchParams({ limit: this.limit });
     if (byId("state").value) query.set("state", byId("state").value);
     if (wanted.startsWith("#") && wanted.length > 1) query.set("tag", wanted.slice(1));
-    else if (wanted && !/^\d+$/.test(wanted)) query.set("type", wanted);
-    else if (wanted) {
-      const found = await get(`/tasks/${wanted}`).catch(() => null);
-      return this.list(found ? [{ ...found, host: found.attempts.at(-1)?.host }] : [], null);
+    else if (wanted && !/^\d+$/.test(wanted)) {
+      if (!TYPE.test(wanted)) return this.list([], null);
+      query.set("type", wanted);
     }
+    else if (wanted) query.set("before", Number(wanted) + 1); // it comes first, if it is there
     const found = await get(`/tasks?${query}`).catch(() => ({ tasks: [], next: null }));
-    this.list(found.tasks, found.next);
+    const exact = /^\d+$/.test(wanted) ? found.tasks.filter((task) => String(task.id) === wanted) : found.tasks;
+    this.list(exact, exact === found.tasks ? found.next : null);
   }
 
   list(found, next) {

@@ -5,8 +5,7 @@ import { button, pause } from "./orders.js";
 import { clock, count, media, percent, since, span } from "./words.js";
 
 const WORDS = {
-  paused: "still", sleeping: "warn", quota: "warn", rate: "warn", breaker: "bad", broken: "bad",
-  max_concurrent: "busy", per_host: "busy",
+  paused: "still", asleep: "warn", quota: "warn", rate: "busy", breaker: "bad", max_concurrent: "busy", per_host: "busy",
 }; // how loud a reason is
 
 const FAILING = 0.05; // the share of failures from which on it is shown as bad

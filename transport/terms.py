@@ -20,7 +20,7 @@ TAGS_MAX: Final = 32
 TAG_CHARACTERS_MAX: Final = 128
 KEY_CHARACTERS_MAX: Final = 255
 
-AFTER_MAX: Final = 100_000
+AFTER_MAX: Final = 10_000
 """Tasks that one comes after."""
 ON_FAILURE: Final = ("cancel", "run", "wait")
 

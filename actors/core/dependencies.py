@@ -19,6 +19,8 @@ from .unfit import Unfit
 
 EDGES_MAX: Final = 100_000
 """Edges of one SUBMIT: what a turn can bear."""
+AFTER_MAX: Final = 10_000
+"""Existing tasks that one SUBMIT names: each is looked up."""
 RESULTS_MAX: Final = 10_000
 """Results in the params of one task."""
 NAME_MAX: Final = 200
@@ -75,8 +77,15 @@ def names_others(groups: Sequence[Any]) -> bool:
 
 
 def wanted(groups: Sequence[Any]) -> list[int]:
-    """The existing tasks that these groups name, each once."""
-    return list(dict.fromkeys(id for _, _, options, _ in groups if options for id in options.get("after", ())))
+    """The existing tasks that these groups name, each once.
+
+    Raises:
+        Unfit: They are more than a turn can look up.
+    """
+    ids = list(dict.fromkeys(id for _, _, options, _ in groups if options for id in options.get("after", ())))
+    if len(ids) > AFTER_MAX:
+        raise Unfit("invalid", f"after: {len(ids)} tasks named in one submission; at most {AFTER_MAX}", "after")
+    return ids
 
 
 def check_flow(flow: dict[str, Any]) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ..core.edges import RUN, WHOLE
 from ..core.effects import Persist
 from ..core.rows import COMPLETED, FINAL, WAITING
+
+_HELPLESS: Final = {None, *FINAL} - {COMPLETED}
+"""States of what a task comes after in which only a person can help it; None: that one is gone."""
 
 
 @dataclass(slots=True)
@@ -81,7 +84,7 @@ class Dependents:
                 task
                 for task, others in waiting
                 if task not in found
-                and any(after in found or (after > 0 and states.get(after, COMPLETED) in FINAL) for after in others)
+                and any(after in found or (after > 0 and states.get(after) in _HELPLESS) for after in others)
             }
             grown = bool(more)
             found |= more

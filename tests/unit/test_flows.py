@@ -225,6 +225,11 @@ def test_what_no_dependency_can_be_is_refused_and_nothing_is_stored(
     assert pool.pool.queue.last_id == 1
 
 
+def test_more_tasks_than_a_turn_can_look_up_are_refused(pool: Any) -> None:
+    [refused] = pool.send(after=list(range(1, 10_002)))[CLIENT]
+    assert refused.reason == "after: 10001 tasks named in one submission; at most 10000"
+
+
 def test_a_circle_cannot_be_said(pool: Any) -> None:
     said = flow(pool, group(within=[1]), group(within=[0]))
     reason = "within: place 1 is not before place 0; a circle has no order"

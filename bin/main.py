@@ -12,7 +12,23 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import authoring, backup, doctor, flows, keys, monitor, pool, reload, service, setup, start, tail, tasks, top
+from . import (
+    authoring,
+    backup,
+    cache,
+    doctor,
+    flows,
+    keys,
+    monitor,
+    pool,
+    reload,
+    service,
+    setup,
+    start,
+    tail,
+    tasks,
+    top,
+)
 from .exits import OK, report
 from .options import Address
 
@@ -121,6 +137,7 @@ for panel, commands in {
         app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
 
 app.add_typer(flows.flow, name="flow", rich_help_panel=TASKS)
+app.add_typer(cache.cache, name="cache", rich_help_panel=TASKS)
 app.command("doctor", rich_help_panel=SETUP)(doctor.doctor)
 app.command("invite", rich_help_panel=SETUP)(keys.invite)
 app.add_typer(keys.keys, name="keys", rich_help_panel=SETUP)

@@ -28,6 +28,31 @@ class OnFailure(StrEnum):
     WAIT = "wait"
 
 
+class OnConflict(StrEnum):
+    """What becomes of a task whose key another one has."""
+
+    RETURN = "return"
+    REPLACE = "replace"
+    REFUSE = "refuse"
+
+
+_EXISTING = {
+    "same": "its params are the same",
+    "other": "its params are OTHERS, and stay as they are",
+    "replaced": "it has the new params now",
+}
+Key = Annotated[
+    str | None, typer.Option("--key", metavar="TEXT", help="Its name: not sent if a task of the type has it.")
+]
+UniqueFor = Annotated[
+    str | None,
+    typer.Option("--unique-for", metavar="TIME", help="It keeps the key when it has completed: 1h, or `kept`."),
+]
+Conflict = Annotated[OnConflict, typer.Option("--on-conflict", help="What if another task has the key.")]
+Cache = Annotated[
+    str | None,
+    typer.Option("--cache", metavar="TIME", help="A task with the same params, so old at most, answers for it."),
+]
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", help="Numbers of tasks.")]
 State = Annotated[
     str | None,
@@ -79,6 +104,10 @@ def send(
         str | None,
         typer.Option("--requires", metavar="NAME=N,..", help="What its host must offer: gpu=1,memory=8G,zone=eu."),
     ] = None,
+    key: Key = None,
+    unique_for: UniqueFor = None,
+    on_conflict: Conflict = OnConflict.RETURN,
+    cache: Cache = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end and print the value.")] = False,
     as_json: Json = False,
     address: Address = None,
@@ -96,6 +125,10 @@ def send(
         "after": after or (),
         "on_failure": on_failure.value,
         "requires": arguments.resources(requires, "--requires"),
+        "key": key,
+        "unique_for": "kept" if unique_for == "kept" else arguments.duration(unique_for, "--unique-for"),
+        "on_conflict": on_conflict.value,
+        "cache": arguments.duration(cache, "--cache"),
     }
     many = None if from_file is None and each is None else batches.lines_of(from_file, each, values)
     with options.pool(context, address) as client:
@@ -110,6 +143,8 @@ def send(
 
 def _one(client: Client, type: str, params: Any, sending: dict[str, Any], *, wait: bool, as_json: bool) -> int:
     handle = client.send(type, params, **sending)
+    if handle.existing is not None:
+        say(f"task {handle.id} answers for it; {_EXISTING[handle.existing]}")
     if wait:
         return waiting.for_value(client, handle, as_json=as_json)
     if as_json:

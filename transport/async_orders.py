@@ -137,6 +137,10 @@ class AsyncOrders:
             free += (await self._order("unblock", {"ids": ids[start : start + IDS_MAX]}))["unblocked"]
         return free
 
+    async def clear_cache(self, type: str | None = None) -> None:
+        """As `Client.clear_cache`."""
+        await self._order("clear_cache", {"type": None if type is None else terms(type).type})
+
     async def pause(self, type: str) -> None:
         """As `Client.pause`."""
         await self._order("pause", {"type": terms(type).type})

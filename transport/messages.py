@@ -290,7 +290,8 @@ class Submit:
     a task, unique per type (and per client identity) while it is unfinished, with `unique_for` (seconds from now, or
     "kept") also when it has completed; `on_conflict` says what a task with the same key becomes: "return" (default: it
     stands for the one that is there), "replace" (likewise, and its params become that one's, while that has not
-    started), "refuse" (nothing of the SUBMIT is stored).
+    started), "refuse" (nothing of the SUBMIT is stored); `cache` (seconds): a task of the same type with the same
+    params, sent with `cache` too, answers for it if it is unfinished or completed so long ago at most.
     """
 
     KIND: ClassVar[int] = 20
@@ -391,7 +392,7 @@ class Query:
 class Admin:
     """Client -> supervisor: change something. Answered by REPLY.
 
-    `verb`: `retry` {ids} -> {retried: [id]} |
+    `verb`: `retry` {ids} -> {retried: [id]} | `clear_cache` {type or nil} |
     `unblock` {ids} -> {unblocked: [id]} | `pause` {type} | `resume` {type} | `drain` {host, undo} |
     `reload` {host or nil, type or nil} -> {order, hosts: [name]} |
     `reload_config` {} -> {changes: [{node, setting, old, new, needs}]} | `backup` {path},

@@ -155,6 +155,10 @@ class Orders:
             free += self._order("unblock", {"ids": ids[start : start + IDS_MAX]})["unblocked"]
         return free
 
+    def clear_cache(self, type: str | None = None) -> None:
+        """Let results of tasks sent so far answer for no further ones: those of a type and below it, or all."""
+        self._order("clear_cache", {"type": None if type is None else terms(type).type})
+
     def pause(self, type: str) -> None:
         """Start no task of this type, or of one below it, until `resume`. What runs goes on."""
         self._order("pause", {"type": terms(type).type})

@@ -53,6 +53,7 @@ class Sending(SendingInFlow, total=False):
     key: str | Callable[[Any], str] | None
     unique_for: float | timedelta | Literal["kept"] | None
     on_conflict: Literal["return", "replace", "refuse"]
+    cache: float | timedelta | None
 
 
 class Terms(NamedTuple):
@@ -93,6 +94,7 @@ def terms(
     key: str | Callable[[Any], str] | None = None,
     unique_for: float | timedelta | Literal["kept"] | None = None,
     on_conflict: Literal["return", "replace", "refuse"] = "return",
+    cache: float | timedelta | None = None,
     full: Literal["raise", "wait"] = "raise",
 ) -> Terms:
     """Check what a caller wrote.
@@ -129,15 +131,20 @@ def terms(
     if require_host:
         options["require_host"] = True
     options |= _lane(tenant, requires)
-    options |= _unique(key, unique_for, on_conflict)
+    options |= _unique(key, unique_for, on_conflict, cache)
     if after.__class__ is not tuple or after or on_failure != "cancel":
         options |= _dependencies(after, on_failure)
     initial = _WAITING if "after" in options else _SCHEDULED if at is not None or options.get("delay") else _QUEUED
     return Terms(type, priority, options or None, full == "wait", initial, key)
 
 
-def _unique(key: Any, unique_for: Any, on_conflict: Any) -> dict[str, Any]:
+def _unique(key: Any, unique_for: Any, on_conflict: Any, cache: Any) -> dict[str, Any]:
+    """What lets an older task answer for a new one."""
     options: dict[str, Any] = {}
+    if cache is not None:
+        options["cache"] = _seconds("cache", cache)
+        if not options["cache"] or key is not None:
+            raise _invalid("cache", cache, "more than 0 seconds, and not together with a key")
     if key is None:
         if unique_for is not None or on_conflict != "return":
             raise _invalid("key", key, "given with `unique_for` or `on_conflict`")

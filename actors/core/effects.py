@@ -48,6 +48,7 @@ class Persist:
             None), inserted or replaced.
         flow_parts: Which ids a flow's tasks have (flow, start, first, count).
         keys: Names of new tasks (id, owner, type, key, until, digest of params); an older one of the same name goes.
+        cached: New tasks whose results answer for others (id, owner, type, digest of params); an older one goes.
         replacements: Params of tasks that have not started, in the place of the first (params, digest, id).
         submissions: (session, submission, first id, count, checksum, others as [[position, id, how], ...] or None).
         forgotten: (session, below): submissions below that number are not repeated any more.
@@ -94,6 +95,7 @@ class Persist:
     keys: list[tuple[int, str, str, str, float, bytes]] = field(
         default_factory=list[tuple[int, str, str, str, float, bytes]]
     )
+    cached: list[tuple[int, str, str, bytes]] = field(default_factory=list[tuple[int, str, str, bytes]])
     replacements: list[tuple[bytes, bytes, int]] = field(default_factory=list[tuple[bytes, bytes, int]])
     submissions: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     forgotten: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
@@ -151,14 +153,15 @@ class Fetch:
 @dataclass(frozen=True, slots=True)
 class Consult:
     """Need: what must be known before something can be decided whole. Feeds back (asked, until, digest, `Row` columns)
-    for each that is there; `asked` is an item of `keys` or of `ids`, the rest as the store has it (0.0 and b"" for an
-    id).
+    for each that is there; `asked` is an item of `keys`, `cached` or `ids`, the rest as the store has it (for what is
+    cached when it ended, if it has, and b""; for an id 0.0 and b"").
 
     `purpose` and `context` are the core's own note of why it asked. With `owner` only ids that this identity sent.
 
     Attributes:
         keys: Names of tasks (owner, type, key).
         ids: Tasks by their numbers.
+        cached: Tasks that answer for others (owner, type, digest of params).
     """
 
     keys: tuple[tuple[str, str, str], ...]
@@ -166,6 +169,7 @@ class Consult:
     purpose: str
     context: Any = None
     owner: str | None = None
+    cached: tuple[tuple[str, str, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

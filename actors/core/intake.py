@@ -1,4 +1,5 @@
-"""Submissions about which the store must be asked before they can be decided: those with a key.
+"""Submissions about which the store must be asked before they can be decided: those with a key, and those that a task
+with the same params may answer for.
 
 Such a SUBMIT is put by, and one need (`Consult`) asks for all that is stored under its keys; with that it is decided
 whole, in the same turn and transaction: every task of it is new or stands for one that was there before, or the whole
@@ -7,15 +8,20 @@ is refused. An ordinary submission never comes here.
 A key is the sender's name for a task of a type. It belongs to its latest task for as long as that is unfinished; with
 `unique_for` also when that has completed, until its time is over or the task is forgotten. One that ended badly gives
 its key free. Names of one identity mean nothing to another.
+
+With `cache` a task of the same type, owner and params, sent with `cache` too, answers for a new one: if it is
+unfinished, or completed so many seconds ago at most. What an order to clear the cache found answers for nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
 
+from ...config.policy import parents
 from ...transport.messages import STATES, Submit
 from .clients import Others
 from .effects import Consult
@@ -29,14 +35,17 @@ SAME, OTHER, REPLACED = range(3)
 """What became of the params of a task that stands for an older one: they are the same; they are others, and were not
 taken; they are that one's now.
 """
-_CONSULTING: Final = frozenset(("key",))
+_CONSULTING: Final = frozenset(("key", "cache"))
 _KEPT: Final = 1e18
 """Wall time that never comes."""
 _DIGEST_BYTES: Final = 16
-_OWN: Final = frozenset(("key", "unique_for", "on_conflict"))
+_OWN: Final = frozenset(("key", "unique_for", "on_conflict", "cache"))
+_CLEARED: Final = "cache_from."
 """Options that are not stored with a task as they came."""
 
 Name = tuple[str, str, str]
+Print = tuple[str, str, bytes]
+"""(owner, type, digest of params)."""
 
 
 @dataclass(slots=True)
@@ -85,6 +94,7 @@ class Verdict:
         count: How many tasks it holds.
         others: Those that stand for older ones.
         stored: How many are new.
+        hits: How many of each type an older one answers for, by `cache`.
     """
 
     first: int
@@ -96,6 +106,8 @@ class Verdict:
         default_factory=dict[Name, tuple[int, str, str, str, float, bytes]]
     )
     replacements: dict[int, tuple[bytes, bytes, int]] = field(default_factory=dict[int, tuple[bytes, bytes, int]])
+    cached: list[tuple[int, str, str, bytes]] = field(default_factory=list[tuple[int, str, str, bytes]])
+    hits: Counter[str] = field(default_factory=Counter[str])
 
 
 class Intake:
@@ -103,6 +115,18 @@ class Intake:
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
+        self._cleared: dict[str, int] = {}  # node -> the highest id whose result answers for nothing
+
+    def restore(self, meta: Mapping[str, int]) -> None:
+        """Go on from the store."""
+        self._cleared = {name.removeprefix(_CLEARED): id for name, id in meta.items() if name.startswith(_CLEARED)}
+
+    def clear(self, step: Step, node: str) -> None:
+        """What was sent up to now answers for nothing: tasks of a node and below it, or all ("")."""
+        self._cleared[node] = step.persist.meta[_CLEARED + node] = self._queue.last_id
+
+    def _clear_id(self, type: str) -> int:
+        return max((self._cleared.get(node, 0) for node in ("", *parents(type))), default=0)
 
     def need(self, peer: Peer, message: Submit, context: Any) -> Consult | None:
         """What must be read before a submission, already checked, can be decided; None: nothing."""
@@ -110,7 +134,13 @@ class Intake:
             return None
         owner = peer.owner or ""
         names = {(owner, group[0], key): None for group in message.groups for key in _keys(group[2])}
-        return Consult(tuple(names), (), "submit", context, peer.owner)
+        prints = {
+            (owner, type, _digest(params)): None
+            for type, _, options, batch in message.groups
+            if options and "cache" in options
+            for params in batch
+        }
+        return Consult(tuple(names), (), "submit", context, peer.owner, tuple(prints))
 
     def judge(self, groups: Sequence[Any], need: Consult, rows: Sequence[Any], wall: float) -> Verdict:
         """Decide a submission whole. Changes nothing.
@@ -124,7 +154,7 @@ class Intake:
         Raises:
             Unfit: One of its keys is in use, and it asks to be refused then.
         """
-        named: dict[Name, _Named] = {}
+        named: dict[Name | Print, _Named] = {}
         for asked, until, digest, columns in rows:
             row = Row(*columns)
             named[asked] = _Named(row.id, until, digest, row.state, row.attempt)
@@ -136,6 +166,10 @@ class Intake:
             if keys := _keys(options):
                 _judge_named(verdict, group, options, zip(range(id, id + len(batch)), keys, batch, strict=True), named,
                              need.owner or "", wall)  # fmt: skip
+            elif options and "cache" in options:
+                since = wall - options["cache"]
+                _judge_cached(verdict, group, zip(range(id, id + len(batch)), batch, strict=True), named,
+                              need.owner or "", since, self._clear_id(type))  # fmt: skip
             else:
                 group.numbered += enumerate(batch, id)
             id += len(batch)
@@ -151,6 +185,8 @@ class Intake:
             if group.numbered:
                 queue.store(step, session, group.type, group.priority, group.options, group.numbered, group.keys)
         step.persist.keys += verdict.keys.values()
+        step.persist.cached += verdict.cached
+        queue.hits.update(verdict.hits)
         for params, digest, id in verdict.replacements.values():
             queue.replace(id, params)
             step.persist.replacements.append((params, digest, id))
@@ -162,7 +198,7 @@ def _judge_named(
     group: _Group,
     options: dict[str, Any],
     tasks: Any,
-    named: dict[Name, _Named],
+    named: dict[Name | Print, _Named],
     owner: str,
     wall: float,
 ) -> None:
@@ -170,7 +206,7 @@ def _judge_named(
     until = _until(options.get("unique_for"), wall)
     for id, key, params in tasks:
         name = owner, group.type, key
-        digest = blake2b(params, digest_size=_DIGEST_BYTES).digest()
+        digest = _digest(params)
         old = named.get(name)
         if old is None or not old.holds(wall):
             named[name] = _Named(id, until, digest, 0, 0, group, len(group.numbered))
@@ -191,6 +227,32 @@ def _judge_named(
             else:
                 verdict.replacements[old.id] = params, digest, old.id
         verdict.others.append([id - verdict.first, old.id, how])
+
+
+def _judge_cached(
+    verdict: Verdict,
+    group: _Group,
+    tasks: Any,
+    named: dict[Name | Print, _Named],
+    owner: str,
+    since: float,
+    cleared: int,
+) -> None:
+    for id, params in tasks:
+        print = owner, group.type, _digest(params)
+        old = named.get(print)
+        # Of a task that has completed `until` says when.
+        if old is None or old.id <= cleared or not old.holds(since):
+            named[print] = _Named(id, 0.0, print[2], 0, 0)
+            group.numbered.append((id, params))
+            verdict.cached.append((id, *print))
+        else:
+            verdict.others.append([id - verdict.first, old.id, SAME])
+            verdict.hits[group.type] += 1
+
+
+def _digest(params: bytes) -> bytes:
+    return blake2b(params, digest_size=_DIGEST_BYTES).digest()
 
 
 def _keys(options: dict[str, Any] | None) -> list[str]:

@@ -48,6 +48,7 @@ class Orders:
         self._last_reload = 0
         self._verbs: dict[str, Callable[[Step, Peer, Admin], None]] = {
             "retry": requests.retry,
+            "clear_cache": requests.clear_cache,
             "unblock": requests.unblock,
             "pause": self._pause,
             "resume": self._pause,

@@ -132,11 +132,11 @@ class Pool:
         self.orders = Orders(
             self.queue, self.membership, self.requests, self.backups, self.reloads, keyring, self.gate, self.audit
         )
-        self._expected = now
-        self._announced = self._looked = now
+        self._expected = self._announced = self._looked = now
         self._more = False
         restore(self.queue, self.hosts, opening, boot, now, wall)
         self.clients.last_session = meta.get("last_session", 0)
+        self.requests.intake.restore(meta)
         self.greetings = Greetings(self.gate, self.sessions, self.membership, self.clients, self.tails)
         # Where a new part takes its place: what it hears, what it reads, what time brings to it.
         self._messages = self._all_messages()

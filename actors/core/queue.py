@@ -7,6 +7,7 @@ it is refused.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, Final
@@ -37,6 +38,7 @@ class Queue:
         leases: Granted tasks, by id.
         checkpoints: Unfinished tasks with a checkpoint in the store.
         declines: Queued tasks that stand aside, because a host declined them.
+        hits: Tasks of each type that were not stored, because by `cache` an older one answers for them.
     """
 
     def __init__(self, settings: PoolSettings, epoch: int, last_id: int, last_finish: int) -> None:
@@ -46,6 +48,7 @@ class Queue:
         self.leases: dict[int, Lease] = {}
         self.checkpoints: set[int] = set()
         self.declines = Declines()
+        self.hits: Counter[str] = Counter()
         self.schedules = {True: Schedule(relative=True), False: Schedule(relative=False)}
         self.last_id, self.last_finish = last_id, last_finish
         self.unfinished_count = 0

@@ -184,6 +184,7 @@ class Report:
                     "running": counts[RUNNING],
                     "completed": counts[COMPLETED],
                     "failed": counts[FAILED],
+                    "cache_hits": self._queue.hits[type],
                     "hosts": sorted(host.name for host in self._hosts.serving(type)),
                     "broken": {
                         host.name: host.facts["failed"][type]

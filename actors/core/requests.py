@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
+from ...config.policy import TYPE_PATTERN
 from ...transport.messages import Accepted, Admin, Cancel, Events, Query, Rejected, Reply, Stop, Submit, Watch
 from .allowances import Allowances
 from .clients import Clients, ClientSession, Others, Submission
@@ -81,7 +82,8 @@ class Requests:
             count, checksum = checked(message.groups)
             need = self.intake.need(peer, message, (peer, message, count, checksum))
             if need is not None and (message.flow or names_others(message.groups)):
-                raise Unfit("invalid", "a task with a key is in no flow and comes after no other", "key")
+                reason = "a task with a key or with cache is in no flow and comes after no other"
+                raise Unfit("invalid", reason, "key")
         except Unfit as unfit:
             self._reject(step, peer, number, unfit)
             return
@@ -357,6 +359,17 @@ class Requests:
             return
         for columns, edges in rows:
             step.answer(peer, request, "why", {"id": columns[0]}, {columns[0]: waits_for(edges)})
+
+    def clear_cache(self, step: Step, peer: Peer, message: Admin) -> None:
+        """Let results answer for no further tasks: those of a node and below it, or all."""
+        type: Any = message.arguments.get("type") or ""
+        if type and TYPE_PATTERN.match(type) is None:
+            reason = f"{shown(type)} is not a type"
+            step.say(peer, Reply(message.request, False, {"code": "invalid", "reason": reason}))
+            return
+        self.intake.clear(step, type)
+        step.note("info", "cache_cleared", type=type)
+        step.say(peer, Reply(message.request, True, {"type": type}))
 
     def unblock(self, step: Step, peer: Peer, message: Admin) -> None:
         """Let tasks run that wait for others."""

@@ -1,6 +1,6 @@
-"""Keys in the SQLite store: the names that senders gave their tasks, and what was stored under them.
+"""Keys and cached results in the SQLite store: the tasks that answer for others, by name or by params.
 
-Owns the SQL of the table `key`, and of what is read for `Consult`. Decides nothing.
+Owns the SQL of the tables `key` and `cached`, and of what is read for `Consult`. Decides nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +15,13 @@ from .binding import rows_of
 _PUT_KEY: Final = "insert or replace into key values (?, ?, ?, ?, ?, ?)"
 _REPLACE: Final = "update task set params = ? where id = ? and state < 3 and attempt = 0"
 _REPLACE_DIGEST: Final = "update key set digest = ? where id = ?"
-_ANY_KEY: Final = "select 1 from key limit 1"
-_FORGET_KEY: Final = "delete from key where id = ?"
+_FORGET: Final = (
+    ("delete from key where id = ?", "select 1 from key limit 1"),
+    ("delete from cached where id = ?", "select 1 from cached limit 1"),
+)
+_PUT_CACHED: Final = "insert or replace into cached values (?, ?, ?, ?)"
+_CACHED_OF: Final = """select cached.id, coalesce(ended_at, 0.0) from cached join task on task.id = cached.id
+    where cached.owner = ? and cached.type = ? and cached.digest = ?"""
 _KEY_OF: Final = "select until, digest, id from key where owner = ? and type = ? and key = ?"
 
 
@@ -27,8 +32,12 @@ def write(database: sqlite3.Connection, persist: Persist) -> None:
     for params, digest, id in persist.replacements:
         database.execute(_REPLACE, (params, id))
         database.execute(_REPLACE_DIGEST, (digest, id))
-    if persist.prunes and database.execute(_ANY_KEY).fetchone():
-        database.executemany(_FORGET_KEY, [(id,) for id, _ in persist.prunes])
+    if persist.cached:
+        database.executemany(_PUT_CACHED, persist.cached)
+    if persist.prunes:
+        for statement, any_at_all in _FORGET:
+            if database.execute(any_at_all).fetchone():
+                database.executemany(statement, [(id,) for id, _ in persist.prunes])
 
 
 def read(database: sqlite3.Connection, need: Consult) -> list[Any]:
@@ -38,6 +47,9 @@ def read(database: sqlite3.Connection, need: Consult) -> list[Any]:
     for asked in need.keys:
         for until, digest, id in execute(_KEY_OF, asked).fetchall():
             found += [(asked, until, digest, row) for row in rows_of(execute(statements.ROW_OF, (id,)))]
+    for asked in need.cached:
+        for id, ended_at in execute(_CACHED_OF, asked).fetchall():
+            found += [(asked, ended_at, b"", row) for row in rows_of(execute(statements.ROW_OF, (id,)))]
     for id in need.ids:
         wanted = (statements.ROW_OF, (id,)) if need.owner is None else (statements.OWN_ROW_OF, (id, need.owner))
         found += [(id, 0.0, b"", row) for row in rows_of(execute(*wanted))]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ..core.effects import Consult, Persist
-from .record import Record
+from .record import NAMES, Record
 
 Name = tuple[str, str, str]
+_ENDED_AT: Final = NAMES.index("ended_at")
 
 
 class MemoryNames:
@@ -29,6 +30,8 @@ class MemoryNames:
         self._put, self._drop, self._tasks = put, drop, tasks
         self._by_name: dict[Name, tuple[int, float, bytes]] = {}  # (id, until, digest)
         self._by_id: dict[int, Name] = {}
+        self._cached: dict[tuple[str, str, bytes], int] = {}
+        self._prints: dict[int, tuple[str, str, bytes]] = {}
 
     def write(self, persist: Persist, replace: Callable[[int, bytes], None]) -> None:
         """Apply what a step changed, and forget the keys of pruned tasks; `replace` gives a task other params."""
@@ -38,6 +41,12 @@ class MemoryNames:
                 self._drop(self._by_id, self._by_name[name][0])
             self._put(self._by_name, name, (id, until, digest))
             self._put(self._by_id, id, name)
+        for id, owner, type, digest in persist.cached:
+            asked = owner, type, digest
+            if asked in self._cached:
+                self._drop(self._prints, self._cached[asked])
+            self._put(self._cached, asked, id)
+            self._put(self._prints, id, asked)
         for params, digest, id in persist.replacements:
             replace(id, params)
             name = self._by_id[id]
@@ -46,6 +55,9 @@ class MemoryNames:
             if id in self._by_id:
                 self._drop(self._by_name, self._by_id[id])
                 self._drop(self._by_id, id)
+            if id in self._prints:
+                self._drop(self._cached, self._prints[id])
+                self._drop(self._prints, id)
 
     def read(
         self, need: Consult, row: Callable[[int], tuple[Any, ...] | None], owns: Callable[[int, str | None], bool]
@@ -56,4 +68,8 @@ class MemoryNames:
             if asked in self._by_name:
                 id, until, digest = self._by_name[asked]
                 found.append((asked, until, digest, row(id)))
+        for asked in need.cached:
+            if asked in self._cached:
+                id = self._cached[asked]
+                found.append((asked, self._tasks[id][_ENDED_AT] or 0.0, b"", row(id)))
         return found + [(id, 0.0, b"", row(id)) for id in need.ids if id in self._tasks and owns(id, need.owner)]

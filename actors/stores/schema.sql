@@ -218,3 +218,11 @@ create table key(                       -- a sender's names for tasks: each is t
     digest blob not null                  -- of the params
 );
 create unique index key_name on key(owner, type, key);
+
+create table cached(                    -- tasks whose results answer for others with the same params, see intake
+    id     integer primary key,
+    owner  text not null,
+    type   text not null,
+    digest blob not null                  -- of the params
+);
+create unique index cached_print on cached(owner, type, digest);

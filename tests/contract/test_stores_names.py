@@ -53,6 +53,21 @@ def test_params_are_replaced_only_before_a_task_starts(store: Store) -> None:
     assert (digest, columns[-1]) == (b"2" * 16, b"other")
 
 
+def test_params_lead_to_the_latest_task_that_was_sent_with_them_and_to_when_it_ended(store: Store) -> None:
+    x, y = ("", "a", b"x" * 16), ("", "a", b"y" * 16)
+    write(store, tasks=[row(1), row(2), row(3)], cached=[(1, *x), (2, *y)])
+    write(store, finishes=[ended(2, 0, finish=1, started_at=None, slot=None, body=b"")])
+
+    def found(*asked: Any) -> list[tuple[Any, float, int]]:
+        rows = store.read(Consult((), (), "test", cached=asked))
+        return [(which, at, columns[0]) for which, at, _, columns in rows]
+
+    assert found(x, y, ("", "b", x[2])) == [(x, 0.0, 1), (y, 300.0, 2)]
+    write(store, cached=[(3, *x)])
+    write(store, prunes=[(2, 1)])
+    assert found(x, y) == [(x, 0.0, 3)]
+
+
 def test_a_key_goes_with_its_task_and_not_with_an_older_one(store: Store) -> None:
     write(store, tasks=[row(1), row(2)], keys=[(1, *A, 0.0, b"1" * 16)])
     write(store, keys=[(2, *A, 0.0, b"2" * 16)])

@@ -13,9 +13,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from functools import partial
+from hashlib import sha256
 from itertools import chain, islice
 from typing import Any, TypeVar, Unpack
 
+from ..workers import values
 from ..workers.errors import InvalidTask, NoHost, TaskCancelled, TaskFailed
 from ..workers.functions import pickling
 from ..workers.source import FUNCTION, PICKLED
@@ -57,7 +59,7 @@ class PoolFuture(Future[Any]):
         """The task has ended; `loads` makes the list of values of its result. Called by one thread, as `tell` is."""
         end = block.ends[0]
         assert end is not None
-        error = error_of(block.first, end)
+        error = error_of(block.id(0), end)
         if isinstance(error, TaskCancelled):
             super().cancel()
         if not self.tell():
@@ -65,8 +67,8 @@ class PoolFuture(Future[Any]):
         if error is not None:
             self.set_exception(self._raised(error))
             return
-        values = loads(value_of(block.first, end))
-        self.set_result(values[0] if self._only else values)
+        results = loads(value_of(block.id(0), end))
+        self.set_result(results[0] if self._only else results)
 
     def tell(self) -> bool:
         """Let those who wait know that it was cancelled, once; False if it was."""
@@ -118,6 +120,9 @@ class PoolExecutor(Executor):
     Args:
         client: A client, or the address of a pool (else `$WORKERHOST_ADDRESS`, as for `Client`).
         pickle: See above.
+        name: A name of the run, so that it can be begun again: a call that the pool has completed under this name, with
+            the same function and arguments, is not made again; its result is there at once, as long as the pool keeps
+            it. Equal calls are one task. (Pickled calls are equal if their bytes are.)
         **sending: As for `Client.send`, for every call. `max_attempts` is 1 unless said, `full` is `wait`.
 
     Raises:
@@ -125,11 +130,20 @@ class PoolExecutor(Executor):
         ImportError: `pickle=True`, and cloudpickle is not installed here.
     """
 
-    def __init__(self, client: Client | str | None = None, *, pickle: bool = False, **sending: Unpack[Sending]) -> None:
+    def __init__(
+        self,
+        client: Client | str | None = None,
+        *,
+        pickle: bool = False,
+        name: str | None = None,
+        **sending: Unpack[Sending],
+    ) -> None:
         self._client = client if isinstance(client, Client) else Client(client)
         self._owned = not isinstance(client, Client)
         self._pickle = pickling() if pickle else None
         self._sending: Sending = {"max_attempts": 1, "require_host": True, "full": "wait", **sending}
+        if name is not None:
+            self._sending = {"key": partial(_key, name), "unique_for": "kept", **self._sending}
         self._lock = threading.Lock()
         self._waiter = Waiter()
         self._ended: deque[tuple[Block, Sequence[int]]] = deque()
@@ -246,7 +260,7 @@ class PoolExecutor(Executor):
             for future in [future for future in leaving if future.block.answered]:
                 leaving.remove(future)
                 if future.block.first and not connection.over:
-                    connection.put(Request(Cancel(0, [future.block.first])))
+                    connection.put(Request(Cancel(0, [future.block.id(0)])))
             while self._ended:
                 self._end(self._ended.popleft()[0])
         if self._owned:
@@ -282,6 +296,11 @@ class PoolExecutor(Executor):
 def _chunks(calls: Iterator[Call], size: int) -> Iterator[list[Call]]:
     while chunk := list(islice(calls, size)):
         yield chunk
+
+
+def _key(name: str, params: Any) -> str:
+    """What names a call in a run."""
+    return f"{name}:{sha256(values.pack(params)).hexdigest()[:32]}"
 
 
 def path_of(function: Any) -> str:

@@ -33,6 +33,14 @@ def refuse(why: str) -> None:
     raise Refused(why)
 
 
+called: list[int] = []
+
+
+def count(number: int) -> int:
+    called.append(number)
+    return number
+
+
 def process() -> int:
     return os.getpid()
 

@@ -183,6 +183,19 @@ def test_an_event_loop_runs_calls_in_it(executor: PoolExecutor) -> None:
     assert asyncio.run(main()) == [0, 1, 4, 9, 16]
 
 
+def test_a_run_of_a_name_goes_on_where_it_was(pool: WorkerHost) -> None:
+    for run in range(2):
+        jobs.called.clear()
+        with Client(pool.address) as client, PoolExecutor(client, name="night-run") as executor:
+            assert list(executor.map(jobs.count, range(10 + run))) == list(range(10 + run))
+            assert executor.submit(jobs.count, 3).result(SECONDS) == 3
+            assert list(executor.map(jobs.count, range(20, 26), chunksize=3)) == list(range(20, 26))
+        assert sorted(jobs.called) == ([*range(10), *range(20, 26)] if run == 0 else [10])
+    with PoolExecutor(pool.client, name="another night") as executor:
+        assert executor.submit(jobs.count, 3).result(SECONDS) == 3
+    assert jobs.called == [10, 3]
+
+
 # What may be called.
 
 

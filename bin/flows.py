@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from . import documents, options, tasks
+from . import documents, options, selection
 from .exits import FAILED, OK, say
 from .options import Address, Json
 from .tables import ago, figure, span, table
@@ -76,7 +76,7 @@ def unblock(
     """Let tasks run that wait for others, whatever becomes of those."""
     with options.pool(context, address) as client:
         done = client.unblock(ids)
-    tasks.tell(ids, done, "unblocked", "does not wait, or there is none", by_id=True, as_json=as_json)
+    selection.tell(ids, done, "unblocked", "does not wait, or there is none", by_id=True, as_json=as_json)
 
 
 def _ended(shown: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Commands about tasks: `send`, `wait`, `ls`, `show`, `why`, `cancel`, `retry`."""
+"""Commands about tasks: `send`, `wait`, `ls`, `show`, `why`. What changes them is in `edits`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import arguments, batches, documents, options, task_views, waiting
-from .exits import FAILED, OK, UsageError, say
+from .exits import OK, UsageError, say
 from .options import Address, Json, JsonLines, Pairs
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 LISTED = 50
 PAGE = 1000
-ALL = 10_000_000
 
 
 class OnFailure(StrEnum):
@@ -68,7 +67,6 @@ Each = Annotated[
 ]
 Anew = Annotated[bool, typer.Option("--anew", help="Send all of a file that was sent in part before.")]
 Priority = Annotated[int, typer.Option("--priority", metavar="N", help="Larger runs first.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which tasks it would be.")]
 
 
 def send(
@@ -190,7 +188,7 @@ def ls(
 ) -> None:
     """List tasks, newest first."""
     with options.pool(context, address) as client:
-        found = client.tasks(state=_state(state), type=type, tag=tag, tenant=tenant, limit=limit)
+        found = client.tasks(state=state_of(state), type=type, tag=tag, tenant=tenant, limit=limit)
     if as_json:
         documents.show({"tasks": [documents.listed(task) for task in found]})
         return
@@ -231,41 +229,12 @@ def why(
             say(f"what to do about it: docs/troubleshooting.md#{code}")
 
 
-def cancel(
-    context: typer.Context,
-    ids: Ids = None,
-    state: State = None,
-    type: OfType = None,
-    tag: Tag = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    address: Address = None,
-) -> None:
-    """End tasks that have not ended: by number, or all that the filters name."""
-    with options.pool(context, address) as client:
-        chosen = ids or _filtered(client, ("running", "queued", "scheduled", "waiting"), state, type, tag)
-        done = chosen if dry_run else client.cancel(chosen)
-    tell(chosen, done, "cancelled", "has ended already, or there is none", by_id=bool(ids), as_json=as_json)
+def state_of(text: str | None) -> Any:
+    """The state that an option names.
 
-
-def retry(
-    context: typer.Context,
-    ids: Ids = None,
-    state: State = None,
-    type: OfType = None,
-    tag: Tag = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    address: Address = None,
-) -> None:
-    """Queue failed, cancelled or quarantined tasks again: by number, or all that the filters name."""
-    with options.pool(context, address) as client:
-        chosen = ids or _filtered(client, ("failed", "quarantined", "cancelled"), state, type, tag)
-        done = chosen if dry_run else client.retry(chosen)
-    tell(chosen, done, "retried", "has not failed, or there is none", by_id=bool(ids), as_json=as_json)
-
-
-def _state(text: str | None) -> Any:
+    Raises:
+        UsageError: There is no such state.
+    """
     from ..transport.messages import TaskState
 
     if text is None:
@@ -275,33 +244,3 @@ def _state(text: str | None) -> Any:
     except ValueError:
         message = f"--state {text!r} is no state; use {', '.join(TaskState)}"
         raise UsageError(message) from None
-
-
-def _filtered(
-    client: Client, states: tuple[str, ...], state: str | None, type: str | None, tag: str | None
-) -> list[int]:
-    """The ids that filters name. To mean everything, one must say so with a filter."""
-    if state is None and type is None and tag is None:
-        message = "name tasks: ids, or a filter (--state, --type, --tag)"
-        raise UsageError(message)
-    if state is not None and _state(state) not in states:
-        message = f"--state {state} cannot be meant here; use {', '.join(states)}"
-        raise UsageError(message)
-    return [
-        task["id"]
-        for one in ((state,) if state else states)
-        for task in client.tasks(state=_state(one), type=type, tag=tag, limit=ALL)
-    ]
-
-
-def tell(chosen: list[int], done: list[int], word: str, why_not: str, *, by_id: bool, as_json: bool) -> None:
-    """Print what was done; a task that was named and not met is a failure."""
-    left = [id for id in chosen if id not in set(done)] if by_id else []
-    if as_json:
-        documents.show({word: done, "unchanged": left})
-    else:
-        for id in done:
-            print(id)
-        for id in left:
-            say(f"task {id} was not {word}: it {why_not}")
-    raise typer.Exit(FAILED if left else OK)

@@ -393,7 +393,9 @@ class Admin:
     """Client -> supervisor: change something. Answered by REPLY.
 
     `verb`: `retry` {ids} -> {retried: [id]} | `clear_cache` {type or nil} |
-    `unblock` {ids} -> {unblocked: [id]} | `pause` {type} | `resume` {type} | `drain` {host, undo} |
+    `unblock` {ids} -> {unblocked: [id]} |
+    `edit` {ids, priority or nil, type or nil} -> {edited: [id]} |
+    `pause` {type} | `resume` {type} | `drain` {host, undo} |
     `reload` {host or nil, type or nil} -> {order, hosts: [name]} |
     `reload_config` {} -> {changes: [{node, setting, old, new, needs}]} | `backup` {path},
     answered with {path, bytes} when the copy is on the disk; `path` is on the supervisor's machine, a relative one from

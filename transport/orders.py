@@ -18,6 +18,9 @@ from .terms import terms
 IDS_MAX: Final = 10_000
 """Ids in one RETRY."""
 
+EDITED_MAX: Final = 500
+"""Tasks in one EDIT: one turn of the supervisor, a few milliseconds."""
+
 ID_MAX: Final = 2**63 - 1
 
 Tasks = int | Handle | Batch | Iterable[int | Handle]
@@ -158,6 +161,25 @@ class Orders:
     def clear_cache(self, type: str | None = None) -> None:
         """Let results of tasks sent so far answer for no further ones: those of a type and below it, or all."""
         self._order("clear_cache", {"type": None if type is None else terms(type).type})
+
+    def edit(self, tasks: Tasks, *, priority: int | None = None, type: str | None = None) -> list[int]:
+        """Give tasks that nobody runs yet another priority, or have a worker of another type run them.
+
+        A task that runs is left as it is; so is, for a new `type`, one that ran before, belongs to a flow, comes after
+        others, or was sent with a key or a cache. The supervisor decides a few hundred at a time, each part at once.
+
+        Returns:
+            The numbers of those that stand there now.
+
+        Raises:
+            WorkerHostError: There is no such type or priority, or the queue has no priorities.
+        """
+        ids = _ids(tasks)
+        change = {"priority": priority, "type": None if type is None else terms(type).type}
+        edited: list[int] = []
+        for start in range(0, len(ids), EDITED_MAX):
+            edited += self._order("edit", {"ids": ids[start : start + EDITED_MAX], **change})["edited"]
+        return edited
 
     def pause(self, type: str) -> None:
         """Start no task of this type, or of one below it, until `resume`. What runs goes on."""

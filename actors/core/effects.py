@@ -32,6 +32,7 @@ class Persist:
         checkpoints: The latest of tasks under a lease (body, id, fence), inserted or replaced.
         adoptions: Leases that their first host still holds after a rescue (owner, id, fence): running again, same
             attempt.
+        edits: Queued and scheduled tasks that stand elsewhere now (lane, priority, id, fence).
         returns: Back to queued or scheduled (state, place, due, relative, attempt, failures, crashes, losses, releases,
             id, fence).
         finishes: Ends (state, finish, ended_at, started_at, slot, body, detail, failures, crashes, id, fence).
@@ -80,6 +81,7 @@ class Persist:
     tags: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     checkpoints: list[tuple[bytes, int, int]] = field(default_factory=list[tuple[bytes, int, int]])
     adoptions: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
+    edits: list[tuple[int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int]])
     returns: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     finishes: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     cleared: list[int] = field(default_factory=list[int])

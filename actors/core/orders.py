@@ -9,6 +9,7 @@ from ...config.policy import TYPE_PATTERN
 from ...transport.messages import Admin, Reply
 from .audit import Audit
 from .backups import Backups
+from .edits import Edits
 from .gate import Gate
 from .identities import fingerprint, is_key
 from .keyring import Keyring
@@ -42,6 +43,7 @@ class Orders:
         keyring: Keyring,
         gate: Gate,
         audit: Audit,
+        edits: Edits,
     ) -> None:
         self._gate, self._audit = gate, audit
         self._queue, self._membership, self._guarded = queue, membership, keyring.guarded
@@ -50,6 +52,7 @@ class Orders:
             "retry": requests.retry,
             "clear_cache": requests.clear_cache,
             "unblock": requests.unblock,
+            "edit": edits.ask,
             "pause": self._pause,
             "resume": self._pause,
             "drain": self._drain,

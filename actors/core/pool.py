@@ -40,6 +40,7 @@ from .clients import Clients
 from .digest import Digest
 from .dispatch import dispatch
 from .edges import Awaited, Dependents, FlowsOf, Gathered, Unmet
+from .edits import Edits
 from .effects import Agenda, Consult, Effect, EndedAfter, Ends, Fetch, Need, Refill, Replay, Resume, SeenAfter
 from .endings import Endings, Late
 from .flows import Flows
@@ -129,9 +130,11 @@ class Pool:
         )
         self.reloads = Reloads(self.sessions, self.membership, self.report, self.requests)
         keyring = Keyring(self.identities)
+        self.edits = Edits(self.queue, self.membership, self.flows)
         self.orders = Orders(
-            self.queue, self.membership, self.requests, self.backups, self.reloads, keyring, self.gate, self.audit
-        )
+            self.queue, self.membership, self.requests, self.backups, self.reloads, keyring, self.gate, self.audit,
+            self.edits,
+        )  # fmt: skip
         self._expected = self._announced = self._looked = now
         self._more = False
         restore(self.queue, self.hosts, opening, boot, now, wall)
@@ -142,13 +145,8 @@ class Pool:
         self._messages = self._all_messages()
         self._feeds = self._all_feeds()
         self._fetches = self._all_fetches()
-        self._timed: tuple[Timed, ...] = (
-            self.queue.lanes.tree,
-            self.housekeeping,
-            self.flows,
-            self.audit,
-            Digest(self.queue, self.hosts, now),
-        )
+        digest = Digest(self.queue, self.hosts, now)
+        self._timed: tuple[Timed, ...] = (self.queue.lanes.tree, self.housekeeping, self.flows, self.audit, digest)
 
     def _all_messages(self) -> dict[type[Message], Callable[[Step, Peer, int, Any], None]]:
         """What is done about each message, given (step, peer, number, message), once its role allows it."""
@@ -198,6 +196,7 @@ class Pool:
             "why": self.requests.explained,
             "show": self.requests.shown,
             "again": self.requests.retried,
+            "edit": self.edits.fetched,
             "after": self.requests.looked_up,
             "unblock": self.requests.unblocked,
         }

@@ -173,6 +173,19 @@ class Queue:
         if row.session:
             step.changes.setdefault(row.session, []).append([row.id, row.state])
 
+    def edit(self, step: Step, row: Row, lane: Lane, priority: int) -> None:
+        """A queued or scheduled row stands in another lane, or at another priority, from now on."""
+        before = self.lanes.by_number[row.lane]
+        if row.state == QUEUED:
+            row = self.take_out(row)
+        row.lane, row.priority = lane.number, priority
+        step.persist.edits.append((row.lane, row.priority, row.id, row.fence))
+        before.counts[row.state] -= 1
+        lane.counts[row.state] += 1
+        self.lanes.touched |= {before, lane}
+        if row.state == QUEUED:
+            self._hold_in_memory(lane, [row])
+
     def announce(self, step: Step) -> None:
         """Tell clients which of their tasks run for long enough to be worth a word."""
         for lease in self.leases.values():

@@ -47,7 +47,7 @@ TYPES_MAX: Final = 10_000
 """Types that a pool knows."""
 LANES_MAX: Final = 20_000
 """Lanes (of a type, a tenant and requirements) that a pool keeps."""
-_PRIORITY_MAX: Final = 2**31
+PRIORITY_BOUND: Final = 2**31
 _TAGS_MAX: Final = 32
 _KEY_CHARACTERS_MAX: Final = 255
 _CONFLICTS: Final = ("return", "replace", "refuse")
@@ -71,7 +71,7 @@ def checked(groups: Sequence[Any]) -> tuple[int, int]:
         if (
             not isinstance(priority, int)
             or isinstance(priority, bool)
-            or not -_PRIORITY_MAX <= priority < _PRIORITY_MAX
+            or not -PRIORITY_BOUND <= priority < PRIORITY_BOUND
         ):
             raise Unfit("invalid", f"priority {shown(priority)} is not a whole number of 32 bits", "priority")
         if options is not None:

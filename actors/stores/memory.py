@@ -126,6 +126,7 @@ class MemoryStore(Undoable, MemoryFlowReads):
         self._names.write(persist, self._give_params)
         self._save(persist)
         self._adopt(persist)
+        self._edit(persist)
         self._return(persist)
         self._finish(persist)
         for id in persist.cleared:
@@ -186,6 +187,15 @@ class MemoryStore(Undoable, MemoryFlowReads):
                 raise _disagrees("adopt", id)
             new = old.copy()
             new[STATE], new[OWNER] = RUNNING, owner
+            self._replace(old, new)
+
+    def _edit(self, persist: Persist) -> None:
+        for lane, priority, id, fence in persist.edits:
+            old = self._leased("edit", id, fence)
+            if old[STATE] not in (SCHEDULED, QUEUED):
+                raise _disagrees("edit", id)
+            new = old.copy()
+            new[LANE], new[PRIORITY] = lane, priority
             self._replace(old, new)
 
     def _return(self, persist: Persist) -> None:

@@ -329,6 +329,7 @@ class SqliteStore(flows.FlowReads):
     def _update(self, persist: Persist, claims: list[tuple[Any, ...]]) -> None:
         self._exactly("checkpoints", statements.PUT_CHECKPOINT, persist.checkpoints)
         self._exactly("adoptions", statements.ADOPT, persist.adoptions)
+        self._exactly("edits", statements.EDIT, persist.edits)
         self._exactly("returns", statements.RETURN, persist.returns)
         self._exactly("finishes", *for_finishes(persist.finishes))
         self._many(statements.CLEAR_CHECKPOINT, [(id,) for id in persist.cleared])

@@ -264,6 +264,24 @@ def test_cancel_ends_a_running_task(pool: Pool) -> None:
     assert pool.ask("cancel", str(id)).returncode == 1
 
 
+def test_many_tasks_are_changed_only_when_that_was_said(pool: Pool) -> None:
+    ids = [pool.send("nobody.edits", "--tag", "many") for _ in range(3)]
+    asked = pool.ask("cancel", "--tag", "many")
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert "this would cancel 3 tasks: say --yes, or look first with --dry-run" in asked.stderr
+    assert sorted(pool.answer("cancel", "--tag", "many", "--dry-run")["cancelled"]) == ids
+    assert pool.answer("cancel", "--tag", "many", "--older-than", "1h")["cancelled"] == []
+
+    assert pool.answer("priority", "9", str(ids[0]))["changed"] == [ids[0]]
+    assert pool.answer("show", str(ids[0]))["priority"] == 9
+    assert sorted(pool.answer("move", "nobody.moves", "--tag", "many", "--yes")["moved"]) == ids
+    assert pool.answer("show", str(ids[0]))["type"] == "nobody.moves"
+    assert sorted(pool.answer("cancel", "--type", "nobody.moves", "--yes")["cancelled"]) == ids
+    assert sorted(pool.answer("retry", "--tag", "many", "--rate", "100/s", "--yes")["retried"]) == ids
+    assert len(pool.answer("cancel", "--tag", "many", "--yes")["cancelled"]) == 3
+    assert pool.ask("retry", "--tag", "many", "--rate", "often").returncode == 2
+
+
 def test_a_wait_that_ends_first_says_75_and_the_task_goes_on(pool: Pool) -> None:
     id = pool.send("slow", "steps:=2000")
     done = pool.ask("wait", str(id), "--timeout", "200ms")

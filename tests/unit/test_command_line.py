@@ -20,8 +20,8 @@ from workerhost.workers import errors
 from workerhost.workers.source import Source
 
 COMMANDS = (
-    "up", "supervisor", "host", "try", "send", "wait", "ls", "show", "cancel", "retry", "status", "top", "hosts",
-    "types", "pause", "resume", "drain", "reload", "config",
+    "up", "supervisor", "host", "try", "send", "wait", "ls", "show", "cancel", "retry", "priority", "move", "status",
+    "top", "hosts", "types", "pause", "resume", "drain", "reload", "config",
 )  # fmt: skip
 
 TASKS = """\
@@ -152,7 +152,7 @@ def test_wrong_usage_ends_with_2_and_says_why(capsys: Captured, command: tuple[s
         (("wait",), "name what to wait for: ids, or --tag TAG, or --idle"),
         (("wait", "1", "--idle"), "name what to wait for: ids, or --tag TAG, or --idle"),
         (("wait", "1", "--timeout", "0"), "--timeout '0' is out of range"),
-        (("cancel",), "name tasks: ids, or a filter (--state, --type, --tag)"),
+        (("cancel",), "name tasks: ids, or a filter (--state, --type, --tag, --older-than)"),
         (("retry", "--state", "running"), "--state running cannot be meant here; use failed, quarantined, cancelled"),
         (("ls", "--state", "done"), "--state 'done' is no state; use waiting, scheduled, queued, running"),
         (("host", "--slots", "many"), "--slots 'many' is not understood; write --slots 4 or --slots video=4,audio=2"),

@@ -1,0 +1,39 @@
+"""Every store gives a waiting task another lane or priority, and touches no task that runs or has ended."""
+
+from __future__ import annotations
+
+import pytest
+from store_rows import claim, fetch, ids, row, write
+
+from workerhost.actors.core.effects import Agenda, Persist, Refill
+from workerhost.actors.core.rows import SCHEDULED
+from workerhost.actors.stores.contract import Store, StoreDisagrees
+
+
+def test_an_edited_task_stands_in_its_new_place(store: Store) -> None:
+    due = row(4, state=SCHEDULED, due=500.0)
+    write(store, tasks=[row(1), row(2), row(3), due])
+    write(store, edits=[(1, 9, 3, 0), (2, 5, 1, 0), (2, 7, 4, 0)])
+
+    assert ids(store.read(Refill(1, None, 10))) == [3, 2]
+    assert ids(store.read(Refill(2, None, 10))) == [1]
+    assert ids(store.read(Agenda(relative=False, after=None, count=10))) == [4]
+    assert [(one.lane, one.priority) for one in fetch(store, 1, 3, 4)] == [(2, 5), (1, 9), (2, 7)]
+
+
+def test_an_edited_task_may_be_claimed_in_the_same_step(store: Store) -> None:
+    write(store, tasks=[row(1)])
+    write(store, edits=[(2, 9, 1, 0)], claims=[claim(1, 11)])
+    shown = store.show(1)
+    assert shown is not None
+    assert (shown["state"], shown["type"], shown["priority"]) == ("running", "audio.probe", 9)
+
+
+@pytest.mark.parametrize("edit", [(1, 9, 1, 0), (1, 9, 1, 11), (1, 9, 2, 5), (1, 9, 99, 0)], ids=str)
+def test_an_edit_of_what_runs_or_has_another_fence_is_refused(store: Store, edit: tuple[int, int, int, int]) -> None:
+    write(store, tasks=[row(1), row(2)])
+    write(store, claims=[claim(1, 11)])
+    store.begin()
+    with pytest.raises(StoreDisagrees):
+        store.apply(Persist(edits=[edit]))
+    store.rollback()

@@ -84,7 +84,7 @@ class Lane:
         """Where its first task stands, or, while that is only in the store, what it stands behind; None: no task."""
         head = self.window.head()
         if head is not None:
-            return self.window.key(head)
+            return self.window.key(head) if self.window.ageing else (-head.priority, head.place)
         return self.window.horizon if self.beyond() > 0 else None
 
     def turn(self, key: Key) -> Turn:

@@ -28,17 +28,15 @@ class Window:
     """Rows of one lane in order.
 
     Attributes:
+        ageing: Seconds after which a waiting task counts one priority more; 0: never.
         size: Live rows in memory.
         horizon: Key of the last row of the prefix, or None when the whole lane is in memory.
-
-    Args:
-        ageing: Seconds after which a waiting task counts one priority more; 0: never.
     """
 
-    __slots__ = ("_ageing", "_dead", "_levels", "_order", "horizon", "size")
+    __slots__ = ("_dead", "_levels", "_order", "ageing", "horizon", "size")
 
     def __init__(self, ageing: float = 0.0) -> None:
-        self._ageing = ageing
+        self.ageing = ageing
         self._levels: dict[int, deque[Row]] = {}
         self._order: list[int] = []  # the keys of `_levels`, ascending: -priority, best first
         self._dead = 0  # at most so many rows are left in place that ended there
@@ -47,15 +45,15 @@ class Window:
 
     def another(self) -> Window:
         """An empty one with the same order."""
-        return Window(self._ageing)
+        return Window(self.ageing)
 
     def level(self, priority: int, sent_at: float) -> int:
         """What a task of this priority, sent then, stands by."""
-        return level_of(priority, sent_at, self._ageing)
+        return level_of(priority, sent_at, self.ageing)
 
     def key(self, row: Row) -> Key:
         """Where a row stands."""
-        return key_of(row, self._ageing)
+        return key_of(row, self.ageing)
 
     def head(self) -> Row | None:
         """The first live row, or None."""
@@ -100,7 +98,7 @@ class Window:
 
     def add(self, row: Row) -> bool:
         """Put a queued row in its place; False if that is behind the horizon."""
-        negative = -self.level(row.priority, row.sent_at) if self._ageing else -row.priority
+        negative = -self.level(row.priority, row.sent_at) if self.ageing else -row.priority
         if self.horizon is not None and (negative, row.place) > self.horizon:
             return False
         level = self._levels.get(negative)

@@ -108,7 +108,7 @@ def move(
 ) -> None:
     """Have tasks that never ran be run as another type: params, priority and order stay, the worker is another.
 
-    Tasks that ran before, belong to a flow, come after others, or have a key or a cache stay where they are.
+    Tasks that ran before, belong to a flow, come after others, or have a key stay where they are.
     """
     wanted = Wanted(ids, state, type, tag, older_than)
     with options.pool(context, address) as client:

@@ -166,7 +166,7 @@ class Orders:
         """Give tasks that nobody runs yet another priority, or have a worker of another type run them.
 
         A task that runs is left as it is; so is, for a new `type`, one that ran before, belongs to a flow, comes after
-        others, or was sent with a key or a cache. The supervisor decides a few hundred at a time, each part at once.
+        others, or was sent with a key. The supervisor decides a few hundred at a time, each part at once.
 
         Returns:
             The numbers of those that stand there now.

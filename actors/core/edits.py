@@ -21,7 +21,7 @@ from .submissions import PRIORITY_BOUND, TYPES_MAX
 
 EDITED_MAX: Final = 2000
 """Tasks in one order: a step of a large edit, so that no turn is long."""
-_BOUND: Final = ("key", "unique_for", "cache")
+_BOUND: Final = ("key",)
 """Options that mean something by the type under which a task was sent: it stays there."""
 
 

@@ -33,6 +33,7 @@ class Persist:
         adoptions: Leases that their first host still holds after a rescue (owner, id, fence): running again, same
             attempt.
         edits: Queued and scheduled tasks that stand elsewhere now (lane, priority, id, fence).
+        uncached: Ids of tasks whose results answer for no others any more: they are run as another type.
         returns: Back to queued or scheduled (state, place, due, relative, attempt, failures, crashes, losses, releases,
             id, fence).
         finishes: Ends (state, finish, ended_at, started_at, slot, body, detail, failures, crashes, id, fence).
@@ -82,6 +83,7 @@ class Persist:
     checkpoints: list[tuple[bytes, int, int]] = field(default_factory=list[tuple[bytes, int, int]])
     adoptions: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
     edits: list[tuple[int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int]])
+    uncached: list[int] = field(default_factory=list[int])
     returns: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     finishes: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     cleared: list[int] = field(default_factory=list[int])

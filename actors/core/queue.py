@@ -180,6 +180,8 @@ class Queue:
             row = self.take_out(row)
         row.lane, row.priority = lane.number, priority
         step.persist.edits.append((row.lane, row.priority, row.id, row.fence))
+        if lane is not before:
+            step.persist.uncached.append(row.id)
         before.counts[row.state] -= 1
         lane.counts[row.state] += 1
         self.lanes.touched |= {before, lane}

@@ -34,6 +34,8 @@ def write(database: sqlite3.Connection, persist: Persist) -> None:
         database.execute(_REPLACE_DIGEST, (digest, id))
     if persist.cached:
         database.executemany(_PUT_CACHED, persist.cached)
+    if persist.uncached:
+        database.executemany(_FORGET[1][0], [(id,) for id in persist.uncached])
     if persist.prunes:
         for statement, any_at_all in _FORGET:
             if database.execute(any_at_all).fetchone():

@@ -51,6 +51,10 @@ class MemoryNames:
             replace(id, params)
             name = self._by_id[id]
             self._put(self._by_name, name, (id, self._by_name[name][1], digest))
+        for id in persist.uncached:
+            if id in self._prints:
+                self._drop(self._cached, self._prints[id])
+                self._drop(self._prints, id)
         for id, _ in persist.prunes:
             if id in self._by_id:
                 self._drop(self._by_name, self._by_id[id])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from store_rows import claim, fetch, ids, row, write
 
-from workerhost.actors.core.effects import Agenda, Persist, Refill
+from workerhost.actors.core.effects import Agenda, Consult, Persist, Refill
 from workerhost.actors.core.rows import SCHEDULED
 from workerhost.actors.stores.contract import Store, StoreDisagrees
 
@@ -37,3 +37,12 @@ def test_an_edit_of_what_runs_or_has_another_fence_is_refused(store: Store, edit
     with pytest.raises(StoreDisagrees):
         store.apply(Persist(edits=[edit]))
     store.rollback()
+
+
+def test_a_task_that_is_run_as_another_type_answers_for_no_others(store: Store) -> None:
+    of_a, of_b = ("", "video.thumbnail", b"a" * 8), ("", "video.thumbnail", b"b" * 8)
+    write(store, tasks=[row(1), row(2)], cached=[(1, *of_a), (2, *of_b)])
+    write(store, edits=[(2, 5, 1, 0)], uncached=[1])
+
+    found = store.read(Consult((), (), "test", cached=(of_a, of_b)))
+    assert [asked for asked, *_ in found] == [of_b]

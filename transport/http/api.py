@@ -283,7 +283,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "POST", "/hosts/{name:path}/drain", "drain", "Let a host finish what it has and leave",
-        _drain, parts=HostPart, body=DrainBody,
+        _drain, parts=HostPart, body=DrainBody, problems=(409,),
         answer=_object("host", "draining", host=_TEXT, draining={"type": "boolean"}),
     ),
 )  # fmt: skip

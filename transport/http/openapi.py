@@ -17,7 +17,7 @@ VALUE: Final[dict[str, Any]] = {
         {"type": "null"},
         {"type": "boolean"},
         {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
-        {"type": "number", "minimum": -1e300, "maximum": 1e300},
+        {"type": "number", "minimum": -1.7976931348623157e308, "maximum": 1.7976931348623157e308},
         {"type": "string"},
         {"type": "array", "items": {"$ref": "#/components/schemas/Value"}},
         {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Value"}},

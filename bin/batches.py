@@ -100,7 +100,7 @@ def lines_of(source: str | None, each: str | None, base: Any) -> Lines:
     Raises:
         UsageError: The file is not there, or the params in common are no object.
     """
-    path = None if source in (None, "-") else Path(cast("str", source))
+    path = None if source in (None, "-") else Path(source)
     if path is not None and not path.is_file():
         raise UsageError(f"--from {path}: there is no such file")
     if not isinstance(base, dict):
@@ -139,7 +139,7 @@ def send(client: Client, type: str, lines: Lines, sending: dict[str, Any], *, an
         bar = stack.enter_context(progress.bar(type, 1.0))
         digest, first = _skip(stream, lines, sent, found)
         tags = (*sending.get("tags", ()), sent.tag)
-        options = {**sending, "tags": tags, "full": "wait"}
+        options: dict[str, Any] = {**sending, "tags": tags, "full": "wait"}
         for number, chunk in _chunks(stream, first, digest.update, lines):
             if chunk:
                 batch = client.send_many(type, chunk, chunk=len(chunk), **options)

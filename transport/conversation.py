@@ -92,6 +92,7 @@ class Conversation:
         self._watching = False
         self._after = self._consumed = 0
         self._foreign: set[int] = set()  # tasks watched by id that have not ended
+        self._foreign_max = IDS_MAX  # so many, and those that nobody holds any more are swept out
         self._lookups: dict[int, list[Lookup]] = {}
         self._requests: dict[int, Request] = {}
         self._last_request = 0
@@ -375,8 +376,9 @@ class Conversation:
             for row in (*message.finished, *message.states):
                 for lookup in self._lookups.pop(row[0], ()):
                     self._found(lookup)
-        if self._foreign and len(self._foreign) > 2 * len(self.register) + IDS_MAX:
+        if len(self._foreign) > self._foreign_max:
             self._foreign = {id for id in self._foreign if self.register.places(id)}
+            self._foreign_max = 2 * len(self._foreign) + IDS_MAX  # else every message would sweep them
         if self._watching and self._consumed >= CREDIT // 2:
             self._watch([])
 

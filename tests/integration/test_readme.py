@@ -24,7 +24,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_its_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    function, client, shorts, embedded = blocks("python")
+    function, client, shorts, embedded, expected = blocks("python")
     names: dict[str, Any] = {"__name__": "tasks"}
     exec(function, names)
     exec(shorts, names)
@@ -34,6 +34,7 @@ def test_its_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         monkeypatch.setenv("WORKERHOST_ADDRESS", pool.address)
         exec(client, names)
         names["client"].close()
+        exec(expected, names)
         done = pool.client.send("video.youtube.shorts", {"urls": ["a", "b"]}).result(timeout=30)
         with pytest.raises(workerhost.TaskFailed, match="no urls"):
             pool.client.send("video.youtube.shorts", {}).result(timeout=30)

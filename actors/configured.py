@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ..config.schedule_schema import plans
 from ..config.schema import Settings
 from ..transport.addresses import is_local
 from ..transport.keys import OWN_ROLES, Home, KeyPair
@@ -51,6 +52,7 @@ def supervisor_settings(
         hosts=settings.host_entries(),
         queue_depth_high=settings.queue_depth_high(),
         watching=settings.watching(),
+        schedules=plans(settings.schedules),
         keep=Keep(**settings.queue.keep.model_dump()),
         document=settings.document(),
         pair=pair,
@@ -100,6 +102,7 @@ def reading(
                 hosts=found.host_entries(),
                 queue_depth_high=found.queue_depth_high(),
                 watching=found.watching(),
+                schedules=plans(found.schedules),
                 max_size=found.queue.max_size,
                 document=found.document(),
             )

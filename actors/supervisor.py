@@ -22,6 +22,7 @@ import pykka
 
 from ..config.changes import changes
 from ..config.policy import PolicyTree
+from ..config.schedules import Plan
 from ..config.watching import UNWATCHED, Watching
 from ..transport import clock
 from ..transport.addresses import reached_at
@@ -63,8 +64,8 @@ class SupervisorSettings:
         address: Where it listens; port 0 takes a free one.
         database: The queue's file; None keeps the queue in memory.
         durability: `full` or `relaxed` (see the store).
-        name, heartbeat, lost_after, max_size, fifo, ageing, policies, hosts, queue_depth_high, watching, keep:
-            See `PoolSettings`.
+        name, heartbeat, lost_after, max_size, fifo, ageing, policies, hosts, queue_depth_high, watching, schedules,
+        keep: See `PoolSettings`.
         profile: A file for the profile of the actor's thread; None: no profile.
         document: The whole configuration as plain data, to say what has changed when it is read again.
         reread: Reads it again: the settings, or all that is wrong; None: there is no file.
@@ -87,6 +88,7 @@ class SupervisorSettings:
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     queue_depth_high: int | None = None
     watching: Watching = UNWATCHED
+    schedules: Mapping[str, Plan] = field(default_factory=dict[str, Plan])
     keep: Keep = KEEP
     profile: Path | None = None
     document: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -261,6 +263,7 @@ class SupervisorActor(pykka.ThreadingActor):
             hosts=settings.hosts,
             queue_depth_high=settings.queue_depth_high,
             watching=settings.watching,
+            schedules=settings.schedules,
             about={
                 "address": address,
                 "machine": socket.gethostname(),
@@ -353,12 +356,13 @@ class SupervisorActor(pykka.ThreadingActor):
             hosts=found.hosts,
             queue_depth_high=found.queue_depth_high,
             watching=found.watching,
+            schedules=found.schedules,
             max_size=found.max_size,
             document=found.document,
         )
         changed = changes(settings.document, found.document)
         limits = found.queue_depth_high, found.max_size
-        return Configuration(found.policies, found.hosts, *limits, changed, found.watching)
+        return Configuration(found.policies, found.hosts, *limits, changed, found.watching, found.schedules)
 
     def _work(self, pool: Pool) -> None:
         """A part of what goes on between turns: a check, a backup."""

@@ -23,6 +23,7 @@ from . import (
     monitor,
     pool,
     reload,
+    schedules,
     service,
     setup,
     start,
@@ -122,6 +123,7 @@ for panel, commands in {
         edits.move,
         flows.flows,
         flows.unblock,
+        schedules.schedules,
     ),
     POOL: (
         pool.status,
@@ -140,6 +142,7 @@ for panel, commands in {
         app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
 
 app.add_typer(flows.flow, name="flow", rich_help_panel=TASKS)
+app.add_typer(schedules.schedule, name="schedule", rich_help_panel=TASKS)
 app.add_typer(cache.cache, name="cache", rich_help_panel=TASKS)
 app.command("doctor", rich_help_panel=SETUP)(doctor.doctor)
 app.command("invite", rich_help_panel=SETUP)(keys.invite)

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from .policy import tenant_node
 
-LIVE: Final = ("queue.max_size", "monitoring.enabled", "monitoring.alerts.", "monitoring.objectives.")
+LIVE: Final = ("queue.max_size", "schedules.", "monitoring.enabled", "monitoring.alerts.", "monitoring.objectives.")
 """Settings outside the tree that a supervisor takes over while it runs."""
 _CODE: Final = ("class", "command", "cwd", "python", "isolation", "concurrency")
 """What only a host executes: it reads its own file again for that."""

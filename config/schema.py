@@ -44,6 +44,7 @@ from .log_settings import LoggingSettings
 from .monitoring import MonitoringSettings
 from .policy import OWN_LIMITS, Policy, PolicyTree, Retry, parents
 from .queue_schema import QueueSettings
+from .schedule_schema import ScheduleName, ScheduleSettings
 from .section import Section, problem
 from .watching import Watching
 
@@ -237,6 +238,9 @@ class Settings(Section):
     workers: dict[TypePath, NodeSettings] = Field(default_factory=dict, description="The tree, by type.")
     tenants: dict[TenantName, TenantSettings] = Field(default_factory=dict, description="Who shares the pool, by name.")
     worker: SeedWorker | None = Field(default=None, description="One node in short form: `type` and its settings.")
+    schedules: dict[ScheduleName, ScheduleSettings] = Field(
+        default_factory=dict, description="What the pool sends by itself, by name."
+    )
     logging: LoggingSettings = LoggingSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
 
@@ -346,6 +350,7 @@ class Settings(Section):
             "defaults": _written_node(self._all_defaults(), self._folder),
             "workers": {path: _written_node(values, self._folder) for path, values in self._nodes.items()},
             "tenants": {name: _written_node(dict(tenant), self._folder) for name, tenant in self.tenants.items()},
+            "schedules": {name: one.model_dump(exclude_unset=True) for name, one in self.schedules.items()},
             "logging": self.logging.model_dump(mode="json"),
             "monitoring": self.monitoring.model_dump(by_alias=True),
         }

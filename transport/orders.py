@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
-from typing import Any, Final
+from datetime import timedelta
+from typing import Any, Final, Literal
 
+from ..config.resources import Required
 from ..workers import values
 from ..workers.errors import TaskUnknown, WorkerHostError
 from .block import UNKNOWN
@@ -12,6 +14,7 @@ from .connection import Connections
 from .handle import Batch, Handle, cancel
 from .messages import STATES, Admin, Query, TaskState
 from .outcome import error_of
+from .scheduling import scheduled
 from .tail import Line, tail
 from .terms import terms
 
@@ -157,6 +160,86 @@ class Orders:
         for start in range(0, len(ids), IDS_MAX):
             free += self._order("unblock", {"ids": ids[start : start + IDS_MAX]})["unblocked"]
         return free
+
+    def schedule(
+        self,
+        name: str,
+        type: str,
+        params: Any = None,
+        *,
+        cron: str | None = None,
+        every: float | timedelta | None = None,
+        zone: str = "UTC",
+        catch_up: Literal["none", "last", "all"] = "last",
+        priority: int = 5,
+        timeout: float | timedelta | None = None,
+        max_attempts: int | None = None,
+        tags: Sequence[str] = (),
+        tenant: str | None = None,
+        requires: Required | None = None,
+    ) -> dict[str, Any]:
+        """Have the pool send a task again and again, also while no client is there; one of this name is replaced.
+
+        Args:
+            name: At most 64 letters, digits, _, . or -.
+            type: As for `send`, and so is what follows and is not named here.
+            params: As for `send`, but at most 16 KiB packed.
+            cron: When: minute, hour, day of month, month, day of week, as in crontab: `"0 3 * * *"`.
+            every: Or how often: seconds from 1, or a timedelta; counted from 1970 in UTC.
+            zone: Whose clock `cron` means: `"Europe/Berlin"`.
+            catch_up: What is sent for instants that were missed: `none`, the `last` one, or `all`, the latest hundred
+                at most.
+            priority: See `send`.
+            timeout: See `send`.
+            max_attempts: See `send`.
+            tags: See `send`.
+            tenant: See `send`.
+            requires: See `send`.
+
+        Returns:
+            What `schedules` says of it.
+
+        Raises:
+            InvalidTask: Something in it is wrong.
+            WorkerHostError: The configuration has one of this name.
+        """
+        order = scheduled(
+            type, params, cron, every, zone, catch_up, priority=priority, timeout=timeout, max_attempts=max_attempts,
+            tags=tags, tenant=tenant, requires=requires,
+        )  # fmt: skip
+        return self._order("schedule", {"name": name, "plan": order})["schedule"]
+
+    def unschedule(self, name: str) -> None:
+        """Forget a schedule of a client; tasks that it sent stay.
+
+        Raises:
+            WorkerHostError: There is none of this name, or the configuration says it.
+        """
+        self._order("unschedule", {"name": name})
+
+    def schedules(self) -> list[dict[str, Any]]:
+        """The schedules by name: `name`, `source` (`config` or `client`), `type`, `cron`, `every`, `zone`, `catch_up`,
+        `priority`, `options`, `paused`, `next` (seconds since the epoch, or None), `last` (the instant up to which it
+        has been seen to) and `task` (the latest that it sent, or None).
+        """
+        found: list[dict[str, Any]] = []
+        after: str | None = ""
+        while after is not None:
+            page = self._query("schedules", {"after": after})
+            found, after = found + page["schedules"], page["next"]
+        return found
+
+    def pause_schedule(self, name: str) -> None:
+        """Let a schedule send nothing until `resume_schedule`, and nothing for that time afterwards."""
+        self._order("pause_schedule", {"name": name})
+
+    def resume_schedule(self, name: str) -> None:
+        """Undo `pause_schedule`."""
+        self._order("resume_schedule", {"name": name})
+
+    def run_schedule(self, name: str) -> int:
+        """Have a schedule send a task now, beside its instants; the task's number."""
+        return self._order("run_schedule", {"name": name})["task"]
 
     def clear_cache(self, type: str | None = None) -> None:
         """Let results of tasks sent so far answer for no further ones: those of a type and below it, or all."""

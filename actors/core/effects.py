@@ -65,6 +65,8 @@ class Persist:
             without a count: gone.
         audit: Who did what (number, at, public key, name, event, more as a dict).
         audit_from: Rows of `audit` with lower numbers are forgotten; 0: none are.
+        schedules: (name, source, plan as a dict, last, paused, task), inserted or replaced; see `firings`.
+        forgotten_schedules: Their names.
         meta: Absolute values of `last_id`, `last_finish`.
         prunes: Ended tasks that are forgotten with all that is kept of them (id, finish).
         forgotten_sessions: Sessions of clients that are forgotten, with their submissions.
@@ -119,6 +121,10 @@ class Persist:
         default_factory=list[tuple[int, float, str, str, str, dict[str, Any]]]
     )
     audit_from: int = 0
+    schedules: list[tuple[str, str, dict[str, Any], float, bool, int]] = field(
+        default_factory=list[tuple[str, str, dict[str, Any], float, bool, int]]
+    )
+    forgotten_schedules: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, slots=True)

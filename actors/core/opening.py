@@ -24,6 +24,7 @@ class Opening:
         checkpoints: Unfinished tasks that have one.
         identities, invitations, shares: As in `Persist`.
         flows: Flows that have not ended (row as in `Persist.flows`, [(start, first, count), ...]).
+        schedules: By name, as in `Persist`.
         copy: Where the database was copied to before it was brought to this version's tables; None: it had them.
     """
 
@@ -43,4 +44,5 @@ class Opening:
         default_factory=list[tuple[tuple[Any, ...], list[tuple[int, int, int]]]]
     )
     shares: list[tuple[int, str, int]] = field(default_factory=list[tuple[int, str, int]])
+    schedules: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     copy: str | None = None

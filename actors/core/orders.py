@@ -10,6 +10,7 @@ from ...transport.messages import Admin, Reply
 from .audit import Audit
 from .backups import Backups
 from .edits import Edits
+from .firings import Firings
 from .gate import Gate
 from .identities import fingerprint, is_key
 from .keyring import Keyring
@@ -44,6 +45,7 @@ class Orders:
         gate: Gate,
         audit: Audit,
         edits: Edits,
+        firings: Firings,
     ) -> None:
         self._gate, self._audit = gate, audit
         self._queue, self._membership, self._guarded = queue, membership, keyring.guarded
@@ -63,6 +65,7 @@ class Orders:
             "trust": keyring.trust,
             "revoke": keyring.revoke,
             "invite": keyring.invite,
+            **firings.verbs(),
         }
 
     def obey(self, step: Step, peer: Peer, message: Admin) -> None:

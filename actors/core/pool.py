@@ -43,6 +43,7 @@ from .edges import Awaited, Dependents, FlowsOf, Gathered, Unmet
 from .edits import Edits
 from .effects import Agenda, Consult, Effect, EndedAfter, Ends, Fetch, Need, Refill, Replay, Resume, SeenAfter
 from .endings import Endings, Late
+from .firings import Firings
 from .flows import Flows
 from .gate import Gate
 from .greetings import Greetings
@@ -128,13 +129,13 @@ class Pool:
             self.report.answers,
             self.flows,
         )
-        self.reloads = Reloads(self.sessions, self.membership, self.report, self.requests)
-        keyring = Keyring(self.identities)
+        self.firings = Firings(opening.schedules, settings.schedules, self.requests.hand_in)
+        self.requests.lists["schedules"] = self.firings.listed
+        self.reloads = Reloads(self.sessions, self.membership, self.report, self.requests, self.firings)
         self.edits = Edits(self.queue, self.membership, self.flows)
-        self.orders = Orders(
-            self.queue, self.membership, self.requests, self.backups, self.reloads, keyring, self.gate, self.audit,
-            self.edits,
-        )  # fmt: skip
+        keyring = Keyring(self.identities)
+        powers = (self.backups, self.reloads, keyring, self.gate, self.audit, self.edits, self.firings)
+        self.orders = Orders(self.queue, self.membership, self.requests, *powers)
         self._expected = self._announced = self._looked = now
         self._more = False
         restore(self.queue, self.hosts, opening, boot, now, wall)
@@ -145,8 +146,7 @@ class Pool:
         self._messages = self._all_messages()
         self._feeds = self._all_feeds()
         self._fetches = self._all_fetches()
-        digest = Digest(self.queue, self.hosts, now)
-        self._timed: tuple[Timed, ...] = (self.queue.lanes.tree, self.housekeeping, self.flows, self.audit, digest)
+        self._timed = self._all_timed(now)
 
     def _all_messages(self) -> dict[type[Message], Callable[[Step, Peer, int, Any], None]]:
         """What is done about each message, given (step, peer, number, message), once its role allows it."""
@@ -201,6 +201,11 @@ class Pool:
             "unblock": self.requests.unblocked,
         }
 
+    def _all_timed(self, now: float) -> tuple[Timed, ...]:
+        """What time brings something to."""
+        digest = Digest(self.queue, self.hosts, now)
+        return self.queue.lanes.tree, self.housekeeping, self.flows, self.firings, self.audit, digest
+
     def start(self, now: float, wall: float) -> list[Effect]:
         """The first needs: the heads of all lanes and what falls due first."""
         step = Step(now, wall)
@@ -211,6 +216,7 @@ class Pool:
                 step.needs.append(Refill(lane.number, None, self.queue.lanes.share()))
         step.needs += [schedule.start() for schedule in self.queue.schedules.values()]
         step.needs.append(self.flows.start())
+        self.firings.start(step)
         return step.effects()
 
     def handle(

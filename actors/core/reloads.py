@@ -7,14 +7,17 @@ that is gone stay queued. What was read and is wrong changes nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ...config.changes import Change
 from ...config.policy import PolicyTree
+from ...config.schedules import Plan
 from ...config.watching import UNWATCHED, Watching
 from ...transport.messages import Admin, Reply
 from .effects import Reread
+from .firings import Firings
 from .membership import Membership
 from .report import Report
 from .requests import Requests
@@ -29,7 +32,7 @@ class Configuration:
     """What was read and is right.
 
     Attributes:
-        policies, hosts, queue_depth_high, max_size, watching: See `PoolSettings`.
+        policies, hosts, queue_depth_high, max_size, watching, schedules: See `PoolSettings`.
         changes: How it differs from what was in effect.
     """
 
@@ -39,13 +42,17 @@ class Configuration:
     max_size: int
     changes: list[Change]
     watching: Watching = UNWATCHED
+    schedules: Mapping[str, Plan] = field(default_factory=dict[str, Plan])
 
 
 class Reloads:
     """Who waits for the configuration to be read again, and where it goes then."""
 
-    def __init__(self, sessions: Sessions, membership: Membership, report: Report, requests: Requests) -> None:
+    def __init__(
+        self, sessions: Sessions, membership: Membership, report: Report, requests: Requests, firings: Firings
+    ) -> None:
         self._sessions, self._membership, self._report, self._requests = sessions, membership, report, requests
+        self._firings = firings
         self._askers: list[tuple[Peer, int]] = []
         self._ended: tuple[bytes, int, Reply] | None = None
 
@@ -92,3 +99,4 @@ class Reloads:
         self._requests.max_size = read.max_size
         self._membership.queue.lanes.retune(read.policies)
         self._membership.retune(step, read.policies, read.hosts)
+        self._firings.configure(step, read.schedules)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, cast
 
 from ...config.policy import TYPE_PATTERN
@@ -68,6 +68,9 @@ class Requests:
         self.flows = flows
         self.intake = Intake(queue)
         self.why = Why(queue, membership.hosts)
+        self.lists: dict[
+            str, Callable[[Step, dict[str, Any]], dict[str, Any]]
+        ] = {}  # what others list a page at a time
 
     def submit(self, step: Step, peer: Peer, message: Submit) -> None:
         """Tasks handed in: stored once, however often the same submission comes.
@@ -164,6 +167,20 @@ class Requests:
         if message.below - client.below >= _FORGET_TOGETHER:
             self._forget_below(step, client, message.below)
         self._accept(step, peer, number, answer)
+        self._introduce_types(step)
+
+    def hand_in(self, step: Step, groups: Sequence[Any]) -> int:
+        """Store tasks of the pool's own, already checked; they are of no session. The id of the first.
+
+        Raises:
+            Unfit: There is no room.
+        """
+        self._check_room(Submit(0, 0, list(groups)), sum(len(group[3]) for group in groups))
+        first = self.queue.submit(step, 0, groups)
+        self._introduce_types(step)
+        return first
+
+    def _introduce_types(self, step: Step) -> None:
         for type in self.queue.lanes.new:
             for host in self.membership.hosts.serving(type):
                 self.membership.send_tree(step, host, [type])
@@ -290,6 +307,8 @@ class Requests:
         what, request = message.what, message.request
         if what in self.reports:
             step.say(peer, Reply(request, True, _as_seen_by(peer, self.reports[what](step))))
+        elif what in self.lists:
+            step.say(peer, Reply(request, True, self.lists[what](step, message.arguments)))
         elif what == "show" and peer.owner is not None:
             self._fetch(step, peer, _ids([message.arguments["id"]]), "show", request)
         elif what == "audit" and peer.owner is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final
 
 from ...config.policy import PolicyTree
+from ...config.schedules import Plan
 from ...config.watching import UNWATCHED, Watching
 from .lanes import ROWS_MAX
 
@@ -57,6 +59,7 @@ class PoolSettings:
         hosts: Settings by host name or pattern, sent with WELCOME.
         queue_depth_high: Queued tasks above which a warning is due, or None.
         watching: Goals and other alerts.
+        schedules: What the pool sends by itself, by name.
         rows_max: Queued tasks that memory holds at most.
         keep: How long ended tasks are kept.
         disk_reserve: Bytes of the database's disk that are to stay free; see `Pool.disk`.
@@ -74,6 +77,7 @@ class PoolSettings:
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     queue_depth_high: int | None = None
     watching: Watching = UNWATCHED
+    schedules: Mapping[str, Plan] = field(default_factory=dict[str, Plan])
     rows_max: int = ROWS_MAX
     keep: Keep = KEEP
     disk_reserve: int = 0

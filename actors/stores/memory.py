@@ -25,6 +25,7 @@ from .memory_line import MemoryLines
 from .names_memory import MemoryNames
 from .order import Entry, Order
 from .record import NAMES, Record
+from .schedules_memory import MemorySchedules
 from .undo import Undoable
 from .views import end_row, full_view, list_item
 
@@ -64,6 +65,7 @@ class MemoryStore(Undoable, MemoryFlowReads):
         self._tags: dict[str, Order] = defaultdict(Order)
         self._ids = Order()
         self._flows = MemoryFlows(self._put, self._drop, self._tasks)
+        self._schedules = MemorySchedules(self._put, self._drop)
         self._names = MemoryNames(self._put, self._drop, self._tasks)
 
     def open(self) -> Opening:
@@ -87,6 +89,7 @@ class MemoryStore(Undoable, MemoryFlowReads):
             invitations=self._identities.invited(),
             shares=self._identities.shares(),
             flows=self._flows.unfinished(),
+            schedules=self._schedules.known(),
         )
 
     def work(self, seconds: float) -> bool:  # noqa: ARG002 - the protocol's signature
@@ -145,6 +148,7 @@ class MemoryStore(Undoable, MemoryFlowReads):
             self._put(self._meta, name, value)
         self._forget(persist)
         self._flows.write(persist)
+        self._schedules.write(persist)
 
     def _keep_limits(self, persist: Persist) -> None:
         for type, paused, until, reason in persist.pauses:

@@ -226,3 +226,12 @@ create table cached(                    -- tasks whose results answer for others
     digest blob not null                  -- of the params
 );
 create unique index cached_print on cached(owner, type, digest);
+
+create table schedule(                  -- what the pool sends by itself, see firings
+    name   text primary key,
+    source text    not null,              -- who says so: config or client
+    plan   blob    not null,
+    last   real    not null,              -- the instant up to which it has been seen to
+    paused integer not null,
+    task   integer not null               -- the latest it sent; 0: none
+) without rowid;

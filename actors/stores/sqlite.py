@@ -18,7 +18,7 @@ from typing import Any, Final
 from ...transport import clock
 from ..core.effects import Need, Persist
 from ..core.opening import Opening
-from . import flows, identities, names, reads, schema, statements
+from . import flows, identities, names, reads, schedules, schema, statements
 from .backup import Backup
 from .binding import for_attempts, for_finishes, for_running, for_submissions, for_tasks, granted_at_once, rows_of
 from .blobs import unpack
@@ -116,6 +116,7 @@ class SqliteStore(flows.FlowReads):
             self._keep(persist)
             self._forget(persist)
             flows.write(self._database, persist)
+            schedules.write(self._database, persist)
 
     def read(self, need: Need) -> list[Any]:
         """Rows for a need. See `Store.read` and each need."""
@@ -296,6 +297,7 @@ class SqliteStore(flows.FlowReads):
             invitations=execute(statements.INVITATIONS).fetchall(),
             shares=execute(statements.SHARES).fetchall(),
             flows=flows.unfinished(self._database),
+            schedules=schedules.known(self._database),
             copy=str(self._copy) if self._copy else None,
         )
         self._database.executemany(statements.PUT_META, [("epoch", epoch), ("clean", 0)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from . import documents, options
 from .exits import say
 from .options import Address, Json
-from .tables import span, table
+from .tables import table
 
 schedule = typer.Typer(help="What the pool sends by itself.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -25,9 +24,8 @@ def schedules(context: typer.Context, as_json: Json = False, address: Address = 
     if as_json:
         documents.show({"schedules": [documents.plain_data(one) for one in found]})
         return
-    now = time.time()
     found.sort(key=lambda one: (one["next"] is None, one["next"] or 0, one["name"]))
-    rows = [[one["name"], one["type"], _when(one), _next(one, now), one["task"] or "-", one["source"]] for one in found]
+    rows = [[one["name"], one["type"], _when(one), _next(one), one["task"] or "-", one["source"]] for one in found]
     print("\n".join(table(["NAME", "TYPE", "WHEN", "NEXT", "TASK", "FROM"], rows) or ["no schedule"]), flush=True)
 
 
@@ -68,10 +66,9 @@ def _when(one: dict[str, Any]) -> str:
     return one["cron"] if one["zone"] == "UTC" else f"{one['cron']} {one['zone']}"
 
 
-def _next(one: dict[str, Any], now: float) -> str:
+def _next(one: dict[str, Any]) -> str:
     if one["paused"]:
         return "paused"
     if one["next"] is None:
         return "never"
-    at = datetime.fromtimestamp(one["next"]).astimezone()
-    return f"{at:%m-%d %H:%M} in {span(max(0.0, one['next'] - now))}"
+    return f"{datetime.fromtimestamp(one['next']).astimezone():%m-%d %H:%M}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from typing import Any
+from datetime import timedelta
+from typing import Any, Literal
 
+from ..config.resources import Required
 from ..workers.errors import TaskUnknown
 from .async_handle import AsyncBatch, AsyncHandle, Place
 from .async_waiting import cancel, look_up, request, wait
@@ -14,6 +16,7 @@ from .connection import Connection, Connections
 from .handle import IDS_MAX
 from .messages import Admin, Query, TaskState
 from .orders import check_id, no_task, search, unpacked
+from .scheduling import scheduled
 from .tail import FIRST_WORD_SECONDS, Line, Reader
 from .terms import terms
 
@@ -136,6 +139,55 @@ class AsyncOrders:
         for start in range(0, len(ids), IDS_MAX):
             free += (await self._order("unblock", {"ids": ids[start : start + IDS_MAX]}))["unblocked"]
         return free
+
+    async def schedule(
+        self,
+        name: str,
+        type: str,
+        params: Any = None,
+        *,
+        cron: str | None = None,
+        every: float | timedelta | None = None,
+        zone: str = "UTC",
+        catch_up: Literal["none", "last", "all"] = "last",
+        priority: int = 5,
+        timeout: float | timedelta | None = None,
+        max_attempts: int | None = None,
+        tags: Sequence[str] = (),
+        tenant: str | None = None,
+        requires: Required | None = None,
+    ) -> dict[str, Any]:
+        """As `Client.schedule`."""
+        order = scheduled(
+            type, params, cron, every, zone, catch_up, priority=priority, timeout=timeout, max_attempts=max_attempts,
+            tags=tags, tenant=tenant, requires=requires,
+        )  # fmt: skip
+        return (await self._order("schedule", {"name": name, "plan": order}))["schedule"]
+
+    async def unschedule(self, name: str) -> None:
+        """As `Client.unschedule`."""
+        await self._order("unschedule", {"name": name})
+
+    async def schedules(self) -> list[dict[str, Any]]:
+        """As `Client.schedules`."""
+        found: list[dict[str, Any]] = []
+        after: str | None = ""
+        while after is not None:
+            page = await self._query("schedules", {"after": after})
+            found, after = found + page["schedules"], page["next"]
+        return found
+
+    async def pause_schedule(self, name: str) -> None:
+        """As `Client.pause_schedule`."""
+        await self._order("pause_schedule", {"name": name})
+
+    async def resume_schedule(self, name: str) -> None:
+        """As `Client.resume_schedule`."""
+        await self._order("resume_schedule", {"name": name})
+
+    async def run_schedule(self, name: str) -> int:
+        """As `Client.run_schedule`."""
+        return (await self._order("run_schedule", {"name": name}))["task"]
 
     async def clear_cache(self, type: str | None = None) -> None:
         """As `Client.clear_cache`."""

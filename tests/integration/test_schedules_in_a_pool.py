@@ -59,7 +59,13 @@ def test_what_a_program_and_a_person_order(capsys: pytest.CaptureFixture[str]) -
         assert (said["source"], said["every"], said["priority"], said["options"]) == (
             "client", 3600.0, 7, {"timeout": 5.0},
         )  # fmt: skip
-        for wrong in ({"every": 0}, {"cron": "61 * * * *"}, {"cron": "0 3 * * *", "zone": "Nowhere"}, {}):
+        wrongs: tuple[dict[str, Any], ...] = (
+            {"every": 0},
+            {"cron": "61 * * * *"},
+            {"cron": "0 3 * * *", "zone": "Nowhere"},
+            {},
+        )
+        for wrong in wrongs:
             with pytest.raises(InvalidTask, match=r"cron|every|zone"):
                 client.schedule("mine", "tick", **wrong)
         with pytest.raises(WorkerHostError, match="that of the configuration"):

@@ -131,10 +131,14 @@ def planned(groups: Sequence[Any], first: int, places: Places | None, flow: int,
     """
     plan = Plan()
     id = first
+    named = 0  # whether groups hold tasks or not: naming is work
     place = 0 if places is None else places.parts[-1][0]
     for type, priority, given, batch in groups:
         options = cast("dict[str, Any]", given or {})
         others = _others(options, places, place)
+        named += len(others)
+        if named > EDGES_MAX:
+            raise Unfit("invalid", f"more than {EDGES_MAX} dependencies in one submission", "after")
         words = {key: value for key, value in options.items() if key not in _WORDS}
         if places is not None:
             words["flow"] = flow

@@ -17,7 +17,7 @@ from .reports import shown
 from .rows import QUEUED, SCHEDULED, Row
 from .sessions import ID_MAX
 from .step import Peer, Step
-from .submissions import PRIORITY_BOUND, TYPES_MAX
+from .submissions import LANES_MAX, PRIORITY_BOUND, TYPES_MAX
 
 EDITED_MAX: Final = 2000
 """Tasks in one order: a step of a large edit, so that no turn is long."""
@@ -87,7 +87,10 @@ class Edits:
         if change.type is not None and change.type != lane.type:
             if row.attempt or self._flows.binds(row) or any(name in (row.options or {}) for name in _BOUND):
                 return False
-            lane = self._queue.lanes.of((change.type, lane.tenant.name, lane.requirements), step)
+            lanes, key = self._queue.lanes, (change.type, lane.tenant.name, lane.requirements)
+            if key not in lanes.by_key and len(lanes.by_key) >= LANES_MAX:
+                return False
+            lane = lanes.of(key, step)
         priority = row.priority if change.priority is None else change.priority
         if (lane.number, priority) != (row.lane, row.priority):
             self._queue.edit(step, row, lane, priority)

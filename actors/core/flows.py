@@ -80,6 +80,7 @@ class Flows:
             flow.stage = GIVEN_UP
             self._touched[flow] = None
             self._owed[-number] = CANCELLED
+            self._walk_again(flow)
             step.note("warning", "flow_given_up", flow=number, tasks=flow.places.total)
 
     def next_time(self) -> float:
@@ -144,8 +145,10 @@ class Flows:
 
     def _await(self, id: int) -> None:
         """The end of this task is of interest."""
-        if self.members and self.members.flow_of(id) is not None:
-            return
+        if not self.members or self.members.flow_of(id) is None:
+            self._heed(id)
+
+    def _heed(self, id: int) -> None:
         if len(self._singles) > _SINGLES_MAX:
             self._every = True
         else:
@@ -198,14 +201,16 @@ class Flows:
         return met, bad
 
     def _go_on(self, need: Dependents, rows: Sequence[Any], kept: set[int]) -> None:
-        """What has been read of the edges that are owed."""
+        """What has been read of the edges that are owed. Who is `kept` waiting waits for another end, after a retry."""
+        for id in kept:
+            self._heed(id)
         last = rows[-1][0] if len(rows) >= need.count else None
         self._cursor = (0, 0) if last is None else rows[-1][:2]
         for id, _ in need.ends:
             if id == last:
                 break
             self._owed.pop(id, None)
-            if id not in kept:
+            if id not in kept and id != need.cursor[0]:  # of that one some may have been kept before
                 self._singles.discard(id)
 
     def _cancel(self, step: Step, row: Row, after: int, state: int) -> None:
@@ -290,6 +295,8 @@ class Flows:
             Unfit: It cannot be so.
         """
         first = self._queue.last_id + 1
+        if message.flow and not count:  # its number is the id of its first task, and is nobody's until there is one
+            raise Unfit("invalid", "flow: a part holds at least one task", "flow")
         if not message.flow:
             return planned(message.groups, first, None, 0, gated=False)
         flow = self._flow_for(client, message.flow, first, step)
@@ -351,5 +358,9 @@ class Flows:
         if flow.number in self._open:
             self._open.discard(flow.number)
             self._owed[-flow.number] = COMPLETED
-            if sum(flow.ended.values()):  # somebody cancelled a part of it before all was here
-                self._walk = self._walk or _START
+            self._walk_again(flow)
+
+    def _walk_again(self, flow: Flow) -> None:
+        """No more will come: if some of it ended before (cancelled, say), who came after that was not yet told."""
+        if sum(flow.ended.values()):
+            self._walk = self._walk or _START

@@ -284,7 +284,67 @@ def test_a_restart_between_two_parts_loses_nothing(pool: Any) -> None:
     assert [id for id, *_ in granted(finish(pool, 1))] == [2]
 
 
+def test_a_part_without_a_task_is_refused(pool: Any) -> None:
+    """Two flows that began with nothing would have one number."""
+    for said in ({"last": False}, {}):
+        [refused] = flow(pool, ["a", 5, None, []], **said)[CLIENT]
+        assert refused.reason == "flow: a part holds at least one task"
+    flow(pool, group(), last=False)
+    [refused] = flow(pool, ["a", 5, None, []], submission=102, of=1, start=1)[CLIENT]
+    assert refused.reason == "flow: a part holds at least one task"
+
+
+def test_a_flow_given_up_ends_who_came_after_what_had_ended_before(pool: Any) -> None:
+    pool.host(slots=5)
+    flow(pool, group(), last=False)
+    pool.say(CLIENT, Cancel(1, [1]))
+    flow(pool, group(within=[0]), submission=102, of=1, start=1, last=False)
+    pool.wait(OPEN_SECONDS + 5, step=4.0)
+    assert states(pool, 1, 2) == ["cancelled", "cancelled"]
+    assert len(pool.pool.flows.members) == 0
+
+
+def test_a_task_that_came_after_a_failure_and_waits_for_a_person_is_let_go_by_its_retry(pool: Any) -> None:
+    pool.host(slots=5)
+    pool.send()
+    fail(pool, 1)
+    pool.send(after=[1], on_failure="wait")
+    pool.say(CLIENT, Admin(1, "retry", {"ids": [1]}))
+    assert [id for id, *_ in granted(finish(pool, 1))] == [2]
+
+
 # Restarts and bounds.
+
+
+def test_after_a_restart_a_retried_failure_lets_go_who_waited_for_a_person(pool: Any) -> None:
+    pool.host(slots=5)
+    pool.send()
+    pool.send(after=[1], on_failure="wait")
+    fail(pool, 1)
+    pool.start()
+    pool.client()
+    pool.host(slots=5)
+    pool.wait(1.0)
+    pool.say(CLIENT, Admin(1, "retry", {"ids": [1]}))
+    assert [id for id, *_ in granted(finish(pool, 1))] == [2]
+
+
+def test_many_who_wait_for_a_person_are_let_go_together(pool_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workerhost.actors.core.flows._READ_EDGES", 5)
+    pool = pool_with()
+    pool.host(slots=20)
+    pool.send()
+    pool.send(count=10, after=[1], on_failure="wait")
+    fail(pool, 1)
+    pool.say(CLIENT, Admin(1, "retry", {"ids": [1]}))
+    assert len(granted(finish(pool, 1))) == 10
+
+
+def test_groups_without_tasks_name_no_more_others_than_groups_with_some(pool: Any) -> None:
+    flow(pool, group(*[b"x"] * 1000), last=False)
+    empty: list[Any] = ["a", 5, {"within": [[0, 1000]]}, []]
+    [refused] = flow(pool, *[empty] * 101, group(), submission=102, of=1, start=1000)[CLIENT]
+    assert refused.reason == "more than 100000 dependencies in one submission"
 
 
 def test_a_restart_finds_who_was_not_told(pool_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..transport.messages import Reply
+from ..transport.messages import STATES, Reply
+from .core.edges import POLICIES
 from .core.effects import Answer
 from .core.reports import shown
 from .core.sessions import ID_MAX
@@ -12,6 +13,8 @@ from .core.story import story
 from .stores.contract import Store
 
 _LISTED_MAX: Final = 1000
+_AFTER_MAX: Final = 100
+"""Tasks before it that `show` names."""
 
 
 def answer(store: Store, effect: Answer) -> Reply:
@@ -30,7 +33,23 @@ def _show(store: Store, effect: Answer) -> Reply:
     task = store.show(id) if type(id) is int and 0 < id <= ID_MAX else None
     if task is None:
         return Reply(effect.request, False, {"code": "unknown", "reason": f"no task {shown(id)}"})
-    return Reply(effect.request, True, {"task": {**task, **effect.live.get(task["id"], {})}})
+    return Reply(
+        effect.request, True, {"task": {**task, **_after(store, task["id"]), **effect.live.get(task["id"], {})}}
+    )
+
+
+def _after(store: Store, id: int) -> dict[str, Any]:
+    """What a task comes after, if that is anything."""
+    found = [
+        {
+            "id": after,
+            "state": None if state is None else STATES[state].value,
+            "on_failure": tuple(POLICIES)[policy],
+            "met": bool(met),
+        }
+        for after, policy, met, state in store.after(id, _AFTER_MAX)
+    ]
+    return {"after": found} if found else {}
 
 
 def _why(store: Store, effect: Answer) -> Reply:
@@ -75,6 +94,7 @@ def _tasks(store: Store, effect: Answer) -> Reply:
             before=_optional(arguments, "before", int),
             owner=effect.owner,
             tenant=_optional(arguments, "tenant", str),
+            flow=_optional(arguments, "flow", int),
         )
     except TypeError as error:
         return Reply(effect.request, False, {"code": "invalid", "reason": str(error)})

@@ -47,6 +47,7 @@ def task(document: dict[str, Any]) -> list[str]:
         name for name in ("tenant", "sent_at", "due", "started_at", "ended_at", "host") if document.get(name)
     ]
     lines += [f"{name.removesuffix('_at'):9} {document[name]}" for name in plain_names]
+    lines += [f"after     {_edge(edge)}" for edge in document.get("after") or ()]
     codes = dict.fromkeys(item["code"] for item in document["attempts"] if item.get("code"))
     lines += [f"code      {next(iter(codes))}"] if len(codes) == 1 else []
     json_names = [name for name in ("requires", "options", "params", "result") if document.get(name) not in (None, {})]
@@ -61,6 +62,13 @@ def task(document: dict[str, Any]) -> list[str]:
     if error:
         lines += ["", *_failure(error)]
     return lines
+
+
+def _edge(edge: dict[str, Any]) -> str:
+    """A task that another comes after, and what becomes of that one if it ends badly."""
+    state = edge["state"] or "not kept any more"
+    then = "" if edge["met"] else f"; if it does not complete: {edge['on_failure']}"
+    return f"{edge['id']} ({state}{then})"
 
 
 def _attempts(document: dict[str, Any], *, with_code: bool) -> list[str]:

@@ -182,19 +182,21 @@ def ls(
     type: OfType = None,
     tag: Tag = None,
     tenant: Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Only tasks of this tenant.")] = None,
+    flow: Annotated[int | None, typer.Option("--flow", metavar="ID", min=1, help="Only tasks of this flow.")] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=PAGE, help="At most so many.")] = LISTED,
     as_json: Json = False,
     address: Address = None,
 ) -> None:
     """List tasks, newest first."""
     with options.pool(context, address) as client:
-        found = client.tasks(state=state_of(state), type=type, tag=tag, tenant=tenant, limit=limit)
+        found = client.tasks(state=state_of(state), type=type, tag=tag, tenant=tenant, flow=flow, limit=limit)
     if as_json:
         documents.show({"tasks": [documents.listed(task) for task in found]})
         return
     print("\n".join(task_views.tasks(found, time.time()) or ["no such task"]), flush=True)
     if len(found) == limit:
-        say(f"there may be more: --limit {min(limit * 10, PAGE)}, or narrow it with --state, --type, --tag, --tenant")
+        narrower = "--state, --type, --tag, --tenant, --flow"
+        say(f"there may be more: --limit {min(limit * 10, PAGE)}, or narrow it with {narrower}")
 
 
 def show(

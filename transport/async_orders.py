@@ -47,6 +47,7 @@ class AsyncOrders:
         type: str | None = None,
         tag: str | None = None,
         tenant: str | None = None,
+        flow: int | None = None,
         limit: int = 100,
     ) -> list[dict[str, Any]]:
         """As `Client.tasks`."""
@@ -54,7 +55,7 @@ class AsyncOrders:
         before: int | None = None
         while len(found) < limit:
             left = limit - len(found)
-            page = await self.page(state=state, type=type, tag=tag, tenant=tenant, limit=left, before=before)
+            page = await self.page(state=state, type=type, tag=tag, tenant=tenant, flow=flow, limit=left, before=before)
             found += page["tasks"]
             before = page.get("next")
             if before is None:
@@ -68,11 +69,12 @@ class AsyncOrders:
         type: str | None = None,
         tag: str | None = None,
         tenant: str | None = None,
+        flow: int | None = None,
         limit: int = 100,
         before: int | None = None,
     ) -> dict[str, Any]:
         """As `Client.page`."""
-        return await self._query("tasks", search(state, type, tag, limit, before, tenant))
+        return await self._query("tasks", search(state, type, tag, limit, before, tenant, flow))
 
     async def show(self, id: int) -> dict[str, Any]:
         """As `Client.show`."""

@@ -57,9 +57,11 @@ class Orders:
         type: str | None = None,
         tag: str | None = None,
         tenant: str | None = None,
+        flow: int | None = None,
         limit: int = 100,
     ) -> list[dict[str, Any]]:
-        """Tasks of the pool, newest first, at most `limit`: those in `state`, of `type`, with `tag`, of `tenant`.
+        """Tasks of the pool, newest first, at most `limit`: those in `state`, of `type`, with `tag`, of `tenant`,
+        of the flow with the number `flow`.
 
         Raises:
             ValueError: There is no such state.
@@ -68,7 +70,7 @@ class Orders:
         before: int | None = None
         while len(found) < limit:
             left = limit - len(found)
-            page = self.page(state=state, type=type, tag=tag, tenant=tenant, limit=left, before=before)
+            page = self.page(state=state, type=type, tag=tag, tenant=tenant, flow=flow, limit=left, before=before)
             found += page["tasks"]
             before = page.get("next")
             if before is None:
@@ -82,6 +84,7 @@ class Orders:
         type: str | None = None,
         tag: str | None = None,
         tenant: str | None = None,
+        flow: int | None = None,
         limit: int = 100,
         before: int | None = None,
     ) -> dict[str, Any]:
@@ -94,7 +97,7 @@ class Orders:
         Raises:
             ValueError: There is no such state.
         """
-        return self._query("tasks", search(state, type, tag, limit, before, tenant))
+        return self._query("tasks", search(state, type, tag, limit, before, tenant, flow))
 
     def show(self, id: int) -> dict[str, Any]:
         """Everything that is known of a task, its attempts included.
@@ -397,6 +400,7 @@ def search(
     limit: int,
     before: int | None,
     tenant: str | None,
+    flow: int | None = None,
 ) -> dict[str, Any]:
     """What `page` asks for, as QUERY `tasks` takes it.
 
@@ -404,7 +408,8 @@ def search(
         ValueError: There is no such state.
     """
     code = None if state is None else STATES.index(TaskState(state))
-    given = {"state": code, "type": type, "tag": tag, "tenant": tenant, "limit": limit, "before": before}
+    given = {"state": code, "type": type, "tag": tag, "tenant": tenant, "flow": flow}
+    given |= {"limit": limit, "before": before}
     return {key: value for key, value in given.items() if value is not None}
 
 

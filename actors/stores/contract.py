@@ -109,6 +109,7 @@ class Store(Protocol):
         before: int | None,
         owner: str | None = None,
         tenant: str | None = None,
+        flow: int | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Newest first, a bounded scan: (tasks, id to go on before, or None at the end). With `owner` only those that
         this identity sent.

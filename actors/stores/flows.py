@@ -6,8 +6,9 @@ Owns the SQL of the tables `flow`, `flow_part` and `edge`. Decides nothing.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from operator import itemgetter
 from typing import Any, Final
 
 from ..core.edges import Awaited, Dependents, EdgeNeed, FlowsOf, Gathered, Unmet
@@ -41,6 +42,7 @@ _UNFINISHED: Final = f"select {', '.join(FLOW_COLUMNS)} from flow where ended_at
 _LATEST: Final = f"select {', '.join(FLOW_COLUMNS)} from flow where flow < ? order by flow desc limit ?"  # noqa: S608
 _AFTER_OF: Final = """select edge.after, policy, met, task.state from edge left join task on task.id = edge.after
     where edge.task = ? and edge.after > 0 order by edge.after limit ?"""
+_MEMBERS: Final = "select id, state, lane, session from task where id >= ? and id < ? order by id desc limit ?"
 _STATES_OF: Final = "select state, count(*) from (select state from task where id >= ? and id < ?) group by state"
 _SIZE_OF: Final = "select case when ?2 is null then length(params) else length(result) end from task where id = ?1"
 _RESULT_OF: Final = "select result from task where id = ?"
@@ -164,6 +166,16 @@ class FlowReads:
         """What a task comes after. See `Store.after`."""
         with self._explained():
             return self._database.execute(_AFTER_OF, (task, limit)).fetchall()
+
+    def _members(self, flow: int, before: int, limit: int) -> Iterator[tuple[int, int, int, int]]:
+        """The first columns of a flow's tasks below `before`, the newest first, at most `limit`."""
+        left = limit
+        for _, first, count in sorted(self._database.execute(_PARTS, (flow,)), key=itemgetter(1), reverse=True):
+            for found in self._database.execute(_MEMBERS, (first, min(first + count, before), left)):
+                left -= 1
+                yield found
+            if not left:
+                return
 
     def _sent_by(self, session: int, owner: str | None) -> bool:
         return owner is None or self._database.execute(statements.IDENTITY_OF, (session,)).fetchone() == (owner,)

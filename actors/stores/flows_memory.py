@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from ..core.edges import Awaited, Dependents, EdgeNeed, Gathered, Unmet
@@ -145,6 +146,12 @@ class MemoryFlows:
             if state is not None:
                 counts[state] = counts.get(state, 0) + 1
         return flow_view(row, parts, counts, start + len(ids))
+
+    def members(self, flow: int, before: int | None) -> Iterator[int]:
+        """The ids of a flow's tasks below `before`, the newest first."""
+        for _, first, count in sorted(self._parts.get(flow, {}).values(), key=itemgetter(1), reverse=True):
+            end = first + count if before is None else min(first + count, before)
+            yield from (id for id in range(end - 1, first - 1, -1) if id in self._tasks)
 
     def after(self, task: int, limit: int) -> list[tuple[int, int, int, int | None]]:
         """What a task comes after: (id, policy, met, its state)."""

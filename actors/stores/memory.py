@@ -419,13 +419,16 @@ class MemoryStore(Undoable, MemoryFlowReads):
         before: int | None,
         owner: str | None = None,
         tenant: str | None = None,
+        flow: int | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Newest first, a bounded scan. See `Store.tasks`."""
         found: list[dict[str, Any]] = []
         scanned, last = 0, None
-        for scanned, record in enumerate(islice(self._newest(tag, before), SCANNED_ROWS_MAX), 1):  # noqa: B007 - counts
+        for scanned, record in enumerate(islice(self._newest(tag, flow, before), SCANNED_ROWS_MAX), 1):  # noqa: B007 - counts
             _, its_type, its_tenant, _ = self._lanes[record[LANE]]
             fits = state in (None, record[STATE]) and type in (None, its_type) and tenant in (None, its_tenant)
+            if flow is not None and tag is not None:
+                fits = fits and (record[ID],) in self._tags[tag]
             if fits and self._owns(record[SESSION], owner):
                 if len(found) == limit:
                     return found, found[-1]["id"]
@@ -437,7 +440,9 @@ class MemoryStore(Undoable, MemoryFlowReads):
         """The latest first. See `Store.audit`."""
         return self._identities.audit(limit, before)
 
-    def _newest(self, tag: str | None, before: int | None) -> Iterable[Record]:
+    def _newest(self, tag: str | None, flow: int | None, before: int | None) -> Iterable[Record]:
+        if flow is not None:
+            return (self._tasks[id] for id in self._flows.members(flow, before))
         order = self._ids if tag is None else self._tags[tag]
         start = None if before is None else (before,)
         return (self._tasks[id] for (id,) in order.before(start, SCANNED_ROWS_MAX))

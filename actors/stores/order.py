@@ -37,6 +37,10 @@ class Order:
             self._entries = [entry for entry in self._entries if entry not in self._gone]
             self._gone.clear()
 
+    def __contains__(self, entry: Entry) -> bool:
+        place = bisect_left(self._entries, entry)
+        return self._entries[place : place + 1] == [entry] and entry not in self._gone
+
     def after(self, entry: Entry | None, count: int) -> list[Entry]:
         """At most `count` entries after `entry` (None: from the first on), ascending."""
         start = 0 if entry is None else bisect_right(self._entries, entry)

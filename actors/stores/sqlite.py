@@ -165,10 +165,11 @@ class SqliteStore(flows.FlowReads):
         before: int | None,
         owner: str | None = None,
         tenant: str | None = None,
+        flow: int | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Newest first, a bounded scan. See `Store.tasks`."""
         with self._explained():
-            ids, following = self._scan(state, self._lanes(type, tenant), tag, limit, before, owner)
+            ids, following = self._scan(state, self._lanes(type, tenant), tag, limit, before, owner, flow)
             return [list_item(task) for id in ids if (task := self._task(id)) is not None], following
 
     def audit(self, limit: int, before: int) -> list[dict[str, Any]]:
@@ -399,11 +400,14 @@ class SqliteStore(flows.FlowReads):
         limit: int,
         before: int | None,
         owner: str | None,
+        flow: int | None,
     ) -> tuple[list[int], int | None]:
         """The ids of `tasks`, and the id to go on before."""
         execute = self._database.execute
         span = (2**63 - 1 if before is None else before, SCANNED_ROWS_MAX)
-        if tag is not None:
+        if flow is not None:
+            cursor = self._members(flow, *span)
+        elif tag is not None:
             cursor = execute(statements.SCAN_TAG, (tag, *span))
         else:
             cursor = execute(statements.SCAN_STATE.get(-1 if state is None else state, statements.SCAN), span)
@@ -413,6 +417,7 @@ class SqliteStore(flows.FlowReads):
             if (
                 (state is None or state == state_there)
                 and (lanes is None or lane in lanes)
+                and (flow is None or tag is None or execute(statements.TAGGED, (tag, id)).fetchone())
                 and (owner is None or execute(statements.IDENTITY_OF, (session,)).fetchone() == (owner,))
             ):
                 if len(found) == limit:

@@ -137,6 +137,7 @@ LANES_OF: Final = "select lane from lane where (?1 is null or type = ?1) and (?2
 SCAN: Final = "select id, state, lane, session from task where id < ? order by id desc limit ?"
 SCAN_TAG: Final = """select tag.id, state, lane, session from tag cross join task using (id)
     where tag = ? and tag.id < ? order by tag.id desc limit ?"""
+TAGGED: Final = "select 1 from tag where tag = ? and id = ?"
 SCAN_STATE: Final = {
     RUNNING: SCAN.replace("where", "indexed by running where state = 3 and"),
     **{

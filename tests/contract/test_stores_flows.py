@@ -37,6 +37,22 @@ def diamond(store: Store) -> Store:
     return store
 
 
+def test_the_tasks_of_a_flow_are_listed_newest_first_and_in_pages(diamond: Store) -> None:
+    write(diamond, tags=[("red", 1), ("red", 9), ("red", 10)])
+
+    def listed(**filters: Any) -> list[int]:
+        every: dict[str, Any] = {"state": None, "type": None, "tag": None, "limit": 9, "before": None, "flow": 1}
+        return [task["id"] for task in diamond.tasks(**(every | filters))[0]]
+
+    assert listed() == [10, 3, 2, 1]
+    assert listed(flow=2) == []
+    assert listed(before=3) == [2, 1]
+    assert listed(tag="red") == [10, 1]
+    assert listed(state=WAITING, before=10) == [3, 2]
+    found, following = diamond.tasks(state=None, type=None, tag=None, limit=2, before=None, flow=1)
+    assert ([task["id"] for task in found], following) == ([10, 3], 3)
+
+
 def columns(store: Store, id: int) -> tuple[Any, ...]:
     [found] = fetch(store, id)
     return tuple(getattr(found, name) for name in found.__slots__)

@@ -53,6 +53,11 @@ def test_a_flow_is_listed_shown_and_retried_from_where_it_failed(pool: WorkerHos
     shown = json.loads(command("flow", "show", str(flow.id), "--json")[1])
     assert shown["counts"] == {"completed": 2, "failed": 1, "cancelled": 1}
     assert "ids    1 to 4" in command("flow", "show", str(flow.id))[1]
+    single = pool.client.send("made.part", {"n": 9})
+    assert single.wait(20)
+    listed = json.loads(command("ls", "--flow", str(flow.id), "--json")[1])["tasks"]
+    assert [task["id"] for task in listed] == [4, 3, 2, 1]
+    assert [task["id"] for task in pool.client.tasks(flow=flow.id, state="failed")] == [2]
     BROKEN.clear()
     assert command("flow", "retry", str(flow.id), "--json") == (0, json.dumps({"flow": flow.id, "retried": 2}) + "\n")
     assert flow.wait(20)
@@ -65,6 +70,10 @@ def test_a_task_is_sent_to_run_after_another_and_let_go(pool: WorkerHost, comman
     first = command("send", "made.part", "n:=5")[1].strip()
     second = command("send", "made.part", "n:=6", "--after", first, "--on-failure", "wait")[1].strip()
     assert f"waits for {first} (queued)" in command("why", second)[1]
+    edge = {"id": int(first), "state": "queued", "on_failure": "wait", "met": False}
+    assert json.loads(command("show", second, "--json")[1])["after"] == [edge]
+    assert f"after     {first} (queued; if it does not complete: wait)" in command("show", second)[1]
+    assert "after" not in pool.client.show(int(first))
     assert command("unblock", second, first) == (1, f"{second}\n")
     assert pool.client.show(int(second))["state"] == "queued"
     pool.client.resume("made")

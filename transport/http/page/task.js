@@ -63,7 +63,7 @@ function head(task) {
   const facts = [
     ["priority", task.priority], ["attempt", task.attempt], ["failures", task.failures], ["crashes", task.crashes],
     ["hosts lost", task.losses], ["given back", task.releases], ["sent", clock(task.sent_at)], ["due", clock(task.due)],
-    ["key", task.key], ["tags", (task.options?.tags ?? []).join(", ")],
+    ["after", (task.after ?? []).map((edge) => `${edge.id} ${edge.state ?? "(not kept)"}`).join(", ")], ["key", task.key], ["tags", (task.options?.tags ?? []).join(", ")],
   ].filter(([name, value]) => value || name === "priority");
   const orders = h("div", { class: "orders" },
     ENDED.has(task.state) ? null : button("cancel", cancel(task), { name: `cancel task ${task.id}`, strong: true }),

@@ -162,8 +162,18 @@ class MonitorActor(pykka.ThreadingActor):
                 log.warning("supervisor_unheard", error=str(error))
             self._board.put(replace(before, problem=str(error), empty_in=None))
             return
-        if before.problem and before.heard is not None:
-            log.info("supervisor_heard_again", epoch=snapshot["epoch"])
+        try:
+            self._take(snapshot)
+            if before.problem and before.heard is not None:
+                log.info("supervisor_heard_again", epoch=snapshot["epoch"])
+        except Exception as error:  # of a supervisor of another version, perhaps; one of ours may follow it
+            problem = f"its snapshot cannot be read ({type(error).__name__}: {error}); is it of another version?"
+            if before.problem != problem:
+                log.error("snapshot_unread", error=problem)
+            self._board.put(replace(before, problem=problem, empty_in=None))
+
+    def _take(self, snapshot: dict[str, Any]) -> None:
+        """Add it to what is kept, show it, have be told what is news in it."""
         gathering = self._gathering
         gathering.take(snapshot)
         found = Seen(

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn, cast
 
 from . import progress
 from .exits import UsageError, say
@@ -81,10 +81,11 @@ class Lines:
         Raises:
             UsageError: It means none.
         """
+        means = "one task's params as JSON" if self.each is None else f"one task's {self.each}, as UTF-8 text"
         try:
-            value = line.decode() if self.each is not None else json.loads(line)
-        except ValueError as error:
-            raise UsageError(f"{self.name}, line {number}: {error}; a line is one task's params as JSON") from None
+            value = line.decode() if self.each is not None else json.loads(line, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{self.name}, line {number}: {error}; a line is {means}") from None
         if self.each is not None:
             return {**self.base, self.each: value}
         if not self.base:
@@ -92,6 +93,10 @@ class Lines:
         if not isinstance(value, dict):
             raise UsageError(f"{self.name}, line {number}: no JSON object, so the other params cannot be added to it")
         return {**self.base, **cast("dict[str, Any]", value)}
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def lines_of(source: str | None, each: str | None, base: Any) -> Lines:
@@ -143,7 +148,9 @@ def send(client: Client, type: str, lines: Lines, sending: dict[str, Any], *, an
         for number, chunk in _chunks(stream, first, digest.update, lines):
             if chunk:
                 batch = client.send_many(type, chunk, chunk=len(chunk), **options)
-                sent = replace(sent, tasks=sent.tasks + len(chunk), last=batch.ids()[-1].stop - 1)
+                # A line that an older task answers for (a key, a cache) has a lower number than those before it.
+                last = max(sent.last, *(ids.stop - 1 for ids in batch.ids()))
+                sent = replace(sent, tasks=sent.tasks + len(chunk), last=last)
             sent = replace(sent, lines=number, digest=digest.hexdigest())
             if state is not None:
                 _write(state, sent)

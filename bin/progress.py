@@ -67,7 +67,7 @@ class MovingBar:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-        columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
+        columns: list[Any] = [TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn()]
         if total > 1:
             columns.append(TextColumn("{task.completed:.0f}/{task.total:.0f}"))
         columns += [TimeElapsedColumn(), TextColumn("{task.fields[note]}", markup=False)]

@@ -12,6 +12,7 @@ import pytest
 from workerhost import WorkerHost, worker
 from workerhost.actors.monitor import Monitor, MonitorSettings
 from workerhost.transport import clock
+from workerhost.transport.client import Client
 
 GATE = Event()
 
@@ -105,4 +106,17 @@ def test_a_pool_that_is_away_makes_it_unwell_and_it_keeps_what_it_knows(tmp_path
     assert "has not answered for" in monitor.health()["reason"]
     assert not monitor.ready()["ok"]
     assert b"workerhost_up 0.0" in monitor.metrics()
+    monitor.stop()
+
+
+def test_a_snapshot_that_cannot_be_read_is_told_and_does_not_end_it(
+    pool: WorkerHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as other_version:
+        other_version.setattr(Client, "snapshot", lambda _: {"epoch": 1, "at": 0.0, "wall": 0.0})
+        monitor = start(pool, tmp_path)
+        until(lambda: "cannot be read (KeyError" in monitor.view()["problem"])
+        assert not monitor.health()["ok"]
+    until(lambda: monitor.health()["ok"])
+    assert monitor.view()["problem"] == ""
     monitor.stop()

@@ -134,3 +134,21 @@ def test_mistakes_are_named(pool: testing.Pool, tmp_path: Path) -> None:
     path.write_bytes(b"x" * (batches.LINE_BYTES_MAX + 10))
     with pytest.raises(UsageError, match="line 1: longer than"):
         sent(pool, path, anew=True)
+
+
+def test_lines_that_older_tasks_answer_for_do_not_hide_how_far_it_came(pool: testing.Pool, tmp_path: Path) -> None:
+    pool.send("take", {"n": 9}, cache=3600.0)
+    pool.run_until_idle()
+    path = written(tmp_path / "params", [*({"n": n} for n in range(10)), "wrong"])
+    with pytest.raises(UsageError, match="line 11"):
+        sent(pool, path, cache=3600.0)
+    written(path, [{"n": n} for n in range(25)])
+    sent(pool, path, cache=3600.0)
+    assert numbers(pool) == list(range(25))
+
+
+@pytest.mark.parametrize("line", ["[" * 200_000, '{"n": NaN}', '{"n": -Infinity}'])
+def test_what_is_no_json_is_a_mistake_in_a_line(pool: testing.Pool, tmp_path: Path, line: str) -> None:
+    with pytest.raises(UsageError, match=r"line 2: .*as JSON"):
+        sent(pool, written(tmp_path / "params", [{"n": 1}, line]))
+    assert numbers(pool) == [1]

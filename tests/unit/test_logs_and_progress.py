@@ -99,3 +99,10 @@ def test_at_a_terminal_progress_is_a_bar() -> None:
 
     assert "task 7" in stream.getvalue()
     assert "[half]" in stream.getvalue()
+
+
+def test_what_a_bar_is_called_is_no_markup() -> None:
+    stream = Terminal()
+    with progress.bar("tasks with tag [/x] [red]", 10.0, stream) as bar:
+        bar.update(3, "[/y]")
+    assert "[/x] [red]" in stream.getvalue()

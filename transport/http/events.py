@@ -78,11 +78,12 @@ class Feed:
         """Ask, for as long as somebody reads."""
         while True:
             try:
-                newest = await to_thread.run_sync(partial(_asked, self._pool, self._monitor))
-            except (WorkerHostError, RuntimeError) as error:
+                self._renew(await to_thread.run_sync(partial(_asked, self._pool, self._monitor)))
+            except Exception as error:  # whatever it is, readers are told, and the next answer may be another
+                known = isinstance(error, (WorkerHostError, RuntimeError))
+                problem = str(error) if known else f"what the pool says cannot be shown: {error!r}"
                 refused = isinstance(error, PoolRefused)
-                newest = {**(self._document or {}), "problem": str(error), "refused": refused}
-            self._renew(newest)
+                self._renew({**(self._document or {}), "problem": problem, "refused": refused})
             await asyncio.sleep(LOOK_SECONDS)
 
     def _renew(self, newest: Document) -> None:

@@ -1,0 +1,47 @@
+"""The stream of a pool's state: whatever the pool answers, readers hear of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from workerhost.transport.http.contract import Monitor, Pool
+from workerhost.transport.http.events import Feed
+from workerhost.workers.errors import WorkerHostError
+
+
+class OfAnotherVersion:
+    """A pool whose answers lack what is shown."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def status(self) -> dict[str, Any]:
+        self.asked += 1
+        if self.asked > 1:
+            raise WorkerHostError("another one")
+        return {}
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"hosts": []}
+
+    def view(self) -> dict[str, Any]:
+        return {}
+
+
+def test_an_answer_that_cannot_be_shown_is_told_to_readers_and_asked_for_again() -> None:
+    strange = OfAnotherVersion()
+    feed = Feed(cast("Pool", strange), cast("Monitor", strange))
+
+    async def told() -> list[bytes]:
+        feed.enter()
+        async with asyncio.timeout(5):
+            version, first = await feed.after(-1)
+            _, second = await feed.after(version)
+        feed.leave()
+        return [first, second]
+
+    first, second = asyncio.run(told())
+    assert first.startswith(b"event: whole")
+    assert b"cannot be shown: KeyError" in first
+    assert b"another one" in second

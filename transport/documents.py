@@ -18,6 +18,8 @@ INSTANTS = frozenset(
     {"sent_at", "due", "started_at", "ended_at", "since", "at", "joined_at", "expires", "until", "oldest"}
 )
 """Fields that hold seconds since the epoch."""
+_OF_RESOURCES = frozenset({"requires", "resources", "in_use"})
+"""Fields whose names are people's own: one that is called `at` or `due` is no instant."""
 
 
 def moment(instant: float) -> str:
@@ -57,10 +59,13 @@ ENDED_BADLY = ("failed", "quarantined", "cancelled")
 def plain_data(value: Any) -> Any:
     """The pool's reply in what JSON can hold: instants as text, and all that `json_value` does."""
     if isinstance(value, dict):
-        return {
-            str(key): moment(item) if key in INSTANTS and isinstance(item, (int, float)) else plain_data(item)
-            for key, item in cast("dict[Any, Any]", value).items()
-        }
+        return {str(key): _field(key, item) for key, item in cast("dict[Any, Any]", value).items()}
     if isinstance(value, (list, tuple)):
         return [plain_data(item) for item in cast("list[Any]", value)]
     return json_value(value)
+
+
+def _field(key: Any, item: Any) -> Any:
+    if key in _OF_RESOURCES:
+        return json_value(item)
+    return moment(item) if key in INSTANTS and isinstance(item, (int, float)) else plain_data(item)

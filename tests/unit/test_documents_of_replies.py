@@ -1,0 +1,17 @@
+"""The pool's replies as documents: what is an instant, and what only has the name of one."""
+
+from __future__ import annotations
+
+from workerhost.transport import documents
+
+TERABYTE = 2.0**40
+
+
+def test_a_resource_may_be_called_as_instants_are() -> None:
+    host = {"name": "a", "joined_at": 0.5, "resources": {"due": TERABYTE, "at": 2, "zone": "eu"}, "in_use": {"at": 1}}
+    assert documents.plain_data({"hosts": [host]})["hosts"] == [
+        {**host, "joined_at": "1970-01-01T00:00:00.500Z", "resources": {"due": TERABYTE, "at": 2, "zone": "eu"}}
+    ]
+    task = {"id": 1, "state": "queued", "since": 1.0, "requires": {"since": 5}}
+    assert documents.task(task)["requires"] == {"since": 5}
+    assert documents.task(task)["since"] == "1970-01-01T00:00:01.000Z"

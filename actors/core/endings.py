@@ -30,6 +30,9 @@ RELEASE_LIMIT: Final = 100
 _NOBODYS_FAULT: Final = ("quota", "auth")
 """Kinds of failures that have answers of their own: they open no breaker."""
 _REASON_MAX: Final = 500
+_STOPPED: Final = "cancelled"
+"""Outcome of a cancelled task's attempt, beside the end that stands in the task: it only adds what it wrote last."""
+_BY_A_CLIENT: Final = {"reason": "cancelled by a client"}
 _CAUSES: Final = {Outcome.FAILED: "exception", Outcome.TIMEOUT: "timeout", Outcome.CRASHED: "crash"}
 _CAUSES_FINAL: Final = {**_CAUSES, Outcome.TOO_LARGE: "result_too_large"}
 
@@ -137,8 +140,11 @@ class Endings:
         """An attempt ended in another way than by completing, or its lease was stopping."""
         row = lease.row
         self.queue.let_go(lease)
-        if lease.stopping:
-            return  # its end is recorded since it was cancelled
+        if lease.stopping:  # its end is recorded since it was cancelled; what it wrote last is known only now
+            if detail and detail.get("output"):
+                said = {**_BY_A_CLIENT, "output": detail["output"]}
+                self._attempt_ended(step, row, lease.pool.host, slot, started_at, _STOPPED, said)
+            return
         if outcome == Outcome.CANCELLED:
             moved(row, "release")
             self._released(lease.lane, lease.pool.host)
@@ -365,7 +371,7 @@ class Endings:
             step,
             row,
             "cancel",
-            {"reason": "cancelled by a client"},
+            dict(_BY_A_CLIENT),
             started_at=row.started_at if lease else None,
             host=lease.pool.host if lease else None,
         )

@@ -224,7 +224,8 @@ class MemoryStore(Undoable, MemoryFlowReads):
             old = self._tasks.get(id)
             if old is None or old[STATE] not in FINAL:
                 raise _disagrees("retry", id)
-            if old[STARTED_AT] is not None:
+            known = self._attempts.get(id, {}).get((old[ATTEMPT], old[FENCE]))
+            if old[STARTED_AT] is not None and (known is None or known[4] != "cancelled"):
                 last = (
                     old[OWNER],
                     old[SLOT],

@@ -61,7 +61,12 @@ def full_view(task: dict[str, Any], attempts: list[tuple[Any, ...]]) -> dict[str
         # Its last attempt stands in the task itself. One that was taken for lost and reported after all stands in both.
         last = (task["attempt"], task["fence"])
         columns = (task[name] for name in ("host", "code", "slot", "started_at", "ended_at"))
-        ended[last] = (*last, *columns, str(STATES[int(task["state"])]), task["detail"])
+        outcome = str(STATES[int(task["state"])])
+        detail: Detail = task["detail"]
+        if last in ended and ended[last][-2] == outcome:  # what it wrote last came after its end
+            wrote: Detail = ended[last][-1]
+            detail = {**(wrote or {}), **(detail or {})}
+        ended[last] = (*last, *columns, outcome, detail)
     view = list_item(task) | {name: task[name] for name in names} | {"requires": resources(task["requires"])}
     del view["error"]
     return view | {"attempts": [_attempt(*ended[key]) for key in sorted(ended)]}

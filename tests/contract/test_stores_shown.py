@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from store_rows import claim, ended, returned, row, write
 
-from workerhost.actors.core.rows import COMPLETED, FAILED, QUEUED, RUNNING
+from workerhost.actors.core.rows import CANCELLED, COMPLETED, FAILED, QUEUED, RUNNING
 from workerhost.actors.stores.contract import Store
 
 
@@ -34,6 +34,18 @@ def test_show_tells_all_of_a_running_task(store: Store) -> None:
         ],
     }  # fmt: skip
     assert store.show(2) is None
+
+
+def test_show_adds_what_a_cancelled_attempt_wrote_and_a_retry_keeps_it(store: Store) -> None:
+    write(store, tasks=[row(1)])
+    write(store, claims=[claim(1, 5, attempt=1, owner=2, at=150.0)])
+    write(store, finishes=[ended(1, 5, finish=1, state=CANCELLED, body=b"", detail={"reason": "why"})])
+    write(store, attempts=[(1, 1, 5, 2, 4, 150.0, 301.0, "cancelled", {"output": "half"})])
+    [attempt] = (store.show(1) or {})["attempts"]
+    assert (attempt["outcome"], attempt["detail"]) == ("cancelled", {"output": "half", "reason": "why"})
+    write(store, retries=[(9, 1)])
+    kept = (store.show(1) or {})["attempts"][0]
+    assert (kept["outcome"], kept["detail"]) == ("cancelled", {"output": "half"})
 
 
 def test_show_has_the_result_of_a_completed_task(store: Store) -> None:

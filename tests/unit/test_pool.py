@@ -28,6 +28,7 @@ from workerhost.transport.messages import (
     Events,
     GiveBack,
     Hello,
+    Outcome,
     Recorded,
     Rejected,
     Reply,
@@ -185,6 +186,25 @@ def test_cancel_ends_a_queued_task_at_once(pool: Any) -> None:
     assert said[CLIENT][0] == Reply(1, True, {"cancelled": [1]})
     assert ended(said) == [(1, CANCELLED)]
     assert [id for id, _, _ in granted(pool.host(slots=5))] == [2]
+
+
+def test_what_a_cancelled_attempt_wrote_last_is_kept_though_its_end_is_recorded_before(pool: Any) -> None:
+    pool.host()
+    ((id, fence, _),) = granted(pool.send())
+    pool.say(CLIENT, Cancel(1, [id]))
+    before = pool.store.show(id)
+    wrote = {"output": "half of it", "message": "not this"}
+    report = [id, fence, int(Outcome.CANCELLED), b"", 1.0, 2, wrote]
+    said = pool.say(HOST, Results([report]))
+    assert ended(said) == []
+    [attempt] = pool.store.show(id)["attempts"]
+    assert attempt["outcome"] == "cancelled"
+    assert attempt["detail"] == {"output": "half of it", "reason": "cancelled by a client"}
+    assert {**pool.store.show(id), "attempts": None} == {**before, "attempts": None}
+    pool.say(HOST, Results([[*report[:6], {"output": "another word"}]]))
+    assert pool.store.show(id)["attempts"] == [attempt]
+    pool.say(CLIENT, Admin(2, "retry", {"ids": [id]}))
+    assert pool.store.show(id)["attempts"][0]["detail"]["output"] == "half of it"
 
 
 def test_retry_by_hand_runs_a_failed_task_once_more(pool: Any) -> None:

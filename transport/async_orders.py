@@ -15,7 +15,7 @@ from .commands import Listener
 from .connection import Connection, Connections
 from .handle import IDS_MAX
 from .messages import Admin, Query, TaskState
-from .orders import check_id, no_task, search, unpacked
+from .orders import EDITED_MAX, check_id, no_task, search, unpacked
 from .scheduling import scheduled
 from .tail import FIRST_WORD_SECONDS, Line, Reader
 from .terms import terms
@@ -194,6 +194,15 @@ class AsyncOrders:
     async def clear_cache(self, type: str | None = None) -> None:
         """As `Client.clear_cache`."""
         await self._order("clear_cache", {"type": None if type is None else terms(type).type})
+
+    async def edit(self, tasks: AsyncTasks, *, priority: int | None = None, type: str | None = None) -> list[int]:
+        """As `Client.edit`."""
+        ids = await _ids(tasks)
+        change = {"priority": priority, "type": None if type is None else terms(type).type}
+        edited: list[int] = []
+        for start in range(0, len(ids), EDITED_MAX):
+            edited += (await self._order("edit", {"ids": ids[start : start + EDITED_MAX], **change}))["edited"]
+        return edited
 
     async def pause(self, type: str) -> None:
         """As `Client.pause`."""

@@ -98,6 +98,8 @@ class Watcher:
                 away_since = away_since or time.time()
                 since = time.strftime("%H:%M:%S", time.localtime(away_since))
                 self.trouble = f"no answer since {since}, trying again: {error}"
+            except Exception as error:  # a page that stands still must say so
+                self.trouble = f"what the pool says cannot be shown, trying again: {error!r}"
             self._tell.send(b".")
 
     def close(self) -> None:

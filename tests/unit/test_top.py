@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import select
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from rich.text import Text
@@ -12,6 +13,7 @@ from workerhost.bin import top, top_screen
 from workerhost.bin.pulse import Pulse, Sight
 from workerhost.bin.tables import breadth
 from workerhost.bin.top_screen import HOSTS, OVERVIEW, TYPES, Frame
+from workerhost.transport.client import Client
 
 WALL = 1_800_000_000.0
 STATUS: dict[str, Any] = {
@@ -170,3 +172,25 @@ def test_keys() -> None:
     assert top.pressed(b"\x1b[B", frame).skip == 1
     assert top.pressed(b"\x1b[A", frame).skip == 0, "above the first line is nothing"
     assert top.pressed(b"?", frame) == frame
+
+
+class OfAnotherVersion:
+    """A pool whose answers lack what is shown."""
+
+    def status(self) -> dict[str, Any]:
+        return STATUS
+
+    def snapshot(self) -> dict[str, Any]:
+        return {}
+
+
+def test_an_answer_that_cannot_be_shown_is_said_and_asked_for_again():
+    pulse = Pulse()
+    seen = pulse.look(STATUS, snapshot(0.0, {}))
+    watcher = top.Watcher(cast("Client", OfAnotherVersion()), pulse, seen)
+    for _ in range(2):
+        assert select.select([watcher.news], [], [], 20.0)[0]
+        watcher.news.recv(1)
+        assert "cannot be shown, trying again: KeyError" in watcher.trouble
+    watcher.close()
+    assert watcher.sight is seen

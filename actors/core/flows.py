@@ -50,6 +50,7 @@ class Flows:
         self._singles: set[int] = set()
         self._every = True  # every end is of interest
         self._owed: dict[int, int] = {}  # ended tasks (and flows that are whole, below 0) -> state
+        self._past: set[int] = set()  # those of them that may have ended long ago
         self._asked = self._walking = False
         self._cursor = (0, 0)  # in the edges of the first that is owed
         self._walk: tuple[int, int] | None = _START
@@ -96,6 +97,7 @@ class Flows:
                 self._has_ended(finish[9], finish[0])
             for _, id in step.persist.retries:
                 self._owed.pop(id, None)
+                self._past.discard(id)
             self._ask(step)
         if self._touched:
             for flow in self._touched:
@@ -110,6 +112,7 @@ class Flows:
 
     def _has_ended(self, id: int, state: int) -> None:
         flow = self.members.flow_of(id) if self.members else None
+        self._past.discard(id)
         if flow is not None:
             flow.ended[state] += 1
             self._touched[flow] = None
@@ -134,7 +137,7 @@ class Flows:
                 if flow is None or flow.stage != OPEN:
                     self._owed[after] = COMPLETED if flow is None or flow.stage == WHOLE else CANCELLED
             elif state is None or state in FINAL:
-                self._owed[after] = CANCELLED if state is None else state
+                self._owe_past(after, CANCELLED if state is None else state)
             else:
                 self._await(after)
         if len(rows) == need.count:
@@ -142,6 +145,12 @@ class Flows:
             return
         self._walk = None
         self._every = len(self._singles) > _SINGLES_MAX
+
+    def _owe_past(self, id: int, state: int) -> None:
+        """A task ended, nobody knows when: perhaps somebody had another run once more, to wait for this one, since."""
+        if id not in self._owed:
+            self._past.add(id)
+        self._owed[id] = state
 
     def _await(self, id: int) -> None:
         """The end of this task is of interest."""
@@ -196,8 +205,8 @@ class Flows:
             completed = states[after] == COMPLETED
             if (completed or policy == RUN) and not given_up:
                 met.add(after)
-            elif policy == CANCEL or given_up:
-                bad = after
+            elif given_up or (policy == CANCEL and not (row.fence and after in self._past)):
+                bad = after  # unless it runs once more by hand, after that had ended
         return met, bad
 
     def _go_on(self, need: Dependents, rows: Sequence[Any], kept: set[int]) -> None:
@@ -210,6 +219,7 @@ class Flows:
             if id == last:
                 break
             self._owed.pop(id, None)
+            self._past.discard(id)
             if id not in kept and id != need.cursor[0]:  # of that one some may have been kept before
                 self._singles.discard(id)
 
@@ -336,7 +346,7 @@ class Flows:
         step.persist.edges += plan.edges
         for id, state in states.items():
             if state in FINAL:
-                self._owed[id] = state
+                self._owe_past(id, state)
             else:
                 self._await(id)
         flow = plan.flow

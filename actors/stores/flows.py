@@ -6,6 +6,7 @@ Owns the SQL of the tables `flow`, `flow_part` and `edge`. Decides nothing.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from operator import itemgetter
@@ -92,8 +93,11 @@ def _gathered(database: sqlite3.Connection, need: Gathered) -> list[Any]:
     found: list[Any] = []
     for task, ids in need.tasks:
         for columns in rows_of(database.execute(statements.ROW_OF, (task,))):
-            sizes = [size for id in (None, *ids) for (size,) in database.execute(_SIZE_OF, (id or task, id))]
-            found.append((columns, sum(size or 0 for size in sizes)))
+            wanted = [(None, 1), *Counter(ids).items()]
+            sizes = [
+                times * (size or 0) for id, times in wanted for (size,) in database.execute(_SIZE_OF, (id or task, id))
+            ]
+            found.append((columns, sum(sizes)))
     return found
 
 

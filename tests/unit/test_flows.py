@@ -329,6 +329,27 @@ def test_after_a_restart_a_retried_failure_lets_go_who_waited_for_a_person(pool:
     assert [id for id, *_ in granted(finish(pool, 1))] == [2]
 
 
+@pytest.mark.parametrize("later", ["restart", "another comes after it"])
+def test_what_was_retried_to_wait_for_a_failure_is_not_ended_by_that_failure_again(pool: Any, later: str) -> None:
+    pool.host(slots=5)
+    pool.send()
+    pool.send(after=[1])
+    fail(pool, 1)
+    pool.say(CLIENT, Admin(1, "retry", {"ids": [2]}))
+    assert states(pool, 1, 2) == ["failed", "waiting"]
+    if later == "restart":
+        pool.start()
+        pool.client()
+        pool.host(slots=5)
+        pool.wait(1.0)
+    else:
+        pool.send(after=[1])
+        assert pool.state(3) == "cancelled"
+    assert states(pool, 1, 2) == ["failed", "waiting"]
+    pool.say(CLIENT, Admin(2, "retry", {"ids": [1]}))
+    assert [id for id, *_ in granted(finish(pool, 1))] == [2]
+
+
 def test_many_who_wait_for_a_person_are_let_go_together(pool_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workerhost.actors.core.flows._READ_EDGES", 5)
     pool = pool_with()

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from ceiling import PARAMS, Ceiling
 from figures import MEBIBYTE, ROOT, Figure, percentile, rate
+from floods import trips_beside
 from nothing import nothing
 from pool import Pool, round_trips, single_tasks_per_second, submits_per_second, tasks_per_second
 
@@ -307,6 +308,12 @@ def guarded(extent: Extent) -> list[Figure]:
     ]
 
 
+def floods(extent: Extent) -> list[Figure]:
+    """round trips at a guarded pool while others flood it, come and go, or stand about (ratios to those alone)."""
+    with Pool(slots=SLOTS, guarded=True) as pool:
+        return trips_beside(pool, extent.rounds)
+
+
 MEASURES: Final = {
     "processes": Measure(processes, usual=True),
     "threads": Measure(threads, usual=True),
@@ -324,4 +331,5 @@ MEASURES: Final = {
     "crowds": Measure(crowds, usual=False),
     "types": Measure(types, usual=False),
     "guarded": Measure(guarded, usual=False),
+    "floods": Measure(floods, usual=False),
 }

@@ -65,7 +65,14 @@ def retry(
         else:
             agreed(meant, "retry", wanted, yes=yes)
             done = in_steps(meant, client.retry, "retrying", pace)
-    tell(meant, done, "retried", "has not failed, or there is none", by_id=bool(ids), as_json=as_json)
+    tell(
+        meant,
+        done,
+        "retried",
+        "has not failed, a newer task has its key, or there is none",
+        by_id=bool(ids),
+        as_json=as_json,
+    )
 
 
 def priority(

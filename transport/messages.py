@@ -392,7 +392,7 @@ class Query:
 class Admin:
     """Client -> supervisor: change something. Answered by REPLY.
 
-    `verb`: `retry` {ids} -> {retried: [id]} | `clear_cache` {type or nil} |
+    `verb`: `retry` {ids} -> {retried: [id], superseded: [[id, newer]] if any} | `clear_cache` {type or nil} |
     `unblock` {ids} -> {unblocked: [id]} |
     `edit` {ids, priority or nil, type or nil} -> {edited: [id]} |
     `pause` {type} | `resume` {type} | `drain` {host, undo} |

@@ -149,7 +149,10 @@ class Orders:
         return cancel(self._connections.current(), _ids(tasks))
 
     def retry(self, tasks: Tasks) -> list[int]:
-        """Queue tasks again that failed, were cancelled or are quarantined, all counters at zero; their numbers."""
+        """Queue tasks again that failed, were cancelled or are quarantined, all counters at zero; their numbers.
+
+        A task whose key a newer one has by now stays as it is.
+        """
         ids = _ids(tasks)
         retried: list[int] = []
         for start in range(0, len(ids), IDS_MAX):

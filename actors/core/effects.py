@@ -172,6 +172,8 @@ class Consult:
         keys: Names of tasks (owner, type, key).
         ids: Tasks by their numbers.
         cached: Tasks that answer for others (owner, type, digest of params).
+        bearers: Tasks by their numbers and keys, for the task that has the key now, itself or a newer one. `asked` is
+            (id, owner, type, key) then.
     """
 
     keys: tuple[tuple[str, str, str], ...]
@@ -180,6 +182,7 @@ class Consult:
     context: Any = None
     owner: str | None = None
     cached: tuple[tuple[str, str, bytes], ...] = ()
+    bearers: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

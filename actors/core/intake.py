@@ -67,7 +67,7 @@ class _Named:
 
     def holds(self, wall: float) -> bool:
         """Whether its key is still its own."""
-        return self.state not in FINAL or (self.state == COMPLETED and self.until > wall)
+        return holds_key(self.state, self.until, wall)
 
     def has_started(self) -> bool:
         """Whether its params have been handed to a worker."""
@@ -135,7 +135,7 @@ class Intake:
         owner = peer.owner or ""
         names = {(owner, group[0], key): None for group in message.groups for key in _keys(group[2])}
         prints = {
-            (owner, type, _digest(params)): None
+            (owner, type, digest_of(params)): None
             for type, _, options, batch in message.groups
             if options and "cache" in options
             for params in batch
@@ -206,7 +206,7 @@ def _judge_named(
     until = _until(options.get("unique_for"), wall)
     for id, key, params in tasks:
         name = owner, group.type, key
-        digest = _digest(params)
+        digest = digest_of(params)
         old = named.get(name)
         if old is None or not old.holds(wall):
             named[name] = _Named(id, until, digest, 0, 0, group, len(group.numbered))
@@ -239,7 +239,7 @@ def _judge_cached(
     cleared: int,
 ) -> None:
     for id, params in tasks:
-        print = owner, group.type, _digest(params)
+        print = owner, group.type, digest_of(params)
         old = named.get(print)
         # Of a task that has completed `until` says when.
         if old is None or old.id <= cleared or not old.holds(since):
@@ -251,8 +251,14 @@ def _judge_cached(
             verdict.hits[group.type] += 1
 
 
-def _digest(params: bytes) -> bytes:
-    return blake2b(params, digest_size=_DIGEST_BYTES).digest()
+def holds_key(state: int, until: float, wall: float) -> bool:
+    """Whether a task in this state, whose key was given until then, has it still."""
+    return state not in FINAL or (state == COMPLETED and until > wall)
+
+
+def digest_of(params: bytes | None) -> bytes:
+    """What tells params apart; nothing equals that of params that memory does not keep."""
+    return b"" if params is None else blake2b(params, digest_size=_DIGEST_BYTES).digest()
 
 
 def _keys(options: dict[str, Any] | None) -> list[str]:

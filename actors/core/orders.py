@@ -51,7 +51,7 @@ class Orders:
         self._queue, self._membership, self._guarded = queue, membership, keyring.guarded
         self._last_reload = 0
         self._verbs: dict[str, Callable[[Step, Peer, Admin], None]] = {
-            "retry": requests.retry,
+            "retry": requests.retries.ask,
             "clear_cache": requests.clear_cache,
             "unblock": requests.unblock,
             "edit": edits.ask,

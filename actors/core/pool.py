@@ -195,7 +195,7 @@ class Pool:
             "cancel": self.requests.cancelled,
             "why": self.requests.explained,
             "show": self.requests.shown,
-            "again": self.requests.retried,
+            "again": self.requests.retries.fetched,
             "edit": self.edits.fetched,
             "after": self.requests.looked_up,
             "unblock": self.requests.unblocked,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from ...config.policy import TYPE_PATTERN
 from ...transport.messages import Accepted, Admin, Cancel, Events, Query, Rejected, Reply, Stop, Submit, Watch
@@ -20,9 +20,10 @@ from .membership import Membership
 from .placement import lacks, required
 from .queue import Queue
 from .reports import shown
+from .retries import Retries
 from .room import RETRY_SECONDS, Room
 from .rows import FINAL, WAITING, Row
-from .sessions import ID_MAX, Sessions
+from .sessions import ID_MAX, Sessions, ids_given
 from .step import Peer, Step
 from .submissions import LANES_MAX, TYPES_MAX, checked, lane_key
 from .unfit import Unfit
@@ -32,8 +33,6 @@ from .why import Why
 _SUBMISSIONS_MAX: Final = 20_000
 _FORGET_TOGETHER: Final = 64
 """Submissions that are forgotten at a time: each time costs two more pages of the database."""
-_IDS_MAX: Final = 10_000
-"""Tasks that one request may name."""
 _NO_SUCH_TASK: Final = {"code": "unknown", "reason": "the pool has no such task"}
 _RETRY_AFTER: Final = {"queue_full": 1.0, "disk_full": RETRY_SECONDS}
 
@@ -67,6 +66,7 @@ class Requests:
         self.room, self.allowances, self.max_size, self.reports = room, allowances, max_size, reports
         self.flows = flows
         self.intake = Intake(queue)
+        self.retries = Retries(queue, flows)
         self.why = Why(queue, membership.hosts)
         self.lists: dict[
             str, Callable[[Step, dict[str, Any]], dict[str, Any]]
@@ -96,7 +96,10 @@ class Requests:
             self._take_in(step, peer, message, count, checksum)
 
     def consulted(self, step: Step, need: Consult, rows: list[Any]) -> None:
-        """What the store knows about a submission that was put by."""
+        """What the store knows about a submission that was put by, or about tasks to run once more."""
+        if need.purpose == "again":
+            self.retries.consulted(step, need, rows)
+            return
         peer, message, count, checksum = need.context
         if self.sessions.peers.get(peer.address) is peer:  # else it is repeated to whoever knows its session by then
             self._take_in(step, peer, message, count, checksum, (need, rows))
@@ -251,7 +254,7 @@ class Requests:
         """What the client has consumed, and single tasks that it wants to hear of."""
         self.clients.watch(step, peer.session, message.after, message.credit)
         if message.ids:
-            self._fetch(step, peer, _ids(message.ids), "watch", tuple(message.ids))
+            self._fetch(step, peer, ids_given(message.ids), "watch", tuple(message.ids))
 
     def watched(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         """What a client asked about by id: ends come from the store, the rest is said as it is."""
@@ -283,7 +286,7 @@ class Requests:
 
     def cancel(self, step: Step, peer: Peer, message: Cancel) -> None:
         """End tasks; the store knows those that memory does not."""
-        self._fetch(step, peer, _ids(message.ids), "cancel", message.request)
+        self._fetch(step, peer, ids_given(message.ids), "cancel", message.request)
 
     def cancelled(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         """The rows of tasks to cancel are known: end them, and have those that run stopped."""
@@ -310,7 +313,7 @@ class Requests:
         elif what in self.lists:
             step.say(peer, Reply(request, True, self.lists[what](step, message.arguments)))
         elif what == "show" and peer.owner is not None:
-            self._fetch(step, peer, _ids([message.arguments["id"]]), "show", request)
+            self._fetch(step, peer, ids_given([message.arguments["id"]]), "show", request)
         elif what == "audit" and peer.owner is not None:
             reason = "a client may not see who else joined or ordered what"
             step.say(peer, Reply(request, False, {"code": "forbidden", "reason": reason}))
@@ -320,7 +323,7 @@ class Requests:
             ids = self.queue.leases if what == "tasks" else (message.arguments["id"],)
             step.answer(peer, request, what, message.arguments, self._progress(ids))
         elif what == "why":
-            self._fetch(step, peer, _ids([message.arguments["id"]]), "why", request)
+            self._fetch(step, peer, ids_given([message.arguments["id"]]), "why", request)
         else:
             step.say(peer, Reply(request, False, {"code": "invalid", "reason": f"no query {shown(what)}"}))
 
@@ -355,27 +358,12 @@ class Requests:
         if not rows:
             step.say(peer, Reply(request, False, _NO_SUCH_TASK))
 
-    def retry(self, step: Step, peer: Peer, message: Admin) -> None:
-        """Run final tasks once more."""
-        self._fetch(step, peer, _ids(message.arguments["ids"]), "again", message.request)
-
-    def retried(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
-        """The rows of tasks to run once more are known."""
-        peer, request = need.context
-        bound = [row for row in rows.values() if self.flows.binds(row)]
-        retried = [row.id for row in rows.values() if not self.flows.binds(row) and self.queue.again(step, row)]
-        if bound:
-            self.flows.retry(step, bound, (peer, request, retried))
-        else:
-            step.say(peer, Reply(request, True, {"retried": retried}))
-
     def unmet(self, step: Step, need: Unmet, rows: list[Any]) -> None:
         """What tasks still wait for is known: one that somebody asks about, or those to run once more."""
-        peer, request, *others = need.context
         if need.purpose == "again":
-            retried = [*others[0], *self.flows.retried(step, rows)]
-            step.say(peer, Reply(request, True, {"retried": retried}))
+            self.retries.unmet(step, need, rows)
             return
+        peer, request = need.context
         for columns, edges in rows:
             step.answer(peer, request, "why", {"id": columns[0]}, {columns[0]: waits_for(edges)})
 
@@ -392,7 +380,7 @@ class Requests:
 
     def unblock(self, step: Step, peer: Peer, message: Admin) -> None:
         """Let tasks run that wait for others."""
-        self._fetch(step, peer, _ids(message.arguments["ids"]), "unblock", message.request)
+        self._fetch(step, peer, ids_given(message.arguments["ids"]), "unblock", message.request)
 
     def unblocked(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         """The rows of tasks that shall wait no longer are known."""
@@ -406,15 +394,3 @@ def _as_seen_by(peer: Peer, report: dict[str, Any]) -> dict[str, Any]:
     if peer.owner is None or not any("tasks" in host for host in report.get("hosts", ())):
         return report
     return {**report, "hosts": [{**host, "tasks": []} for host in report["hosts"]]}
-
-
-def _ids(given: Any) -> tuple[int, ...]:
-    """Numbers of tasks, each once.
-
-    Raises:
-        ValueError: They are too many, or no numbers.
-    """
-    ids = cast("list[int]", given if isinstance(given, list) else [None])
-    if len(ids) > _IDS_MAX or not all(type(id) is int for id in ids):
-        raise ValueError(f"a list of at most {_IDS_MAX} numbers of tasks is needed")
-    return tuple(dict.fromkeys(id for id in ids if 0 < id <= ID_MAX))

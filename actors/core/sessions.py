@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ...transport.messages import PROTOCOL_VERSION, Welcome
 from .step import Peer
 
 ID_MAX: Final = 2**63 - 1
 """The largest number that a store keeps."""
+IDS_MAX: Final = 10_000
+"""Tasks that one request may name."""
 
 
 class Sessions:
@@ -34,3 +36,15 @@ class Sessions:
     def welcome(self, name: str, settings: dict[str, Any]) -> Welcome:
         """The answer to a good HELLO."""
         return Welcome(PROTOCOL_VERSION, name, self.epoch, self.heartbeat, self.lost_after, settings)
+
+
+def ids_given(given: Any) -> tuple[int, ...]:
+    """Numbers of tasks, each once.
+
+    Raises:
+        ValueError: They are too many, or no numbers.
+    """
+    ids = cast("list[int]", given if isinstance(given, list) else [None])
+    if len(ids) > IDS_MAX or not all(type(id) is int for id in ids):
+        raise ValueError(f"a list of at most {IDS_MAX} numbers of tasks is needed")
+    return tuple(dict.fromkeys(id for id in ids if 0 < id <= ID_MAX))

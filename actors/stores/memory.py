@@ -323,7 +323,7 @@ class MemoryStore(Undoable, MemoryFlowReads):
         if isinstance(need, EdgeNeed):
             return self._flows.read(need, self._columns)
         if isinstance(need, Consult):
-            return self._names.read(need, self._columns, self._sent_by)
+            return self._names.read(need, self._columns, self._sent_by, self._sent_as)
         if isinstance(need, Refill):
             return [_row(self._tasks[id]) for id in self._ready.refill(need)]
         if isinstance(need, Agenda):
@@ -455,6 +455,10 @@ class MemoryStore(Undoable, MemoryFlowReads):
 
     def _sent_by(self, id: int, owner: str | None) -> bool:
         return self._owns(self._tasks[id][SESSION], owner)
+
+    def _sent_as(self, id: int) -> tuple[str, str]:
+        session = self._sessions.get(self._tasks[id][SESSION])
+        return "" if session is None else session[5], self._lanes[self._tasks[id][LANE]][1]
 
     def _columns(self, id: int) -> tuple[Any, ...] | None:
         return _row(self._tasks[id]) if id in self._tasks else None

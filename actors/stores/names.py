@@ -22,6 +22,11 @@ _FORGET: Final = (
 _PUT_CACHED: Final = "insert or replace into cached values (?, ?, ?, ?)"
 _CACHED_OF: Final = """select cached.id, coalesce(ended_at, 0.0) from cached join task on task.id = cached.id
     where cached.owner = ? and cached.type = ? and cached.digest = ?"""
+_BEARER_OF: Final = """select key.owner, key.type, key.key, until, digest, key.id
+    from task join lane on lane.lane = task.lane join key on key.type = lane.type and key.key = ?
+        and key.owner in ('', (select identity from session where session.session = task.session))
+    where task.id = ? order by key.id = task.id desc, key.owner desc limit 1"""
+"""A client's names are its identity's, everybody else's nobody's; who sent a task may be either by now."""
 _KEY_OF: Final = "select until, digest, id from key where owner = ? and type = ? and key = ?"
 
 
@@ -52,6 +57,9 @@ def read(database: sqlite3.Connection, need: Consult) -> list[Any]:
     for asked in need.cached:
         for id, ended_at in execute(_CACHED_OF, asked).fetchall():
             found += [(asked, ended_at, b"", row) for row in rows_of(execute(statements.ROW_OF, (id,)))]
+    for id, key in need.bearers:
+        for *name, until, digest, bearer in execute(_BEARER_OF, (key, id)).fetchall():
+            found += [((id, *name), until, digest, row) for row in rows_of(execute(statements.ROW_OF, (bearer,)))]
     for id in need.ids:
         wanted = (statements.ROW_OF, (id,)) if need.owner is None else (statements.OWN_ROW_OF, (id, need.owner))
         found += [(id, 0.0, b"", row) for row in rows_of(execute(*wanted))]

@@ -64,9 +64,15 @@ class MemoryNames:
                 self._drop(self._prints, id)
 
     def read(
-        self, need: Consult, row: Callable[[int], tuple[Any, ...] | None], owns: Callable[[int, str | None], bool]
+        self,
+        need: Consult,
+        row: Callable[[int], tuple[Any, ...] | None],
+        owns: Callable[[int, str | None], bool],
+        sent: Callable[[int], tuple[str, str]],
     ) -> list[Any]:
-        """Rows for the need; `row` gives the columns of a task, `owns` tells whether an identity sent it."""
+        """Rows for the need; `row` gives the columns of a task, `owns` tells whether an identity sent it, `sent` which
+        did and as what type.
+        """
         found: list[Any] = []
         for asked in need.keys:
             if asked in self._by_name:
@@ -76,4 +82,13 @@ class MemoryNames:
             if asked in self._cached:
                 id = self._cached[asked]
                 found.append((asked, self._tasks[id][_ENDED_AT] or 0.0, b"", row(id)))
+        for id, key in need.bearers:
+            if id in self._tasks and (name := self._name_of(id, key, *sent(id))) is not None:
+                bearer, until, digest = self._by_name[name]
+                found.append(((id, *name), until, digest, row(bearer)))
         return found + [(id, 0.0, b"", row(id)) for id in need.ids if id in self._tasks and owns(id, need.owner)]
+
+    def _name_of(self, id: int, key: str, identity: str, type: str) -> Name | None:
+        if id in self._by_id:
+            return self._by_id[id]
+        return next((name for owner in (identity, "") if (name := (owner, type, key)) in self._by_name), None)

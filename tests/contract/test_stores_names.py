@@ -37,6 +37,28 @@ def test_rows_by_id_are_those_that_an_identity_sent(store: Store) -> None:
     assert consult(store, ids=(1, 2), owner="K") == [(2, 0.0, b"", row(2, session=2))]
 
 
+def test_a_task_leads_to_the_one_that_has_its_key_now(store: Store) -> None:
+    mine = ("K", "video.thumbnail", "k")
+    nobodys = ("", *mine[1:])
+    tasks = [row(1, session=2), row(2, session=2), row(3, session=2), row(4), row(5, session=2), row(6, lane=2)]
+    write(store, tasks=tasks, keys=[(1, *mine, 0.0, b"1" * 16), (3, *nobodys, 0.0, b"3" * 16)])
+    write(store, keys=[(2, *mine, 7.5, b"2" * 16), (4, *nobodys, 0.0, b"4" * 16)])
+
+    def bearers(*asked: tuple[int, str]) -> Any:
+        rows = store.read(Consult((), (), "test", bearers=asked))
+        return [(of, until, digest, columns[0]) for of, until, digest, columns in rows]
+
+    assert bearers((1, "k"), (2, "k"), (4, "k"), (5, "l"), (6, "k"), (9, "k")) == [
+        ((1, *mine), 7.5, b"2" * 16, 2),
+        ((2, *mine), 7.5, b"2" * 16, 2),
+        ((4, *nobodys), 0.0, b"4" * 16, 4),
+    ]
+    finish = ended(2, 0, finish=1, started_at=None, slot=None, body=b"")
+    write(store, finishes=[finish])
+    write(store, prunes=[(2, 1)])
+    assert bearers((1, "k")) == [((1, *nobodys), 0.0, b"4" * 16, 4)]
+
+
 def test_a_turn_that_is_undone_leaves_keys_as_they_were(store: Store) -> None:
     write(store, tasks=[row(1), row(2)], keys=[(1, *A, 0.0, b"1" * 16)])
     store.begin()

@@ -251,7 +251,10 @@ def test_retry_runs_a_failed_task_again(pool: Pool) -> None:
     assert pool.ask("wait", str(id)).returncode == 0
     absent = pool.ask("retry", "999999")
     assert absent.returncode == 1
-    assert absent.stderr == "workerhost: task 999999 was not retried: it has not failed, or there is none\n"
+    assert (
+        absent.stderr
+        == "workerhost: task 999999 was not retried: it has not failed, a newer task has its key, or there is none\n"
+    )
 
 
 def test_cancel_ends_a_running_task(pool: Pool) -> None:

@@ -190,6 +190,21 @@ def test_what_others_sent_is_unknown_to_a_client(two: Any) -> None:
     assert two.state(1) == "running"
 
 
+def test_a_key_of_another_client_leads_to_no_task_of_its(two: Any) -> None:
+    named = Submit(2, 1, [["a", 5, {"key": "k"}, [b"x"]]])
+    assert two.say(CLIENT, named)[CLIENT][0] == Accepted(2, 2, 1)
+    assert two.say(OTHER, named)[OTHER][0] == Accepted(2, 3, 1)
+    again = Submit(3, 1, [["a", 5, {"key": "k"}, [b"x"]]])
+    assert two.say(OTHER, again)[OTHER][0] == Accepted(3, 4, 1, [[0, 3, 0]])
+    assert two.say(OTHER, Cancel(1, [3, 2]))[OTHER][0] == Reply(1, True, {"cancelled": [3]})
+    assert two.state(2) == "queued"
+    # One that was retried has the name that its sender gave it, whoever asked for that.
+    assert two.say(OTHER, Submit(4, 1, named.groups))[OTHER][0] == Accepted(4, 5, 1)
+    assert two.say(OTHER, Admin(2, "retry", {"ids": [3]}))[OTHER] == [
+        Reply(2, True, {"retried": [], "superseded": [[3, 5]]})
+    ]
+
+
 def test_a_client_is_not_told_of_the_ends_of_others(two: Any) -> None:
     [lease] = two.pool.queue.leases.values()
     watch, report = Watch(0, 100, [1]), Results([completed(1, lease.row.fence)])

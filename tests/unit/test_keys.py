@@ -15,7 +15,18 @@ from unit.pool_words import (  # pyright: ignore[reportMissingImports]
     granted,
 )
 
-from workerhost.transport.messages import Accepted, Cancel, Events, Hello, Rejected, Results, Submit, Watch
+from workerhost.transport.messages import (
+    Accepted,
+    Admin,
+    Cancel,
+    Events,
+    Hello,
+    Rejected,
+    Reply,
+    Results,
+    Submit,
+    Watch,
+)
 
 SAME, OTHER, REPLACED = range(3)
 
@@ -188,3 +199,54 @@ def test_who_has_gone_before_the_answer_leaves_nothing_behind(pool: Any) -> None
     assert pool.pool.queue.unfinished_count == 0
     pool.client()
     assert send(pool, 1, named("k", b"x")) == [Accepted(1, 1, 1)]
+
+
+def retry(pool: Any, *ids: int) -> dict[str, Any]:
+    said = pool.say(CLIENT, Admin(9, "retry", {"ids": list(ids)}))[CLIENT]
+    (reply,) = (message for message in said if isinstance(message, Reply))
+    return reply.value
+
+
+def test_a_task_whose_key_a_newer_one_has_is_not_retried(pool: Any) -> None:
+    send(pool, 1, named("k", b"x"), ("a", 5, None, [b"plain"]))
+    pool.say(CLIENT, Cancel(1, [1, 2]))
+    send(pool, 2, named("k", b"x"))
+    assert retry(pool, 1, 2) == {"retried": [2], "superseded": [[1, 3]]}
+    assert [pool.state(id) for id in (1, 2, 3)] == ["cancelled", "queued", "queued"]
+    # The newer one ends badly, too: of all that had the key one runs, the latest.
+    pool.say(CLIENT, Cancel(2, [3]))
+    assert retry(pool, 1, 3) == {"retried": [3], "superseded": [[1, 3]]}
+
+
+def test_a_task_that_is_retried_has_its_key_again(pool: Any) -> None:
+    send(pool, 1, named("k", b"x", unique_for="kept"))
+    pool.say(CLIENT, Cancel(1, [1]))
+    assert retry(pool, 1) == {"retried": [1]}
+    assert send(pool, 2, named("k", b"x"))[0].others == [[0, 1, SAME]]
+    pool.say(CLIENT, Cancel(2, [1]))
+    send(pool, 3, named("k", b"y"))
+    pool.say(CLIENT, Cancel(3, [3]))
+    assert retry(pool, 1) == {"retried": [1]}
+    assert send(pool, 4, named("k", b"x"))[0].others == [[0, 1, SAME]]
+    assert retry(pool, 3) == {"retried": [], "superseded": [[3, 1]]}
+
+
+def test_a_completed_task_that_keeps_its_key_stands_for_older_ones(pool: Any) -> None:
+    send(pool, 1, named("k", b"x"))
+    pool.say(CLIENT, Cancel(1, [1]))
+    send(pool, 2, named("k", b"x", unique_for=60))
+    pool.host()
+    pool.say(HOST, Results([completed(2, pool.pool.queue.leases[2].row.fence)]))
+    assert retry(pool, 1, 2) == {"retried": [], "superseded": [[1, 2]]}
+    pool.wait(61.0, step=4.0)
+    assert retry(pool, 1) == {"retried": [1]}
+
+
+def test_two_orders_in_one_batch_retry_a_task_once(pool: Any) -> None:
+    send(pool, 1, named("k", b"x"))
+    pool.say(CLIENT, Cancel(1, [1]))
+    send(pool, 2, named("k", b"x"))
+    pool.say(CLIENT, Cancel(2, [2]))
+    said = pool.say(CLIENT, Admin(1, "retry", {"ids": [1]}), Admin(2, "retry", {"ids": [2]}))[CLIENT]
+    replies = [message.value for message in said if isinstance(message, Reply)]
+    assert replies == [{"retried": [1]}, {"retried": [], "superseded": [[2, 1]]}]

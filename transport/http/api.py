@@ -148,7 +148,9 @@ def _cancel(call: Call) -> Any:
 def _retry(call: Call) -> Any:
     if not call.pool.retry([call.path.id]):
         raise Problem(
-            409, f"task {call.path.id} is {_state(call)}; only one that failed, was cancelled or is quarantined"
+            409,
+            f"task {call.path.id} is {_state(call)}; only one that failed, was cancelled or is quarantined,"
+            " and whose key no newer one has",
         )
     return {"retried": [call.path.id], "unchanged": []}
 

@@ -67,7 +67,7 @@ def new_worker(
 def new_project(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; default: here.")] = Path(),
 ) -> None:
-    """Write a project: workers, their tests, and a configuration for two machines. Nothing is overwritten."""
+    """Write a project for two machines: workers, tests, configuration. Nothing is overwritten."""
     from .new import begin_project
 
     begin_project(folder)

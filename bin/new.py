@@ -102,7 +102,7 @@ def begin_project(folder: Path) -> None:
     _write(folder, files)
     for file in files:
         print(file)
-    say(f"test it: {_place(folder)}python -m pytest")
+    say(f"test it: {_place(folder)}python -m pytest  (pip install pytest, beside workerhost)")
     say(f"run it:  {_place(folder)}workerhost up; README.md there says how the second machine joins")
 
 

@@ -278,6 +278,6 @@ From either:
     workerhost status
     workerhost why 1
 
-`python -m pytest` runs the tests, without a pool.
+`python -m pytest` runs the tests, without a pool (`pip install pytest` where workerhost is installed).
 """,
 }

@@ -106,8 +106,9 @@ def hosts(answers: Answers) -> Iterator[Finding]:
         return
     silent = [host for host in answers.hosts if host["silent"] > _SILENT_SECONDS or host["state"] == "suspect"]
     for host in silent[:_LISTED_MAX]:
-        text = f"was last heard {span(host['silent'])} ago"
-        cure = f"see whether {host.get('machine') or 'its machine'} runs and reaches {answers.address}"
+        lost = "is lost: it " if host["state"] == "lost" else ""
+        text = f"{lost}was last heard {span(host['silent'])} ago"
+        cure = f"see whether it still runs on {host.get('machine') or 'its machine'} and reaches {answers.address}"
         yield Finding("hosts", WRONG, text, host["name"], cure)
     draining = [host["name"] for host in answers.hosts if host["state"] == "draining"]
     for name in draining[:_LISTED_MAX]:

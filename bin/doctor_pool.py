@@ -105,11 +105,15 @@ def hosts(answers: Answers) -> Iterator[Finding]:
         yield Finding("hosts", WRONG, "no host has joined, so nothing runs", answers.address, cure)
         return
     silent = [host for host in answers.hosts if host["silent"] > _SILENT_SECONDS or host["state"] == "suspect"]
+    returned = {host["name"] for host in answers.hosts if host["state"] == "joined"}
     for host in silent[:_LISTED_MAX]:
+        if host["state"] == "lost" and host["name"] in returned:
+            continue  # it is listed for a day, and another process has its name
         lost = "is lost: it " if host["state"] == "lost" else ""
         text = f"{lost}was last heard {span(host['silent'])} ago"
         cure = f"see whether it still runs on {host.get('machine') or 'its machine'} and reaches {answers.address}"
-        yield Finding("hosts", WRONG, text, host["name"], cure)
+        level = ODD if host["state"] == "lost" and returned else WRONG  # what it ran goes on elsewhere
+        yield Finding("hosts", level, text, host["name"], cure)
     draining = [host["name"] for host in answers.hosts if host["state"] == "draining"]
     for name in draining[:_LISTED_MAX]:
         yield Finding("hosts", ODD, "drains: it takes nothing new", name, f"workerhost drain {name} --undo")

@@ -45,6 +45,14 @@ def test_of_a_pool_that_is_well_nothing_is_said_but_that() -> None:
 TIMED = load({"workers": {"a.b": {"timeout": 60}}})
 
 
+TWO = {**HOST, "name": "two"}
+
+
+def test_a_lost_host_whose_name_another_process_has_is_no_finding() -> None:
+    found = list(doctor_pool.CHECKS["hosts"](answers(hosts=[{**HOST}, {**HOST, "state": "lost", "silent": 9}])))
+    assert [finding.level for finding in found] == [FINE]
+
+
 @pytest.mark.parametrize(
     ("found", "check", "level", "where", "words", "cure"),
     [
@@ -57,6 +65,8 @@ TIMED = load({"workers": {"a.b": {"timeout": 60}}})
         (answers(queue={"unfinished": 10, "max_size": 10}), "room", WRONG, "the queue", "10 unfinished", "hosts"),
         (answers(hosts=[]), "hosts", WRONG, ADDRESS, "no host has joined", f"workerhost host --join {ADDRESS} CODE"),
         (answers(hosts=[{**HOST, "silent": 9}]), "hosts", WRONG, "one", "last heard 9.0s ago", "reaches"),
+        (answers(hosts=[{**HOST, "state": "lost", "silent": 9}]), "hosts", WRONG, "one", "is lost", "reaches"),
+        (answers(hosts=[TWO, {**HOST, "state": "lost", "silent": 9}]), "hosts", ODD, "one", "lost", ""),
         (answers(hosts=[{**HOST, "state": "draining"}]), "hosts", ODD, "one", "drains", "workerhost drain one --undo"),
         (answers(hosts=[{**HOST, "failed": {"x.y": "no av"}}]), "broken", WRONG, "one", "x.y: no av", "reload"),
         (answers(hosts=[{**HOST, "levels": {"v": ["failed", "no key"]}}]), "broken", WRONG, "one", "no key", "reload"),

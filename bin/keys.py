@@ -108,6 +108,10 @@ def checked_role(role: str) -> str:
     return role
 
 
+_A_KEY: Final = {"ignore_unknown_options": True}
+"""One key in 84 begins with a dash, and is no option."""
+
+
 @keys.command()
 def new() -> None:
     """Make this machine's supervisor identity, so that a supervisor may listen beyond this machine."""
@@ -188,7 +192,7 @@ def _printable(text: str) -> str:
     return text if text.isprintable() else repr(text)
 
 
-@keys.command()
+@keys.command(context_settings=_A_KEY)
 def trust(
     context: typer.Context,
     key: Annotated[str, typer.Argument(metavar="KEY", help="A public key of 40 characters.")],
@@ -210,7 +214,7 @@ def trust(
     say(f"{fingerprint(key)} may join as {role}")
 
 
-@keys.command()
+@keys.command(context_settings=_A_KEY)
 def revoke(
     context: typer.Context,
     key: Annotated[str, typer.Argument(metavar="KEY", help="As in `keys list`, or the whole key.")],

@@ -49,7 +49,9 @@ def test_the_unit_that_is_written_is_one(
 def test_a_unit_is_shown_and_not_written(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["service", "install", "--show", "supervisor", "--bind", "tcp://127.0.0.1:7999"]) == 0
     text = capsys.readouterr().out
-    assert re.search(rf"^ExecStart={re.escape(sys.executable)} -m workerhost supervisor .*--bind", text, re.MULTILINE)
+    assert re.search(
+        rf'^ExecStart="?{re.escape(sys.executable)}"? -m workerhost supervisor .*--bind', text, re.MULTILINE
+    )
     assert run(["service", "install", "--show", "send"]) == 2
 
 

@@ -296,7 +296,9 @@ MUTANTS: dict[Mutant, str] = {
     what_waits_is_forgotten_over_a_restart: "have not ended",
     a_failure_lets_go_as_well: "which ended badly|before its flow was whole",
     no_limit_by_host: "run on host|on a host",
-    refill_read_outside_the_turn: "its order is|knows no horizon|is out of order|was granted|met another fence",
+    refill_read_outside_the_turn: (
+        "its order is|knows no horizon|behind its horizon|is out of order|was granted|met another fence"
+    ),
 }
 
 

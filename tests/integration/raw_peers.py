@@ -89,7 +89,7 @@ def client(address: str) -> None:
     peer.say(SUBMIT, 1, 1, groups)
     submission, first, count, *_ = peer.hear(ACCEPTED)
     peer.say(SUBMIT, 1, 1, groups)
-    seen["again"] = peer.hear(ACCEPTED) == [submission, first, count]
+    seen["again"] = peer.hear(ACCEPTED)[:3] == [submission, first, count]
     seen["count"] = count
     seen["ends"] = ends(peer, count, first)
 
@@ -102,7 +102,7 @@ def client(address: str) -> None:
 
     peer = Peer(address, "client", session, "", {})
     peer.say(SUBMIT, 1, 1, groups)
-    seen["after reconnect"] = peer.hear(ACCEPTED) == [submission, first, count]
+    seen["after reconnect"] = peer.hear(ACCEPTED)[:3] == [submission, first, count]
     peer.say(WATCH, 0, 100)
     seen["replayed"] = ends(peer, count, first) == seen["ends"]
 

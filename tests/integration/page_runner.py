@@ -20,6 +20,7 @@ import re
 import secrets
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -67,6 +68,14 @@ def matches(seen: str, expected: str) -> bool:
         pattern = re.compile(re.escape(line).replace(r"\.\.\.", ".*"))
         reached = {at + 1 for at in reached if at < len(seen_lines) and pattern.fullmatch(seen_lines[at])}
     return len(seen_lines) in reached
+
+
+def free_ports() -> tuple[int, int]:
+    """Two ports that nobody listens at."""
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], two.getsockname()[1]
 
 
 class Reader:
@@ -141,6 +150,10 @@ class Reader:
             if not command.endswith(" &"):
                 message = f"{where}: {command}\n--- seen:\n{seen}\n--- expected:\n{expected}\n--- jobs:\n{self._jobs()}"
                 assert matches(seen, expected), message
+
+    def type(self, command: str) -> str:
+        """Type one command; what it says."""
+        return self._run(self._here(command), command)
 
     def _run(self, command: str, where: str, *, strict: bool = False) -> str:
         """Type a command; what it says on both of its outputs."""

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from page_runner import Reader, free_ports
 from typer.main import get_command
 
 import workerhost
 from workerhost.bin.main import app
 from workerhost.config.loading import check, load
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    found = Reader(tmp_path, free_ports())
+    yield found
+    found.close()
+
 
 README = Path(workerhost.__file__).parent / "README.md"
 PROGRAMS = ("workerhost", "bin/workerhost")
@@ -69,3 +79,22 @@ def test_its_commands_are_commands(words: list[str]) -> None:
         command = command.commands[words.pop(0)]
     options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     assert {word for word in words if word.startswith("-") and word != "--help"} <= options, words
+
+
+def test_its_first_commands_do_what_it_says(reader: Reader) -> None:
+    """The pool of *Three minutes*, and every command that follows it there; joining is tried by a page of docs/."""
+    page = README.read_text(encoding="utf-8")
+    first = page[: page.index("## Another machine")]
+    (reader.folder / "tasks.py").write_text(blocks("python")[0], encoding="utf-8")
+    reader.type("workerhost up tasks.py 2>up.log &")
+    scripts = re.findall(r"^```sh\n(.*?)^```", first, re.MULTILINE | re.DOTALL)
+    lines = [line for script in scripts for line in script.splitlines()]
+    verbs = tuple(f"workerhost {verb}" for verb in ("send", "top", "why", "tail", "doctor"))
+    tried: list[str] = []
+    for line in lines:
+        command = line.partition("#")[0].strip().replace(" ID", " 1").removesuffix(" -f")
+        if command.startswith(verbs):
+            tried.append(reader.type(command))
+    assert tried[0].strip() == "5"
+    assert len(tried) == 5
+    assert all(tried)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -302,7 +302,11 @@ MUTANTS: dict[Mutant, str] = {
 }
 
 
-def first_complaint(seeds: range = SEEDS) -> tuple[int, Exception] | None:
+OPEN_FAULT = 33
+"""A seed in whose harsh history six tasks of flows never end, without any mutant: a fault that is not mended yet."""
+
+
+def first_complaint(seeds: Iterable[int] = SEEDS) -> tuple[int, Exception] | None:
     """The first seed that brings something to light, and what."""
     for seed in seeds:
         with Scenario.drawn(seed, STEPS, faults=HARSH, durability="full").world() as world:
@@ -316,10 +320,15 @@ def first_complaint(seeds: range = SEEDS) -> tuple[int, Exception] | None:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_a_mutant_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch):
     mutant(monkeypatch)
-    found = first_complaint(MUTANTS_SEEDS)
+    found = first_complaint(seed for seed in MUTANTS_SEEDS if seed != OPEN_FAULT)
     assert found is not None, f"{len(MUTANTS_SEEDS)} seeds did not notice"
     assert re.search(MUTANTS[mutant], str(found[1])), found
 
 
 def test_without_a_mutant_there_is_no_complaint():
     assert first_complaint(SEEDS[:8]) is None
+
+
+@pytest.mark.xfail(strict=True, reason="an open fault: in this history six tasks of flows never end")
+def test_what_comes_after_others_ends_in_the_harshest_weather():
+    assert first_complaint([OPEN_FAULT]) is None

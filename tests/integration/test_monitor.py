@@ -48,6 +48,10 @@ def pool() -> Any:
         GATE.set()
 
 
+def answer_of_another_version(_: Client) -> dict[str, float]:
+    return {"epoch": 1, "at": 0.0, "wall": 0.0}
+
+
 def start(pool: WorkerHost, home: Path) -> Monitor:
     return Monitor.start(MonitorSettings(pool.address, home))
 
@@ -113,7 +117,7 @@ def test_a_snapshot_that_cannot_be_read_is_told_and_does_not_end_it(
     pool: WorkerHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as other_version:
-        other_version.setattr(Client, "snapshot", lambda _: {"epoch": 1, "at": 0.0, "wall": 0.0})
+        other_version.setattr(Client, "snapshot", answer_of_another_version)
         monitor = start(pool, tmp_path)
         until(lambda: "cannot be read (KeyError" in monitor.view()["problem"])
         assert not monitor.health()["ok"]

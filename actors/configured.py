@@ -13,7 +13,7 @@ from ..config.schema import Settings
 from ..transport.addresses import is_local
 from ..transport.keys import OWN_ROLES, Home, KeyPair
 from ..workers.errors import ConfigError
-from .core.identities import Identity
+from .core.access.identities import Identity
 from .core.settings import Keep
 from .supervisor import Supervisor, SupervisorSettings
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from ..transport import clock
 from ..transport.keys import KeyPair
-from .core.identities import TurnedAway
+from .core.access.identities import TurnedAway
 from .core.pool import Pool
 
 _KEYS_MAX: Final = 20

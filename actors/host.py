@@ -32,7 +32,7 @@ from ..workers.registry import Worker
 from ..workers.source import Environment, Source
 from .code_watch import CodeWatch
 from .core.effects import Note
-from .core.host_effects import (
+from .core.host.host_effects import (
     CancelSlot,
     CloseSlot,
     Confine,
@@ -50,8 +50,8 @@ from .core.host_effects import (
     Spawn,
     Terminate,
 )
-from .core.host_options import HostOptions
-from .core.hosting import HostCore
+from .core.host.host_options import HostOptions
+from .core.host.hosting import HostCore
 from .levels import Down, Hopeless, MediaActor, Revive, Subtree, VerdictTable
 from .log import Log
 from .profile import Profile

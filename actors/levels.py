@@ -17,8 +17,8 @@ import pykka
 
 from ..config.policy import parents
 from ..transport import clock
+from .core.host.verdicts import FAILED, Brief, Verdict, verdict
 from .core.restarts import LEVEL, Restarts
-from .core.verdicts import FAILED, Brief, Verdict, verdict
 from .log import Log
 from .slot_spawner import spawner
 

@@ -1,8 +1,8 @@
 """The monitor: an actor that asks a pool for a snapshot once a second and keeps what it shows over time.
 
 It is a guest of the pool like any client: when it is away nothing is lost, and it costs the supervisor one answer a
-second. It carries snapshots to `core.gathering` and decides nothing. What it shows is put together in its own thread
-and handed to any other as objects that are not changed any more.
+second. It carries snapshots to `core.telling.gathering` and decides nothing. What it shows is put together in its own
+thread and handed to any other as objects that are not changed any more.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ..transport.client import Client
 from ..transport.keys import Home
 from ..transport.mailbox import Mailbox
 from ..workers.errors import WorkerHostError
-from .core import health
-from .core.gathering import POINT_SECONDS, Gathering, Point
+from .core.telling import health
+from .core.telling.gathering import POINT_SECONDS, Gathering, Point
 from .log import Log
 from .metrics import Metrics
 from .monitor_file import MonitorFile

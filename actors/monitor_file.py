@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 
 import msgpack  # pyright: ignore[reportMissingTypeStubs]  # it has none
 
-from .core.gathering import Gathering
+from .core.telling.gathering import Gathering
 
 _FOLDER: Final = "monitor"
 _BYTES_MAX: Final = 64 * 1024 * 1024

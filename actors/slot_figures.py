@@ -20,7 +20,7 @@ _picture: tuple[float, Family] = (0.0, Family())
 
 
 def measure(pid: int, enough: float) -> dict[str, Any] | None:
-    """`memory`, `processes` and `cpu` of `core.consumption.Usage`; None if they cannot be told.
+    """`memory`, `processes` and `cpu` of `core.host.consumption.Usage`; None if they cannot be told.
 
     Args:
         pid: Of the slot's process.

@@ -59,7 +59,7 @@ class SlotNews:
             `protocol_error`), `running` ([id, fence] if exactly one task ran, else None), `started` ([[id, fence],
             ...] of all that ran), `memory` (peak bytes), `message`.
         worn: Once: why the process should be replaced when it is idle.
-        usage: What the process and all below it use, when it was asked for: `core.consumption.Usage` by name.
+        usage: What the process and all below it use, when it was asked for: `core.host.consumption.Usage` by name.
     """
 
     slot: int
@@ -113,13 +113,13 @@ class Slot(Protocol):
 
     def confine(self, memory: float, processes: float) -> None:
         """What its processes may use together from now on, where the system can see to that; `inf`: any number.
-        See `core.host_effects.Confine`.
+        See `core.host.host_effects.Confine`.
         """
         ...
 
     def measure(self, id: int, fence: int, enough: float) -> None:
         """Tell what the process uses while this task runs; `usage` follows, where that can be told.
-        See `core.host_effects.Measure`.
+        See `core.host.host_effects.Measure`.
         """
         ...
 

@@ -196,7 +196,7 @@ class ProcessSlot:
         return []
 
     def _usage(self, memory: int = 0, processes: int = 0, cpu: float = 0.0) -> dict[str, Any]:
-        """`core.consumption.Usage`, with what was written and refused until now."""
+        """`core.host.consumption.Usage`, with what was written and refused until now."""
         self._told = self._written
         id, fence = self._measured
         usage = {"id": id, "fence": fence, "memory": memory, "processes": processes, "cpu": cpu}

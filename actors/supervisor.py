@@ -33,10 +33,10 @@ from ..transport.mailbox import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Mailbox
 from ..transport.messages import DEFAULT_ADDRESS, Message, Refused, Reply
 from ..workers.errors import ConfigError
 from .answers import answer
+from .core.access.identities import Garbled, Identity, Proved, TurnedAway
 from .core.effects import Answer, Backup, Note, Reread, Send
-from .core.identities import Garbled, Identity, Proved, TurnedAway
+from .core.hosts.reloads import Configuration
 from .core.pool import Pool
-from .core.reloads import Configuration
 from .core.settings import KEEP, Keep, PoolSettings
 from .disk import Disk
 from .door import Door

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from ..transport.messages import Tasks
 from .core.effects import Answer, Backup, Effect, Need, Note, Params, Persist, Reread, Send
+from .core.flows.splices import ids_of, spliced
 from .core.pool import Pool
-from .core.splices import ids_of, spliced
 from .stores.contract import Store
 
 Speech = Send | Answer | Backup | Reread | Note

@@ -115,7 +115,7 @@ _A_KEY: Final = {"ignore_unknown_options": True}
 @keys.command()
 def new() -> None:
     """Make this machine's supervisor identity, so that a supervisor may listen beyond this machine."""
-    from ..actors.core.identities import fingerprint
+    from ..actors.core.access.identities import fingerprint
     from ..transport.keys import Home
 
     home = Home.of(os.environ)
@@ -129,7 +129,7 @@ def new() -> None:
 @keys.command("list")
 def list_(context: typer.Context, as_json: Json = False, address: Address = None) -> None:
     """Who is known, and which invitations are open."""
-    from ..actors.core.identities import fingerprint
+    from ..actors.core.access.identities import fingerprint
     from .tables import table
 
     with options.pool(context, address) as client:
@@ -166,7 +166,7 @@ def audit(
     address: Address = None,
 ) -> None:
     """Who joined, who was refused, and who ordered what, the latest last."""
-    from ..actors.core.identities import fingerprint
+    from ..actors.core.access.identities import fingerprint
     from .tables import table
 
     with options.pool(context, address) as client:
@@ -203,7 +203,7 @@ def trust(
     address: Address = None,
 ) -> None:
     """Let whoever has this key join, without an invitation."""
-    from ..actors.core.identities import fingerprint, is_key
+    from ..actors.core.access.identities import fingerprint, is_key
 
     if not is_key(key):
         message = f"{key[:50]!r} is no public key of 40 characters (in quotes: '...')"
@@ -221,7 +221,7 @@ def revoke(
     address: Address = None,
 ) -> None:
     """Let a key be good for nothing any more, from the next message on."""
-    from ..actors.core.identities import fingerprint
+    from ..actors.core.access.identities import fingerprint
 
     with options.pool(context, address) as client:
         revoked: str = client.revoke(key)

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs] -- it ships none
 
-from ..actors.core.identities import is_key
+from ..actors.core.access.identities import is_key
 from ..workers.errors import ConfigError
 from .addresses import REACHED_MAX
 from .keys import ROLES, KeyPair, pair_of

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
-from ..actors.core.identities import fingerprint, is_key
+from ..actors.core.access.identities import fingerprint, is_key
 from ..workers.errors import ConfigError
 from .addresses import met_at, within
 

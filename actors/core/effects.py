@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...transport.messages import Message
-from .edges import EdgeNeed
+from .flows.edges import EdgeNeed
 
 
 @dataclass(slots=True)

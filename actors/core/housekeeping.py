@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Final
 
-from .clients import FRESH_SECONDS, SESSION_SECONDS, Clients
+from .clients.clients import FRESH_SECONDS, SESSION_SECONDS, Clients
+from .clients.sessions import ID_MAX
 from .effects import EndedAfter, SeenAfter
-from .hosts import Hosts
+from .hosts.hosts import Hosts
 from .queue import Queue
 from .rows import COMPLETED
-from .sessions import ID_MAX
 from .settings import Keep
 from .step import Step
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .nodes import Node
+from .policies.nodes import Node
 from .pool import Pool
 from .rows import FINAL, QUEUED, RUNNING, SCHEDULED
-from .statistics import POOL
+from .telling.statistics import POOL
 
 
 def check_invariants(pool: Pool) -> None:

@@ -32,39 +32,39 @@ from ...transport.messages import (
     Tail,
     Watch,
 )
-from .allowances import Allowances
-from .audit import Audit
+from .access.allowances import Allowances
+from .access.audit import Audit
+from .access.gate import Gate
+from .access.identities import Garbled, Identities, Identity, Proved, TurnedAway
+from .access.keyring import Keyring
 from .backups import Backups
-from .checkpoints import Checkpoints
-from .clients import Clients
-from .digest import Digest
-from .dispatch import dispatch
-from .edges import Awaited, Dependents, FlowsOf, Gathered, Unmet
-from .edits import Edits
+from .clients.clients import Clients
+from .clients.greetings import Greetings
+from .clients.orders import Orders
+from .clients.requests import Requests
+from .clients.sessions import Sessions
 from .effects import Agenda, Consult, Effect, EndedAfter, Ends, Fetch, Need, Refill, Replay, Resume, SeenAfter
-from .endings import Endings, Late
-from .firings import Firings
-from .flows import Flows
-from .gate import Gate
-from .greetings import Greetings
-from .hosts import Hosts
+from .flows.edges import Awaited, Dependents, FlowsOf, Gathered, Unmet
+from .flows.flows import Flows
+from .hosts.hosts import Hosts
+from .hosts.membership import Membership
+from .hosts.reloads import Configuration, Reloads
+from .hosts.tails import Tails
 from .housekeeping import Housekeeping
-from .identities import Garbled, Identities, Identity, Proved, TurnedAway
-from .keyring import Keyring
-from .membership import Membership
 from .opening import Opening
-from .orders import Orders
+from .order.dispatch import dispatch
 from .queue import ANNOUNCE_SECONDS, Queue
-from .reloads import Configuration, Reloads
-from .report import Report
-from .requests import Requests
 from .restoring import restore
 from .room import Room
 from .rows import Row
-from .sessions import Sessions
 from .settings import PoolSettings
 from .step import Peer, Step
-from .tails import Tails
+from .tasks.checkpoints import Checkpoints
+from .tasks.edits import Edits
+from .tasks.endings import Endings, Late
+from .tasks.firings import Firings
+from .telling.digest import Digest
+from .telling.report import Report
 from .timed import Timed
 
 _MALFORMED: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)

@@ -12,16 +12,16 @@ from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
-from .declines import Declined, Declines
-from .hosts import HostSession, Lease
-from .lane import Lane
-from .lanes import Lanes
+from .hosts.hosts import HostSession, Lease
 from .life import MOVES, moved
+from .order.declines import Declined, Declines
+from .order.lane import Lane
+from .order.lanes import Lanes
+from .order.schedule import Schedule
 from .rows import COMPLETED, PARAMS_IN_MEMORY, QUARANTINED, QUEUED, RUNNING, SCHEDULED, WAITING, Row
-from .schedule import Schedule
 from .settings import PoolSettings
 from .step import Step
-from .submissions import lane_key
+from .tasks.submissions import lane_key
 
 ANNOUNCE_SECONDS: Final = 0.25
 """A client learns that its task runs when it has run this long: short tasks are not worth a message."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .hosts import Hosts, HostSession, SlotPool
+from .hosts.hosts import Hosts, HostSession, SlotPool
 from .opening import Opening
 from .queue import Queue
 from .rows import FINAL, Row

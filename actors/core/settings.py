@@ -10,7 +10,7 @@ from typing import Any, Final
 from ...config.policy import PolicyTree
 from ...config.schedules import Plan
 from ...config.watching import UNWATCHED, Watching
-from .lanes import ROWS_MAX
+from .order.lanes import ROWS_MAX
 
 
 @dataclass(frozen=True, slots=True)

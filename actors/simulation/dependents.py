@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ..core.edges import RUN, WHOLE
 from ..core.effects import Persist
+from ..core.flows.edges import RUN, WHOLE
 from ..core.rows import COMPLETED, FINAL, WAITING
 
 _HELPLESS: Final = {None, *FINAL} - {COMPLETED}

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...transport.codec import decode, encode
 from ...transport.messages import Outcome, Returned
-from ..core.host_effects import (
+from ..core.host.host_effects import (
     CancelSlot,
     CloseSlot,
     Connect,
@@ -24,9 +24,9 @@ from ..core.host_effects import (
     Spawn,
     Terminate,
 )
-from ..core.host_options import HostOptions
-from ..core.hosting import HostCore
-from ..core.stopping import Why
+from ..core.host.host_options import HostOptions
+from ..core.host.hosting import HostCore
+from ..core.host.stopping import Why
 from ..slot_news import SlotNews
 from .network import Network, Wire
 from .oracle import Violation

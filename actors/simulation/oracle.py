@@ -11,11 +11,11 @@ from typing import Any, Final
 from ...config.policy import PolicyTree, parents, tenant_node
 from ...config.resources import resources
 from ...transport.messages import Outcome
-from ..core.ageing import level_of
 from ..core.effects import Persist
-from ..core.endings import LOSSES_ALONE
+from ..core.order.ageing import level_of
 from ..core.pool import Pool
 from ..core.rows import CANCELLED, COMPLETED, FAILED, FINAL, QUEUED, RUNNING, SCHEDULED, WAITING
+from ..core.tasks.endings import LOSSES_ALONE
 from .dependents import Dependents
 from .promises import Promises
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ...config.policy import PolicyTree
 from ...transport.messages import Hello, Message
-from ..core.hosts import SUSPECT_SECONDS
+from ..core.hosts.hosts import SUSPECT_SECONDS
 from ..core.pool import Pool
 from .oracle import Oracle, Violation
 from .timeline import Timeline

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 from operator import itemgetter
 from typing import Any, Final
 
-from ..core.edges import Awaited, Dependents, EdgeNeed, FlowsOf, Gathered, Unmet
 from ..core.effects import Persist
+from ..core.flows.edges import Awaited, Dependents, EdgeNeed, FlowsOf, Gathered, Unmet
 from . import statements
 from .binding import rows_of
 from .flow_views import COUNTED_ROWS_MAX, FLOW_COLUMNS, flow_view

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
-from ..core.edges import Awaited, Dependents, EdgeNeed, Gathered, Unmet
 from ..core.effects import Persist
+from ..core.flows.edges import Awaited, Dependents, EdgeNeed, Gathered, Unmet
 from .flow_views import COUNTED_ROWS_MAX, flow_view
 from .record import PARAMS, RESULT, STATE, Record
 

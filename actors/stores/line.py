@@ -1,7 +1,7 @@
 """The order in which the queued tasks of a lane stand in the SQLite store: its index, and what is read along it.
 
-By priority and place, or with ageing by level and place (`core/ageing.py`). The formula stands in the index itself, so
-another setting makes another index, once, when the database is opened.
+By priority and place, or with ageing by level and place (`core/order/ageing.py`). The formula stands in the index
+itself, so another setting makes another index, once, when the database is opened.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...transport.messages import STATES
-from ..core.edges import EdgeNeed
 from ..core.effects import Agenda, Consult, EndedAfter, Fetch, Need, Persist, Refill, Replay, Resume, SeenAfter
+from ..core.flows.edges import EdgeNeed
 from ..core.opening import Opening
 from ..core.rows import FINAL, QUEUED, RUNNING, SCHEDULED, WAITING
 from .blobs import LARGE_PARAMS_BYTES, pack, unpack

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import islice
 
-from ..core.ageing import level_of
 from ..core.effects import Refill
+from ..core.order.ageing import level_of
 from .order import Entry, Order
 
 

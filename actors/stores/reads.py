@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from ..core.edges import EdgeNeed
 from ..core.effects import Agenda, Consult, EndedAfter, Fetch, Need, Refill, Replay, Resume, SeenAfter
+from ..core.flows.edges import EdgeNeed
 from . import flows, names, statements
 from .binding import ends_of, rows_of, submissions_of
 from .line import Line

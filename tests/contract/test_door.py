@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from test_links_guarded import SECONDS, End, link_now, peer  # pyright: ignore[reportMissingImports]
 
-from workerhost.actors.core.identities import Identity, Invited, TurnedAway
+from workerhost.actors.core.access.identities import Identity, Invited, TurnedAway
 from workerhost.actors.core.pool import Pool
 from workerhost.actors.core.settings import PoolSettings
 from workerhost.actors.core.step import Step

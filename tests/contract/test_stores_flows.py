@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from store_rows import LANES, SESSIONS, claim, ended, fetch, row, write
 
-from workerhost.actors.core.edges import CANCEL, RUN, WAIT, Awaited, Dependents, FlowsOf, Gathered, Unmet
 from workerhost.actors.core.effects import EndedAfter, Persist
+from workerhost.actors.core.flows.edges import CANCEL, RUN, WAIT, Awaited, Dependents, FlowsOf, Gathered, Unmet
 from workerhost.actors.core.rows import CANCELLED, COMPLETED, FAILED, QUEUED, WAITING
 from workerhost.actors.stores.contract import Store
 from workerhost.actors.stores.memory import MemoryStore

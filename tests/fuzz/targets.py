@@ -20,7 +20,7 @@ if str(TESTS) not in sys.path:
 from unit.conftest import PoolAtHand  # pyright: ignore  # noqa: E402
 
 from workerhost import Client  # noqa: E402
-from workerhost.actors.core.identities import Garbled  # noqa: E402
+from workerhost.actors.core.access.identities import Garbled  # noqa: E402
 from workerhost.actors.supervisor import Supervisor, SupervisorSettings  # noqa: E402
 from workerhost.config import loading  # noqa: E402
 from workerhost.transport import invitations, keys  # noqa: E402

@@ -11,21 +11,21 @@ from typing import Any
 import pytest
 
 from workerhost.actors import turn
-from workerhost.actors.core.checkpoints import Checkpoints
+from workerhost.actors.core.clients.requests import Requests
 from workerhost.actors.core.effects import Refill
-from workerhost.actors.core.endings import Endings, Late
-from workerhost.actors.core.flows import Flows
-from workerhost.actors.core.hosts import Hosts
-from workerhost.actors.core.nodes import Node
+from workerhost.actors.core.flows.flows import Flows
+from workerhost.actors.core.hosts.hosts import Hosts
+from workerhost.actors.core.order.stock import Stock
+from workerhost.actors.core.order.tenants import Tenant, Tenants
+from workerhost.actors.core.order.window import Window
+from workerhost.actors.core.policies.nodes import Node
+from workerhost.actors.core.policies.quotas import Meter
+from workerhost.actors.core.policies.rates import SlidingRate
 from workerhost.actors.core.pool import Pool
 from workerhost.actors.core.queue import Queue
-from workerhost.actors.core.quotas import Meter
-from workerhost.actors.core.rates import SlidingRate
-from workerhost.actors.core.requests import Requests
 from workerhost.actors.core.rows import Row
-from workerhost.actors.core.stock import Stock
-from workerhost.actors.core.tenants import Tenant, Tenants
-from workerhost.actors.core.window import Window
+from workerhost.actors.core.tasks.checkpoints import Checkpoints
+from workerhost.actors.core.tasks.endings import Endings, Late
 from workerhost.actors.simulation import disk
 from workerhost.actors.simulation.misfortune import FAULTS
 from workerhost.actors.simulation.scenario import Scenario

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from unit.pool_words import CANCELLED  # pyright: ignore[reportMissingImports]
 
-from workerhost.actors.core import allowances
-from workerhost.actors.core.identities import Garbled, Identity, Proved
+from workerhost.actors.core.access import allowances
+from workerhost.actors.core.access.identities import Garbled, Identity, Proved
 from workerhost.actors.core.step import Step
 from workerhost.transport.messages import Accepted, Cancel, Claim, Hello, Query, Rejected, Submit, Watch
 

@@ -19,9 +19,9 @@ from unit.test_gate import (  # pyright: ignore[reportMissingImports]
 )
 
 from workerhost.actors.answers import answer
-from workerhost.actors.core import audit
+from workerhost.actors.core.access import audit
+from workerhost.actors.core.access.identities import TurnedAway, fingerprint
 from workerhost.actors.core.effects import Answer, Send
-from workerhost.actors.core.identities import TurnedAway, fingerprint
 from workerhost.actors.turn import perform
 from workerhost.transport.messages import Admin, Hello, Query, Reply
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workerhost.actors.core.breakers import COOL_OFF_MAX, Guard
+from workerhost.actors.core.policies.breakers import COOL_OFF_MAX, Guard
 from workerhost.config.limits import Breaker
 
 BREAKER = Breaker(failures=0.5, window=60.0, at_least=4, cool_off=30.0)

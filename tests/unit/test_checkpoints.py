@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from unit.pool_words import EPOCH, HOST, completed, crashed, failed  # pyright: ignore[reportMissingImports]
 
-from workerhost.actors.core.host_effects import HostEffect, Say
-from workerhost.actors.core.joining import Joining
-from workerhost.actors.core.outbox import CHECKPOINT_SECONDS, Outbox
+from workerhost.actors.core.host.host_effects import HostEffect, Say
+from workerhost.actors.core.host.joining import Joining
+from workerhost.actors.core.host.outbox import CHECKPOINT_SECONDS, Outbox
 from workerhost.actors.slot_frames import Frames, ProtocolError
 from workerhost.actors.slot_news import SlotNews
 from workerhost.transport.messages import (

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from workerhost.actors.core.effects import Note
-from workerhost.actors.core.environments import Environments
-from workerhost.actors.core.host_effects import (
+from workerhost.actors.core.host.environments import Environments
+from workerhost.actors.core.host.host_effects import (
     CancelSlot,
     Confine,
     Feed,
@@ -18,8 +18,8 @@ from workerhost.actors.core.host_effects import (
     SlotTask,
     Terminate,
 )
-from workerhost.actors.core.outbox import Outbox
-from workerhost.actors.core.slot_table import SlotTable
+from workerhost.actors.core.host.outbox import Outbox
+from workerhost.actors.core.host.slot_table import SlotTable
 from workerhost.actors.slot_news import SlotNews
 from workerhost.transport.messages import Outcome
 from workerhost.workers.source import Environment

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from workerhost.actors.core.cut_off import CutOff
-from workerhost.actors.core.environments import Environments
-from workerhost.actors.core.guidance import Guidance
-from workerhost.actors.core.host_effects import CancelSlot, HostEffect, Kill, Terminate
-from workerhost.actors.core.joining import Joining
-from workerhost.actors.core.outbox import Outbox
-from workerhost.actors.core.slot_table import SlotTable
+from workerhost.actors.core.host.cut_off import CutOff
+from workerhost.actors.core.host.environments import Environments
+from workerhost.actors.core.host.guidance import Guidance
+from workerhost.actors.core.host.host_effects import CancelSlot, HostEffect, Kill, Terminate
+from workerhost.actors.core.host.joining import Joining
+from workerhost.actors.core.host.outbox import Outbox
+from workerhost.actors.core.host.slot_table import SlotTable
 from workerhost.actors.slot_news import SlotNews
 from workerhost.transport.messages import Hello, Outcome, Returned, Welcome
 from workerhost.workers.source import Environment

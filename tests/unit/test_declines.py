@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from unit.pool_words import CLIENT, HOST, completed, ended, granted  # pyright: ignore[reportMissingImports]
 
-from workerhost.actors.core import declines
-from workerhost.actors.core.declines import ASKED_MAX, POSTPONED_SECONDS
+from workerhost.actors.core.order import declines
+from workerhost.actors.core.order.declines import ASKED_MAX, POSTPONED_SECONDS
 from workerhost.transport.messages import Cancel, Claim, GiveBack, Heartbeat, Query, Results, Returned
 
 OTHER = b"o"

@@ -116,6 +116,6 @@ def test_a_queue_without_priorities_says_so(pool_with: Any) -> None:
 def test_a_type_that_would_need_a_lane_too_many_takes_nothing(pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pool.send("a", count=2)
     pool.send("b")
-    monkeypatch.setattr("workerhost.actors.core.edits.LANES_MAX", 2)
+    monkeypatch.setattr("workerhost.actors.core.tasks.edits.LANES_MAX", 2)
     assert edit(pool, [1], type="c") == {"edited": []}
     assert edit(pool, [2], type="b") == {"edited": [2]}

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from workerhost.actors.core.environments import Environments
-from workerhost.actors.core.host_effects import CloseSlot, Connect, Feed, HostEffect, Say, Serve, SlotTask, Spawn
-from workerhost.actors.core.host_options import HostOptions
-from workerhost.actors.core.hosting import HostCore
-from workerhost.actors.core.outbox import Outbox
-from workerhost.actors.core.slot_table import SlotTable
-from workerhost.actors.core.stopping import Why
-from workerhost.actors.core.verdicts import Offer
+from workerhost.actors.core.host.environments import Environments
+from workerhost.actors.core.host.host_effects import CloseSlot, Connect, Feed, HostEffect, Say, Serve, SlotTask, Spawn
+from workerhost.actors.core.host.host_options import HostOptions
+from workerhost.actors.core.host.hosting import HostCore
+from workerhost.actors.core.host.outbox import Outbox
+from workerhost.actors.core.host.slot_table import SlotTable
+from workerhost.actors.core.host.stopping import Why
+from workerhost.actors.core.host.verdicts import Offer
 from workerhost.actors.slot_news import SlotNews
 from workerhost.transport.messages import Claim, Hello, Outcome, Returned, Tasks, Welcome
 from workerhost.workers.source import Environment

@@ -18,7 +18,7 @@ from unit.pool_words import (  # pyright: ignore[reportMissingImports]
     granted,
 )
 
-from workerhost.actors.core.flows import OPEN_SECONDS
+from workerhost.actors.core.flows.flows import OPEN_SECONDS
 from workerhost.actors.core.settings import Keep
 from workerhost.transport.messages import (
     Accepted,
@@ -351,7 +351,7 @@ def test_what_was_retried_to_wait_for_a_failure_is_not_ended_by_that_failure_aga
 
 
 def test_many_who_wait_for_a_person_are_let_go_together(pool_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workerhost.actors.core.flows._READ_EDGES", 5)
+    monkeypatch.setattr("workerhost.actors.core.flows.flows._READ_EDGES", 5)
     pool = pool_with()
     pool.host(slots=20)
     pool.send()
@@ -369,7 +369,7 @@ def test_groups_without_tasks_name_no_more_others_than_groups_with_some(pool: An
 
 
 def test_a_restart_finds_who_was_not_told(pool_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workerhost.actors.core.flows._TURN_EDGES", 3)
+    monkeypatch.setattr("workerhost.actors.core.flows.flows._TURN_EDGES", 3)
     pool = pool_with()
     flow(pool, group(), group(*[b"x"] * 20, within=[0]))
     pool.say(CLIENT, Cancel(1, [1]))
@@ -389,8 +389,8 @@ def test_a_waiting_task_is_known_after_a_restart(pool: Any) -> None:
 
 
 def test_many_dependents_are_let_go_a_bounded_number_a_turn(pool_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workerhost.actors.core.flows._TURN_EDGES", 100)
-    monkeypatch.setattr("workerhost.actors.core.flows._READ_EDGES", 30)
+    monkeypatch.setattr("workerhost.actors.core.flows.flows._TURN_EDGES", 100)
+    monkeypatch.setattr("workerhost.actors.core.flows.flows._READ_EDGES", 30)
     pool = pool_with()
     pool.host(slots=1)
     flow(pool, group(), group(*[b"x"] * 1000, within=[0]))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from unit.pool_words import CLIENT, COMPLETED, HOST, RUNNING, completed, ended, granted  # pyright: ignore[reportMissingImports]
 
-from workerhost.actors.core import identities
-from workerhost.actors.core.identities import Identity, Invited, Proved
+from workerhost.actors.core.access import identities
+from workerhost.actors.core.access.identities import Identity, Invited, Proved
 from workerhost.actors.core.step import Step
 from workerhost.transport.messages import (
     Accepted,

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from workerhost.actors.core.guidance import Guidance, NodePolicy
-from workerhost.actors.core.host_effects import Guide, HostEffect
-from workerhost.actors.core.verdicts import Brief, Offer, verdict
+from workerhost.actors.core.host.guidance import Guidance, NodePolicy
+from workerhost.actors.core.host.host_effects import Guide, HostEffect
+from workerhost.actors.core.host.verdicts import Brief, Offer, verdict
 
 NODES: dict[str, dict[str, Any]] = {"a": {"timeout": 1}, "a.b": {"timeout": None, "cut_off": "stop"}}
 

@@ -8,7 +8,7 @@ from unittest.mock import ANY
 import pytest
 
 from workerhost.actors.core.effects import Note
-from workerhost.actors.core.host_effects import (
+from workerhost.actors.core.host.host_effects import (
     CancelSlot,
     CloseSlot,
     Connect,
@@ -22,9 +22,9 @@ from workerhost.actors.core.host_effects import (
     Spawn,
     Terminate,
 )
-from workerhost.actors.core.host_options import HostOptions
-from workerhost.actors.core.hosting import HostCore
-from workerhost.actors.core.verdicts import BUSY, FAILED, Brief, Offer
+from workerhost.actors.core.host.host_options import HostOptions
+from workerhost.actors.core.host.hosting import HostCore
+from workerhost.actors.core.host.verdicts import BUSY, FAILED, Brief, Offer
 from workerhost.actors.slot_news import SlotNews
 from workerhost.transport.messages import (
     Alive,

@@ -19,7 +19,7 @@ from unit.pool_words import (  # pyright: ignore[reportMissingImports]
     granted,
 )
 
-from workerhost.actors.core.clients import SESSION_SECONDS
+from workerhost.actors.core.clients.clients import SESSION_SECONDS
 from workerhost.actors.core.settings import Keep
 from workerhost.transport.messages import (
     Accepted,

@@ -7,8 +7,8 @@ from math import inf
 import pytest
 
 from workerhost.actors.core.effects import Note
-from workerhost.actors.core.host_effects import Connect, Disconnect, HostEffect, Say
-from workerhost.actors.core.joining import Joining, Phase
+from workerhost.actors.core.host.host_effects import Connect, Disconnect, HostEffect, Say
+from workerhost.actors.core.host.joining import Joining, Phase
 from workerhost.transport.messages import Bye, Claim, Heartbeat, Hello, Refused, Welcome
 
 HELLO = Hello("host", [1, 1], bytes(16))

@@ -12,7 +12,7 @@ import pytest
 from pykka._envelope import Envelope  # pyright: ignore[reportPrivateUsage]
 
 from workerhost.actors import levels
-from workerhost.actors.core.verdicts import Brief, Offer, Verdict
+from workerhost.actors.core.host.verdicts import Brief, Offer, Verdict
 from workerhost.actors.levels import Hopeless, LevelActor, MediaActor, Revive, Subtree, VerdictTable
 
 WAIT_SECONDS = 5.0

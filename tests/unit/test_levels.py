@@ -10,7 +10,7 @@ from typing import Any
 import pykka
 import pytest
 
-from workerhost.actors.core.verdicts import Brief, Offer, Verdict
+from workerhost.actors.core.host.verdicts import Brief, Offer, Verdict
 from workerhost.actors.levels import (
     Down,
     EndpointActor,

@@ -20,7 +20,7 @@ from unit.pool_words import (
 )  # pyright: ignore[reportMissingImports]
 
 from workerhost.actors.core.effects import Persist, Send
-from workerhost.actors.core.nodes import Block, Node
+from workerhost.actors.core.policies.nodes import Block, Node
 from workerhost.actors.core.step import Step
 from workerhost.config.limits import Breaker, Quota, Rate
 from workerhost.config.policy import PolicyTree

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
-from workerhost.actors.core.digest import DIGEST_SECONDS
+from workerhost.actors.core.telling.digest import DIGEST_SECONDS
 from workerhost.bin import logs
 from workerhost.bin.log_file import LogFile
 from workerhost.config.loading import check, load

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from workerhost.actors.core.host_effects import HostEffect, Say
-from workerhost.actors.core.joining import Joining
-from workerhost.actors.core.outbox import Outbox
+from workerhost.actors.core.host.host_effects import HostEffect, Say
+from workerhost.actors.core.host.joining import Joining
+from workerhost.actors.core.host.outbox import Outbox
 from workerhost.transport.messages import GiveBack, Hello, Outcome, Progress, Results, Returned
 
 

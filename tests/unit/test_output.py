@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from unit.pool_words import CLIENT, EPOCH, HOST, completed, crashed  # pyright: ignore[reportMissingImports]
 
-from workerhost.actors.core.environments import Environment, Environments
-from workerhost.actors.core.host_effects import HostEffect, Say
-from workerhost.actors.core.joining import Joining
-from workerhost.actors.core.outbox import Outbox
-from workerhost.actors.core.output import FOLLOWED_LINES, KEPT_CHARACTERS, KEPT_LINES, SAY_SECONDS, Heard
-from workerhost.actors.core.slot_table import SlotTable
-from workerhost.actors.core.stopping import Why
+from workerhost.actors.core.host.environments import Environment, Environments
+from workerhost.actors.core.host.host_effects import HostEffect, Say
+from workerhost.actors.core.host.joining import Joining
+from workerhost.actors.core.host.outbox import Outbox
+from workerhost.actors.core.host.output import FOLLOWED_LINES, KEPT_CHARACTERS, KEPT_LINES, SAY_SECONDS, Heard
+from workerhost.actors.core.host.slot_table import SlotTable
+from workerhost.actors.core.host.stopping import Why
 from workerhost.actors.slot_news import SlotNews
 from workerhost.transport.messages import (
     Claim,

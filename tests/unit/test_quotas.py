@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workerhost.actors.core.quotas import Meter
+from workerhost.actors.core.policies.quotas import Meter
 from workerhost.config.limits import Quota, quota
 
 BERLIN = {"limit": 1, "resets": "02:30", "zone": "Europe/Berlin"}

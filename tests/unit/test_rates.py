@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workerhost.actors.core.rates import RING, RateRow, SlidingRate
+from workerhost.actors.core.policies.rates import RING, RateRow, SlidingRate
 from workerhost.config.limits import Rate
 
 WALL = 1_700_000_000.0

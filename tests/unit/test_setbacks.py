@@ -119,7 +119,7 @@ def test_a_service_that_takes_no_more_puts_its_platform_to_sleep_and_no_failure_
 def test_a_task_that_is_set_back_for_ever_fails_in_the_end(
     pool: Any, monkeypatch: pytest.MonkeyPatch, kind: str, wakes: bool
 ) -> None:
-    monkeypatch.setattr("workerhost.actors.core.endings.RELEASE_LIMIT", 3)
+    monkeypatch.setattr("workerhost.actors.core.tasks.endings.RELEASE_LIMIT", 3)
     pool.host(HOST, "v.y")
     ((id, fence, _),) = granted(pool.send("v.y"))
     for _ in range(2):

@@ -6,8 +6,8 @@ from math import inf
 from typing import Any
 
 from workerhost.actors.core.effects import Note
-from workerhost.actors.core.environments import Environments
-from workerhost.actors.core.host_effects import (
+from workerhost.actors.core.host.environments import Environments
+from workerhost.actors.core.host.host_effects import (
     CancelSlot,
     CloseSlot,
     Feed,
@@ -17,9 +17,9 @@ from workerhost.actors.core.host_effects import (
     Spawn,
     Terminate,
 )
-from workerhost.actors.core.outbox import Outbox
-from workerhost.actors.core.slot_table import SlotTable
-from workerhost.actors.core.stopping import Why
+from workerhost.actors.core.host.outbox import Outbox
+from workerhost.actors.core.host.slot_table import SlotTable
+from workerhost.actors.core.host.stopping import Why
 from workerhost.actors.slot_news import SlotNews
 from workerhost.transport.messages import Outcome, Returned
 from workerhost.workers.source import Environment

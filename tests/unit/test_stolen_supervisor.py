@@ -6,7 +6,7 @@ from typing import Any
 
 from unit.test_hosting import exited, fed, granted, joined, options, task  # pyright: ignore[reportMissingImports]
 
-from workerhost.actors.core.host_effects import Feed, Spawn
+from workerhost.actors.core.host.host_effects import Feed, Spawn
 from workerhost.transport.messages import Tree, Welcome
 
 NODE: dict[str, Any] = {

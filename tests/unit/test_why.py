@@ -10,10 +10,10 @@ from unit.conftest import PoolAtHand  # pyright: ignore[reportMissingImports]
 from unit.pool_words import CLIENT, HOST, completed, failed, granted  # pyright: ignore[reportMissingImports]
 
 from workerhost.actors.core.effects import Answer
+from workerhost.actors.core.host.verdicts import within
 from workerhost.actors.core.rows import QUEUED
 from workerhost.actors.core.settings import PoolSettings
-from workerhost.actors.core.story import story
-from workerhost.actors.core.verdicts import within
+from workerhost.actors.core.telling.story import story
 from workerhost.actors.turn import perform
 from workerhost.config.limits import Quota
 from workerhost.config.policy import PolicyTree

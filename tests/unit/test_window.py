@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workerhost.actors.core.pace import Pace
+from workerhost.actors.core.order.pace import Pace
+from workerhost.actors.core.order.window import Window, key_of
 from workerhost.actors.core.rows import CANCELLED, QUEUED, Row
 from workerhost.actors.core.settings import PoolSettings
-from workerhost.actors.core.window import Window, key_of
 from workerhost.transport.messages import Cancel, GiveBack, Results, Returned, Tasks
 
 HOST = b"h"

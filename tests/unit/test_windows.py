@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from workerhost.actors.core.gathering import SERIES_MAX, Gathering
-from workerhost.actors.core.statistics import BOUNDS, Account, Figures, Times
-from workerhost.actors.core.windows import NOTHING, Growth, Series, Totals, quantile
+from workerhost.actors.core.telling.gathering import SERIES_MAX, Gathering
+from workerhost.actors.core.telling.statistics import BOUNDS, Account, Figures, Times
+from workerhost.actors.core.telling.windows import NOTHING, Growth, Series, Totals, quantile
 
 WALL = 1_700_000_000.0
 
@@ -185,7 +185,7 @@ def test_nodes_that_are_gone_are_forgotten(watched: Watched, monkeypatch: pytest
         watched.node = f"n{number}"
         watched.look(completed=1)
     assert len(watched.gathering.kept()["nodes"]) == 50
-    monkeypatch.setattr("workerhost.actors.core.gathering.SERIES_MAX", 20)
+    monkeypatch.setattr("workerhost.actors.core.telling.gathering.SERIES_MAX", 20)
     watched.look()
     assert len(watched.gathering.kept()["nodes"]) == 20
     watched.at += 4000.0

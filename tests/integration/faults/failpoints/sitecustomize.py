@@ -117,7 +117,7 @@ def move_wall_clock(_point: str, file: Path) -> None:
 
 def break_host(point: str, file: Path) -> None:
     """At a host's start, or when it hears something."""
-    from workerhost.actors.core import hosting
+    from workerhost.actors.core.host import hosting
 
     core: Any = hosting.HostCore  # whose methods are given others
     start, hear = core.start, core.on_message

@@ -1,0 +1,146 @@
+"""What one identity of a guarded pool may take of it: tasks unfinished, tasks and bytes a second, and mistakes.
+
+So one client's flood is its own affair. What is unfinished is kept with the session that sent it, so that a restart
+forgives nothing and counts nothing; the rest is of the supervisor's own time. Nothing here is asked where nothing is
+proved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ..step import Peer, Step
+from ..tasks.unfit import Unfit
+from .identities import ANYBODY
+
+UNFINISHED_SHARE: Final = 0.5
+"""Of the queue's size: the rest is for others."""
+TASKS_PER_SECOND: Final = 20_000.0
+BYTES_PER_SECOND: Final = 32.0 * 1024 * 1024
+BURST_SECONDS: Final = 5.0
+"""So much of both may be sent at once by who was silent before."""
+MISTAKES_MAX: Final = 10
+MISTAKES_SECONDS: Final = 60.0
+"""More than `MISTAKES_MAX` within this time, and nothing more is heard for as long."""
+_IDENTITIES_MAX: Final = 10_000
+_BOUND: Final = ("client",)
+"""Roles that are bounded; an admin may do worse than send much."""
+
+
+class _Flow:
+    """What may be sent now: it fills as time passes, and one submission may take it below nothing."""
+
+    __slots__ = ("at", "bytes", "tasks")
+
+    def __init__(self, now: float) -> None:
+        self.at, self.tasks, self.bytes = now, TASKS_PER_SECOND * BURST_SECONDS, BYTES_PER_SECOND * BURST_SECONDS
+
+    def fill(self, now: float) -> None:
+        passed, self.at = now - self.at, now
+        self.tasks = min(self.tasks + passed * TASKS_PER_SECOND, TASKS_PER_SECOND * BURST_SECONDS)
+        self.bytes = min(self.bytes + passed * BYTES_PER_SECOND, BYTES_PER_SECOND * BURST_SECONDS)
+
+    def wait(self) -> float:
+        """Seconds until something may be sent; 0: now."""
+        return max(0.0, -self.tasks / TASKS_PER_SECOND, -self.bytes / BYTES_PER_SECOND)
+
+
+class Allowances:
+    """The bounds of every identity.
+
+    Attributes:
+        ignored: Identities that are not heard, and until when.
+    """
+
+    def __init__(self, max_size: int, shares: Iterable[tuple[int, str, int]] = ()) -> None:
+        """Go on from the store.
+
+        Args:
+            max_size: Unfinished tasks that the queue takes.
+            shares: What each session has unfinished (session, identity, count).
+        """
+        self._unfinished_max = max(1, int(max_size * UNFINISHED_SHARE))
+        self._flows: dict[str, _Flow] = {}
+        self._unfinished: dict[str, int] = {}
+        self._by_session: dict[int, list[Any]] = {}  # session -> [identity, how many of its tasks are unfinished]
+        self._changed: set[int] = set()  # sessions whose share is not written down yet
+        for session, identity, count in shares:
+            self._by_session[session] = [identity, count]
+            self._unfinished[identity] = self._unfinished.get(identity, 0) + count
+        self._mistakes: dict[str, list[float]] = {}  # the latest, by identity
+        self.ignored: dict[str, float] = {}
+
+    def check(self, peer: Peer, params: Iterable[list[bytes]], count: int, now: float) -> None:
+        """Whether a submission may be taken; what it takes of the flow is taken.
+
+        Raises:
+            Unfit: Not now.
+        """
+        if not peer.identity or peer.role not in _BOUND:
+            return
+        unfinished = self._unfinished.get(peer.identity, 0)
+        if unfinished + count > self._unfinished_max:
+            most = self._unfinished_max
+            reason = f"this identity has {unfinished} unfinished tasks of at most {most}"
+            raise Unfit("queue_full", reason)
+        flow = self._flows.get(peer.identity)
+        if flow is None:
+            if len(self._flows) >= _IDENTITIES_MAX:
+                self._flows.clear()  # all of them start anew: that is lenient, and cannot go on for ever
+            flow = self._flows[peer.identity] = _Flow(now)
+        flow.fill(now)
+        if wait := flow.wait():
+            reason = (
+                f"this identity sends faster than {TASKS_PER_SECOND:.0f} tasks or {BYTES_PER_SECOND:.0f} bytes a second"
+            )
+            raise Unfit("quota", reason, retry_after=wait)
+        flow.tasks -= count
+        flow.bytes -= sum(sum(map(len, batch)) for batch in params)
+
+    def sent(self, peer: Peer, session: int, count: int) -> None:
+        """Tasks of a session are stored."""
+        if peer.identity and peer.role in _BOUND:
+            self._by_session.setdefault(session, [peer.identity, 0])[1] += count
+            self._unfinished[peer.identity] = self._unfinished.get(peer.identity, 0) + count
+            self._changed.add(session)
+
+    def settle(self, step: Step) -> None:
+        """Tasks have ended, or were sent: shares are written down once a step."""
+        if not self._by_session:
+            return
+        for session in step.ends.keys() & self._by_session.keys():
+            identity, left = held = self._by_session[session]
+            ended = min(left, len(step.ends[session]))
+            held[1] -= ended
+            self._changed.add(session)
+            self._unfinished[identity] -= ended
+            if not held[1]:
+                del self._by_session[session]
+            if not self._unfinished[identity]:
+                del self._unfinished[identity]
+        if self._changed:
+            for session in self._changed:
+                identity, left = self._by_session.get(session) or (ANYBODY, 0)
+                step.persist.shares.append((session, identity, left))
+            self._changed.clear()
+
+    def mistake(self, identity: str, now: float) -> bool:
+        """Somebody sent what nobody should; whether it is not heard any more now."""
+        latest = self._mistakes.setdefault(identity, [])
+        latest.append(now)
+        if len(latest) <= MISTAKES_MAX:
+            return False
+        if latest.pop(0) < now - MISTAKES_SECONDS:
+            return False
+        del self._mistakes[identity]
+        self.ignored[identity] = now + MISTAKES_SECONDS
+        return True
+
+    def ignores(self, identity: str, now: float) -> bool:
+        """Whether an identity is not heard at present."""
+        until = self.ignored.get(identity)
+        if until is None or now < until:
+            return until is not None
+        del self.ignored[identity]
+        return False

@@ -1,0 +1,1 @@
+"""What peers say and ask: sessions, requests, orders."""

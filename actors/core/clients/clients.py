@@ -1,0 +1,216 @@
+"""Client sessions: their submissions, so that a repeated one returns the ids of the first, and what each has been told.
+
+Ends are pushed to a client that has caught up and has credit; one that has not is told from the store, in order of
+`finish`, so that a client that comes back misses nothing and is never flooded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ....transport.messages import Events
+from ..effects import Ends, Replay
+from ..reports import weight
+from ..step import Peer, Step
+from .sessions import ID_MAX
+
+Others = list[list[int]] | None
+"""Tasks of a submission that stand for tasks which were there before: [[position, id, how], ...]; mostly None."""
+Submission = tuple[int, int, int, Others]
+"""What a repeated one is answered from: (first id, count, checksum, others)."""
+SESSION_SECONDS: Final = 7 * 86400.0
+"""A session is forgotten so long after its last word."""
+FRESH_SECONDS: Final = 86400.0
+"""So often the last word of a connected session is written down."""
+_FORGOTTEN_SECONDS: Final = SESSION_SECONDS - 2 * FRESH_SECONDS
+"""One that was away for less was not forgotten."""
+REPLAY_ROWS: Final = 500
+REPLAY_BYTES: Final = 4 * 1024 * 1024
+CREDIT_MAX: Final = 100_000
+_SLICES: Final = 4
+_SLICE_IDS: Final = 8
+_MESSAGE_BYTES: Final = 2 * 1024 * 1024
+_EVENT_BYTES: Final = 32
+
+
+@dataclass(slots=True, eq=False)
+class ClientSession:
+    """One client process, whatever connection it uses.
+
+    Attributes:
+        number: Its number in the store; rows name it.
+        submissions: What it has submitted and may repeat: {submission: (first id, count, checksum, others)}.
+        told: The `finish` number up to which it has been told everything.
+        live: It has been told all ends so far, so new ones are pushed as they happen.
+        unconsumed: (finish, count) of EVENTS sent that it has not said to have consumed; `outstanding` ends in all.
+        credit: How many ends may be unconsumed.
+        identity: The public key of whoever opened it; "" where nothing is proved.
+        below: Submissions under this number are acknowledged and forgotten.
+        watching: It has said what it knows (WATCH), so it may be told.
+        replaying: Rows for it are being read.
+    """
+
+    number: int
+    token: bytes
+    name: str
+    peer: Peer | None = None
+    submissions: dict[int, Submission] = field(default_factory=dict[int, Submission])
+    below: int = 0
+    told: int = 0
+    live: bool = False
+    replaying: bool = False
+    watching: bool = False
+    credit: int = 0
+    unconsumed: deque[tuple[int, int]] = field(default_factory=deque[tuple[int, int]])
+    outstanding: int = 0
+    identity: str = ""
+
+    def row(self, wall: float) -> tuple[int, bytes, str, float, int, str]:
+        """As the store keeps it: heard now."""
+        return (self.number, self.token, self.name, wall, self.below, self.identity)
+
+    def allowance(self) -> int:
+        """How many more ends it takes now."""
+        return self.credit - self.outstanding
+
+
+def past_of(offer: dict[str, Any]) -> int:
+    """How many submissions a session has numbered that the store, which does not know it, must have forgotten; 0 if it
+    may as well never have known it. From the `offer` of its HELLO.
+    """
+    submitted, away = offer.get("submitted"), offer.get("away")
+    if type(submitted) is not int or not isinstance(away, int | float):
+        return 0
+    return submitted if away > _FORGOTTEN_SECONDS and 0 < submitted < ID_MAX else 0
+
+
+class Clients:
+    """All client sessions that are connected, and who watches which task."""
+
+    def __init__(self) -> None:
+        self.by_number: dict[int, ClientSession] = {}
+        self.by_token: dict[bytes, ClientSession] = {}
+        self.watchers: dict[int, set[Peer]] = {}
+        self.last_session = 0
+        self.behind: dict[ClientSession, None] = {}  # those that are told from the store, slice by slice
+        self.asked: deque[tuple[Peer, tuple[int, ...]]] = deque()  # ended tasks that somebody asked about by id
+
+    def add(self, client: ClientSession) -> None:
+        """A session is known from now on."""
+        self.by_number[client.number] = self.by_token[client.token] = client
+
+    def gone(self, peer: Peer) -> None:
+        """A connection ended; the session may come back with another."""
+        client: ClientSession | None = peer.session
+        if client is None:
+            return
+        if client.peer is peer:
+            client.peer = None
+            client.live = client.watching = client.replaying = False
+            client.unconsumed.clear()
+            client.outstanding = 0
+            self.by_number.pop(client.number, None)
+            self.by_token.pop(client.token, None)
+        for id in [id for id, peers in self.watchers.items() if peer in peers]:
+            self.watchers[id].discard(peer)
+            if not self.watchers[id]:
+                del self.watchers[id]
+
+    def waits_for(self, session: int, finish: int) -> bool:
+        """Whether a connected client has not been told of this end of its own yet."""
+        client = self.by_number.get(session)
+        return client is not None and client.watching and finish > client.told
+
+    def watch(self, step: Step, client: ClientSession, after: int, credit: int) -> None:
+        """The client has consumed everything up to `after` and takes `credit` more."""
+        if not client.watching:
+            client.watching, client.told = True, after
+        while client.unconsumed and client.unconsumed[0][0] <= after:
+            client.outstanding -= client.unconsumed.popleft()[1]
+        client.credit = min(credit, CREDIT_MAX)
+        self.catch_up(step, client)
+
+    def catch_up(self, step: Step, client: ClientSession) -> None:
+        """Read what a client has not been told, if it takes more."""
+        if client.live or client.replaying or not client.watching or (room := client.allowance()) <= 0:
+            return
+        client.replaying = True
+        step.needs.append(Replay(client.number, client.told, min(room, REPLAY_ROWS), REPLAY_BYTES))
+
+    def replayed(self, step: Step, need: Replay, rows: list[Any]) -> None:
+        """Ends of a session came from the store."""
+        client = self.by_number.get(need.session)
+        if client is None or client.peer is None or not client.replaying:
+            return
+        client.replaying = False
+        self._push(step, client, [list(row) for row in rows])
+        if len(rows) < need.count and sum(len(row[3]) for row in rows) < need.size:
+            client.live = True
+        else:
+            self.behind[client] = None
+
+    def go_on(self, step: Step) -> None:
+        """One slice for each of some clients that are owed more: a turn stays short however much that is."""
+        for client in list(self.behind)[:_SLICES]:
+            del self.behind[client]
+            self.catch_up(step, client)
+        for _ in range(min(_SLICES, len(self.asked))):
+            peer, ids = self.asked.popleft()
+            step.needs.append(Ends(peer.address, ids[:_SLICE_IDS]))
+            if ids[_SLICE_IDS:]:
+                self.asked.append((peer, ids[_SLICE_IDS:]))
+
+    def owes(self) -> bool:
+        """Whether `go_on` has something to do."""
+        return bool(self.behind or self.asked)
+
+    def tell(self, step: Step) -> None:
+        """Push what this step ended or changed."""
+        for session, events in step.ends.items():
+            client = self.by_number.get(session)
+            if client is not None and client.live and client.peer is not None:
+                fresh = events if events[0][1] > client.told else [e for e in events if e[1] > client.told]
+                if len(fresh) > client.allowance():
+                    client.live = False
+                    self.catch_up(step, client)
+                elif fresh:
+                    self._push(step, client, fresh)
+            if self.watchers:
+                self._tell_watchers(step, events, session)
+        for session, changes in step.changes.items():
+            client = self.by_number.get(session)
+            if client is not None and client.peer is not None and client.watching:
+                step.say(client.peer, Events([], [], changes))
+            if self.watchers:
+                for change in changes:
+                    for peer in self.watchers.get(change[0], ()):
+                        if peer.session.number != session:
+                            step.say(peer, Events([], [], [change]))
+        step.ends, step.changes = {}, {}
+
+    def _tell_watchers(self, step: Step, events: list[Any], session: int) -> None:
+        for event in events:
+            for peer in self.watchers.pop(event[0], ()):
+                if peer.session.number != session:
+                    # finish 0: it is not one of this session's own, whose numbers the client counts
+                    step.say(peer, Events([[event[0], 0, *event[2:]]]))
+
+    def _push(self, step: Step, client: ClientSession, events: list[Any]) -> None:
+        """EVENTS in messages of bounded size."""
+        assert client.peer is not None
+        start = size = 0
+        for index, event in enumerate(events):
+            size += _EVENT_BYTES + len(event[3]) + weight(event[4])
+            if size > _MESSAGE_BYTES:
+                self._send(step, client, client.peer, events[start : index + 1])
+                start, size = index + 1, 0
+        if start < len(events):
+            self._send(step, client, client.peer, events[start:])
+
+    def _send(self, step: Step, client: ClientSession, peer: Peer, events: list[Any]) -> None:
+        client.told = events[-1][1]
+        client.unconsumed.append((client.told, len(events)))
+        client.outstanding += len(events)
+        step.say(peer, Events(events))

@@ -1,0 +1,396 @@
+"""What clients ask for: tasks handed in, watched, cancelled, retried, and questions about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from ....config.policy import TYPE_PATTERN
+from ....transport.messages import Accepted, Admin, Cancel, Events, Query, Rejected, Reply, Stop, Submit, Watch
+from ..access.allowances import Allowances
+from ..effects import Consult, Ends, Fetch
+from ..flows.dependencies import Plan, names_others, wanted
+from ..flows.edges import Unmet
+from ..flows.flows import Flows
+from ..flows.waits import WAITS_SHOWN, waits_for
+from ..hosts.hosts import HostSession
+from ..hosts.membership import Membership
+from ..order.placement import lacks, required
+from ..queue import Queue
+from ..reports import shown
+from ..room import RETRY_SECONDS, Room
+from ..rows import FINAL, WAITING, Row
+from ..step import Peer, Step
+from ..tasks.endings import Endings
+from ..tasks.intake import Intake
+from ..tasks.retries import Retries
+from ..tasks.submissions import LANES_MAX, TYPES_MAX, checked, lane_key
+from ..tasks.unfit import Unfit
+from ..telling.why import Why
+from .clients import Clients, ClientSession, Others, Submission
+from .sessions import ID_MAX, Sessions, ids_given
+
+_SUBMISSIONS_MAX: Final = 20_000
+_FORGET_TOGETHER: Final = 64
+"""Submissions that are forgotten at a time: each time costs two more pages of the database."""
+_NO_SUCH_TASK: Final = {"code": "unknown", "reason": "the pool has no such task"}
+_RETRY_AFTER: Final = {"queue_full": 1.0, "disk_full": RETRY_SECONDS}
+
+
+class Requests:
+    """Every message of clients about tasks.
+
+    Args:
+        allowances: What one identity may take.
+        room: Whether there is room for new tasks on the disk.
+        max_size: Unfinished tasks that the queue takes.
+        reports: What the pool says of itself, by the name of the query.
+        flows: What comes after what.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        endings: Endings,
+        clients: Clients,
+        membership: Membership,
+        sessions: Sessions,
+        room: Room,
+        allowances: Allowances,
+        max_size: int,
+        reports: dict[str, Callable[[Step], dict[str, Any]]],
+        flows: Flows,
+    ) -> None:
+        self.queue, self.endings = queue, endings
+        self.clients, self.membership, self.sessions = clients, membership, sessions
+        self.room, self.allowances, self.max_size, self.reports = room, allowances, max_size, reports
+        self.flows = flows
+        self.intake = Intake(queue)
+        self.retries = Retries(queue, flows)
+        self.why = Why(queue, membership.hosts)
+        self.lists: dict[
+            str, Callable[[Step, dict[str, Any]], dict[str, Any]]
+        ] = {}  # what others list a page at a time
+
+    def submit(self, step: Step, peer: Peer, message: Submit) -> None:
+        """Tasks handed in: stored once, however often the same submission comes.
+
+        Raises:
+            ValueError: The submission's number is not positive.
+        """
+        number = message.submission
+        if not 0 < number <= ID_MAX:
+            raise ValueError("a submission's number is positive")
+        try:
+            count, checksum = checked(message.groups)
+            need = self.intake.need(peer, message, (peer, message, count, checksum))
+            if need is not None and (message.flow or names_others(message.groups)):
+                reason = "a task with a key or with cache is in no flow and comes after no other"
+                raise Unfit("invalid", reason, "key")
+        except Unfit as unfit:
+            self._reject(step, peer, number, unfit)
+            return
+        if need is not None:
+            step.needs.append(need)
+        else:
+            self._take_in(step, peer, message, count, checksum)
+
+    def consulted(self, step: Step, need: Consult, rows: list[Any]) -> None:
+        """What the store knows about a submission that was put by, or about tasks to run once more."""
+        if need.purpose == "again":
+            self.retries.consulted(step, need, rows)
+            return
+        peer, message, count, checksum = need.context
+        if self.sessions.peers.get(peer.address) is peer:  # else it is repeated to whoever knows its session by then
+            self._take_in(step, peer, message, count, checksum, (need, rows))
+
+    def _take_in(
+        self,
+        step: Step,
+        peer: Peer,
+        message: Submit,
+        count: int,
+        checksum: int,
+        consulted: tuple[Consult, list[Any]] | None = None,
+        states: dict[int, int] | None = None,
+    ) -> None:
+        """Store a submission that is well-formed, whole, or say why not.
+
+        Args:
+            step: The step.
+            peer: The client.
+            message: What it hands in.
+            count: How many tasks.
+            checksum: Of them all.
+            consulted: What was needed of the store, and what was found.
+            states: Of the tasks that those come after; None: not looked up yet.
+        """
+        client: ClientSession = peer.session
+        number = message.submission
+        verdict = None
+        try:
+            known = client.submissions.get(number)
+            if known is None and len(client.submissions) >= _SUBMISSIONS_MAX:
+                raise Unfit("invalid", f"{_SUBMISSIONS_MAX} submissions are kept; raise `below`", "below")
+            if known is not None:
+                if known[1:3] != (count, checksum):
+                    raise Unfit("conflict", f"submission {number} was sent before with other tasks")
+                self._accept(step, peer, number, known)
+                return
+            if number < client.below:
+                raise Unfit(
+                    "forgotten", f"submission {number} was answered, or its session is forgotten; its tasks may exist"
+                )
+            plan: Plan | None = None
+            if message.flow or names_others(message.groups):
+                if states is None and (ids := wanted(message.groups)):
+                    self._fetch(step, peer, tuple(ids), "after", (message, count, checksum))
+                    return
+                self._check_room(message, count)
+                plan = self.flows.plan(client.number, message, count, step)
+            if consulted is not None:
+                verdict = self.intake.judge(message.groups, *consulted, step.wall)
+            stored = count if verdict is None else verdict.stored
+            self._check_room(message, stored)
+            self.allowances.check(peer, (group[3] for group in message.groups), stored, step.now)
+        except Unfit as unfit:
+            self._reject(step, peer, number, unfit)
+            return
+        self.queue.lanes.new.clear()
+        others: Others = None
+        if verdict is None:
+            first = self.queue.submit(step, client.number, message.groups if plan is None else plan.groups)
+        else:
+            first, others = verdict.first, self.intake.take_in(step, client.number, verdict)
+        if plan is not None:
+            self.flows.stored(step, plan, message.flow, count, states or {})
+        self.allowances.sent(peer, client.number, stored)
+        answer = client.submissions[number] = (first, count, checksum, others)
+        step.persist.submissions.append((client.number, number, *answer))
+        if message.below - client.below >= _FORGET_TOGETHER:
+            self._forget_below(step, client, message.below)
+        self._accept(step, peer, number, answer)
+        self._introduce_types(step)
+
+    def hand_in(self, step: Step, groups: Sequence[Any]) -> int:
+        """Store tasks of the pool's own, already checked; they are of no session. The id of the first.
+
+        Raises:
+            Unfit: There is no room.
+        """
+        self._check_room(Submit(0, 0, list(groups)), sum(len(group[3]) for group in groups))
+        first = self.queue.submit(step, 0, groups)
+        self._introduce_types(step)
+        return first
+
+    def _introduce_types(self, step: Step) -> None:
+        for type in self.queue.lanes.new:
+            for host in self.membership.hosts.serving(type):
+                self.membership.send_tree(step, host, [type])
+
+    def _forget_below(self, step: Step, client: ClientSession, below: int) -> None:
+        """Submissions under a number are acknowledged and will not be repeated."""
+        client.below = below
+        for old in [number for number in client.submissions if number < below]:
+            del client.submissions[old]
+        step.persist.forgotten.append((client.number, below))
+        step.persist.sessions.append(client.row(step.wall))
+
+    def _accept(self, step: Step, peer: Peer, number: int, answer: Submission) -> None:
+        """Say what a submission's tasks are called; of those that stand for others the peer is told from now on."""
+        first, count, _, others = answer
+        if others is None:
+            step.say(peer, Accepted(number, first, count))
+            return
+        step.say(peer, Accepted(number, first, count, others))
+        ids = tuple(dict.fromkeys(id for _, id, _ in others))
+        step.needs.append(Fetch(ids, "watch", (peer, ids), peer.owner))
+
+    def _reject(self, step: Step, peer: Peer, number: int, unfit: Unfit) -> None:
+        retry_after = unfit.retry_after or _RETRY_AFTER.get(unfit.code, 0.0)
+        step.say(peer, Rejected(number, unfit.code, unfit.reason, unfit.path, retry_after))
+
+    def looked_up(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+        """The tasks that handed in ones come after are known."""
+        peer, (message, count, checksum) = need.context
+        unknown = [id for id in need.ids if id not in rows]
+        if unknown:
+            reason = f"after: the pool has no task {unknown[0]}"
+            step.say(peer, Rejected(message.submission, "invalid", reason, "after"))
+        else:
+            self._take_in(step, peer, message, count, checksum, states={id: row.state for id, row in rows.items()})
+
+    def _check_room(self, message: Submit, count: int) -> None:
+        if self.room.low:
+            raise Unfit("disk_full", self.room.reason())
+        if self.queue.unfinished_count + count > self.max_size:
+            reason = f"the queue holds {self.queue.unfinished_count} unfinished tasks of at most {self.max_size}"
+            raise Unfit("queue_full", reason)
+        self._check_lanes(message)
+        for type, _, options, _ in message.groups:
+            if options and options.get("require_host"):
+                self._check_hosts(type, options)
+
+    def _check_hosts(self, type: str, options: dict[str, Any]) -> None:
+        serving = list(self.membership.hosts.serving(type))
+        if not serving:
+            raise Unfit("no_host", f"no joined host serves {type}", "type")
+        lane = self.queue.lanes.like(lane_key(type, options)[0])
+        if all(lacks(host, lane) for host in serving):
+            raise Unfit("no_host", f"no joined host that serves {type} offers {required(lane)}", "requires")
+
+    def _check_lanes(self, message: Submit) -> None:
+        lanes = self.queue.lanes
+        if len(lanes.by_type) + len({group[0] for group in message.groups} - lanes.by_type.keys()) > TYPES_MAX:
+            raise Unfit("invalid", f"the pool knows {len(lanes.by_type)} types already, of at most {TYPES_MAX}", "type")
+        if len(lanes.by_key) + len(message.groups) <= LANES_MAX:
+            return
+        new = {lane_key(type, options or {})[0] for type, _, options, _ in message.groups} - lanes.by_key.keys()
+        if len(lanes.by_key) + len(new) > LANES_MAX:
+            reason = f"the pool has {LANES_MAX} lanes (of a type, a tenant and requirements), and keeps no more"
+            raise Unfit("invalid", reason, "tenant" if any(key[1] for key in new) else "requires")
+
+    def watch(self, step: Step, peer: Peer, message: Watch) -> None:
+        """What the client has consumed, and single tasks that it wants to hear of."""
+        self.clients.watch(step, peer.session, message.after, message.credit)
+        if message.ids:
+            self._fetch(step, peer, ids_given(message.ids), "watch", tuple(message.ids))
+
+    def watched(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+        """What a client asked about by id: ends come from the store, the rest is said as it is."""
+        peer, ids = need.context
+        ended = dict.fromkeys(row.id for row in rows.values() if row.state in FINAL)
+        if ended:
+            self.clients.asked.append((peer, tuple(ended)))
+        if self.sessions.peers.get(peer.address) is peer:
+            for id in (id for id in rows if id not in ended):
+                self.clients.watchers.setdefault(id, set()).add(peer)
+        states = [[id, rows[id].state] for id in ids if id in rows and id not in ended]
+        progress = [
+            [id, *lease.progress]
+            for id, _ in states
+            if (lease := self.queue.leases.get(id)) is not None and lease.progress is not None
+        ]
+        states += [[id, -1] for id in ids if id not in rows]
+        if states:
+            step.say(peer, Events([], progress, states))
+
+    def told_ends(self, step: Step, need: Ends, rows: list[Any]) -> None:
+        """The ends of tasks that a client asked about by id."""
+        peer = self.sessions.peers.get(need.peer)
+        if peer is not None:
+            for id, _finish, state, body, detail in rows:
+                step.say(peer, Events([[id, 0, state, body, detail]]))
+            if again := tuple(set(need.ids) - {row[0] for row in rows}):  # retried by hand since it was looked up
+                self._fetch(step, peer, again, "watch", again)
+
+    def cancel(self, step: Step, peer: Peer, message: Cancel) -> None:
+        """End tasks; the store knows those that memory does not."""
+        self._fetch(step, peer, ids_given(message.ids), "cancel", message.request)
+
+    def cancelled(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+        """The rows of tasks to cancel are known: end them, and have those that run stopped."""
+        peer, request = need.context
+        cancelled: list[int] = []
+        stop: dict[HostSession, list[Any]] = {}
+        for row in rows.values():
+            if row.state in FINAL:
+                continue
+            lease = self.endings.cancel(step, row)
+            cancelled.append(row.id)
+            if lease is not None:
+                stop.setdefault(lease.pool.host, []).append([row.id, lease.row.fence])
+        for host, items in stop.items():
+            if host.peer is not None:
+                step.say(host.peer, Stop(items))
+        step.say(peer, Reply(request, True, {"cancelled": cancelled}))
+
+    def query(self, step: Step, peer: Peer, message: Query) -> None:
+        """Answer from memory, or have the store answer after the commit."""
+        what, request = message.what, message.request
+        if what in self.reports:
+            step.say(peer, Reply(request, True, _as_seen_by(peer, self.reports[what](step))))
+        elif what in self.lists:
+            step.say(peer, Reply(request, True, self.lists[what](step, message.arguments)))
+        elif what == "show" and peer.owner is not None:
+            self._fetch(step, peer, ids_given([message.arguments["id"]]), "show", request)
+        elif what == "audit" and peer.owner is not None:
+            reason = "a client may not see who else joined or ordered what"
+            step.say(peer, Reply(request, False, {"code": "forbidden", "reason": reason}))
+        elif what in ("flows", "flow", "audit"):
+            step.answer(peer, request, what, message.arguments, {})
+        elif what in ("show", "tasks"):
+            ids = self.queue.leases if what == "tasks" else (message.arguments["id"],)
+            step.answer(peer, request, what, message.arguments, self._progress(ids))
+        elif what == "why":
+            self._fetch(step, peer, ids_given([message.arguments["id"]]), "why", request)
+        else:
+            step.say(peer, Reply(request, False, {"code": "invalid", "reason": f"no query {shown(what)}"}))
+
+    def _progress(self, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+        leases = self.queue.leases
+        return {
+            id: {"progress": list(lease.progress)}
+            for id in ids
+            if (lease := leases.get(id)) is not None and lease.progress is not None
+        }
+
+    def _fetch(self, step: Step, peer: Peer, ids: tuple[int, ...], purpose: str, context: Any) -> None:
+        """Ask for the rows of tasks that the peer may know of: what others sent is unknown to a client."""
+        step.needs.append(Fetch(ids, purpose, (peer, context), peer.owner))
+
+    def shown(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+        """Whether a client may see the task that it asks about is known."""
+        peer, request = need.context
+        for id in rows:
+            step.answer(peer, request, "show", {"id": id}, self._progress([id]))
+        if not rows:
+            step.say(peer, Reply(request, False, _NO_SUCH_TASK))
+
+    def explained(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+        """The row of a task that somebody asks about is known: why it does not run. The store adds its story."""
+        peer, request = need.context
+        for row in rows.values():
+            if row.state == WAITING:
+                step.needs.append(Unmet((row.id,), WAITS_SHOWN, "why", (peer, request)))
+            else:
+                step.answer(peer, request, "why", {"id": row.id}, {row.id: self.why.explain(row, step.now, step.wall)})
+        if not rows:
+            step.say(peer, Reply(request, False, _NO_SUCH_TASK))
+
+    def unmet(self, step: Step, need: Unmet, rows: list[Any]) -> None:
+        """What tasks still wait for is known: one that somebody asks about, or those to run once more."""
+        if need.purpose == "again":
+            self.retries.unmet(step, need, rows)
+            return
+        peer, request = need.context
+        for columns, edges in rows:
+            step.answer(peer, request, "why", {"id": columns[0]}, {columns[0]: waits_for(edges)})
+
+    def clear_cache(self, step: Step, peer: Peer, message: Admin) -> None:
+        """Let results answer for no further tasks: those of a node and below it, or all."""
+        type: Any = message.arguments.get("type") or ""
+        if type and TYPE_PATTERN.match(type) is None:
+            reason = f"{shown(type)} is not a type"
+            step.say(peer, Reply(message.request, False, {"code": "invalid", "reason": reason}))
+            return
+        self.intake.clear(step, type)
+        step.note("info", "cache_cleared", type=type)
+        step.say(peer, Reply(message.request, True, {"type": type}))
+
+    def unblock(self, step: Step, peer: Peer, message: Admin) -> None:
+        """Let tasks run that wait for others."""
+        self._fetch(step, peer, ids_given(message.arguments["ids"]), "unblock", message.request)
+
+    def unblocked(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+        """The rows of tasks that shall wait no longer are known."""
+        peer, request = need.context
+        free = [row.id for row in rows.values() if self.flows.free(step, row)]
+        step.say(peer, Reply(request, True, {"unblocked": free}))
+
+
+def _as_seen_by(peer: Peer, report: dict[str, Any]) -> dict[str, Any]:
+    """A report without what only concerns the tasks of others."""
+    if peer.owner is None or not any("tasks" in host for host in report.get("hosts", ())):
+        return report
+    return {**report, "hosts": [{**host, "tasks": []} for host in report["hosts"]]}

@@ -1,0 +1,1 @@
+"""Tasks that come after others: dependencies, flows, and results handed on."""

@@ -1,0 +1,1 @@
+"""Hosts as the supervisor sees them: joined, offering, holding, leaving."""

@@ -1,0 +1,102 @@
+"""The configuration is read again while the pool runs: who asked for it, and what becomes of what was read.
+
+Reading is the shell's business (`effects.Reread`); here the tree, the limits, the entries of hosts and the alerts are
+replaced. Running tasks keep what they were granted with, a lowered limit waits for leases to end, and tasks of a node
+that is gone stay queued. What was read and is wrong changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from ....config.changes import Change
+from ....config.policy import PolicyTree
+from ....config.schedules import Plan
+from ....config.watching import UNWATCHED, Watching
+from ....transport.messages import Admin, Reply
+from ..clients.requests import Requests
+from ..clients.sessions import Sessions
+from ..effects import Reread
+from ..step import Peer, Step
+from ..tasks.firings import Firings
+from ..telling.report import Report
+from .membership import Membership
+
+_TOLD_MAX: Final = 1000  # changes or problems that one answer names
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What was read and is right.
+
+    Attributes:
+        policies, hosts, queue_depth_high, max_size, watching, schedules: See `PoolSettings`.
+        changes: How it differs from what was in effect.
+    """
+
+    policies: PolicyTree
+    hosts: dict[str, dict[str, Any]]
+    queue_depth_high: int | None
+    max_size: int
+    changes: list[Change]
+    watching: Watching = UNWATCHED
+    schedules: Mapping[str, Plan] = field(default_factory=dict[str, Plan])
+
+
+class Reloads:
+    """Who waits for the configuration to be read again, and where it goes then."""
+
+    def __init__(
+        self, sessions: Sessions, membership: Membership, report: Report, requests: Requests, firings: Firings
+    ) -> None:
+        self._sessions, self._membership, self._report, self._requests = sessions, membership, report, requests
+        self._firings = firings
+        self._askers: list[tuple[Peer, int]] = []
+        self._ended: tuple[bytes, int, Reply] | None = None
+
+    def ask(self, step: Step, peer: Peer, message: Admin) -> None:
+        """A client wants the file to be read again; it is answered when that is done."""
+        if self._ended is not None and self._ended[:2] == (peer.session.token, message.request):
+            step.say(peer, self._ended[2])  # asked once more, because the answer was lost
+            return
+        if not self._askers:
+            step.speech.append(Reread())
+        self._askers.append((peer, message.request))
+
+    def ended(self, step: Step, read: Configuration | list[str]) -> None:
+        """The file was read: a configuration, or all that is wrong with it."""
+        askers, self._askers = self._askers, []
+        if isinstance(read, list):
+            step.note("error", "configuration_refused", problems=read[:_TOLD_MAX])
+            value: dict[str, Any] = {
+                "code": "configuration",
+                "reason": "\n".join(read[:_TOLD_MAX]),
+            }
+        else:
+            told = [change._asdict() for change in read.changes[:_TOLD_MAX]]
+            if read.changes:
+                self._apply(step, read)
+            step.note("info", "configuration_read", changes=told)
+            value = {"changes": told}
+        for peer, request in askers:
+            reply = Reply(request, not isinstance(read, list), value)
+            self._ended = (peer.session.token, request, reply)
+            if self._sessions.peers.get(peer.address) is peer:
+                step.say(peer, reply)
+
+    def _apply(self, step: Step, read: Configuration) -> None:
+        self._report.settings = replace(
+            self._report.settings,
+            policies=read.policies,
+            hosts=read.hosts,
+            queue_depth_high=read.queue_depth_high,
+            watching=read.watching,
+            max_size=read.max_size,
+        )
+        self._report.watch.watch_for(read.watching, read.queue_depth_high)
+        self._requests.max_size = read.max_size
+        self._membership.queue.lanes.retune(read.policies)
+        self._membership.retune(step, read.policies, read.hosts)
+        self._firings.configure(step, read.schedules)

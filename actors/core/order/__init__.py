@@ -1,0 +1,1 @@
+"""Which task comes next, and which host gets it: lanes, windows, turns and places."""

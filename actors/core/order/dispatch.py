@@ -1,0 +1,207 @@
+"""Who gets what: free slots are filled, least loaded host first, each from the best lane it may take from.
+
+Order is (priority, place) within what the claiming host may run now (guarantee 4); tenants take turns at equal
+priority. What exceeds the free slots is the
+margin of a lane that is measured to be fast; the best lane is never passed over for want of a slot, so a margin never
+overtakes.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import Any, Final
+
+from ....transport.messages import CHECKPOINT_BYTES_MAX, RESULT_BYTES_MAX, Tasks
+from ..hosts.hosts import HostSession, Lease, SlotPool
+from ..queue import EXPIRED, Queue
+from ..rows import QUEUED, RUNNING, Row
+from ..step import Step
+from ..tasks.endings import LOSSES_ALONE
+from ..telling.statistics import queued_since
+
+_CHUNK: Final = 32
+"""Grants at a time to one of several hosts that compete for a fast lane."""
+_TURN_TASKS: Final = 4000
+_TURN_BYTES: Final = 16 * 1024 * 1024
+"""Grants of one turn, so that it stays short and its messages small; the next follows at once."""
+_MESSAGE_BYTES: Final = 2 * 1024 * 1024
+_UNKNOWN_BYTES: Final = 1024 * 1024
+_TASK_BYTES: Final = 48
+_EXTRA_BYTES: Final = 32 * 132  # as many tags as a task may have
+
+
+def dispatch(queue: Queue, step: Step) -> bool:
+    """Grant what can be granted now; True if more can be, but not in this turn, so that it stays short."""
+    queue.lanes.tree.tidy(step)
+    contenders: list[tuple[float, int, str, SlotPool]] = []
+    for choice in queue.lanes.choices.by_key.values():
+        lane = choice.best()
+        if lane is not None or queue.declines:
+            contenders += [
+                _contender(pool)
+                for pool in choice.pools
+                if pool.capacity and pool.held < pool.capacity + (lane.margin(pool.capacity) if lane else 0)
+            ]
+    heapify(contenders)
+    granted: dict[HostSession, dict[str, list[list[Any]]]] = {}
+    left = _Left()
+    while contenders and not left.out():
+        pool = heappop(contenders)[3]
+        if _grant(queue, step, pool, granted.setdefault(pool.host, {}), left, alone=not contenders):
+            heappush(contenders, _contender(pool))
+    for host, groups in granted.items():
+        _send(step, host, groups)
+    return queue.lanes.tree.tidy(step) or left.out()
+
+
+class _Left:
+    """What one turn may still grant."""
+
+    __slots__ = ("bytes", "tasks")
+
+    def __init__(self) -> None:
+        self.tasks, self.bytes = _TURN_TASKS, _TURN_BYTES
+
+    def took(self, row: Row) -> None:
+        """A task was granted."""
+        self.tasks -= 1
+        self.bytes -= _UNKNOWN_BYTES if row.params is None else len(row.params)
+
+    def out(self) -> bool:
+        """Whether the turn has granted enough."""
+        return self.tasks <= 0 or self.bytes <= 0
+
+
+def _contender(pool: SlotPool) -> tuple[float, int, str, SlotPool]:
+    return pool.held / pool.capacity, pool.host.owner, pool.name, pool
+
+
+def _grant(
+    queue: Queue, step: Step, pool: SlotPool, groups: dict[str, list[list[Any]]], left: _Left, *, alone: bool
+) -> bool:
+    """Give a slot pool the next tasks of the best lane, or of one after the other if it competes with none.
+
+    Whether it may get more.
+    """
+    choice, lanes = pool.choice, queue.lanes
+    if queue.declines and _grant_declined(queue, step, pool, groups, left):
+        return True
+    while choice is not None and (lane := choice.best()) is not None:
+        if (head := lane.window.head()) is None:
+            return False  # its next task is on its way from the store
+        margin = lane.margin(pool.capacity)
+        room = min(pool.capacity + margin - pool.held, left.tasks)
+        if room <= 0:
+            return False
+        if head.params is None:
+            room = min(room, 1)  # a large one: count after each
+        elif queue.checkpoints:
+            room = min(room, _CHUNK)
+        if not alone:
+            room = min(room, _CHUNK if margin else 1)
+        if (lane.bounds or lane.needs) and not (room := lanes.tree.room(lane, room, pool, step)):
+            continue
+        rows = lane.window.take(*choice.stretch(room))
+        lanes.taken(lane, len(rows))
+        tasks = groups.setdefault(lane.type, [])
+        given = 0
+        for row in rows:
+            options = row.options
+            if options and options.get("expires", step.wall) < step.wall:
+                queue.rows.pop(row.id, None)
+                queue.finish(step, row, "expire", EXPIRED)
+                continue
+            queue.grant(step, Lease(row, lane, pool, step.now))
+            tasks.append(_item(queue, step, row, left))
+            given += 1
+        pool.held += given
+        lane.counts[QUEUED] -= given
+        lane.counts[RUNNING] += given
+        if given:
+            lanes.tree.granted(step, lane, pool, given, rows[-1].id)
+            lane.account.granted([step.wall - queued_since(row) for row in rows if row.attempt == 1])
+            lanes.tenants.served(lane.tenant)
+        if not rows or not alone or queue.declines or left.out():
+            return bool(rows)
+    return False
+
+
+def _grant_declined(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, list[list[Any]]], left: _Left) -> bool:
+    """Give a slot pool a task that another host declined, if that comes before what is first in the lanes."""
+    choice, lanes = pool.choice, queue.lanes
+    while choice is not None and pool.held < pool.capacity and (found := queue.declines.best(pool)) is not None:
+        lane, row = found
+        first = choice.best()
+        front = None if first is None else first.front()
+        if first is not None and front is not None and first.turn(front) < lane.turn(lane.window.key(row)):
+            return False
+        if (lane.bounds or lane.needs) and not lanes.tree.room(lane, 1, pool, step, lane.window.key(row)):
+            continue
+        declined = queue.declines.of(row.id)
+        row = queue.take_out(row)
+        queue.grant(step, Lease(row, lane, pool, step.now, declined=declined))
+        groups.setdefault(lane.type, []).append(_item(queue, step, row, left))
+        pool.held += 1
+        lane.counts[QUEUED] -= 1
+        lane.counts[RUNNING] += 1
+        lanes.touched.add(lane)
+        lanes.tree.granted(step, lane, pool, 1, row.id)
+        lanes.tenants.served(lane.tenant)
+        return True
+    return False
+
+
+def _item(queue: Queue, step: Step, row: Row, left: _Left) -> list[Any]:
+    """A granted task as TASKS has it; params and checkpoints that memory does not hold are read when it is sent."""
+    extra = _extra(row, row.options)
+    left.took(row)
+    params = row.params
+    if row.options and "splice" in row.options:
+        step.spliced[row.id] = row.options["splice"]
+        left.bytes -= _UNKNOWN_BYTES
+        params = None
+    if params is None:
+        step.unloaded.append(row.id)
+    if queue.checkpoints and row.id in queue.checkpoints:
+        extra = {**(extra or {}), "checkpoint": None}
+        step.resumed.append(row.id)
+        left.bytes -= CHECKPOINT_BYTES_MAX
+    return [row.id, row.fence, row.attempt, row.priority, row.sent_at, params, extra]
+
+
+def _extra(row: Row, options: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What only some tasks have."""
+    if options is None and not row.failures and row.losses < LOSSES_ALONE:
+        return None
+    extra: dict[str, Any] = {}
+    if row.failures:
+        extra["failures"] = row.failures
+    if row.losses >= LOSSES_ALONE:
+        extra["alone"] = True
+    for key in ("tags", "timeout", "key"):
+        if options and key in options:
+            extra[key] = options[key]
+    return extra or None
+
+
+def _send(step: Step, host: HostSession, groups: dict[str, list[list[Any]]]) -> None:
+    """TASKS for one host, split so that no frame grows too large."""
+    if host.peer is None:
+        return  # its leases stay; HELLO reconciles
+    message: list[Any] = []
+    size = 0
+    for type, tasks in groups.items():
+        start = 0
+        for index, task in enumerate(tasks):
+            unknown = RESULT_BYTES_MAX if task[0] in step.spliced else _UNKNOWN_BYTES
+            size += _TASK_BYTES + (unknown if task[5] is None else len(task[5]))
+            if task[6] is not None:
+                size += _EXTRA_BYTES + (CHECKPOINT_BYTES_MAX if "checkpoint" in task[6] else 0)
+            if size > _MESSAGE_BYTES:
+                message.append([type, tasks[start : index + 1]])
+                step.say(host.peer, Tasks(message))
+                message, size, start = [], 0, index + 1
+        if start < len(tasks):
+            message.append([type, tasks[start:]])
+    if message:
+        step.say(host.peer, Tasks(message))

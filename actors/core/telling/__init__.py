@@ -1,0 +1,1 @@
+"""What the pool tells of itself: answers, counts, goals, and reasons."""

@@ -1,0 +1,248 @@
+"""What the pool says of itself: the answers to QUERY that need nothing but memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+from ....config.policy import tenant_node
+from ....transport.messages import STATES
+from ..hosts.hosts import Hosts, HostSession, Lease
+from ..order.placement import required, unmet
+from ..policies.nodes import Block
+from ..queue import Queue
+from ..room import Room
+from ..rows import COMPLETED, FAILED, QUEUED, RUNNING
+from ..settings import PoolSettings
+from ..step import Step
+from .snapshot import Snapshot
+from .watch import Watch
+
+_LISTED_MAX = 100  # types that nobody serves; who has more of them has seen enough
+_TASKS_MAX = 200  # of each host
+_STOPPED = ("paused", "asleep", "quota", "breaker")
+_SHOWN_STATES = {"away": "suspect"}
+_INSECURE = "whoever reaches this pool over the network may do everything; start it with --network, not --insecure"
+
+
+class Report:
+    """Looks at everything and changes nothing of it.
+
+    Attributes:
+        answers: By the name of the query.
+        settings: Those in effect.
+        watch: Goals and alerts.
+    """
+
+    def __init__(
+        self,
+        settings: PoolSettings,
+        queue: Queue,
+        hosts: Hosts,
+        room: Room,
+        epoch: int,
+        started: float,
+        started_at: float,
+    ) -> None:
+        self.settings, self._queue, self._hosts, self._room = settings, queue, hosts, room
+        self._epoch, self._started, self._started_at = epoch, started, started_at
+        self.watch = Watch(queue, hosts, settings.watching, settings.queue_depth_high, started)
+        self.answers: dict[str, Callable[[Step], dict[str, Any]]] = {
+            "status": self.status,
+            "hosts": self.hosts,
+            "types": self.types,
+            "snapshot": Snapshot(queue, hosts, room, self._max_size, self.watch, epoch, started).answer,
+        }
+
+    def _max_size(self) -> int:
+        return self.settings.max_size  # which a reload may change
+
+    def status(self, step: Step) -> dict[str, Any]:
+        """The pool at a glance."""
+        lanes, settings = self._queue.lanes, self.settings
+        waiting = {lane.type for lane in lanes.by_number.values() if lane.counts[QUEUED]}
+        unserved = sorted(islice((type for type in waiting if not any(self._hosts.serving(type))), _LISTED_MAX))
+        return {
+            "supervisor": {
+                "name": settings.name,
+                "epoch": self._epoch,
+                "started_at": self._started_at,
+                "uptime": step.now - self._started,
+                **settings.about,
+            },
+            "hosts": [self._host(host, step) for host in self._hosts.by_owner.values()],
+            "tasks": {state.value: lanes.total(code) for code, state in enumerate(STATES)},
+            "queue": {
+                "unfinished": self._queue.unfinished_count,
+                "max_size": settings.max_size,
+                "depth_warning": self.watch.deep_since is not None,
+                "disk_low": self._room.low,
+                "in_memory": lanes.in_memory,
+            },
+            "unserved": unserved,
+            **self._tenants(step),
+            **self.watch.told(step),
+            "notes": ([_INSECURE] if settings.about.get("secured") == "insecure" else [])
+            + ([self._room.reason()] if self._room.low else [])
+            + [f"no host serves {type}" for type in unserved]
+            + self._declined()
+            + self._not_offered()
+            + [block.text for block in self._stopped(step)],
+        }
+
+    def _tenants(self, step: Step) -> dict[str, Any]:
+        """Who shares the pool, and what keeps each; nothing where nobody names a tenant."""
+        lanes = self._queue.lanes
+        if not any(lanes.tenants.by_name):
+            return {}
+        counts = {name: [0, 0] for name in sorted(islice(lanes.tenants.by_name, _LISTED_MAX))}
+        for lane in lanes.by_number.values():
+            if (sums := counts.get(lane.tenant.name)) is not None:
+                sums[0] += lane.counts[QUEUED]
+                sums[1] += lane.counts[RUNNING]
+        told: list[dict[str, Any]] = []
+        for name, (queued, running) in counts.items():
+            node = lanes.tree.tenants.get(tenant_node(name))
+            limits = lanes.tree.policies.limits(tenant_node(name))
+            told.append(
+                {
+                    "tenant": name,
+                    "queued": queued,
+                    "running": running,
+                    "max_concurrent": limits.max_concurrent,
+                    "rate": limits.rate and limits.rate.written(),
+                    "blocks": [block._asdict() for block in node.blocks(step.now, step.wall)] if node else [],
+                }
+            )
+        return {"tenants": told}
+
+    def _declined(self) -> list[str]:
+        """The types of which tasks wait because every host that serves them declined those."""
+        notes: list[str] = []
+        for lane, by, count, first in self._queue.declines.waiting():
+            if all(host.owner in by for host in self._hosts.serving(lane.type)):
+                notes.append(f"{count} of {lane.type} wait for another host or new code; {first.reason()}")
+        return notes[:_LISTED_MAX]
+
+    def _not_offered(self) -> list[str]:
+        """The lanes whose tasks wait because no host that serves them offers what they require."""
+        notes: list[str] = []
+        for lane in self._queue.lanes.by_number.values():
+            if len(notes) < _LISTED_MAX and lane.counts[QUEUED] and (lane.needs or lane.labels):
+                miss = unmet(self._hosts.serving(lane.type), lane)
+                if miss is not None:
+                    waiting = f"{lane.counts[QUEUED]} of {lane.type} wait for a host that offers {required(lane)}"
+                    notes.append(f"{waiting}; the nearest, {miss.host.name}, {miss.text()}")
+        return notes
+
+    def hosts(self, step: Step) -> dict[str, Any]:
+        """Each host with what it offers and runs."""
+        running: dict[int, list[Lease]] = {}
+        for lease in self._queue.leases.values():
+            running.setdefault(lease.pool.host.owner, []).append(lease)
+        return {
+            "hosts": [
+                {
+                    **self._host(host, step),
+                    "levels": host.levels,
+                    "types": sorted(host.offer.types),
+                    "any": host.offer.any,
+                    "isolation": host.facts.get("isolation"),
+                    "failed": host.facts.get("failed", {}),
+                    "reload": host.facts.get("reload", {}),
+                    "tasks": [_lease(lease) for lease in running.get(host.owner, [])[:_TASKS_MAX]],
+                }
+                for host in self._hosts.by_owner.values()
+            ]
+        }
+
+    def _stopped(self, step: Step) -> list[Block]:
+        """The nodes that grant nothing at present, for another reason than that they are busy."""
+        return [
+            block
+            for _, node in sorted(self._queue.lanes.tree.nodes.items())
+            for block in node.blocks(step.now, step.wall)
+            if block.code in _STOPPED
+        ]
+
+    def types(self, step: Step) -> dict[str, Any]:
+        """Every type that is configured, offered or has tasks."""
+        lanes, policies = self._queue.lanes, self._queue.lanes.tree.policies
+        types = set(lanes.by_type) | set(policies.nodes)
+        for host in self._hosts.by_owner.values():
+            if host.alive():
+                types |= {name.removesuffix(".*") for name in host.offer.types}
+        listed: list[dict[str, Any]] = []
+        for type in sorted(types):
+            counts = lanes.counts(type)
+            node, limits = lanes.tree.nodes.get(type), policies.limits(type)
+            listed.append(
+                {
+                    "type": type,
+                    "queued": counts[QUEUED],
+                    "running": counts[RUNNING],
+                    "completed": counts[COMPLETED],
+                    "failed": counts[FAILED],
+                    "cache_hits": self._queue.hits[type],
+                    "hosts": sorted(host.name for host in self._hosts.serving(type)),
+                    "broken": {
+                        host.name: host.facts["failed"][type]
+                        for host in self._hosts.by_owner.values()
+                        if host.alive() and type in host.facts.get("failed", {})
+                    },
+                    "code": self._code(type),
+                    "paused": bool(node and node.paused),
+                    "max_concurrent": limits.max_concurrent,
+                    "per_host": limits.per_host,
+                    "rate": limits.rate and limits.rate.written(),
+                    "quota": limits.quota and limits.quota.written(),
+                    "quota_used": node.meter.used_at(step.now, step.wall) if node and node.meter else None,
+                    "breaker": node.guard.state(step.now) if node and node.guard else None,
+                    "blocks": [block._asdict() for block in node.blocks(step.now, step.wall)] if node else [],
+                }
+            )
+        return {"types": listed}
+
+    def _code(self, type: str) -> dict[str, list[str]]:
+        """Fingerprint of a type's code -> the hosts that serve this."""
+        served: dict[str, list[str]] = {}
+        for host in self._hosts.by_owner.values():
+            if host.alive() and (fingerprint := host.facts.get("fingerprints", {}).get(type)):
+                served.setdefault(fingerprint, []).append(host.name)
+        return {fingerprint: sorted(names) for fingerprint, names in sorted(served.items())}
+
+    def _host(self, host: HostSession, step: Step) -> dict[str, Any]:
+        return {
+            "name": host.name,
+            "state": _SHOWN_STATES.get(host.state, host.state),
+            "slots": sum(count for _, count in host.offer.slots),
+            "running": len(host.leases),
+            "serve": sorted(host.offer.serve),
+            "types": sorted(host.offer.types),
+            "machine": host.machine,
+            "pid": host.facts.get("pid"),
+            "since": host.joined_at,
+            "silent": max(0.0, step.now - host.heard),
+            **self._resources(host),
+        }
+
+    def _resources(self, host: HostSession) -> dict[str, Any]:
+        """What it offers and what is used of that; nothing where it offers nothing."""
+        if not host.offer.resources:
+            return {}
+        stock = self._queue.lanes.tree.stocks.get(host.owner)
+        used = {name: stock.used.get(name, 0) if stock else 0 for name in host.offer.counts()}
+        return {"resources": dict(host.offer.resources), "in_use": used}
+
+
+def _lease(lease: Lease) -> dict[str, Any]:
+    fraction, note, _ = lease.progress or (None, "", 0.0)
+    return {
+        "id": lease.row.id,
+        "type": lease.lane.type,
+        "fraction": fraction,
+        "note": note,
+        "since": lease.row.started_at,
+        "stopping": lease.stopping,
+    }

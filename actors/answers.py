@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..transport.messages import STATES, Reply
-from .core.clients.sessions import ID_MAX
 from .core.effects import Answer
 from .core.flows.edges import POLICIES
 from .core.reports import shown
+from .core.sessions import ID_MAX
 from .core.telling.story import story
 from .stores.contract import Store
 

@@ -34,8 +34,8 @@ from ..transport.messages import DEFAULT_ADDRESS, Message, Refused, Reply
 from ..workers.errors import ConfigError
 from .answers import answer
 from .core.access.identities import Garbled, Identity, Proved, TurnedAway
+from .core.clients.reloads import Configuration
 from .core.effects import Answer, Backup, Note, Reread, Send
-from .core.hosts.reloads import Configuration
 from .core.pool import Pool
 from .core.settings import KEEP, Keep, PoolSettings
 from .disk import Disk

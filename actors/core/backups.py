@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...transport.messages import Admin, Reply
-from .clients.sessions import Sessions
 from .effects import Backup
+from .sessions import Sessions
 from .step import Peer, Step
 
 

@@ -16,11 +16,11 @@ from math import inf
 from typing import Any, Final
 
 from .clients.clients import FRESH_SECONDS, SESSION_SECONDS, Clients
-from .clients.sessions import ID_MAX
 from .effects import EndedAfter, SeenAfter
 from .hosts.hosts import Hosts
 from .queue import Queue
 from .rows import COMPLETED
+from .sessions import ID_MAX
 from .settings import Keep
 from .step import Step
 

@@ -7,7 +7,7 @@ from collections import Counter
 from .policies.nodes import Node
 from .pool import Pool
 from .rows import FINAL, QUEUED, RUNNING, SCHEDULED
-from .telling.statistics import POOL
+from .statistics import POOL
 
 
 def check_invariants(pool: Pool) -> None:

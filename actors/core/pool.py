@@ -41,22 +41,22 @@ from .backups import Backups
 from .clients.clients import Clients
 from .clients.greetings import Greetings
 from .clients.orders import Orders
+from .clients.reloads import Configuration, Reloads
 from .clients.requests import Requests
-from .clients.sessions import Sessions
+from .dispatch import dispatch
 from .effects import Agenda, Consult, Effect, EndedAfter, Ends, Fetch, Need, Refill, Replay, Resume, SeenAfter
 from .flows.edges import Awaited, Dependents, FlowsOf, Gathered, Unmet
 from .flows.flows import Flows
 from .hosts.hosts import Hosts
 from .hosts.membership import Membership
-from .hosts.reloads import Configuration, Reloads
 from .hosts.tails import Tails
 from .housekeeping import Housekeeping
 from .opening import Opening
-from .order.dispatch import dispatch
 from .queue import ANNOUNCE_SECONDS, Queue
 from .restoring import restore
 from .room import Room
 from .rows import Row
+from .sessions import Sessions
 from .settings import PoolSettings
 from .step import Peer, Step
 from .tasks.checkpoints import Checkpoints

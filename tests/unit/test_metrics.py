@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from workerhost.actors import metrics as module
-from workerhost.actors.core.telling.statistics import BOUNDS, Figures
+from workerhost.actors.core.statistics import BOUNDS, Figures
 from workerhost.actors.metrics import Metrics
 from workerhost.config.watching import METRICS
 

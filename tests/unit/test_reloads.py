@@ -6,7 +6,7 @@ from typing import Any
 
 from unit.pool_words import CLIENT, HOST, completed, failed, granted  # pyright: ignore[reportMissingImports]
 
-from workerhost.actors.core.hosts.reloads import Configuration
+from workerhost.actors.core.clients.reloads import Configuration
 from workerhost.config.changes import Change, changes
 from workerhost.config.loading import load
 from workerhost.transport.messages import Admin, Query, Refused, Reply, Reread, Results, Tree

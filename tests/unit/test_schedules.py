@@ -17,7 +17,7 @@ from workerhost.actors.core.effects import Note, Persist
 from workerhost.actors.core.settings import PoolSettings
 from workerhost.actors.core.step import Step
 from workerhost.actors.core.tasks.firings import FIRED_MAX, Firings
-from workerhost.actors.core.tasks.unfit import Unfit
+from workerhost.actors.core.unfit import Unfit
 from workerhost.config.loading import check, load
 from workerhost.config.schedules import Plan, Timing, plan, timing
 from workerhost.transport.messages import Admin, Query, Reply, Results

@@ -15,8 +15,8 @@ from unit.pool_words import (  # pyright: ignore[reportMissingImports]
     granted,
 )
 
+from workerhost.actors.core.statistics import BOUNDS, Figures
 from workerhost.actors.core.telling import snapshot as module
-from workerhost.actors.core.telling.statistics import BOUNDS, Figures
 from workerhost.transport import codec
 from workerhost.transport.messages import Bye, Claim, GiveBack, Query, Reply, Results, Returned
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from workerhost.actors.core.statistics import BOUNDS, Account, Figures, Times
 from workerhost.actors.core.telling.gathering import SERIES_MAX, Gathering
-from workerhost.actors.core.telling.statistics import BOUNDS, Account, Figures, Times
 from workerhost.actors.core.telling.windows import NOTHING, Growth, Series, Totals, quantile
 
 WALL = 1_700_000_000.0

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ..step import Peer, Step
-from ..tasks.unfit import Unfit
+from ..unfit import Unfit
 from .identities import ANYBODY
 
 UNFINISHED_SHARE: Final = 0.5

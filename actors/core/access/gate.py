@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from ....config.policy import parents
 from ....transport.messages import Admin, Cancel, Hello, Message, Query, Refused, Rejected, Reply, Submit
-from ..clients.sessions import Sessions
 from ..reports import shown
+from ..sessions import Sessions
 from ..step import Peer, Step
 from .allowances import MISTAKES_SECONDS, Allowances
 from .audit import Audit

@@ -1,1 +1,1 @@
-"""What peers say and ask: sessions, requests, orders."""
+"""What peers say and ask: how sessions begin, what clients request, what a person orders."""

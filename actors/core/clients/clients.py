@@ -13,8 +13,8 @@ from typing import Any, Final
 from ....transport.messages import Events
 from ..effects import Ends, Replay
 from ..reports import weight
+from ..sessions import ID_MAX
 from ..step import Peer, Step
-from .sessions import ID_MAX
 
 Others = list[list[int]] | None
 """Tasks of a submission that stand for tasks which were there before: [[position, id, how], ...]; mostly None."""

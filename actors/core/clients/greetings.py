@@ -16,9 +16,9 @@ from ..hosts.membership import Membership
 from ..hosts.offers import offer_of
 from ..hosts.tails import Tails
 from ..reports import shown
+from ..sessions import Sessions
 from ..step import Peer, Step
 from .clients import Clients, ClientSession, past_of
-from .sessions import Sessions
 
 _NAME_MAX: Final = 255
 

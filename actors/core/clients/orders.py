@@ -13,12 +13,12 @@ from ..access.identities import fingerprint, is_key
 from ..access.keyring import Keyring
 from ..backups import Backups
 from ..hosts.membership import Membership
-from ..hosts.reloads import Reloads
 from ..queue import Queue
 from ..reports import shown
 from ..step import Peer, Step
 from ..tasks.edits import Edits
 from ..tasks.firings import Firings
+from .reloads import Reloads
 from .requests import Requests
 
 _CLIENTS: Final = ("retry", "unblock")

@@ -15,20 +15,20 @@ from ..flows.flows import Flows
 from ..flows.waits import WAITS_SHOWN, waits_for
 from ..hosts.hosts import HostSession
 from ..hosts.membership import Membership
-from ..order.placement import lacks, required
 from ..queue import Queue
 from ..reports import shown
 from ..room import RETRY_SECONDS, Room
 from ..rows import FINAL, WAITING, Row
+from ..sessions import ID_MAX, Sessions, ids_given
 from ..step import Peer, Step
 from ..tasks.endings import Endings
 from ..tasks.intake import Intake
 from ..tasks.retries import Retries
 from ..tasks.submissions import LANES_MAX, TYPES_MAX, checked, lane_key
-from ..tasks.unfit import Unfit
+from ..telling.placement import lacks, required
 from ..telling.why import Why
+from ..unfit import Unfit
 from .clients import Clients, ClientSession, Others, Submission
-from .sessions import ID_MAX, Sessions, ids_given
 
 _SUBMISSIONS_MAX: Final = 20_000
 _FORGET_TOGETHER: Final = 64

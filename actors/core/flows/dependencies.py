@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from ..clients.sessions import ID_MAX
 from ..reports import shown
-from ..tasks.unfit import Unfit
+from ..sessions import ID_MAX
+from ..unfit import Unfit
 from .edges import CANCEL, POLICIES
 from .splices import are_nils, table_of
 

@@ -19,7 +19,7 @@ from ..queue import Queue, due_of
 from ..reports import shown
 from ..rows import CANCELLED, COMPLETED, FINAL, WAITING, Row
 from ..step import Step
-from ..tasks.unfit import Unfit
+from ..unfit import Unfit
 from .dependencies import Places, Plan, check_flow, planned
 from .edges import CANCEL, GIVEN_UP, OPEN, RUN, WHOLE, Awaited, Dependents, FlowsOf, Gathered, Unmet
 from .flow import Flow, Members

@@ -15,8 +15,8 @@ from ..order.choices import Choice
 from ..order.declines import Declined
 from ..order.lane import Lane
 from ..rows import Row
+from ..statistics import Figures
 from ..step import Peer
-from ..telling.statistics import Figures
 from .offers import Offer
 
 SUSPECT_SECONDS: Final = 1.0

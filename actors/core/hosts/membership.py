@@ -32,13 +32,13 @@ from ....transport.messages import (
 from ..access.audit import Audit
 from ..access.identities import ANYBODY
 from ..clients.clients import Clients
-from ..clients.sessions import ID_MAX, Sessions
 from ..effects import Fetch
 from ..host.verdicts import within
 from ..queue import Queue
 from ..reports import progress as checked_progress
 from ..reports import shown
 from ..rows import RUNNING
+from ..sessions import ID_MAX, Sessions
 from ..step import Peer, Step
 from ..tasks.endings import Endings, Late
 from .hosts import Hosts, HostSession, SlotPool

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from ....transport.messages import Events, Listen, Output, Tail
-from ..clients.sessions import ID_MAX
 from ..effects import Fetch
 from ..queue import Queue
 from ..reports import output
+from ..sessions import ID_MAX
 from ..step import Peer, Step
 from .hosts import HostSession
 

@@ -1,1 +1,1 @@
-"""Which task comes next, and which host gets it: lanes, windows, turns and places."""
+"""Which task comes next: lanes and their windows, turns of tenants, and the tree above that lets them go or not."""

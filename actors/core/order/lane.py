@@ -10,7 +10,7 @@ from ....config.resources import resources
 from ....transport.messages import STATES
 from ..policies.nodes import Node
 from ..rows import QUEUED
-from ..telling.statistics import Account
+from ..statistics import Account
 from .pace import Pace
 from .tenants import Tenant
 from .window import Key, Window

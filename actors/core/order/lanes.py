@@ -12,13 +12,13 @@ from typing import Final
 from ....config.policy import PolicyTree
 from ....transport.messages import STATES
 from ..effects import Refill
-from ..policies.tree import Tree
 from ..rows import Row
+from ..statistics import Statistics
 from ..step import Step
-from ..telling.statistics import Statistics
 from .choices import Choices
 from .lane import Lane
 from .tenants import Tenants
+from .tree import Tree
 
 ROWS_MAX: Final = 50_000
 _REFILL_ROWS: Final = 4_000

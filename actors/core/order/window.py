@@ -12,7 +12,7 @@ from collections import deque
 from typing import Final
 
 from ..rows import QUEUED, Row
-from ..telling.statistics import queued_since
+from ..statistics import queued_since
 from .ageing import level_of
 
 Key = tuple[int, int]

@@ -1,1 +1,1 @@
-"""The tree of policies: what each node allows now, and why not more."""
+"""What a node of the tree allows: rates, quotas, breakers. Each is a promise that holds whatever hosts do."""

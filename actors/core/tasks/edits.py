@@ -9,13 +9,13 @@ from typing import Any, Final, NamedTuple, cast
 
 from ....config.policy import TYPE_PATTERN
 from ....transport.messages import Admin, Reply
-from ..clients.sessions import ID_MAX
 from ..effects import Fetch
 from ..flows.flows import Flows
 from ..hosts.membership import Membership
 from ..queue import Queue
 from ..reports import shown
 from ..rows import QUEUED, SCHEDULED, Row
+from ..sessions import ID_MAX
 from ..step import Peer, Step
 from .submissions import LANES_MAX, PRIORITY_BOUND, TYPES_MAX
 

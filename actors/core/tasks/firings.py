@@ -17,8 +17,8 @@ from ....config.schedules import NAME_PATTERN, Plan, plan
 from ....transport.messages import Admin, Reply
 from ..reports import shown
 from ..step import Peer, Step
+from ..unfit import Unfit
 from .submissions import checked
-from .unfit import Unfit
 
 SCHEDULES_MAX: Final = 10_000
 PARAMS_BYTES_MAX: Final = 16 * 1024

@@ -29,7 +29,7 @@ from ..queue import Queue
 from ..reports import shown
 from ..rows import COMPLETED, FINAL, RUNNING, Row
 from ..step import Peer, Step
-from .unfit import Unfit
+from ..unfit import Unfit
 
 SAME, OTHER, REPLACED = range(3)
 """What became of the params of a task that stands for an older one: they are the same; they are others, and were not

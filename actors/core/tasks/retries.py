@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ....transport.messages import Admin, Reply
-from ..clients.sessions import ids_given
 from ..effects import Consult, Fetch
 from ..flows.edges import Unmet
 from ..flows.flows import Flows
 from ..queue import Queue
 from ..rows import COMPLETED, FINAL, Row
+from ..sessions import ids_given
 from ..step import Peer, Step
 from .intake import digest_of, holds_key
 

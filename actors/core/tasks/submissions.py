@@ -11,7 +11,7 @@ from ....config.resources import canonical, resources
 from ....transport.messages import PARAMS_BYTES_MAX
 from ..flows import dependencies
 from ..reports import SECONDS_MAX, shown
-from .unfit import Unfit
+from ..unfit import Unfit
 
 _OPTIONS: Final[dict[str, tuple[type, ...]]] = {
     "delay": (int, float),

@@ -7,8 +7,8 @@ from typing import Final
 from ..hosts.hosts import Hosts
 from ..queue import Queue
 from ..rows import QUEUED, RUNNING, SCHEDULED
+from ..statistics import POOL, Figures
 from ..step import Step
-from .statistics import POOL, Figures
 
 DIGEST_SECONDS: Final = 600.0
 """Between two lines; a night has some fifty. A pool in which nothing happens says nothing."""

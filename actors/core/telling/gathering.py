@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
-from .statistics import POOL
+from ..statistics import POOL
 from .windows import NOTHING, WINDOWS, Growth, Series, Totals, difference, quantile, totals
 
 POINT_SECONDS: Final = 5.0

@@ -9,13 +9,13 @@ from typing import Any
 from ....config.policy import tenant_node
 from ....transport.messages import STATES
 from ..hosts.hosts import Hosts, HostSession, Lease
-from ..order.placement import required, unmet
 from ..policies.nodes import Block
 from ..queue import Queue
 from ..room import Room
 from ..rows import COMPLETED, FAILED, QUEUED, RUNNING
 from ..settings import PoolSettings
 from ..step import Step
+from .placement import required, unmet
 from .snapshot import Snapshot
 from .watch import Watch
 

@@ -16,12 +16,12 @@ from ....transport.messages import STATES
 from ..hosts.hosts import Hosts, HostSession, Lease
 from ..order.lane import Lane
 from ..policies.nodes import Node
-from ..policies.serving import Serving
 from ..queue import Queue
 from ..room import Room
 from ..rows import QUEUED, RUNNING, SCHEDULED, WAITING
+from ..statistics import BOUNDS, POOL, Figures
 from ..step import Step
-from .statistics import BOUNDS, POOL, Figures
+from .serving import Serving
 from .watch import Watch
 
 NODES_MAX: Final = 2000

@@ -12,13 +12,13 @@ from ..hosts.hosts import Hosts, HostSession, SlotPool
 from ..order.choices import Choice
 from ..order.declines import Declined
 from ..order.lane import Lane
-from ..order.placement import lacks, required, shortage, unmet
 from ..order.tenants import Tenant
+from ..order.tree import Tree
 from ..order.window import Key
 from ..policies.nodes import Block
-from ..policies.tree import Tree
 from ..queue import Queue
 from ..rows import FINAL, QUEUED, RUNNING, SCHEDULED, Row
+from .placement import lacks, required, shortage, unmet
 
 _HOSTS_MAX: Final = 100
 """Hosts that are named one by one; who has more of them sees the first, those that serve the type before the others."""

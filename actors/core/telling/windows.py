@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
-from .statistics import BOUNDS
+from ..statistics import BOUNDS
 
 WINDOWS: Final = {"1m": 60.0, "5m": 300.0, "1h": 3600.0}
 """Seconds, by name."""

@@ -14,7 +14,7 @@ from operator import is_
 from ....config.policy import TYPE_PATTERN, PolicyTree, parents
 from ..hosts.hosts import Hosts
 from ..hosts.offers import Offer
-from .tree import Tree
+from ..order.tree import Tree
 
 _SERVING = ("joined", "suspect")
 

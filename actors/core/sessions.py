@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final, cast
 
-from ....transport.messages import PROTOCOL_VERSION, Welcome
-from ..step import Peer
+from ...transport.messages import PROTOCOL_VERSION, Welcome
+from .step import Peer
 
 ID_MAX: Final = 2**63 - 1
 """The largest number that a store keeps."""

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from ....config.resources import written
 from ..hosts.hosts import HostSession
-from .lane import Lane
-from .stock import Stock
+from ..order.lane import Lane
+from ..order.stock import Stock
 
 
 class Miss(NamedTuple):

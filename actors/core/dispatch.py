@@ -11,13 +11,13 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
-from ....transport.messages import CHECKPOINT_BYTES_MAX, RESULT_BYTES_MAX, Tasks
-from ..hosts.hosts import HostSession, Lease, SlotPool
-from ..queue import EXPIRED, Queue
-from ..rows import QUEUED, RUNNING, Row
-from ..step import Step
-from ..tasks.endings import LOSSES_ALONE
-from ..telling.statistics import queued_since
+from ...transport.messages import CHECKPOINT_BYTES_MAX, RESULT_BYTES_MAX, Tasks
+from .hosts.hosts import HostSession, Lease, SlotPool
+from .queue import EXPIRED, Queue
+from .rows import QUEUED, RUNNING, Row
+from .statistics import queued_since
+from .step import Step
+from .tasks.endings import LOSSES_ALONE
 
 _CHUNK: Final = 32
 """Grants at a time to one of several hosts that compete for a fast lane."""

@@ -16,13 +16,13 @@ from ....config.policy import PolicyTree
 from ....config.schedules import Plan
 from ....config.watching import UNWATCHED, Watching
 from ....transport.messages import Admin, Reply
-from ..clients.requests import Requests
-from ..clients.sessions import Sessions
 from ..effects import Reread
+from ..hosts.membership import Membership
+from ..sessions import Sessions
 from ..step import Peer, Step
 from ..tasks.firings import Firings
 from ..telling.report import Report
-from .membership import Membership
+from .requests import Requests
 
 _TOLD_MAX: Final = 1000  # changes or problems that one answer names
 

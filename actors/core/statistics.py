@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import Any, Final
 
-from ....config.policy import parents
-from ..rows import CANCELLED, COMPLETED, FAILED, QUARANTINED, Row
+from ...config.policy import parents
+from .rows import CANCELLED, COMPLETED, FAILED, QUARANTINED, Row
 
 BOUNDS: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,

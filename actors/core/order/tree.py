@@ -16,13 +16,13 @@ from typing import Any, Final
 from ....config.limits import Breaker
 from ....config.policy import Limits, PolicyTree, parents, tenant_node, tenant_of
 from ..opening import Opening
-from ..order.choices import Choices
-from ..order.lane import Lane
-from ..order.stock import Stock
-from ..order.window import Key
+from ..policies.nodes import Block, Node, Pause
+from ..policies.rates import RING, RateRow
 from ..step import Step
-from .nodes import Block, Node, Pause
-from .rates import RING, RateRow
+from .choices import Choices
+from .lane import Lane
+from .stock import Stock
+from .window import Key
 
 _SOONEST: Final = 0.001  # seconds until a parked lane is looked at again, at the least
 _ESCALATED_MIN: Final = 2  # open nodes below one, before they can be more than half of it

@@ -176,6 +176,14 @@ class Pool:
     # Inside.
 
     def __enter__(self) -> Self:
+        try:
+            self._begin()
+        except BaseException:  # its hosts do not join, or somebody has lost patience
+            self._stack.close()
+            raise
+        return self
+
+    def _begin(self) -> None:
         self._timeline = Timeline()
         self._clock = Clock(self._timeline)
         self._network = Network(self._timeline, self._random, weather_of(self._faults))
@@ -192,12 +200,15 @@ class Pool:
             oracle,
             lambda committed: _disk(folder, self._random, committed),
         )
+        self._stack.callback(self._close_disk)
         self._supervisor.start()
         self._hosts = [self._host(number, executions) for number in range(self._hosts_wanted)]
         for host in self._hosts:
+            self._stack.callback(host.crash)
             host.start()
         node = InnerNode("client", self._timeline, self._network, self._clock, self._random)
         self.client = InnerClient(InnerConnection(node, self._timeline))
+        self._stack.callback(self.client.close)
         self._misfortune = Misfortune(
             self._timeline, self._random, self._network, self._supervisor, [*self._hosts], [node], executions
         )
@@ -206,18 +217,16 @@ class Pool:
         for name, rate in self._faults.items():
             if rate > 0 and (event := self._misfortune.named(name)) is not None:
                 self._sometimes(1 / rate, event)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._restless = False
-        self.client.close()
-        for host in self._hosts:
-            host.crash()
+        self._stack.close()
+
+    def _close_disk(self) -> None:
         if self._supervisor.pool is not None:
             self._supervisor.disk.close()
-        self._stack.close()
 
     def _until_joined(self) -> None:
         while not all(host["types"] or host["any"] for host in self.client.hosts()) or not self.client.hosts():

@@ -222,9 +222,13 @@ class Monitor:
         return cls(MonitorActor.start(settings, board), board)
 
     def stop(self) -> None:
-        """Keep what is known and end; returns when it has."""
-        if self._ref.is_alive():
+        """Keep what is known and end; returns when it has, or when that takes too long: then it is left behind."""
+        if not self._ref.is_alive():
+            return
+        try:
             self._ref.stop(block=True, timeout=_STOP_SECONDS_MAX)
+        except pykka.Timeout:  # it holds nothing that the pool needs, and its thread keeps no process alive
+            log.warning("monitor_stuck", seconds=_STOP_SECONDS_MAX)
 
     def metrics(self) -> bytes:
         """The page `/metrics`, in the text format of Prometheus; made once for each snapshot at most."""

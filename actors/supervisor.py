@@ -446,9 +446,13 @@ class Supervisor:
         return cls(ref, told)
 
     def stop(self) -> None:
-        """Commit, say goodbye and end; returns when it has."""
-        if self._ref.is_alive():
+        """Commit, say goodbye and end; returns when it has, or, as if it were killed, when a turn takes too long."""
+        if not self._ref.is_alive():
+            return
+        try:
             self._ref.stop(block=True, timeout=_STOP_SECONDS_MAX)
+        except pykka.Timeout:
+            log.error("supervisor_stuck", seconds=_STOP_SECONDS_MAX)
 
     def reload(self) -> None:
         """Have it read its configuration again; what comes of that is in the log."""

@@ -71,6 +71,11 @@ class Lines:
     base: Any
 
     @property
+    def file(self) -> Path | None:
+        """The file, if it can be read again from its beginning: stdin and a pipe cannot."""
+        return self.path if self.path is not None and self.path.is_file() else None
+
+    @property
     def name(self) -> str:
         """For messages."""
         return "stdin" if self.path is None else str(self.path)
@@ -106,8 +111,8 @@ def lines_of(source: str | None, each: str | None, base: Any) -> Lines:
         UsageError: The file is not there, or the params in common are no object.
     """
     path = None if source in (None, "-") else Path(source)
-    if path is not None and not path.is_file():
-        raise UsageError(f"--from {path}: there is no such file")
+    if path is not None and (path.is_dir() or not path.exists()):
+        raise UsageError(f"--from {path}: {'this is a folder' if path.is_dir() else 'there is no such file'}")
     if not isinstance(base, dict):
         raise UsageError("--params: what all tasks have in common must be a JSON object")
     return Lines(path, each, cast("Any", base))
@@ -131,7 +136,7 @@ def send(client: Client, type: str, lines: Lines, sending: dict[str, Any], *, an
     Raises:
         UsageError: A line means no params, or the file has changed since it was begun. What came before is stored.
     """
-    state = None if lines.path is None else lines.path.with_name(lines.path.name + ".sent")
+    state = None if lines.file is None else lines.file.with_name(lines.file.name + ".sent")
     sent, found = Sent(type, client.address, f"batch-{token_hex(4)}"), 0
     if state is not None:
         if state.is_file() and not anew:
@@ -140,7 +145,7 @@ def send(client: Client, type: str, lines: Lines, sending: dict[str, Any], *, an
             _write(state, sent)  # before anything is sent: the tag must be known
     with ExitStack() as stack:
         stream = sys.stdin.buffer if lines.path is None else stack.enter_context(lines.path.open("rb"))
-        size = 0 if lines.path is None else lines.path.stat().st_size
+        size = 0 if lines.file is None else lines.file.stat().st_size
         bar = stack.enter_context(progress.bar(type, 1.0))
         digest, first = _skip(stream, lines, sent, found)
         tags = (*sending.get("tags", ()), sent.tag)

@@ -100,16 +100,18 @@ def unit(program: str, arguments: list[str], config: Path | None, *, user: bool)
         program=program,
         user="" if user else f"User={_user_name()}\n",
         folder=str(Path.cwd()).replace("%", "%%"),
-        home=_quoted(f"WORKERHOST_HOME={Home.of(os.environ).folder.absolute()}"),
+        home=_quoted(f"WORKERHOST_HOME={Home.of(os.environ).folder.absolute()}", expanded=False),
         command=" ".join(_quoted(word) for word in words),
         seconds=round(settings.host.drain_timeout + _SPARE_SECONDS),
         target="default.target" if user else "multi-user.target",
     )
 
 
-def _quoted(word: str) -> str:
-    """A word as systemd's own quoting wants it."""
-    doubled = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+def _quoted(word: str, *, expanded: bool = True) -> str:
+    """A word as systemd's own quoting wants it; in a command it also replaces $NAME, in an environment it does not."""
+    doubled = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    if expanded:
+        doubled = doubled.replace("$", "$$")
     return f'"{doubled}"' if set(doubled) & set(" \t;'\"\\") else doubled
 
 

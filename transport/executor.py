@@ -7,6 +7,7 @@ Owns futures and how a function becomes a task. What a host lets be called is th
 from __future__ import annotations
 
 import builtins
+import os
 import sys
 import threading
 from collections import deque
@@ -144,13 +145,18 @@ class PoolExecutor(Executor):
         self._sending: Sending = {"max_attempts": 1, "require_host": True, "full": "wait", **sending}
         if name is not None:
             self._sending = {"key": partial(_key, name), "unique_for": "kept", **self._sending}
+        self._over = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """The state of one process. A forked child begins anew: its parent's futures and thread are not there."""
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._waiter = Waiter()
         self._ended: deque[tuple[Block, Sequence[int]]] = deque()
         self._waiter.ended = self._ended
         self._pending: dict[Block, PoolFuture] = {}
         self._left: deque[PoolFuture] = deque()  # futures that were cancelled
-        self._over = False
         self._watching: threading.Thread | None = None
 
     # The face of an Executor.
@@ -194,6 +200,7 @@ class PoolExecutor(Executor):
             wait: Whether to wait.
             cancel_futures: Cancel all that have not ended.
         """
+        self._look_at_process()
         with self._lock:
             self._over = True
             pending = list(self._pending.values())
@@ -210,7 +217,12 @@ class PoolExecutor(Executor):
 
     # Sending.
 
+    def _look_at_process(self) -> None:
+        if self._process != os.getpid():
+            self._begin()
+
     def _send(self, calls: Sequence[Call], *, only: bool = False) -> PoolFuture:
+        self._look_at_process()
         type, params = self._packed(calls)
         with self._lock:
             if self._over:

@@ -55,6 +55,16 @@ def test_a_unit_is_shown_and_not_written(capsys: pytest.CaptureFixture[str]) -> 
     assert run(["service", "install", "--show", "send"]) == 2
 
 
+def test_a_home_is_told_as_systemd_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORKERHOST_HOME", f"{tmp_path}/our $5 %home")
+    assert run(["service", "install", "--show", "up", "$5"]) == 0
+    text = capsys.readouterr().out
+    assert f'Environment="WORKERHOST_HOME={tmp_path}/our $5 %%home"\n' in text  # $ means something in a command only
+    assert re.search(r"^ExecStart=.* \$\$5$", text, re.MULTILINE)
+
+
 def test_the_image_is_made_as_one_should_be() -> None:
     hadolint = Path(sys.executable).parent / "hadolint"
     if not hadolint.exists():

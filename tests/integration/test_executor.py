@@ -287,3 +287,21 @@ def test_joblib_with_pickled_functions() -> None:
         joblib.parallel_config("workerhost", n_jobs=2, client=client, pickle=True),
     ):
         assert joblib.Parallel()(joblib.delayed(following)(n) for n in range(20)) == list(range(1, 21))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+def test_a_forked_child_has_futures_of_its_own(tmp_path: Path) -> None:
+    address = f"ipc://{tmp_path}/pool"
+    config = {"host": HOST, "pool": {"bind": address}}
+    with WorkerHost(config, slots=2), PoolExecutor(address) as executor:
+        assert executor.submit(jobs.power, 2).result(SECONDS) == 4  # its thread is there
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = 0 if executor.submit(jobs.power, 3).result(SECONDS) == 9 else 2
+                executor.shutdown()
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert executor.submit(jobs.power, 4).result(SECONDS) == 16

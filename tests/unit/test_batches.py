@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,23 @@ def test_each_line_is_a_task_and_all_have_one_tag(pool: testing.Pool, tmp_path: 
     assert numbers(pool, done.tag) == numbers(pool, "mine") == [0, 1, 2]
     assert {task["priority"] for task in pool.client.tasks(tag=done.tag)} == {7}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_lines_may_come_out_of_a_pipe(pool: testing.Pool, tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=written, args=(path, [{"n": n} for n in range(25)]))
+    writer.start()
+    done = sent(pool, path)
+    writer.join()
+    assert numbers(pool, done.tag) == list(range(25))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_lines_come_out_of_no_folder(tmp_path: Path) -> None:
+    for place, said in ((tmp_path, "this is a folder"), (tmp_path / "nothing", "there is no such file")):
+        with pytest.raises(UsageError, match=said):
+            batches.lines_of(str(place), None, {})
 
 
 def test_an_empty_file_is_no_task(pool: testing.Pool, tmp_path: Path) -> None:

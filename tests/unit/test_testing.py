@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from workerhost import BaseWorker, Fail, Release, Task, TaskFailed, TaskQuarantined, WorkerHost, testing, worker
+from workerhost import (
+    BaseWorker,
+    Fail,
+    PoolUnreachable,
+    Release,
+    Task,
+    TaskFailed,
+    TaskQuarantined,
+    WorkerHost,
+    testing,
+    worker,
+)
 from workerhost.testing import workerhost_pool  # noqa: F401  # pyright: ignore[reportUnusedImport]  # a fixture
 
 RETRY = {"defaults": {"retry": {"max_attempts": 3, "base": "10m", "cap": "1h", "jitter": 0}}}
@@ -220,6 +233,15 @@ def test_what_never_ends_says_why() -> None:
             pool.client.task(1).result(timeout=60)
         with pytest.raises(TimeoutError, match="within a day"):
             pool.client.task(1).result()
+
+
+def test_a_pool_whose_hosts_never_join_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = threading.active_count()
+    with pytest.raises(PoolUnreachable), testing.Pool(workers=[echo], faults={"drop": 1.0}):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    assert threading.active_count() == before
 
 
 def test_a_task_may_send_tasks() -> None:

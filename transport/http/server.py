@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from ...workers.errors import ConfigError
+from .connections import PatientConnection
 
 CONNECTIONS_MAX: Final = 256
 START_SECONDS: Final = 10.0
@@ -79,7 +80,7 @@ class Server:
         config = uvicorn.Config(
             app,
             access_log=False,
-            http="h11",
+            http=PatientConnection,
             lifespan="off",
             limit_concurrency=CONNECTIONS_MAX,
             log_config=None,

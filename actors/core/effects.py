@@ -222,7 +222,7 @@ class Ends:
 @dataclass(frozen=True, slots=True)
 class EndedAfter:
     """Need: ended tasks after (session, finish), in that order: (session, finish, id, lane, state, ended_at, bytes of
-    params and result, whether a task that has not ended comes after it).
+    params and result, whether a task that has not completed comes after it).
     """
 
     session: int

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..core.effects import Persist
 from ..core.flows.edges import RUN, WHOLE
-from ..core.rows import COMPLETED, FINAL, WAITING
+from ..core.rows import CANCELLED, COMPLETED, FAILED, FINAL, QUARANTINED, WAITING
 
+_ENDS: Final = COMPLETED, FAILED, CANCELLED, QUARANTINED
 _HELPLESS: Final = {None, *FINAL} - {COMPLETED}
 """States of what a task comes after in which only a person can help it; None: that one is gone."""
 
@@ -24,17 +26,22 @@ class Dependents:
         met: The latter.
         stages: Of flows.
         ended: The latest end of each task, which a retry does not undo.
+        counts: How many tasks of each flow are in which final state, as its row says.
+        members: Which ids they have: [(first, how many), ...] of each flow.
     """
 
     edges: dict[int, dict[int, int]] = field(default_factory=dict[int, dict[int, int]])
     met: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     stages: dict[int, int] = field(default_factory=dict[int, int])
     ended: dict[int, int] = field(default_factory=dict[int, int])
+    counts: dict[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
+    members: dict[int, list[tuple[int, int]]] = field(default_factory=dict[int, list[tuple[int, int]]])
 
     def copied(self) -> Dependents:
         """One that does not change with this."""
         edges = {task: dict(others) for task, others in self.edges.items()}
-        return Dependents(edges, set(self.met), dict(self.stages), dict(self.ended))
+        members = {flow: list(parts) for flow, parts in self.members.items()}
+        return Dependents(edges, set(self.met), dict(self.stages), dict(self.ended), dict(self.counts), members)
 
     def committed(self, persist: Persist, states: Mapping[int, int]) -> str | None:
         """A step is on disk; what is wrong with it.
@@ -45,6 +52,9 @@ class Dependents:
         """
         self.ended.update((finish[9], finish[0]) for finish in persist.finishes)
         self.stages.update((row[0], row[5]) for row in persist.flows)
+        self.counts.update((row[0], row[6:10]) for row in persist.flows)
+        for flow, _, first, count in persist.flow_parts:
+            self.members.setdefault(flow, []).append((first, count))
         for after, task, policy in persist.edges:
             self.edges.setdefault(task, {}).setdefault(after, policy)
             if states.get(task) != WAITING:
@@ -74,6 +84,15 @@ class Dependents:
     def open(self, task: int) -> list[int]:
         """What holds a task back."""
         return [after for after in self.edges.get(task, ()) if (after, task) not in self.met]
+
+    def miscounted(self, states: Mapping[int, int]) -> str | None:
+        """Which flow says something else of its tasks than they are, if one does; where some are forgotten none can."""
+        for flow, said in self.counts.items():
+            ids = [id for first, count in self.members[flow] for id in range(first, first + count)]
+            there = Counter(states.get(id) for id in ids)
+            if not there[None] and said != (found := tuple(there[state] for state in _ENDS)):
+                return f"flow {flow} says that {said} of its tasks are {_ENDS}, and {found} are"
+        return None
 
     def stuck(self, states: Mapping[int, int]) -> set[int]:
         """Waiting tasks that only a person can help: what they come after ended badly, or is stuck itself."""

@@ -32,6 +32,8 @@ def inspect(supervisor: SimulatedSupervisor, hosts: Sequence[SimulatedHost], ora
         _check_checkpoints(pool, supervisor.disk, oracle)
         _check_windows(pool, supervisor.disk)
         _check_leases(pool, oracle)
+    if (wrong := oracle.miscounted()) is not None:
+        raise Violation(wrong)
     for host in hosts:
         if host.core is not None:
             host.core.check_invariants()

@@ -433,6 +433,10 @@ class Oracle:
         """Tasks that wait for a person."""
         return sorted(self.history.dependents.stuck({id: known.state for id, known in self.tasks.items()}))
 
+    def miscounted(self) -> str | None:
+        """Which flow does not know how its tasks ended, if one does not."""
+        return self.history.dependents.miscounted({id: known.state for id, known in self.tasks.items()})
+
     def unfinished(self) -> list[int]:
         """Tasks that have not ended."""
         return [id for id, known in self.tasks.items() if known.state not in FINAL]

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ..core.effects import Persist
 from ..core.flows.edges import Awaited, Dependents, EdgeNeed, Gathered, Unmet
+from ..core.rows import COMPLETED
 from .flow_views import COUNTED_ROWS_MAX, flow_view
 from .record import PARAMS, RESULT, STATE, Record
 
@@ -81,8 +82,8 @@ class MemoryFlows:
         return [self._with_parts(row) for _, row in sorted(self._flows.items()) if row[-1] is None]
 
     def is_needed(self, id: int) -> bool:
-        """Whether a task that has not ended comes after it."""
-        return any((state := self._state(task)) is not None and state < 4 for task in self._to.get(id, _NONE))
+        """Whether a task comes after it that has not completed: it may need its result, or when it is run once more."""
+        return any(self._state(task) not in (None, COMPLETED) for task in self._to.get(id, _NONE))
 
     def read(self, need: EdgeNeed, row: Callable[[int], tuple[Any, ...] | None]) -> list[Any]:
         """Rows for a need; `row` gives the columns of a task."""

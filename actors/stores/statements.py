@@ -111,7 +111,7 @@ IDENTITY_OF: Final = "select identity from session where session = ?"
 SUBMISSIONS_OF: Final = """select submission, first, count, checksum, others from submission where session = ?
     order by submission"""
 ENDED_AFTER: Final = """select session, finish, id, lane, state, ended_at, length(params) + coalesce(length(result), 0),
-    exists (select 1 from edge join task as later on later.id = edge.task where after = task.id and later.state < 4)
+    exists (select 1 from edge join task as later on later.id = edge.task where after = task.id and later.state <> 4)
     from task where finish is not null and (session, finish) > (?, ?) order by session, finish limit ?"""
 SEEN_AFTER: Final = {
     "session": "select session, seen_at from session where session > ? order by session limit ?",

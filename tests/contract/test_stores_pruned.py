@@ -40,6 +40,19 @@ def test_ended_tasks_are_read_by_session_and_end(store_of_four: Store) -> None:
     assert store_of_four.read(EndedAfter(2, 2, 2)) == []
 
 
+@pytest.mark.parametrize(("state", "needed"), [(FAILED, 1), (CANCELLED, 1), (COMPLETED, 0)])
+def test_what_comes_before_one_that_may_run_once_more_is_needed(store: Store, state: int, needed: int) -> None:
+    write(store, tasks=[row(1), row(2, state=0)], edges=[(1, 2, 0)], claims=[claim(1, 11)])
+    write(store, finishes=[ended(1, 11, finish=1)])
+    [*_, (*_, first)] = store.read(EndedAfter(0, 0, 10))
+    write(store, met=[(1, 2)], returns=[(2, 2, None, 0, 0, 0, 0, 0, 0, 2, 0)])
+    write(store, claims=[claim(2, 12)])
+    write(store, finishes=[ended(2, 12, finish=2, state=state)])
+
+    assert first == 1
+    assert [end[2:3] + end[-1:] for end in store.read(EndedAfter(0, 0, 10))] == [(1, needed), (2, 0)]
+
+
 def test_a_pruned_task_leaves_nothing_behind(store_of_four: Store) -> None:
     write(store_of_four, prunes=[(1, 1), (2, 2)])
 

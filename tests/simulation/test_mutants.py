@@ -302,10 +302,6 @@ MUTANTS: dict[Mutant, str] = {
 }
 
 
-OPEN_FAULT = 33
-"""A seed in whose harsh history six tasks of flows never end, without any mutant: a fault that is not mended yet."""
-
-
 def first_complaint(seeds: Iterable[int] = SEEDS) -> tuple[int, Exception] | None:
     """The first seed that brings something to light, and what."""
     for seed in seeds:
@@ -320,7 +316,7 @@ def first_complaint(seeds: Iterable[int] = SEEDS) -> tuple[int, Exception] | Non
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_a_mutant_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch):
     mutant(monkeypatch)
-    found = first_complaint(seed for seed in MUTANTS_SEEDS if seed != OPEN_FAULT)
+    found = first_complaint(MUTANTS_SEEDS)
     assert found is not None, f"{len(MUTANTS_SEEDS)} seeds did not notice"
     assert re.search(MUTANTS[mutant], str(found[1])), found
 
@@ -329,6 +325,5 @@ def test_without_a_mutant_there_is_no_complaint():
     assert first_complaint(SEEDS[:8]) is None
 
 
-@pytest.mark.xfail(strict=True, reason="an open fault: in this history six tasks of flows never end")
-def test_what_comes_after_others_ends_in_the_harshest_weather():
-    assert first_complaint([OPEN_FAULT]) is None
+def test_flows_that_end_while_their_tasks_are_retried_lose_nobody_in_the_harshest_weather():
+    assert first_complaint([33]) is None

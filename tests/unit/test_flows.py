@@ -158,6 +158,20 @@ def test_two_retries_of_one_task_in_one_batch_are_one(pool: Any) -> None:
     assert replies == [{"retried": [2]}, {"retried": []}]
 
 
+def test_a_flow_that_ends_while_one_of_its_tasks_is_retried_goes_on(pool: Any) -> None:
+    flow(pool, group(), group())
+    pool.say(CLIENT, Cancel(1, [1]))
+    pool.say(CLIENT, Admin(2, "retry", {"ids": [1]}), Cancel(3, [2]))
+    assert states(pool, 1, 2) == ["queued", "cancelled"]
+    assert pool.store.flow(1)["state"] == "running"
+    pool.say(CLIENT, Admin(4, "retry", {"ids": [2]}))
+    pool.send(after=[2])
+    pool.host(slots=5)
+    finish(pool, 1)
+    assert [id for id, *_ in granted(finish(pool, 2))] == [3]
+    assert pool.store.flow(1)["state"] == "completed"
+
+
 def test_a_person_lets_a_waiting_task_go(pool: Any) -> None:
     pool.host(slots=5)
     flow(pool, group(), group(within=[0]))
@@ -430,6 +444,21 @@ def test_what_a_flow_needs_is_not_forgotten_before_it_has_ended(pool_with: Any) 
     finish(pool, 2)
     pool.wait(30)
     assert pool.store.show(1) is pool.store.show(2) is pool.store.flow(1) is None
+
+
+def test_a_result_is_kept_for_a_failure_that_may_be_run_once_more(pool_with: Any) -> None:
+    pool = pool_with(keep=Keep(completed=5.0, failed=60.0))
+    pool.host(slots=5)
+    flow(pool, group(), group(NIL, within=[0], results=[[0, 0]]))
+    finish(pool, 1, b"\x07")
+    fail(pool, 2)
+    pool.wait(40)
+    said = pool.say(CLIENT, Admin(1, "retry", {"ids": [2]}))
+    [tasks] = [m for m in said[HOST] if isinstance(m, Tasks)]
+    assert tasks.groups[0][1][0][5] == b"\x07"
+    finish(pool, 2)
+    pool.wait(10)
+    assert pool.store.show(1) is pool.store.show(2) is None
 
 
 # Results in params.

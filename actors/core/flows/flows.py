@@ -262,15 +262,16 @@ class Flows:
         return row.options is not None and ("edges" in row.options or "flow" in row.options)
 
     def retry(self, step: Step, rows: list[Row], context: Any) -> None:
-        """Ask for what must be known before such tasks run once more."""
-        numbers = {row.options["flow"] for row in rows if row.options and "flow" in row.options}
-        unknown = tuple(sorted(numbers - self.members.by_number.keys()))
-        if unknown:
-            step.needs.append(FlowsOf(unknown))
+        """Ask for what must be known before such tasks run once more.
+
+        Of flows that are known too: what else happens in this turn may end one before the rows are here.
+        """
+        if numbers := {row.options["flow"] for row in rows if row.options and "flow" in row.options}:
+            step.needs.append(FlowsOf(tuple(sorted(numbers))))
         step.needs.append(Unmet(tuple(row.id for row in rows), _UNMET_MAX, "again", context))
 
     def known_again(self, step: Step, _need: FlowsOf, rows: Sequence[Any]) -> None:
-        """Flows that had ended: one of their tasks is to run once more."""
+        """Flows one of whose tasks is to run once more: those that had ended come back."""
         for row, parts in rows:
             if row[0] not in self.members.by_number:
                 self._looked_up.append(Flow.of(row, parts, step.now))

@@ -1,10 +1,10 @@
 """What may be forgotten, and when: ended tasks, sessions of clients, sessions of hosts. In small steps.
 
-The rule for an ended task: it is kept for the time that its state is given (`Keep`), and no longer than it is among
-the last `count` ends. Its lease, if a host still has to stop it, and a connected client that has not been told of the
-end yet hold it longer, and so does a task that comes after it and has not completed: even one that ended badly may be
-run once more, and then takes its result. A client's session is forgotten a week after its last word, and what it repeats after that is
-refused; a host's session when nothing that names it is kept.
+The rule for an ended task: it is kept for the time that its state is given (`Keep`), and no longer than it is among the
+last `count` ends. Its lease, if a host still has to stop it, and a connected client that has not been told of the end
+yet hold it longer, and so does a task that comes after it and has not completed: even one that ended badly may be run
+once more, and then takes its result. A client's session is forgotten a week after its last word, and what it repeats
+after that is refused; a host's session when nothing that names it is kept.
 
 A pass walks over everything in the order of sessions and of ends, a slice a turn, with pauses between; what is young
 is skipped without being read. It decides only; the store reads and deletes.

@@ -5,6 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from unit.flow_words import (  # pyright: ignore[reportMissingImports]
+    NIL,
+    fail,
+    finish,
+    flow,
+    group,
+    lease,
+    reasons,
+    states,
+)
 from unit.pool_words import (  # pyright: ignore[reportMissingImports]
     CANCELLED,
     CLIENT,
@@ -25,50 +35,11 @@ from workerhost.transport.messages import (
     Admin,
     Cancel,
     Events,
-    Query,
     Rejected,
     Reply,
     Results,
-    Submit,
     Tasks,
 )
-
-NIL = b"\xc0"
-WHOLE = {"name": "nightly"}
-WAITING = 0
-
-
-def flow(pool: Any, *groups: list[Any], submission: int = 101, **said: Any) -> Any:
-    """A client hands in a flow, or a part of one; what it was told."""
-    return pool.say(CLIENT, Submit(submission, 1, list(groups), {**WHOLE, **said}))
-
-
-def group(*params: bytes, type: str = "a", **options: Any) -> list[Any]:
-    return [type, 5, options or None, list(params or (b"x",))]
-
-
-def lease(pool: Any, id: int) -> Any:
-    return pool.pool.queue.leases[id].row.fence
-
-
-def finish(pool: Any, id: int, body: bytes = b"value") -> Any:
-    item = completed(id, lease(pool, id))
-    item[3] = body
-    return pool.say(HOST, Results([item]))
-
-
-def fail(pool: Any, id: int) -> Any:
-    return pool.say(HOST, Results([failed(id, lease(pool, id), retry=False)]))
-
-
-def states(pool: Any, *ids: int) -> list[str]:
-    return [pool.state(id) for id in ids]
-
-
-def reasons(pool: Any, id: int) -> list[str]:
-    """What `why` says of a task."""
-    pool.say(CLIENT, Query(1, "why", {"id": id}))
-    return [reason["text"] for reason in pool.answers[-1].live[id]["reasons"]]
 
 
 def test_a_task_runs_when_what_it_comes_after_has_completed(pool: Any) -> None:
@@ -114,62 +85,6 @@ def test_a_failure_ends_everything_that_comes_after_and_says_why(pool: Any) -> N
         "task 1, which it comes after, is failed",
         "task 2, which it comes after, is cancelled",
     ]
-
-
-def test_a_retried_failure_that_completes_lets_go_who_waited_for_a_person(pool: Any) -> None:
-    pool.host(slots=5)
-    flow(pool, group(), group(within=[0], on_failure="wait"))
-    fail(pool, 1)
-    pool.say(CLIENT, Admin(1, "retry", {"ids": [1]}))
-    assert [id for id, *_ in granted(finish(pool, 1))] == [2]
-
-
-def test_a_flow_is_retried_from_where_it_failed(pool: Any) -> None:
-    pool.host(slots=5)
-    flow(pool, group(), group(within=[0]), group(within=[1]), group(within=[1, 2]))
-    finish(pool, 1)
-    fail(pool, 2)
-    assert states(pool, 1, 2, 3, 4) == ["completed", "failed", "cancelled", "cancelled"]
-    assert len(pool.pool.flows.members) == 0
-    said = pool.say(CLIENT, Admin(1, "retry", {"ids": [1, 2, 3, 4]}))
-    assert [m for m in said[CLIENT] if isinstance(m, Reply)] == [Reply(1, True, {"retried": [2, 3, 4]})]
-    assert states(pool, 1, 2, 3, 4) == ["completed", "running", "waiting", "waiting"]
-    for id in (2, 3, 4):
-        finish(pool, id)
-    assert pool.store.flow(1)["state"] == "completed"
-
-
-def test_a_retried_dependent_waits_for_what_it_comes_after(pool: Any) -> None:
-    pool.host(slots=5)
-    flow(pool, group(), group(within=[0]))
-    fail(pool, 1)
-    pool.say(CLIENT, Admin(1, "retry", {"ids": [2]}))
-    assert states(pool, 1, 2) == ["failed", "waiting"]
-    pool.say(CLIENT, Admin(2, "retry", {"ids": [1]}))
-    assert [id for id, *_ in granted(finish(pool, 1))] == [2]
-
-
-def test_two_retries_of_one_task_in_one_batch_are_one(pool: Any) -> None:
-    pool.host(slots=5)
-    flow(pool, group(), group(within=[0]))
-    fail(pool, 1)
-    said = pool.say(CLIENT, Admin(1, "retry", {"ids": [2]}), Admin(2, "retry", {"ids": [2]}))
-    replies = [m.value for m in said[CLIENT] if isinstance(m, Reply)]
-    assert replies == [{"retried": [2]}, {"retried": []}]
-
-
-def test_a_flow_that_ends_while_one_of_its_tasks_is_retried_goes_on(pool: Any) -> None:
-    flow(pool, group(), group())
-    pool.say(CLIENT, Cancel(1, [1]))
-    pool.say(CLIENT, Admin(2, "retry", {"ids": [1]}), Cancel(3, [2]))
-    assert states(pool, 1, 2) == ["queued", "cancelled"]
-    assert pool.store.flow(1)["state"] == "running"
-    pool.say(CLIENT, Admin(4, "retry", {"ids": [2]}))
-    pool.send(after=[2])
-    pool.host(slots=5)
-    finish(pool, 1)
-    assert [id for id, *_ in granted(finish(pool, 2))] == [3]
-    assert pool.store.flow(1)["state"] == "completed"
 
 
 def test_a_person_lets_a_waiting_task_go(pool: Any) -> None:
@@ -318,61 +233,7 @@ def test_a_flow_given_up_ends_who_came_after_what_had_ended_before(pool: Any) ->
     assert len(pool.pool.flows.members) == 0
 
 
-def test_a_task_that_came_after_a_failure_and_waits_for_a_person_is_let_go_by_its_retry(pool: Any) -> None:
-    pool.host(slots=5)
-    pool.send()
-    fail(pool, 1)
-    pool.send(after=[1], on_failure="wait")
-    pool.say(CLIENT, Admin(1, "retry", {"ids": [1]}))
-    assert [id for id, *_ in granted(finish(pool, 1))] == [2]
-
-
 # Restarts and bounds.
-
-
-def test_after_a_restart_a_retried_failure_lets_go_who_waited_for_a_person(pool: Any) -> None:
-    pool.host(slots=5)
-    pool.send()
-    pool.send(after=[1], on_failure="wait")
-    fail(pool, 1)
-    pool.start()
-    pool.client()
-    pool.host(slots=5)
-    pool.wait(1.0)
-    pool.say(CLIENT, Admin(1, "retry", {"ids": [1]}))
-    assert [id for id, *_ in granted(finish(pool, 1))] == [2]
-
-
-@pytest.mark.parametrize("later", ["restart", "another comes after it"])
-def test_what_was_retried_to_wait_for_a_failure_is_not_ended_by_that_failure_again(pool: Any, later: str) -> None:
-    pool.host(slots=5)
-    pool.send()
-    pool.send(after=[1])
-    fail(pool, 1)
-    pool.say(CLIENT, Admin(1, "retry", {"ids": [2]}))
-    assert states(pool, 1, 2) == ["failed", "waiting"]
-    if later == "restart":
-        pool.start()
-        pool.client()
-        pool.host(slots=5)
-        pool.wait(1.0)
-    else:
-        pool.send(after=[1])
-        assert pool.state(3) == "cancelled"
-    assert states(pool, 1, 2) == ["failed", "waiting"]
-    pool.say(CLIENT, Admin(2, "retry", {"ids": [1]}))
-    assert [id for id, *_ in granted(finish(pool, 1))] == [2]
-
-
-def test_many_who_wait_for_a_person_are_let_go_together(pool_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workerhost.actors.core.flows.flows._READ_EDGES", 5)
-    pool = pool_with()
-    pool.host(slots=20)
-    pool.send()
-    pool.send(count=10, after=[1], on_failure="wait")
-    fail(pool, 1)
-    pool.say(CLIENT, Admin(1, "retry", {"ids": [1]}))
-    assert len(granted(finish(pool, 1))) == 10
 
 
 def test_groups_without_tasks_name_no_more_others_than_groups_with_some(pool: Any) -> None:
@@ -444,21 +305,6 @@ def test_what_a_flow_needs_is_not_forgotten_before_it_has_ended(pool_with: Any) 
     finish(pool, 2)
     pool.wait(30)
     assert pool.store.show(1) is pool.store.show(2) is pool.store.flow(1) is None
-
-
-def test_a_result_is_kept_for_a_failure_that_may_be_run_once_more(pool_with: Any) -> None:
-    pool = pool_with(keep=Keep(completed=5.0, failed=60.0))
-    pool.host(slots=5)
-    flow(pool, group(), group(NIL, within=[0], results=[[0, 0]]))
-    finish(pool, 1, b"\x07")
-    fail(pool, 2)
-    pool.wait(40)
-    said = pool.say(CLIENT, Admin(1, "retry", {"ids": [2]}))
-    [tasks] = [m for m in said[HOST] if isinstance(m, Tasks)]
-    assert tasks.groups[0][1][0][5] == b"\x07"
-    finish(pool, 2)
-    pool.wait(10)
-    assert pool.store.show(1) is pool.store.show(2) is None
 
 
 # Results in params.

@@ -1,0 +1,153 @@
+"""Tasks that come after others and are run once more by hand: what they wait for, and who waits for them. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from unit.flow_words import (  # pyright: ignore[reportMissingImports]
+    NIL,
+    fail,
+    finish,
+    flow,
+    group,
+    states,
+)
+from unit.pool_words import (  # pyright: ignore[reportMissingImports]
+    CLIENT,
+    HOST,
+    granted,
+)
+
+from workerhost.actors.core.settings import Keep
+from workerhost.transport.messages import (
+    Admin,
+    Cancel,
+    Reply,
+    Tasks,
+)
+
+
+def test_a_retried_failure_that_completes_lets_go_who_waited_for_a_person(pool: Any) -> None:
+    pool.host(slots=5)
+    flow(pool, group(), group(within=[0], on_failure="wait"))
+    fail(pool, 1)
+    pool.say(CLIENT, Admin(1, "retry", {"ids": [1]}))
+    assert [id for id, *_ in granted(finish(pool, 1))] == [2]
+
+
+def test_a_flow_is_retried_from_where_it_failed(pool: Any) -> None:
+    pool.host(slots=5)
+    flow(pool, group(), group(within=[0]), group(within=[1]), group(within=[1, 2]))
+    finish(pool, 1)
+    fail(pool, 2)
+    assert states(pool, 1, 2, 3, 4) == ["completed", "failed", "cancelled", "cancelled"]
+    assert len(pool.pool.flows.members) == 0
+    said = pool.say(CLIENT, Admin(1, "retry", {"ids": [1, 2, 3, 4]}))
+    assert [m for m in said[CLIENT] if isinstance(m, Reply)] == [Reply(1, True, {"retried": [2, 3, 4]})]
+    assert states(pool, 1, 2, 3, 4) == ["completed", "running", "waiting", "waiting"]
+    for id in (2, 3, 4):
+        finish(pool, id)
+    assert pool.store.flow(1)["state"] == "completed"
+
+
+def test_a_retried_dependent_waits_for_what_it_comes_after(pool: Any) -> None:
+    pool.host(slots=5)
+    flow(pool, group(), group(within=[0]))
+    fail(pool, 1)
+    pool.say(CLIENT, Admin(1, "retry", {"ids": [2]}))
+    assert states(pool, 1, 2) == ["failed", "waiting"]
+    pool.say(CLIENT, Admin(2, "retry", {"ids": [1]}))
+    assert [id for id, *_ in granted(finish(pool, 1))] == [2]
+
+
+def test_two_retries_of_one_task_in_one_batch_are_one(pool: Any) -> None:
+    pool.host(slots=5)
+    flow(pool, group(), group(within=[0]))
+    fail(pool, 1)
+    said = pool.say(CLIENT, Admin(1, "retry", {"ids": [2]}), Admin(2, "retry", {"ids": [2]}))
+    replies = [m.value for m in said[CLIENT] if isinstance(m, Reply)]
+    assert replies == [{"retried": [2]}, {"retried": []}]
+
+
+def test_a_flow_that_ends_while_one_of_its_tasks_is_retried_goes_on(pool: Any) -> None:
+    flow(pool, group(), group())
+    pool.say(CLIENT, Cancel(1, [1]))
+    pool.say(CLIENT, Admin(2, "retry", {"ids": [1]}), Cancel(3, [2]))
+    assert states(pool, 1, 2) == ["queued", "cancelled"]
+    assert pool.store.flow(1)["state"] == "running"
+    pool.say(CLIENT, Admin(4, "retry", {"ids": [2]}))
+    pool.send(after=[2])
+    pool.host(slots=5)
+    finish(pool, 1)
+    assert [id for id, *_ in granted(finish(pool, 2))] == [3]
+    assert pool.store.flow(1)["state"] == "completed"
+
+
+def test_a_task_that_came_after_a_failure_and_waits_for_a_person_is_let_go_by_its_retry(pool: Any) -> None:
+    pool.host(slots=5)
+    pool.send()
+    fail(pool, 1)
+    pool.send(after=[1], on_failure="wait")
+    pool.say(CLIENT, Admin(1, "retry", {"ids": [1]}))
+    assert [id for id, *_ in granted(finish(pool, 1))] == [2]
+
+
+def test_after_a_restart_a_retried_failure_lets_go_who_waited_for_a_person(pool: Any) -> None:
+    pool.host(slots=5)
+    pool.send()
+    pool.send(after=[1], on_failure="wait")
+    fail(pool, 1)
+    pool.start()
+    pool.client()
+    pool.host(slots=5)
+    pool.wait(1.0)
+    pool.say(CLIENT, Admin(1, "retry", {"ids": [1]}))
+    assert [id for id, *_ in granted(finish(pool, 1))] == [2]
+
+
+@pytest.mark.parametrize("later", ["restart", "another comes after it"])
+def test_what_was_retried_to_wait_for_a_failure_is_not_ended_by_that_failure_again(pool: Any, later: str) -> None:
+    pool.host(slots=5)
+    pool.send()
+    pool.send(after=[1])
+    fail(pool, 1)
+    pool.say(CLIENT, Admin(1, "retry", {"ids": [2]}))
+    assert states(pool, 1, 2) == ["failed", "waiting"]
+    if later == "restart":
+        pool.start()
+        pool.client()
+        pool.host(slots=5)
+        pool.wait(1.0)
+    else:
+        pool.send(after=[1])
+        assert pool.state(3) == "cancelled"
+    assert states(pool, 1, 2) == ["failed", "waiting"]
+    pool.say(CLIENT, Admin(2, "retry", {"ids": [1]}))
+    assert [id for id, *_ in granted(finish(pool, 1))] == [2]
+
+
+def test_many_who_wait_for_a_person_are_let_go_together(pool_with: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workerhost.actors.core.flows.flows._READ_EDGES", 5)
+    pool = pool_with()
+    pool.host(slots=20)
+    pool.send()
+    pool.send(count=10, after=[1], on_failure="wait")
+    fail(pool, 1)
+    pool.say(CLIENT, Admin(1, "retry", {"ids": [1]}))
+    assert len(granted(finish(pool, 1))) == 10
+
+
+def test_a_result_is_kept_for_a_failure_that_may_be_run_once_more(pool_with: Any) -> None:
+    pool = pool_with(keep=Keep(completed=5.0, failed=60.0))
+    pool.host(slots=5)
+    flow(pool, group(), group(NIL, within=[0], results=[[0, 0]]))
+    finish(pool, 1, b"\x07")
+    fail(pool, 2)
+    pool.wait(40)
+    said = pool.say(CLIENT, Admin(1, "retry", {"ids": [2]}))
+    [tasks] = [m for m in said[HOST] if isinstance(m, Tasks)]
+    assert tasks.groups[0][1][0][5] == b"\x07"
+    finish(pool, 2)
+    pool.wait(10)
+    assert pool.store.show(1) is pool.store.show(2) is None

@@ -22,6 +22,7 @@ from . import flows, identities, names, reads, schedules, schema, statements
 from .backup import Backup
 from .binding import for_attempts, for_finishes, for_running, for_submissions, for_tasks, granted_at_once, rows_of
 from .blobs import unpack
+from .bulk import insert, stretches
 from .check import walk
 from .contract import BackupEnded, StoreBroken, StoreDamaged, StoreDisagrees, StoreFull, StoreLocked
 from .cures import CURES
@@ -325,7 +326,7 @@ class SqliteStore(flows.FlowReads):
         self._many(statements.PUT_SESSION, persist.sessions)
         self._many(statements.PUT_HOST, persist.hosts)
         self._many(statements.PUT_CODE, persist.code)
-        self._many(*for_tasks(waiting))
+        insert(self._database, *for_tasks(waiting))
         self._many(*for_running(running))
         self._many(statements.INSERT_TAG, persist.tags)
 
@@ -338,13 +339,15 @@ class SqliteStore(flows.FlowReads):
         self._many(statements.CLEAR_CHECKPOINT, [(id,) for id in persist.cleared])
         self._many(statements.KEEP_LAST_ATTEMPT, [(id,) for _, id in persist.retries])
         self._exactly("retries", statements.RETRY, persist.retries)
-        self._exactly("claims", statements.CLAIM, claims)
+        alike, others = stretches(claims)
+        granted = self._many(statements.CLAIM_STRETCH, alike) + self._many(statements.CLAIM, others)
+        self._none_missed("claims", len(claims), granted)
 
     def _keep(self, persist: Persist) -> None:
         self._many(*for_attempts(persist.attempts))
         self._many(statements.INSERT_SUBMISSION, for_submissions(persist.submissions))
         self._many(statements.FORGET_SUBMISSIONS, persist.forgotten)
-        self._many(statements.PUT_TALLY, persist.tallies)
+        insert(self._database, statements.PUT_TALLY, persist.tallies)
         for type, paused, until, reason in persist.pauses:
             self._many(*(statements.PAUSE, [(type, until, reason)]) if paused else (statements.RESUME, [(type,)]))
         self._many(statements.PUT_RATE, persist.rates)
@@ -371,9 +374,11 @@ class SqliteStore(flows.FlowReads):
 
     def _exactly(self, what: str, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Change one row for each of `rows`."""
-        missed = len(rows) - self._many(statement, rows)
-        if missed:
-            message = f"{self.path}: {missed} of {len(rows)} {what} met another fence or state"
+        self._none_missed(what, len(rows), self._many(statement, rows))
+
+    def _none_missed(self, what: str, wanted: int, changed: int) -> None:
+        if changed != wanted:
+            message = f"{self.path}: {wanted - changed} of {wanted} {what} met another fence or state"
             raise StoreDisagrees(message)
 
     # --- reading

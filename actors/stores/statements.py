@@ -22,6 +22,8 @@ INSERT_FRESH_TASK: Final = """insert into task(id, lane, priority, place, sessio
 INSERT_TAG: Final = "insert into tag values (?, ?)"
 CLAIM: Final = """update task set state = 3, fence = ?, attempt = ?, owner = ?, started_at = ?
     where id = ? and state = 2"""
+CLAIM_STRETCH: Final = """update task not indexed set state = 3, fence = id + ?, attempt = ?, owner = ?, started_at = ?
+    where id between ? and ? and state = 2"""
 PUT_CHECKPOINT: Final = """insert or replace into checkpoint(body, id, fence)
     select ?, id, fence from task where id = ? and fence = ? and state = 3"""
 CLEAR_CHECKPOINT: Final = "delete from checkpoint where id = ?"

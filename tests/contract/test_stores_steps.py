@@ -67,3 +67,35 @@ def test_an_adopted_task_runs_on_under_its_old_fence(store: Store) -> None:
     assert (found.state, found.fence, found.owner) == (RUNNING, 1, 2)
     with pytest.raises(StoreDisagrees):
         write(store, adoptions=[(2, 1, 1)])
+
+
+def test_many_grants_and_new_tasks_of_one_step_are_each_what_they_are(store: Store) -> None:
+    count = 130
+    write(store, tasks=[row(id, priority=id % 3, params=b"%d" % id) for id in range(1, count)])
+    skipped = {20, 21, 60}
+    granted = [id for id in range(1, count - 9) if id not in skipped]
+    other = {id: (1, 2, 200.0) if id < 90 else (2, 1, 300.0) for id in granted}
+    claims = [claim(id, fence, *other[id]) for fence, id in enumerate(granted, 1000)]
+    tallies = [(lane, state, lane + state) for lane in range(1, 30) for state in (QUEUED, RUNNING)]
+    write(store, claims=[*claims[70:], *claims[:70]], tallies=tallies)
+
+    fences = {id: fence for fence, id in enumerate(granted, 1000)}
+    for found in fetch(store, *range(1, count)):
+        assert (found.priority, found.params) == (found.id % 3, b"%d" % found.id)
+        if found.id not in fences:
+            assert (found.state, found.fence, found.owner) == (QUEUED, 0, 0)
+            continue
+        held = (found.attempt, found.owner, found.started_at)
+        assert (found.state, found.fence, held) == (RUNNING, fences[found.id], other[found.id])
+
+
+@pytest.mark.parametrize("held", [1, 7, 12])
+def test_a_stretch_of_grants_with_one_that_runs_already_is_refused(store: Store, held: int) -> None:
+    write(store, tasks=[row(id) for id in range(1, 13)])
+    write(store, claims=[claim(held, 5)])
+    store.begin()
+    with pytest.raises(StoreDisagrees):
+        store.apply(Persist(claims=[claim(id, 100 + id) for id in range(1, 13)]))
+    store.rollback()
+
+    assert [found.id for found in fetch(store, *range(1, 13)) if found.state == RUNNING] == [held]

@@ -6,9 +6,20 @@ import json
 import sys
 from typing import Any
 
-from ..transport.documents import ENDED_BADLY, INSTANTS, instant, listed, moment, plain_data, task
+from ..transport.documents import ENDED_BADLY, INSTANTS, instant, listed, moment, plain_data, schedule, task
 
-__all__ = ["ENDED_BADLY", "INSTANTS", "instant", "line", "listed", "moment", "plain_data", "show", "task"]
+__all__ = [
+    "ENDED_BADLY",
+    "INSTANTS",
+    "instant",
+    "line",
+    "listed",
+    "moment",
+    "plain_data",
+    "schedule",
+    "show",
+    "task",
+]
 
 
 def line(value: Any) -> str:

@@ -22,7 +22,7 @@ def schedules(context: typer.Context, as_json: Json = False, address: Address = 
     with options.pool(context, address) as client:
         found = client.schedules()
     if as_json:
-        documents.show({"schedules": [documents.plain_data(one) for one in found]})
+        documents.show({"schedules": [documents.schedule(one) for one in found]})
         return
     found.sort(key=lambda one: (one["next"] is None, one["next"] or 0, one["name"]))
     rows = [[one["name"], one["type"], _when(one), _next(one), one["task"] or "-", one["source"]] for one in found]

@@ -19,7 +19,7 @@ COUNT_MAX: Final = 2**50
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _COUNT: Final = re.compile(r"[0-9]{1,16}\Z")
-_SIZE: Final = re.compile(r"[0-9]+(\.[0-9]+)?[KMGT]\Z")
+_SIZE: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?[KMGT]\Z")
 _UNITS: Final = (("T", 2**40), ("G", 2**30), ("M", 2**20))
 
 Resources = dict[str, int | str]

@@ -9,7 +9,7 @@ SIZE_BYTES_MAX: Final = 2**50
 """A pebibyte: beyond any machine that is meant."""
 
 _UNITS: Final = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGT])?\Z")
+_SIZE: Final = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)([KMGT])?\Z")
 
 
 def size(value: Any) -> int:

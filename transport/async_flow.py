@@ -122,10 +122,14 @@ class AsyncFlowCalls:
         found: list[dict[str, Any]] = []
         before: int | None = None
         while len(found) < limit:
-            page = {"limit": min(PAGE, limit - len(found))} | ({} if before is None else {"before": before})
-            reply = await request(self._connections.current(), Query(0, "flows", page))
+            reply = await self.flows_page(limit=min(PAGE, limit - len(found)), before=before)
             found += reply["flows"]
             before = reply.get("next")
             if before is None:
                 break
         return found
+
+    async def flows_page(self, *, limit: int = 100, before: int | None = None) -> dict[str, Any]:
+        """As `Client.flows_page`."""
+        asked = {"limit": limit} | ({} if before is None else {"before": before})
+        return await request(self._connections.current(), Query(0, "flows", asked))

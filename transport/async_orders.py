@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from ..config.resources import Required
-from ..workers.errors import TaskUnknown
+from ..workers.errors import TaskUnknown, WorkerHostError
 from .async_handle import AsyncBatch, AsyncHandle, Place
 from .async_waiting import cancel, look_up, request, wait
 from .block import UNKNOWN, Block
@@ -175,21 +175,25 @@ class AsyncOrders:
         found: list[dict[str, Any]] = []
         after: str | None = ""
         while after is not None:
-            page = await self._query("schedules", {"after": after})
+            page = await self.schedules_page(after=after)
             found, after = found + page["schedules"], page["next"]
         return found
 
+    async def schedules_page(self, *, after: str = "", limit: int = 1000) -> dict[str, Any]:
+        """As `Client.schedules_page`."""
+        return await self._query("schedules", {"after": after, "limit": limit})
+
     async def pause_schedule(self, name: str) -> None:
         """As `Client.pause_schedule`."""
-        await self._order("pause_schedule", {"name": name})
+        await self._order("pause_schedule", {"name": name}, TaskUnknown)
 
     async def resume_schedule(self, name: str) -> None:
         """As `Client.resume_schedule`."""
-        await self._order("resume_schedule", {"name": name})
+        await self._order("resume_schedule", {"name": name}, TaskUnknown)
 
     async def run_schedule(self, name: str) -> int:
         """As `Client.run_schedule`."""
-        return (await self._order("run_schedule", {"name": name}))["task"]
+        return (await self._order("run_schedule", {"name": name}, TaskUnknown))["task"]
 
     async def clear_cache(self, type: str | None = None) -> None:
         """As `Client.clear_cache`."""
@@ -274,8 +278,10 @@ class AsyncOrders:
     async def _query(self, what: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return await request(self._connections.current(), Query(0, what, arguments))
 
-    async def _order(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        return await request(self._connections.current(), Admin(0, verb, arguments))
+    async def _order(
+        self, verb: str, arguments: dict[str, Any], unknown: type[WorkerHostError] = WorkerHostError
+    ) -> dict[str, Any]:
+        return await request(self._connections.current(), Admin(0, verb, arguments), unknown)
 
 
 def _is_over(place: tuple[Block, int]) -> bool:

@@ -47,6 +47,12 @@ def listed(reply: dict[str, Any]) -> dict[str, Any]:
     return {**plain_data(reply), "progress": _progress(reply)}
 
 
+def schedule(reply: dict[str, Any]) -> dict[str, Any]:
+    """One of the schedules that `schedules` shows, as a document: here `next` and `last` are instants."""
+    instants = {name: None if reply[name] is None else moment(reply[name]) for name in ("next", "last")}
+    return {**plain_data(reply), **instants}
+
+
 def _progress(reply: dict[str, Any]) -> dict[str, Any] | None:
     progress = reply.get("progress")
     return plain_data(dict(zip(("fraction", "note", "at"), progress, strict=False))) if progress else None

@@ -38,10 +38,16 @@ class FlowCalls:
         found: list[dict[str, Any]] = []
         before: int | None = None
         while len(found) < limit:
-            page = {"limit": min(PAGE, limit - len(found))} | ({} if before is None else {"before": before})
-            reply = self._connections.current().request(Query(0, "flows", page))
+            reply = self.flows_page(limit=min(PAGE, limit - len(found)), before=before)
             found += reply["flows"]
             before = reply.get("next")
             if before is None:
                 break
         return found
+
+    def flows_page(self, *, limit: int = 100, before: int | None = None) -> dict[str, Any]:
+        """`flows`, newest first, at most `limit` (1 to 1000) of them, those with numbers below `before`; and `next`:
+        the `before` to go on with, or None at the end.
+        """
+        asked = {"limit": limit} | ({} if before is None else {"before": before})
+        return self._connections.current().request(Query(0, "flows", asked))

@@ -231,21 +231,31 @@ class Orders:
         found: list[dict[str, Any]] = []
         after: str | None = ""
         while after is not None:
-            page = self._query("schedules", {"after": after})
+            page = self.schedules_page(after=after)
             found, after = found + page["schedules"], page["next"]
         return found
 
+    def schedules_page(self, *, after: str = "", limit: int = 1000) -> dict[str, Any]:
+        """`schedules`, at most `limit` (1 to 1000) of them, those behind the name `after`; and `next`: the `after` to
+        go on with, or None at the end.
+        """
+        return self._query("schedules", {"after": after, "limit": limit})
+
     def pause_schedule(self, name: str) -> None:
-        """Let a schedule send nothing until `resume_schedule`, and nothing for that time afterwards."""
-        self._order("pause_schedule", {"name": name})
+        """Let a schedule send nothing until `resume_schedule`, and nothing for that time afterwards.
+
+        Raises:
+            TaskUnknown: There is none of this name; so do the two below.
+        """
+        self._order("pause_schedule", {"name": name}, TaskUnknown)
 
     def resume_schedule(self, name: str) -> None:
         """Undo `pause_schedule`."""
-        self._order("resume_schedule", {"name": name})
+        self._order("resume_schedule", {"name": name}, TaskUnknown)
 
     def run_schedule(self, name: str) -> int:
         """Have a schedule send a task now, beside its instants; the task's number."""
-        return self._order("run_schedule", {"name": name})["task"]
+        return self._order("run_schedule", {"name": name}, TaskUnknown)["task"]
 
     def clear_cache(self, type: str | None = None) -> None:
         """Let results of tasks sent so far answer for no further ones: those of a type and below it, or all."""
@@ -370,8 +380,10 @@ class Orders:
     def _query(self, what: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return self._connections.current().request(Query(0, what, arguments))
 
-    def _order(self, verb: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        return self._connections.current().request(Admin(0, verb, arguments))
+    def _order(
+        self, verb: str, arguments: dict[str, Any], unknown: type[WorkerHostError] = WorkerHostError
+    ) -> dict[str, Any]:
+        return self._connections.current().request(Admin(0, verb, arguments), unknown)
 
 
 def _ids(tasks: Tasks) -> list[int]:

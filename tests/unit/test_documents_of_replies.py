@@ -15,3 +15,13 @@ def test_a_resource_may_be_called_as_instants_are() -> None:
     task = {"id": 1, "state": "queued", "since": 1.0, "requires": {"since": 5}}
     assert documents.task(task)["requires"] == {"since": 5}
     assert documents.task(task)["since"] == "1970-01-01T00:00:01.000Z"
+
+
+def test_when_a_schedule_comes_next_is_an_instant() -> None:
+    schedule = {"name": "nightly", "every": 60.0, "next": 60.0, "last": 0.0, "task": None}
+    assert documents.schedule(schedule) == {
+        **schedule,
+        "next": "1970-01-01T00:01:00.000Z",
+        "last": "1970-01-01T00:00:00.000Z",
+    }
+    assert documents.schedule({**schedule, "next": None})["next"] is None

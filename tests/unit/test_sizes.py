@@ -18,7 +18,7 @@ def test_sizes(text: Any, expected: int) -> None:
     assert size(text) == expected
 
 
-@pytest.mark.parametrize("text", [0, -1, "0", "2000T", True, 1.5, "2g", "2 G", "G", "", None, [], "1e3"])
+@pytest.mark.parametrize("text", [0, -1, "0", "2000T", True, 1.5, "2g", "2 G", "G", "", None, [], "1e3", f"{10**400}T"])
 def test_what_is_no_size(text: Any) -> None:
     with pytest.raises(ValueError, match=r"is not a size; write bytes or|is out of range"):
         size(text)

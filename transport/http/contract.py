@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from ..handle import Handle
+from ..stored_flow import StoredFlow
 
 
 class Monitor(Protocol):
@@ -76,6 +77,8 @@ class Pool(Protocol):
         state: str | None = None,
         type: str | None = None,
         tag: str | None = None,
+        tenant: str | None = None,
+        flow: int | None = None,
         limit: int = 100,
         before: int | None = None,
     ) -> dict[str, Any]: ...
@@ -84,6 +87,13 @@ class Pool(Protocol):
     def tail(self, task: int, *, follow: bool = False) -> Iterable[Any]: ...  # noqa: D102
     def cancel(self, tasks: list[int]) -> list[int]: ...  # noqa: D102
     def retry(self, tasks: list[int]) -> list[int]: ...  # noqa: D102
+    def unblock(self, tasks: list[int]) -> list[int]: ...  # noqa: D102
+    def flow(self, flow: int) -> StoredFlow: ...  # noqa: D102
+    def flows_page(self, *, limit: int = 100, before: int | None = None) -> dict[str, Any]: ...  # noqa: D102
+    def schedules_page(self, *, after: str = "", limit: int = 1000) -> dict[str, Any]: ...  # noqa: D102
+    def pause_schedule(self, name: str) -> None: ...  # noqa: D102
+    def resume_schedule(self, name: str) -> None: ...  # noqa: D102
+    def run_schedule(self, name: str) -> int: ...  # noqa: D102
     def pause(self, type: str) -> None: ...  # noqa: D102
     def resume(self, type: str) -> None: ...  # noqa: D102
     def drain(self, host: str, *, undo: bool = False) -> None: ...  # noqa: D102

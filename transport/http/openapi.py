@@ -127,5 +127,7 @@ def _schema(model: type[BaseModel], schemas: dict[str, Any]) -> dict[str, Any]:
     for part in found.get("properties", {}).values():
         if part.get("title") in schemas:  # what pydantic has no word for is named by its title
             part["$ref"] = _REFERENCES.format(model=part.pop("title"))
+        if part.get("default", "") is None:  # what is left out is not null
+            del part["default"]
     schemas.update(found.pop("$defs", {}))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from ..transport.messages import STATES, Reply
@@ -15,17 +16,15 @@ from .stores.contract import Store
 _LISTED_MAX: Final = 1000
 _AFTER_MAX: Final = 100
 """Tasks before it that `show` names."""
+GRAPH_TASKS_MAX: Final = 200
+GRAPH_EDGES_MAX: Final = 2000
+"""Of a flow that has more, `graph` names none: nobody could look at that, and the answer takes a few milliseconds."""
+_IN_GRAPH: Final = ("id", "type", "state", "attempt", "host", "started_at", "ended_at", "error")
 
 
 def answer(store: Store, effect: Answer) -> Reply:
     """The REPLY that the core asked for."""
-    if effect.what == "show":
-        return _show(store, effect)
-    if effect.what in ("flow", "flows"):
-        return (_flow if effect.what == "flow" else _flows)(store, effect)
-    if effect.what == "audit":
-        return _audit(store, effect)
-    return _why(store, effect) if effect.what == "why" else _tasks(store, effect)
+    return _ANSWERS[effect.what](store, effect)
 
 
 def _show(store: Store, effect: Answer) -> Reply:
@@ -33,9 +32,9 @@ def _show(store: Store, effect: Answer) -> Reply:
     task = store.show(id) if type(id) is int and 0 < id <= ID_MAX else None
     if task is None:
         return Reply(effect.request, False, {"code": "unknown", "reason": f"no task {shown(id)}"})
-    return Reply(
-        effect.request, True, {"task": {**task, **_after(store, task["id"]), **effect.live.get(task["id"], {})}}
-    )
+    flow = store.flow_of(task["id"])
+    others = {**({} if flow is None else {"flow": flow}), **_after(store, task["id"])}
+    return Reply(effect.request, True, {"task": {**task, **others, **effect.live.get(task["id"], {})}})
 
 
 def _after(store: Store, id: int) -> dict[str, Any]:
@@ -71,6 +70,41 @@ def _flow(store: Store, effect: Answer) -> Reply:
     if flow is None:
         return Reply(effect.request, False, {"code": "unknown", "reason": f"the pool has no flow {shown(id)}"})
     return Reply(effect.request, True, {"flow": flow})
+
+
+def _graph(store: Store, effect: Answer) -> Reply:
+    """What comes after what in a flow that is small enough to be looked at as a whole."""
+    id: Any = effect.arguments.get("id")
+    known = type(id) is int and 0 < id <= ID_MAX
+    flow = store.flow(id, start=ID_MAX, owner=effect.owner) if known else None  # nothing is counted from there on
+    if flow is None:
+        return Reply(effect.request, False, {"code": "unknown", "reason": f"the pool has no flow {shown(id)}"})
+    counted = {name: value for name, value in flow.items() if name not in ("ids", "counts", "types", "next")}
+    graph: dict[str, Any] = {"flow": counted, "tasks": None, "edges": [], "others": []}
+    if flow["total"] <= GRAPH_TASKS_MAX:
+        found, _ = store.tasks(
+            state=None, type=None, tag=None, limit=GRAPH_TASKS_MAX, before=None, owner=effect.owner, flow=flow["id"]
+        )
+        edges, others = _edges(store, sorted(task["id"] for task in found))
+        if len(edges) <= GRAPH_EDGES_MAX:
+            listed = [{n: t[n] for n in _IN_GRAPH if t[n]} | effect.live.get(t["id"], {}) for t in reversed(found)]
+            graph |= {"tasks": listed, "edges": edges, "others": [[id, state] for id, state in others.items()]}
+    return Reply(effect.request, True, graph)
+
+
+def _edges(store: Store, ids: list[int]) -> tuple[list[tuple[int, int, str, bool]], dict[int, str | None]]:
+    """[(task, the one it comes after, on_failure, met), ...], and the states of those that are not among the tasks."""
+    edges: list[tuple[int, int, str, bool]] = []
+    others: dict[int, str | None] = {}
+    inside = frozenset(ids)
+    for id in ids:
+        for after, policy, met, state in store.after(id, GRAPH_EDGES_MAX + 1 - len(edges)):
+            edges.append((id, after, tuple(POLICIES)[policy], bool(met)))
+            if after not in inside:
+                others[after] = None if state is None else STATES[state].value
+        if len(edges) > GRAPH_EDGES_MAX:
+            break
+    return edges, others
 
 
 def _flows(store: Store, effect: Answer) -> Reply:
@@ -111,6 +145,17 @@ def _audit(store: Store, effect: Answer) -> Reply:
     found = store.audit(limit, ID_MAX if before is None else before)
     following = found[-1]["number"] if len(found) == limit else None
     return Reply(effect.request, True, {"audit": found, "next": following})
+
+
+_ANSWERS: Final[dict[str, Callable[[Store, Answer], Reply]]] = {
+    "show": _show,
+    "why": _why,
+    "flow": _flow,
+    "flows": _flows,
+    "graph": _graph,
+    "tasks": _tasks,
+    "audit": _audit,
+}
 
 
 def _optional(arguments: dict[str, Any], key: str, kind: type) -> Any:

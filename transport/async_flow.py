@@ -36,6 +36,10 @@ class AsyncStoredFlow:
             shown = added(shown, page)
         return shown
 
+    async def graph(self) -> dict[str, Any]:
+        """As `StoredFlow.graph`."""
+        return await request(self._connections.current(), Query(0, "graph", {"id": self.id}), TaskUnknown)
+
     async def cancel(self) -> int:
         """As `StoredFlow.cancel`."""
         ids = [id for span in reversed(await self._spans()) for id in reversed(span)]

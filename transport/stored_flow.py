@@ -25,8 +25,8 @@ class StoredFlow:
 
         Returns:
             `id`, `name`, `state` (open, running, completed, failed), `sent_at`, `ended_at`, `total`, how many ended as
-            `completed`, `failed`, `cancelled` or `quarantined`, `ids` [[first, count], ...] of its tasks, and `counts`
-            {state: count} of all of them.
+            `completed`, `failed`, `cancelled` or `quarantined`, `ids` [[first, count], ...] of its tasks, and of all of
+            them `counts` {state: count} and `types` {type: {state: count}}.
 
         Raises:
             TaskUnknown: The pool has no such flow (any more).
@@ -39,6 +39,19 @@ class StoredFlow:
             start = page["next"]
             shown = added(shown, page)
         return shown
+
+    def graph(self) -> dict[str, Any]:
+        """What comes after what in it, if it is small enough to be looked at.
+
+        Returns:
+            `flow`: as `Client.flows` shows it; `tasks` [{id, type, state, attempt, host, started_at, ended_at, error,
+            progress}], or None of more than 200, or of more than 2,000 edges; `edges` [[task, the one it comes after,
+            on_failure, met], ...]; `others` [[id, state], ...]: of those among these that do not belong to the flow.
+
+        Raises:
+            TaskUnknown: The pool has no such flow (any more).
+        """
+        return self._connections.current().request(Query(0, "graph", {"id": self.id}), TaskUnknown)
 
     def cancel(self) -> int:
         """End every task of it that has not ended, last ones first, so that nothing begins meanwhile; how many."""
@@ -64,7 +77,12 @@ class StoredFlow:
 
 def added(shown: dict[str, Any], page: dict[str, Any]) -> dict[str, Any]:
     """What is known of a flow, with the next page of its counts."""
-    counts = dict(shown.get("counts", {}))
-    for state, count in page["counts"].items():
-        counts[state] = counts.get(state, 0) + count
-    return {**{name: value for name, value in page.items() if name != "next"}, "counts": counts}
+    types = dict(shown.get("types", {}))
+    for type, counts in page["types"].items():
+        types[type] = _sum(types.get(type, {}), counts)
+    counts = _sum(shown.get("counts", {}), page["counts"])
+    return {**{name: value for name, value in page.items() if name != "next"}, "counts": counts, "types": types}
+
+
+def _sum(counts: dict[str, int], more: dict[str, int]) -> dict[str, int]:
+    return counts | {state: counts.get(state, 0) + count for state, count in more.items()}

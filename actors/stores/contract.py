@@ -127,9 +127,13 @@ class Store(Protocol):
         ...
 
     def flow(self, flow: int, *, start: int = 0, owner: str | None = None) -> dict[str, Any] | None:
-        """One flow: `ids` [[first, count], ...] of its tasks and `counts` by state of a bounded number of them, those
-        from `start` on; `next` says from where to go on counting.
+        """One flow: `ids` [[first, count], ...] of its tasks and, of a bounded number of them, those from `start` on,
+        `counts` by state and `types` {type: counts by state}; `next` says from where to go on counting.
         """
+        ...
+
+    def flow_of(self, task: int) -> int | None:
+        """The number of the flow that a task belongs to, if it belongs to one."""
         ...
 
     def after(self, task: int, limit: int) -> list[tuple[int, int, int, int | None]]:

@@ -44,7 +44,10 @@ _LATEST: Final = f"select {', '.join(FLOW_COLUMNS)} from flow where flow < ? ord
 _AFTER_OF: Final = """select edge.after, policy, met, task.state from edge left join task on task.id = edge.after
     where edge.task = ? and edge.after > 0 order by edge.after limit ?"""
 _MEMBERS: Final = "select id, state, lane, session from task where id >= ? and id < ? order by id desc limit ?"
-_STATES_OF: Final = "select state, count(*) from (select state from task where id >= ? and id < ?) group by state"
+_COUNTS_OF: Final = """select type, state, sum(many) from (
+    select lane, state, count(*) as many from task where id >= ? and id < ? group by lane, state
+    ) join lane using (lane) group by type, state"""
+_FLOW_OF: Final = "select flow, first + count from flow_part where first <= ? order by first desc limit 1"
 _SIZE_OF: Final = "select case when ?2 is null then length(params) else length(result) end from task where id = ?1"
 _RESULT_OF: Final = "select result from task where id = ?"
 
@@ -148,23 +151,29 @@ class FlowReads:
             return [flow_view(row) for row in rows if self._sent_by(row[2], owner)], following
 
     def flow(self, flow: int, *, start: int = 0, owner: str | None = None) -> dict[str, Any] | None:
-        """One flow, with how many of its tasks are in each state. See `Store.flow`."""
+        """One flow, with how many of its tasks of each type are in each state. See `Store.flow`."""
         with self._explained():
             row = self._database.execute(_FLOW, (flow,)).fetchone()
             if row is None or not self._sent_by(row[2], owner):
                 return None
             parts = self._database.execute(_PARTS, (flow,)).fetchall()
-            counts: dict[int, int] = {}
+            counts: dict[tuple[str, int], int] = {}
             left = COUNTED_ROWS_MAX
             for place, first, count in parts:
                 skipped = max(0, start - place)
                 taken = min(count - skipped, left)
                 if taken > 0:
                     span = (first + skipped, first + skipped + taken)
-                    for state, number in self._database.execute(_STATES_OF, span):
-                        counts[state] = counts.get(state, 0) + number
+                    for type, state, number in self._database.execute(_COUNTS_OF, span):
+                        counts[type, state] = counts.get((type, state), 0) + number
                     left -= taken
             return flow_view(row, parts, counts, start + COUNTED_ROWS_MAX - left)
+
+    def flow_of(self, task: int) -> int | None:
+        """The flow that a task belongs to. See `Store.flow_of`."""
+        with self._explained():
+            found = self._database.execute(_FLOW_OF, (task,)).fetchone()
+        return found[0] if found is not None and task < found[1] else None
 
     def after(self, task: int, limit: int) -> list[tuple[int, int, int, int | None]]:
         """What a task comes after. See `Store.after`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, Final
@@ -10,7 +11,7 @@ from ..core.effects import Persist
 from ..core.flows.edges import Awaited, Dependents, EdgeNeed, Gathered, Unmet
 from ..core.rows import COMPLETED
 from .flow_views import COUNTED_ROWS_MAX, flow_view
-from .record import PARAMS, RESULT, STATE, Record
+from .record import LANE, PARAMS, RESULT, STATE, Record
 
 Put = Callable[[dict[Any, Any], Any, Any], None]
 Drop = Callable[[dict[Any, Any], Any], None]
@@ -24,10 +25,13 @@ class MemoryFlows:
         put: Sets a key of a dict, and remembers how to undo that.
         drop: Removes one.
         tasks: All tasks.
+        lanes: All lanes, their types at 1.
     """
 
-    def __init__(self, put: Put, drop: Drop, tasks: dict[int, Record]) -> None:
-        self._put, self._drop, self._tasks = put, drop, tasks
+    def __init__(
+        self, put: Put, drop: Drop, tasks: dict[int, Record], lanes: dict[int, tuple[int, str, str, str]]
+    ) -> None:
+        self._put, self._drop, self._tasks, self._lanes = put, drop, tasks, lanes
         self._flows: dict[int, tuple[Any, ...]] = {}
         self._parts: dict[int, dict[int, tuple[int, int, int]]] = {}
         self._to: dict[int, dict[int, tuple[int, int]]] = {}  # after -> task -> (policy, met)
@@ -142,11 +146,14 @@ class MemoryFlows:
             return None
         _, parts = self._with_parts(row)
         ids = [first + place for _, first, count in parts for place in range(count)][start : start + COUNTED_ROWS_MAX]
-        counts: dict[int, int] = {}
-        for state in map(self._state, ids):
-            if state is not None:
-                counts[state] = counts.get(state, 0) + 1
+        there = [self._tasks[id] for id in ids if id in self._tasks]
+        counts = Counter((self._lanes[record[LANE]][1], record[STATE]) for record in there)
         return flow_view(row, parts, counts, start + len(ids))
+
+    def flow_of(self, task: int) -> int | None:
+        """The flow that a task belongs to."""
+        parts = ((flow, part) for flow, of_it in self._parts.items() for part in of_it.values())
+        return next((flow for flow, (_, first, count) in parts if first <= task < first + count), None)
 
     def members(self, flow: int, before: int | None) -> Iterator[int]:
         """The ids of a flow's tasks below `before`, the newest first."""
@@ -183,6 +190,10 @@ class MemoryFlowReads:
     def flow(self, flow: int, *, start: int = 0, owner: str | None = None) -> dict[str, Any] | None:
         """One flow, with how many of its tasks are in each state. See `Store.flow`."""
         return self._flows.flow(flow, start, lambda session: self._owns(session, owner))
+
+    def flow_of(self, task: int) -> int | None:
+        """The flow that a task belongs to. See `Store.flow_of`."""
+        return self._flows.flow_of(task)
 
     def after(self, task: int, limit: int) -> list[tuple[int, int, int, int | None]]:
         """What a task comes after. See `Store.after`."""

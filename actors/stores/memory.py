@@ -64,7 +64,7 @@ class MemoryStore(Undoable, MemoryFlowReads):
         self._finished: dict[int, Order] = defaultdict(Order)  # by session
         self._tags: dict[str, Order] = defaultdict(Order)
         self._ids = Order()
-        self._flows = MemoryFlows(self._put, self._drop, self._tasks)
+        self._flows = MemoryFlows(self._put, self._drop, self._tasks, self._lanes)
         self._schedules = MemorySchedules(self._put, self._drop)
         self._names = MemoryNames(self._put, self._drop, self._tasks)
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from ..core.rows import COLUMNS
 
 NAMES: Final = (*COLUMNS, "finish", "ended_at", "slot", "result", "detail")
+LANE: Final = NAMES.index("lane")
 PARAMS: Final = NAMES.index("params")
 RESULT: Final = NAMES.index("result")
 STATE: Final = NAMES.index("state")

@@ -199,6 +199,7 @@ create table flow_part(                 -- which ids a flow's tasks have: `count
     count integer not null,
     primary key (flow, start)
 ) without rowid;
+create index part on flow_part(first);
 
 create table edge(                      -- a task comes after another, or, below 0, after its flow is whole
     after  integer not null,

@@ -53,6 +53,25 @@ def test_the_tasks_of_a_flow_are_listed_newest_first_and_in_pages(diamond: Store
     assert ([task["id"] for task in found], following) == ([10, 3], 3)
 
 
+def test_the_flow_of_a_task_is_found(diamond: Store) -> None:
+    assert [diamond.flow_of(id) for id in (1, 3, 9, 10, 11)] == [1, 1, None, 1, None]
+
+
+def test_the_tasks_of_a_flow_are_counted_by_type_and_state(diamond: Store) -> None:
+    flow = diamond.flow(1)
+    assert flow is not None
+    assert (flow["counts"], flow["types"]) == (
+        {"queued": 1, "waiting": 3},
+        {"video.thumbnail": {"queued": 1, "waiting": 3}},
+    )
+    later = diamond.flow(1, start=2)
+    assert later is not None
+    assert later["types"] == {"video.thumbnail": {"waiting": 2}}
+    nothing = diamond.flow(1, start=4)
+    assert nothing is not None
+    assert (nothing["counts"], nothing["types"], nothing["total"]) == ({}, {}, 4)
+
+
 def columns(store: Store, id: int) -> tuple[Any, ...]:
     [found] = fetch(store, id)
     return tuple(getattr(found, name) for name in found.__slots__)

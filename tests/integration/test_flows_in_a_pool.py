@@ -196,3 +196,32 @@ def test_a_flow_in_an_event_loop(client: Any) -> None:
     assert (value, following, retried) == (10, 11, 0)
     assert (shown["name"], shown["counts"]) == ("awaited", {"completed": 6})
     assert [flow["id"] for flow in listed] == [shown["id"]]
+
+
+def test_what_comes_after_what_is_shown(client: Any):
+    GATE.set()
+    before = client.send("flow.number", {"n": 1})
+    with client.flow("drawn") as flow:
+        first = flow.send("flow.number", {"n": 2}, after=before)
+        second = flow.send("flow.next", {"before": first}, on_failure="run")
+    assert flow.wait(30)
+    graph = client.flow(flow.id).graph()
+    assert (graph["flow"]["name"], graph["flow"]["completed"]) == ("drawn", 2)
+    assert [(task["id"], task["type"], task["state"]) for task in graph["tasks"]] == [
+        (first.id, "flow.number", "completed"),
+        (second.id, "flow.next", "completed"),
+    ]
+    assert graph["edges"] == [[first.id, before.id, "cancel", True], [second.id, first.id, "run", True]]
+    assert graph["others"] == [[before.id, "completed"]]
+    assert [client.show(task.id).get("flow") for task in (before, first, second)] == [None, flow.id, flow.id]
+
+
+def test_a_flow_that_nobody_could_look_at_is_told_by_type(client: Any):
+    with client.flow() as flow:
+        group = flow.group("flow.number", [{"n": 1}] * 250, then=("flow.add", {"parts": []}))
+    assert flow.wait(30)
+    assert group.then is not None
+    graph = client.flow(flow.id).graph()
+    assert (graph["flow"]["total"], graph["tasks"], graph["edges"]) == (251, None, [])
+    shown = client.flow(flow.id).show()
+    assert shown["types"] == {"flow.add": {"completed": 1}, "flow.number": {"completed": 250}}

@@ -144,6 +144,16 @@ class TestFlows:
         tasks = http.get(f"/api/tasks?flow={flow}").json()["tasks"]
         assert [task["id"] for task in tasks] == [flow + 1, flow]
 
+    def test_what_comes_after_what_in_one(self, http: httpx.Client, flow: int):
+        graph = http.get(f"/api/flows/{flow}/graph").json()
+        assert [(task["id"], task["state"]) for task in graph["tasks"]] == [(flow, "failed"), (flow + 1, "cancelled")]
+        assert graph["tasks"][0]["error"] == "ValueError: no"
+        assert graph["tasks"][0]["ended_at"].endswith("Z")
+        assert graph["edges"] == [[flow + 1, flow, "cancel", False]]
+        assert graph["others"] == []
+        assert graph["flow"]["name"] == "nightly"
+        assert http.get(f"/api/tasks/{flow + 1}").json()["flow"] == flow
+
     def test_one_is_tried_again_from_where_it_failed_and_cancelled(self, http: httpx.Client, flow: int, pool: Served):
         pool.client.pause("text.wrong")
         assert http.post(f"/api/flows/{flow}/retry").json() == {"flow": flow, "retried": 2}
@@ -154,6 +164,7 @@ class TestFlows:
 
     def test_one_that_is_not_there(self, http: httpx.Client):
         is_problem(http.get("/api/flows/999999"), 404)
+        is_problem(http.get("/api/flows/999999/graph"), 404)
         for verb in ("cancel", "retry"):
             is_problem(http.post(f"/api/flows/999999/{verb}"), 404)
             is_problem(http.post(f"/api/flows/0/{verb}"), 404)

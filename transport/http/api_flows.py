@@ -8,12 +8,18 @@ from .. import documents
 from .forms import FlowPart, FlowsQuery
 from .operations import Call, Nothing, Operation
 from .problems import Problem
-from .shapes import COUNTS, FLOW, INTEGER, list_of, object_of
+from .shapes import ANY, COUNTS, DRAWN, FLOW, INTEGER, list_of, object_of
 
 
 def _flows(call: Call) -> Any:
     reply = call.pool.flows_page(**call.query.model_dump())
     return {"flows": [documents.plain_data(flow) for flow in reply["flows"]], "next": reply.get("next")}
+
+
+def _graph(call: Call) -> Any:
+    graph = call.pool.flow(call.path.id).graph()
+    tasks = None if graph["tasks"] is None else [documents.listed(task) for task in graph["tasks"]]
+    return {**documents.plain_data(graph), "tasks": tasks}
 
 
 def _cancel(call: Call) -> Any:
@@ -41,8 +47,19 @@ OPERATIONS: Final = (
         lambda call: documents.plain_data(call.pool.flow(call.path.id).show()),
         parts=FlowPart,
         answer=object_of(
-            *FLOW["required"], "ids", "counts",
-            **{**FLOW["properties"], "ids": list_of(list_of(INTEGER)), "counts": COUNTS},
+            *FLOW["required"], "ids", "counts", "types",
+            **{**FLOW["properties"], "ids": list_of(list_of(INTEGER)), "counts": COUNTS, "types": ANY},
+        ),
+    ),
+    Operation(
+        "GET", "/flows/{id}/graph", "flow_graph",
+        "What comes after what in a flow of at most 200 tasks; of larger ones the tasks are not told",
+        _graph, parts=FlowPart,
+        answer=object_of(
+            "flow", "tasks", "edges", "others", flow=FLOW,
+            tasks={"type": ["array", "null"], "items": DRAWN},
+            edges=list_of({"description": "[task, the one it comes after, on_failure, met]", "type": "array"}),
+            others=list_of({"description": "[id, state] of one that does not belong to the flow", "type": "array"}),
         ),
     ),
     Operation(

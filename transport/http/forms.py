@@ -52,7 +52,7 @@ _DATE_TIME: Final[dict[str, Any]] = {
 }
 Instant = Annotated[datetime | None, BeforeValidator(_instant), WithJsonSchema(_DATE_TIME)]
 TypePath = Annotated[str, Field(pattern=_pattern(TYPE_PATTERN), description="The dotted path, such as `text.length`.")]
-Tag = Annotated[str, Field(min_length=1, max_length=TAG_CHARACTERS_MAX)]
+Tag = Annotated[str, Field(min_length=1, max_length=TAG_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 Tenant = Annotated[str, Field(pattern=_pattern(TENANT_PATTERN))]
 TaskNumber = Annotated[int, Field(ge=1, le=ID_MAX)]
 Resource = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,32}$")]

@@ -42,6 +42,7 @@ FLOW: Final = object_of(
     id=INTEGER, name=TEXT, total=INTEGER, completed=INTEGER, failed=INTEGER, cancelled=INTEGER, quarantined=INTEGER,
     state={"type": "string", "enum": ["open", "running", "completed", "failed", "given up"]},
 )  # fmt: skip
+DRAWN: Final = object_of("id", "type", "state", id=INTEGER, type=TEXT, state=STATE)
 SCHEDULE: Final = object_of(
     "name", "source", "type", "cron", "every", "zone", "catch_up", "priority", "paused", "next", "task",
     name=TEXT, source={"enum": ["config", "client"]}, type=TEXT, priority=INTEGER, paused={"type": "boolean"},

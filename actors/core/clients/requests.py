@@ -319,8 +319,8 @@ class Requests:
             step.say(peer, Reply(request, False, {"code": "forbidden", "reason": reason}))
         elif what in ("flows", "flow", "audit"):
             step.answer(peer, request, what, message.arguments, {})
-        elif what in ("show", "tasks"):
-            ids = self.queue.leases if what == "tasks" else (message.arguments["id"],)
+        elif what in ("show", "tasks", "graph"):
+            ids = (message.arguments["id"],) if what == "show" else self.queue.leases
             step.answer(peer, request, what, message.arguments, self._progress(ids))
         elif what == "why":
             self._fetch(step, peer, ids_given([message.arguments["id"]]), "why", request)

@@ -336,7 +336,8 @@ def test_schemathesis_finds_nothing():
         pool.client.send_many("text.length", [{"text": "x"}] * 3)
         command = [
             program, "run", f"{pool.url}/api/openapi.json", "--header", f"Authorization: Bearer {TOKEN}",
-            "--phases", "coverage,fuzzing", "--generation-codec", "ascii", "--max-examples", "3", "--seed", "1", "--generation-database", "none",
+            "--phases", "coverage,fuzzing", "--generation-codec", "ascii",
+            "--max-examples", "3", "--seed", "1", "--generation-database", "none",
         ]  # fmt: skip
         found = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         for state in ("queued", "scheduled", "waiting"):  # of types that nobody serves: the pool would wait for them

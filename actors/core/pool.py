@@ -204,7 +204,7 @@ class Pool:
     def _all_timed(self, now: float) -> tuple[Timed, ...]:
         """What time brings something to."""
         digest = Digest(self.queue, self.hosts, now)
-        return self.queue.lanes.tree, self.housekeeping, self.flows, self.firings, self.audit, digest
+        return self.queue.lanes.tree, self.housekeeping, self.flows, self.firings, self.audit, self.report.watch, digest
 
     def start(self, now: float, wall: float) -> list[Effect]:
         """The first needs: the heads of all lanes and what falls due first."""
@@ -335,7 +335,6 @@ class Pool:
         self.queue.due(step, self.anchor)
         self.queue.expire(step)
         self.clients.go_on(step)
-        self.report.watch.look(step)
         # What waits in the inbox may be the very heartbeats that are missing; but not for ever.
         if not more or step.now - self._looked >= self.settings.lost_after:
             self._looked = step.now

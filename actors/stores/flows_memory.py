@@ -43,7 +43,7 @@ class MemoryFlows:
         for row in persist.flows:
             self._put(self._flows, row[0], row)
         for flow, start, first, count in persist.flow_parts:
-            self._put(self._parts.setdefault(flow, {}), start, (start, first, count))
+            self._put_in(self._parts, flow, start, (start, first, count))
         for after, task, policy in persist.edges:
             if task not in self._to.get(after, _NONE):
                 self._set(after, task, (policy, 0))
@@ -56,15 +56,25 @@ class MemoryFlows:
                     self._meet(after, task)
         for id, _ in persist.prunes:
             for after in list(self._of.get(id, _NONE)):
-                self._drop(self._to[after], id)
-                self._drop(self._of[id], after)
+                self._drop_from(self._to, after, id)
+                self._drop_from(self._of, id, after)
             for table in (self._open, self._parts, self._flows):
                 if id in table:
                     self._drop(table, id)
 
     def _set(self, after: int, task: int, edge: tuple[int, int]) -> None:
-        self._put(self._to.setdefault(after, {}), task, edge)
-        self._put(self._of.setdefault(task, {}), after, edge)
+        self._put_in(self._to, after, task, edge)
+        self._put_in(self._of, task, after, edge)
+
+    def _put_in(self, table: dict[int, dict[Any, Any]], key: int, inner: int, value: Any) -> None:
+        if key not in table:
+            self._put(table, key, {})
+        self._put(table[key], inner, value)
+
+    def _drop_from(self, table: dict[int, dict[Any, Any]], key: int, inner: int) -> None:
+        self._drop(table[key], inner)
+        if not table[key]:
+            self._drop(table, key)
 
     def _meet(self, after: int, task: int) -> None:
         edge = self._to.get(after, _NONE).get(task)

@@ -6,7 +6,6 @@ that the core meets the same rows; the contract tests run on both.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -23,7 +22,7 @@ from .flows_memory import MemoryFlowReads, MemoryFlows
 from .identities_memory import MemoryIdentities
 from .memory_line import MemoryLines
 from .names_memory import MemoryNames
-from .order import Entry, Order
+from .order import Entry, Order, Orders
 from .record import NAMES, Record
 from .schedules_memory import MemorySchedules
 from .undo import Undoable
@@ -60,9 +59,9 @@ class MemoryStore(Undoable, MemoryFlowReads):
         self._identities = MemoryIdentities(self._put, self._drop)
         self._meta: dict[str, int] = {"epoch": 0, "last_id": 0, "last_finish": 0}
         self._ready = MemoryLines(ageing)
-        self._agenda: dict[bool, Order] = defaultdict(Order)  # by kind of due time
-        self._finished: dict[int, Order] = defaultdict(Order)  # by session
-        self._tags: dict[str, Order] = defaultdict(Order)
+        self._agenda = Orders()  # by kind of due time
+        self._finished = Orders()  # by session
+        self._tags = Orders()
         self._ids = Order()
         self._flows = MemoryFlows(self._put, self._drop, self._tasks, self._lanes)
         self._schedules = MemorySchedules(self._put, self._drop)
@@ -287,7 +286,7 @@ class MemoryStore(Undoable, MemoryFlowReads):
                 self._drop(self._code, owner)
 
     def _shift(self, seconds: float) -> None:
-        for _, id in self._agenda[True].after(None, len(self._tasks)):
+        for _, id in self._agenda.at(True).after(None, len(self._tasks)):
             old = self._tasks[id]
             new = old.copy()
             new[DUE] += seconds
@@ -327,7 +326,7 @@ class MemoryStore(Undoable, MemoryFlowReads):
         if isinstance(need, Refill):
             return [_row(self._tasks[id]) for id in self._ready.refill(need)]
         if isinstance(need, Agenda):
-            return [_row(self._tasks[id]) for _, id in self._agenda[need.relative].after(need.after, need.count)]
+            return [_row(self._tasks[id]) for _, id in self._agenda.at(need.relative).after(need.after, need.count)]
         if isinstance(need, Fetch):
             return [
                 _row(self._tasks[id])
@@ -349,7 +348,7 @@ class MemoryStore(Undoable, MemoryFlowReads):
                 if token == need.token
             ]
         if isinstance(need, Replay):
-            order = self._finished[need.session]
+            order = self._finished.at(need.session)
             ends: list[Any] = []
             size = need.size
             for _, id in order.after((need.after, 2**63), need.count):
@@ -429,7 +428,7 @@ class MemoryStore(Undoable, MemoryFlowReads):
             _, its_type, its_tenant, _ = self._lanes[record[LANE]]
             fits = state in (None, record[STATE]) and type in (None, its_type) and tenant in (None, its_tenant)
             if flow is not None and tag is not None:
-                fits = fits and (record[ID],) in self._tags[tag]
+                fits = fits and (record[ID],) in self._tags.at(tag)
             if fits and self._owns(record[SESSION], owner):
                 if len(found) == limit:
                     return found, found[-1]["id"]
@@ -444,7 +443,7 @@ class MemoryStore(Undoable, MemoryFlowReads):
     def _newest(self, tag: str | None, flow: int | None, before: int | None) -> Iterable[Record]:
         if flow is not None:
             return (self._tasks[id] for id in self._flows.members(flow, before))
-        order = self._ids if tag is None else self._tags[tag]
+        order = self._ids if tag is None else self._tags.at(tag)
         start = None if before is None else (before,)
         return (self._tasks[id] for (id,) in order.before(start, SCANNED_ROWS_MAX))
 

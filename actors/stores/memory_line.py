@@ -8,7 +8,7 @@ from itertools import islice
 
 from ..core.effects import Refill
 from ..core.order.ageing import level_of
-from .order import Entry, Order
+from .order import Entry, Order, Orders
 
 
 class MemoryLines:
@@ -20,7 +20,7 @@ class MemoryLines:
 
     def __init__(self, ageing: float = 0.0) -> None:
         self._ageing = ageing
-        self._lanes: dict[int, dict[int, Order]] = defaultdict(lambda: defaultdict(Order))
+        self._lanes: dict[int, Orders] = defaultdict(Orders)
 
     def standing(self, lane: int, priority: int, sent_at: float, place: int, id: int) -> tuple[Order, Entry]:
         """Where a task stands."""
@@ -36,7 +36,7 @@ class MemoryLines:
         orders = self._lanes[need.lane]
         if self._ageing:
             start = None if need.after is None else (-need.after[0], need.after[1], 2**63)
-            yield from orders[0].after(start, need.count)
+            yield from orders.at(0).after(start, need.count)
             return
         for priority in sorted(orders, reverse=True):
             if need.after is None or priority < need.after[0]:

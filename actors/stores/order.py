@@ -13,13 +13,24 @@ _GONE_MIN: Final = 64
 
 
 class Order:
-    """Distinct tuples in ascending order. A removed one stays in the list, skipped, until half of the list is gone."""
+    """Distinct tuples in ascending order. A removed one stays in the list, skipped, until half of the list is gone.
 
-    __slots__ = ("_entries", "_gone")
+    Args:
+        home: Where it stands among others, and is forgotten by `leave` when nothing is in it.
+        key: Under which.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_entries", "_gone", "_home", "_key")
+
+    def __init__(self, home: dict[Any, Order] | None = None, key: Any = None) -> None:
         self._entries: list[Entry] = []
         self._gone: set[Entry] = set()
+        self._home, self._key = home, key
+
+    def leave(self) -> None:
+        """Be forgotten, if nothing is in it; it may have been already."""
+        if not len(self) and self._home is not None:
+            self._home.pop(self._key, None)
 
     def add(self, entry: Entry) -> None:
         """Put an entry in its place. It must not be there."""
@@ -36,6 +47,9 @@ class Order:
         if len(self._gone) > max(_GONE_MIN, len(self._entries) // 2):
             self._entries = [entry for entry in self._entries if entry not in self._gone]
             self._gone.clear()
+
+    def __len__(self) -> int:
+        return len(self._entries) - len(self._gone)
 
     def __contains__(self, entry: Entry) -> bool:
         place = bisect_left(self._entries, entry)
@@ -54,3 +68,18 @@ class Order:
     def _there(self, indexes: range, count: int) -> list[Entry]:
         entries, gone = self._entries, self._gone
         return list(islice((entries[index] for index in indexes if entries[index] not in gone), count))
+
+
+class Orders(dict[Any, Order]):
+    """An order for each key that has anything in it: made when something is added, forgotten at the end of a turn."""
+
+    def __missing__(self, key: Any) -> Order:
+        order = self[key] = Order(self, key)
+        return order
+
+    def at(self, key: Any) -> Order:
+        """To read from; nothing is made."""
+        return self.get(key, _EMPTY)
+
+
+_EMPTY: Final = Order()

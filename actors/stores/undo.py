@@ -14,6 +14,7 @@ class Undoable:
 
     def __init__(self) -> None:
         self._undo: list[tuple[Callable[..., Any], *tuple[Any, ...]]] = []
+        self._emptied: list[Order] = []
 
     def begin(self) -> None:
         """Open the turn's transaction."""
@@ -22,12 +23,19 @@ class Undoable:
     def commit(self) -> None:
         """Keep the turn."""
         self._undo.clear()
+        self._forget_empty()
 
     def rollback(self) -> None:
         """Undo the turn, last change first."""
         while self._undo:
             function, *arguments = self._undo.pop()
             function(*arguments)
+        self._forget_empty()
+
+    def _forget_empty(self) -> None:
+        for order in self._emptied:
+            order.leave()
+        self._emptied.clear()
 
     def _put(self, mapping: dict[Any, Any], key: Any, value: Any) -> None:
         if key in mapping:
@@ -52,3 +60,5 @@ class Undoable:
     def _remove(self, order: Order, entry: Entry) -> None:
         order.remove(entry)
         self._undo.append((order.add, entry))
+        if not len(order):
+            self._emptied.append(order)

@@ -19,6 +19,7 @@ from unit.pool_words import (  # pyright: ignore[reportMissingImports]
     granted,
 )
 
+from workerhost.actors.core.flows.flows import OPEN_SECONDS
 from workerhost.actors.core.settings import Keep
 from workerhost.transport.messages import (
     Admin,
@@ -151,3 +152,29 @@ def test_a_result_is_kept_for_a_failure_that_may_be_run_once_more(pool_with: Any
     finish(pool, 2)
     pool.wait(10)
     assert pool.store.show(1) is pool.store.show(2) is None
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_who_retries_a_flow_that_was_given_up_takes_it_as_whole(pool: Any, restarted: bool) -> None:
+    flow(pool, group(), group(within=[0]), last=False)
+    pool.wait(OPEN_SECONDS + 5, step=4.0)
+    assert (*states(pool, 1, 2), pool.store.flow(1)["state"]) == ("cancelled", "cancelled", "failed")
+    pool.say(CLIENT, Admin(1, "retry", {"ids": [1, 2]}))
+    assert (*states(pool, 1, 2), pool.store.flow(1)["state"]) == ("queued", "waiting", "running")
+    if restarted:
+        pool.start()
+        pool.client()
+    pool.host(slots=5)
+    assert [id for id, *_ in granted(finish(pool, 1))] == [2]
+    finish(pool, 2)
+    assert pool.store.flow(1)["state"] == "completed"
+
+
+def test_a_task_that_is_retried_before_its_flow_is_whole_waits_for_that(pool: Any) -> None:
+    pool.host(slots=5)
+    flow(pool, group(), last=False)
+    pool.say(CLIENT, Cancel(1, [1]))
+    pool.say(CLIENT, Admin(2, "retry", {"ids": [1]}))
+    assert states(pool, 1) == ["waiting"]
+    flow(pool, group(), submission=102, of=1, start=1)
+    assert states(pool, 1, 2) == ["running", "running"]

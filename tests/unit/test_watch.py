@@ -64,6 +64,17 @@ def test_an_alert_is_raised_once_and_cleared_once_at_four_fifths(pool_with: Make
     assert (alerts(pool), raised(pool)) == ([], ["alert_raised", "alert_cleared"])
 
 
+def test_an_alert_is_raised_in_time_in_a_pool_that_nobody_speaks_to(pool_with: Make) -> None:
+    pool = pool_with(watching=Watching((Rule("", "queue_depth", True, 10.0, patience=3.0),)))
+    pool.send("a", 11)
+    pool.close(CLIENT)
+    began = pool.now
+    while not raised(pool):
+        due = pool.pool.next_time(pool.now)
+        assert due - began < 6.0
+        pool.wait(max(0.01, due - pool.now), step=60.0)
+
+
 def test_an_alert_waits_for_as_long_as_it_is_told_to(pool_with: Make) -> None:
     pool = watched(pool_with, Rule("b", "oldest_wait", True, 60.0, patience=30.0))
     pool.send("b.c")

@@ -282,8 +282,9 @@ class Flows:
         again: list[int] = []
         for columns, open in found:
             row = Row(*columns)
-            was, number = row.state, (row.options or {}).get("flow", 0)
-            gone = [after for after, _, state in open if state is None and after > 0]
+            was, flow = row.state, self.members.by_number.get((row.options or {}).get("flow", 0))
+            whole = flow is None or flow.stage != OPEN
+            gone = [after for after, _, state in open if state is None and (after > 0 or whole)]
             if not self._queue.again(step, row, waits=len(gone) < len(open)):
                 continue
             again.append(row.id)
@@ -292,7 +293,8 @@ class Flows:
                 if state is not None:
                     self._await(after)
             self._every = self._every or len(open) >= _UNMET_MAX
-            if (flow := self.members.by_number.get(number)) is not None:
+            if flow is not None:
+                flow.stage = WHOLE if whole else OPEN  # of one that was given up, a person takes what there is
                 flow.ended[was] -= 1
                 self._touched[flow] = None
         return again

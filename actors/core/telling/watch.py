@@ -6,6 +6,7 @@ without any monitor; a monitor only carries the news further. Reads the queue, c
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Final
 
 from ....config.watching import METRICS, POOL, Goal, Rule, Watching, written
@@ -75,7 +76,11 @@ class Watch:
             self.deep_since = None
             step.note("info", "queue_depth_normal", queued=depth, threshold=high)
 
-    def look(self, step: Step) -> None:
+    def next_time(self) -> float:
+        """When the next look is due: a goal is looked at when somebody asks, an alert is to come by itself."""
+        return self._looked + LOOK_SECONDS if self._watching.rules else inf
+
+    def wake(self, step: Step) -> None:
         """Look at everything, if it is time."""
         passed = step.now - self._looked
         if passed < LOOK_SECONDS:

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .block import Block, Waiter
+from .block import Block, End, Waiter
 from .messages import Admin, Cancel, Query
 from .parcel import Parcel
 
@@ -22,12 +22,14 @@ class Request:
         reply: (ok, value) when answered.
         withdrawn: Whether the asker has given up.
         waiters: Who waits for it.
+        before: How the tasks that are to run once more had ended when that was asked for.
     """
 
-    __slots__ = ("message", "reply", "waiters", "withdrawn")
+    __slots__ = ("before", "message", "reply", "waiters", "withdrawn")
 
     def __init__(self, message: Cancel | Query | Admin) -> None:
         self.message = message
+        self.before: dict[int, End | None] = {}
         self.reply: tuple[bool, dict[str, Any]] | None = None
         self.withdrawn = False
         self.waiters: list[Waiter] = []

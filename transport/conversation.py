@@ -8,11 +8,11 @@ attributes may be read by others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from .block import UNKNOWN, Block, Register
+from .block import UNKNOWN, Block, End, Register
 from .client_effects import Alarm, Connect, Disconnect, Effect, Leave, Say
 from .commands import Command, Listener, Lookup, Request, Withdraw
 from .events import take_events
@@ -319,6 +319,8 @@ class Conversation:
         self._requests = {number: asked for number, asked in self._requests.items() if not asked.withdrawn}
         self._last_request += 1
         self._requests[self._last_request] = request
+        if isinstance(request.message, Admin) and request.message.verb == "retry":
+            request.before = self._ends_of(request.message.arguments.get("ids", ()))
         if self._joined:
             self._say(replace(request.message, request=self._last_request))
 
@@ -389,7 +391,7 @@ class Conversation:
         if message.ok and isinstance(request.message, Cancel):
             self._mark_cancelled(message.value["cancelled"])
         elif message.ok and isinstance(request.message, Admin) and request.message.verb == "retry":
-            self._reopen(message.value["retried"])
+            self._reopen(message.value["retried"], request.before)
         request.reply = (message.ok, message.value)
         for waiter in tuple(request.waiters):
             waiter.wake()
@@ -402,13 +404,20 @@ class Conversation:
                     block.end(offset, (_CANCELLED, b"", None))
                     block.tell((offset,))
 
-    def _reopen(self, ids: list[int]) -> None:
-        """A task that was retried by hand has not ended any more."""
+    def _ends_of(self, ids: Iterable[int]) -> dict[int, End | None]:
+        """How tasks have ended, as far as is known now."""
+        found = ((id, self.register.find(id)) for id in ids)
+        return {id: block.ends[id - block.first] for id, block in found if block is not None}
+
+    def _reopen(self, ids: list[int], before: Mapping[int, End | None]) -> None:
+        """A task that was retried by hand has not ended any more, unless it has again since that was asked for."""
         strangers: list[int] = []
         for id in ids:
             block = self.register.find(id)
             if block is not None:
-                block.reopen(id - block.first)
+                offset = id - block.first
+                if id not in before or block.ends[offset] is before[id]:
+                    block.reopen(offset)
                 if block.foreign:
                     strangers.append(id)
         if strangers:

@@ -398,6 +398,16 @@ def test_a_retried_task_has_not_ended_and_a_foreign_one_is_followed_again(joined
     assert (own.block.ends, lookup.block.ends) == ([None], [None])
 
 
+def test_a_task_that_ended_again_before_its_retry_was_answered_has_ended(joined: Talk) -> None:
+    sent = parcel(b"1", b"2", b"3")
+    joined.ask(sent)
+    joined.hear(Accepted(1, 1, 3), Events([[1, 1, 5, b"", None], [2, 2, 5, b"", None], [3, 3, 5, b"", None]]))
+    joined.ask(Request(Admin(0, "retry", {"ids": [1, 2, 3]})))
+    joined.hear(Events([], [], [[1, 2], [2, 2]]), Events([[1, 4, 4, b"r", None]]))
+    joined.hear(Reply(1, True, {"retried": [1, 2, 3]}))
+    assert (sent.block.ends, sent.block.left) == ([b"r", None, None], 2)
+
+
 # Leaving.
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from unit.conftest import PoolAtHand  # pyright: ignore[reportMissingImports]
 from unit.flow_words import finish, flow, group  # pyright: ignore[reportMissingImports]
@@ -20,9 +20,9 @@ def held(thing: Any) -> int:
     if isinstance(thing, Order):
         return 1 + len(thing)
     if isinstance(thing, Mapping):
-        return 1 + sum(map(held, thing.values()))
+        return 1 + sum(map(held, cast("Mapping[Any, Any]", thing).values()))
     if isinstance(thing, list | tuple | set):
-        return 1 + sum(map(held, thing))
+        return 1 + sum(map(held, cast("list[Any]", thing)))
     return 1 + held(vars(thing)) if type(thing).__module__.startswith("workerhost.actors.stores") else 1
 
 

@@ -50,7 +50,9 @@ UniqueFor = Annotated[
 Conflict = Annotated[OnConflict, typer.Option("--on-conflict", help="What if another task has the key.")]
 Cache = Annotated[
     str | None,
-    typer.Option("--cache", metavar="TIME", help="A task with the same params, so old at most, answers for it."),
+    typer.Option(
+        "--cache", metavar="TIME", help="A task with the same params, so old at most, answers for it: 1h; `off`: none."
+    ),
 ]
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", help="Numbers of tasks.")]
 State = Annotated[
@@ -126,7 +128,7 @@ def send(
         "key": key,
         "unique_for": "kept" if unique_for == "kept" else arguments.duration(unique_for, "--unique-for"),
         "on_conflict": on_conflict.value,
-        "cache": arguments.duration(cache, "--cache"),
+        "cache": False if cache == "off" else arguments.duration(cache, "--cache"),
     }
     many = None if from_file is None and each is None else batches.lines_of(from_file, each, values)
     with options.pool(context, address) as client:

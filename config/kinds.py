@@ -267,6 +267,22 @@ BreakerOrOff = Annotated[
         }
     ),
 ]
+CacheOrOff = Annotated[
+    limits.Cache | None,
+    BeforeValidator(limits.cache),
+    WithJsonSchema(
+        {
+            "type": ["string", "object"],
+            "pattern": "^off$",
+            "properties": {
+                "ttl": {"type": ["string", "number"]},
+                "count": {"type": "integer", "minimum": 1, "maximum": limits.CACHED_MAX},
+            },
+            "required": ["ttl"],
+            "additionalProperties": False,
+        }
+    ),
+]
 TypePath = Annotated[str, BeforeValidator(type_path)]
 Types = Annotated[
     list[str],

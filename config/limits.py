@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo
 from .durations import seconds
 
 RATE_MAX: Final = 1_000_000
+CACHED_MAX: Final = 1_000_000
+"""Results of a type that answer for further tasks at most, where nothing smaller is set."""
 _RATE_UNITS: Final = {"s": 1.0, "min": 60.0, "h": 3600.0, "day": 86400.0}
 _QUOTA_UNITS: Final = ("hour", "day", "month")
 _QUOTA_MAX: Final = 1_000_000_000_000
@@ -117,6 +119,23 @@ class Breaker:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """Whose results answer for further tasks of their type with the same params.
+
+    Attributes:
+        ttl: Seconds since they completed, after which they do not.
+        count: How many of each type do at most; the oldest go first.
+    """
+
+    ttl: float
+    count: int = CACHED_MAX
+
+    def written(self) -> dict[str, Any]:
+        """As a configuration says it."""
+        return {"ttl": self.ttl, "count": self.count}
+
+
 def rate(value: Any) -> Rate:
     """A rate from its text.
 
@@ -196,6 +215,31 @@ def breaker(value: Any) -> Breaker | None:
             message = f"{name}: {error}"
             raise ValueError(message) from None
     return Breaker(share, lengths["window"], at_least, lengths["cool_off"])
+
+
+def cache(value: Any) -> Cache | None:
+    """A cache from its mapping; None for `off`.
+
+    Raises:
+        ValueError: It is none; the message says what would be one.
+    """
+    if value is None or isinstance(value, Cache):
+        return value
+    if value in ("off", False):
+        return None
+    given = _mapping(value, ("ttl", "count"), "off, or {ttl: 1h}, or {ttl: 1h, count: 10000}")
+    if "ttl" not in given:
+        message = "ttl: is missing; write {ttl: 1h}: how long a result answers"
+        raise ValueError(message)
+    count = given.get("count", CACHED_MAX)
+    if type(count) is not int or not 1 <= count <= CACHED_MAX:
+        message = f"count: is not a number of results from 1 to {CACHED_MAX}; write count: 10000"
+        raise ValueError(message)
+    try:
+        return Cache(seconds(given["ttl"]), count)
+    except ValueError as error:
+        message = f"ttl: {error}"
+        raise ValueError(message) from None
 
 
 def _share(value: Any) -> float:

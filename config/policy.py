@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from .limits import Breaker, Quota, Rate
+from .limits import Breaker, Cache, Quota, Rate
 
 TYPE_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,2}\Z")
 """One to three parts of letters, digits, `_` and `-`."""
@@ -83,6 +83,7 @@ class Policy:
         no_progress_timeout: Seconds one attempt may go without reporting progress, or None.
         limits: See `AttemptLimits`.
         requires: What a host must offer, see `resources`; a task may say otherwise for itself.
+        cache: Which results answer for further tasks that do not say so themselves, or None: none.
     """
 
     timeout: float | None = 300.0
@@ -95,6 +96,7 @@ class Policy:
     no_progress_timeout: float | None = None
     limits: AttemptLimits = field(default_factory=AttemptLimits)
     requires: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
+    cache: Cache | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from .kinds import (
     Address,
     Amounts,
     BreakerOrOff,
+    CacheOrOff,
     Code,
     Command,
     Concurrency,
@@ -39,7 +40,7 @@ from .kinds import (
     Types,
     type_path,
 )
-from .limits import Breaker, Quota, Rate
+from .limits import Breaker, Cache, Quota, Rate
 from .log_settings import LoggingSettings
 from .monitoring import MonitoringSettings
 from .policy import OWN_LIMITS, Policy, PolicyTree, Retry, parents
@@ -159,6 +160,10 @@ class NodeDefaults(Section):
     limits: LimitSettings = LimitSettings()
     requires: Amounts = Field(
         default_factory=dict, description="What a host must offer: {gpu: 1, memory: 8G, zone: eu}; see `host: offer:`."
+    )
+    cache: CacheOrOff = Field(
+        default=_POLICY.cache,
+        description="A task with the same params as one that completed within `ttl` has its result: {ttl: 1h}; `off`.",
     )
 
     def values(self) -> dict[str, Any]:
@@ -383,11 +388,12 @@ def _written_node(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         written["cwd"] = str((written.get("cwd") or folder).absolute())
     if written.get("python"):
         written["python"] = str(written["python"].absolute())
-    for name in ("rate", "quota", "breaker"):
-        if isinstance(value := written.get(name), Rate | Quota | Breaker):
+    for name in ("rate", "quota", "breaker", "cache"):
+        if isinstance(value := written.get(name), Rate | Quota | Breaker | Cache):
             written[name] = value.written()
-    if "breaker" in written and written["breaker"] is None:
-        written["breaker"] = "off"
+    for name in ("breaker", "cache"):
+        if name in written and written[name] is None:
+            written[name] = "off"
     if "cut_off" in written and written["cut_off"] is None:
         written["cut_off"] = "stop"
     if "on" in written.get("retry", {}):

@@ -98,7 +98,8 @@ class Client(Orders, FlowCalls):
             on_conflict: What if a task bears the key: `return` that one's handle (whose `existing` says whether its
                 params are the same), `replace` its params if it has not started, or `refuse` with KeyConflict.
             cache: A task of the same type with the same params, sent with `cache` too, answers for this one if it is
-                unfinished or completed within so many seconds: its handle is returned.
+                unfinished or completed within so many seconds: its handle is returned. None: as the configuration says
+                for its type; False: it runs, and answers for no other.
             full: `raise` QueueFull when the queue is full, or `wait` for room as long as the pool is there.
 
         Raises:

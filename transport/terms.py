@@ -53,7 +53,7 @@ class Sending(SendingInFlow, total=False):
     key: str | Callable[[Any], str] | None
     unique_for: float | timedelta | Literal["kept"] | None
     on_conflict: Literal["return", "replace", "refuse"]
-    cache: float | timedelta | None
+    cache: float | timedelta | Literal[False] | None
 
 
 class Terms(NamedTuple):
@@ -94,7 +94,7 @@ def terms(
     key: str | Callable[[Any], str] | None = None,
     unique_for: float | timedelta | Literal["kept"] | None = None,
     on_conflict: Literal["return", "replace", "refuse"] = "return",
-    cache: float | timedelta | None = None,
+    cache: float | timedelta | Literal[False] | None = None,
     full: Literal["raise", "wait"] = "raise",
 ) -> Terms:
     """Check what a caller wrote.
@@ -142,9 +142,9 @@ def _unique(key: Any, unique_for: Any, on_conflict: Any, cache: Any) -> dict[str
     """What lets an older task answer for a new one."""
     options: dict[str, Any] = {}
     if cache is not None:
-        options["cache"] = _seconds("cache", cache)
-        if not options["cache"] or key is not None:
-            raise _invalid("cache", cache, "more than 0 seconds, and not together with a key")
+        options["cache"] = 0 if cache is False else _seconds("cache", cache)
+        if options["cache"] and key is not None:
+            raise _invalid("cache", cache, "absent when `key` is given")
     if key is None:
         if unique_for is not None or on_conflict != "return":
             raise _invalid("key", key, "given with `unique_for` or `on_conflict`")

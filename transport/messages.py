@@ -291,7 +291,8 @@ class Submit:
     "kept") also when it has completed; `on_conflict` says what a task with the same key becomes: "return" (default: it
     stands for the one that is there), "replace" (likewise, and its params become that one's, while that has not
     started), "refuse" (nothing of the SUBMIT is stored); `cache` (seconds): a task of the same type with the same
-    params, sent with `cache` too, answers for it if it is unfinished or completed so long ago at most.
+    params, sent with `cache` too, answers for it if it is unfinished or completed so long ago at most; 0: none does,
+    and it answers for none.
     """
 
     KIND: ClassVar[int] = 20

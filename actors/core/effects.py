@@ -51,6 +51,7 @@ class Persist:
         flow_parts: Which ids a flow's tasks have (flow, start, first, count).
         keys: Names of new tasks (id, owner, type, key, until, digest of params); an older one of the same name goes.
         cached: New tasks whose results answer for others (id, owner, type, digest of params); an older one goes.
+        bounds: (type, count): of a type's tasks whose results answer for others only so many do, the latest.
         replacements: Params of tasks that have not started, in the place of the first (params, digest, id).
         submissions: (session, submission, first id, count, checksum, others as [[position, id, how], ...] or None).
         forgotten: (session, below): submissions below that number are not repeated any more.
@@ -102,6 +103,7 @@ class Persist:
         default_factory=list[tuple[int, str, str, str, float, bytes]]
     )
     cached: list[tuple[int, str, str, bytes]] = field(default_factory=list[tuple[int, str, str, bytes]])
+    bounds: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     replacements: list[tuple[bytes, bytes, int]] = field(default_factory=list[tuple[bytes, bytes, int]])
     submissions: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     forgotten: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
@@ -162,9 +164,10 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Consult:
-    """Need: what must be known before something can be decided whole. Feeds back (asked, until, digest, `Row` columns)
-    for each that is there; `asked` is an item of `keys`, `cached` or `ids`, the rest as the store has it (for what is
-    cached when it ended, if it has, and b""; for an id 0.0 and b"").
+    """Need: what must be known before something can be decided whole. Feeds back (asked, until, digest, columns) for
+    each that is there; `asked` is an item of `keys`, `cached` or `ids`, the rest as the store has it (for what is
+    cached when it ended, if it has, and b""; for an id 0.0 and b""). The columns are those of `Row` for what is asked
+    by id, and (id, state, attempt) for the others.
 
     `purpose` and `context` are the core's own note of why it asked. With `owner` only ids that this identity sent.
 
@@ -213,10 +216,14 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Need: the ends of these tasks, for a client that asked by id; rows as for `Replay`."""
+    """Need: the ends of these tasks, for a client that asked by id; rows as for `Replay`, by `finish`.
+
+    Once the results together exceed `size` bytes no more are read: they will be asked for again.
+    """
 
     peer: bytes
     ids: tuple[int, ...]
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

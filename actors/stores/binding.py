@@ -7,7 +7,7 @@ have statements of their own, which bind only what differs from task to task.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from operator import itemgetter
 from typing import Any, Final
@@ -22,6 +22,9 @@ Values = tuple[Any, ...]
 _OPTIONS, _FINISH_DETAIL, _ATTEMPT_DETAIL = COLUMNS.index("options"), 6, 8
 _OTHERS: Final = 5
 _STATE, _CLAIMED = COLUMNS.index("state"), 4
+
+_TOGETHER: Final = (1, 8, 64, 512)
+"""How many values a statement looks for at once."""
 
 _FRESH_VARIES: Final = ("id", "lane", "priority", "place", "session", "sent_at", "params")
 _FRESH_SAME: Final = tuple(name for name in COLUMNS if name not in _FRESH_VARIES)
@@ -101,6 +104,20 @@ def ends_of(found: Iterable[Values], size: float = inf) -> list[End]:
         if size <= 0:
             break
     return ends
+
+
+def chunks(values: Sequence[Any]) -> Iterator[list[Any]]:
+    """Values in parts for as many `marks`: of a few sizes, so that few statements are prepared. A part that is not full
+    ends with its last value again and again.
+    """
+    for start in range(0, len(values), _TOGETHER[-1]):
+        part = list(values[start : start + _TOGETHER[-1]])
+        yield part + part[-1:] * (next(size for size in _TOGETHER if size >= len(part)) - len(part))
+
+
+def marks(values: Sequence[Any]) -> str:
+    """What stands for values in a statement, in brackets."""
+    return f"({', '.join('?' * len(values))})"
 
 
 def for_submissions(rows: list[Values]) -> list[Values]:

@@ -348,15 +348,8 @@ class MemoryStore(Undoable, MemoryFlowReads):
                 if token == need.token
             ]
         if isinstance(need, Replay):
-            order = self._finished.at(need.session)
-            ends: list[Any] = []
-            size = need.size
-            for _, id in order.after((need.after, 2**63), need.count):
-                ends.append(self._end(self._tasks[id]))
-                size -= len(ends[-1][3])
-                if size <= 0:
-                    break
-            return ends
+            order = self._finished.at(need.session).after((need.after, 2**63), need.count)
+            return self._ends([id for _, id in order], need.size)
         if isinstance(need, EndedAfter):
             return list(islice(self._ended_after(need), need.count))
         if isinstance(need, SeenAfter):
@@ -364,9 +357,8 @@ class MemoryStore(Undoable, MemoryFlowReads):
             if need.kind == "host":
                 seen = [(host[0], host[5]) for host in self._hosts.values()]
             return sorted(item for item in seen if item[0] > need.number)[: need.count]
-        records = [self._tasks[id] for id in need.ids if id in self._tasks]
-        ends = [self._end(record) for record in records if record[FINISH] is not None]
-        return sorted(ends, key=lambda end: end[1])
+        ended = sorted(id for id in set(need.ids) if id in self._tasks and self._tasks[id][FINISH] is not None)
+        return sorted(self._ends(ended, need.size), key=lambda end: end[1])
 
     def _submissions_of(self, session: int) -> list[tuple[Any, ...]]:
         known = sorted(self._submissions.get(session, {}).items())
@@ -380,6 +372,15 @@ class MemoryStore(Undoable, MemoryFlowReads):
                 size = len(record[PARAMS]) + len(record[RESULT] or b"")
                 needed = int(self._flows.is_needed(id))
                 yield session, finish, id, record[LANE], record[STATE], record[ENDED_AT], size, needed
+
+    def _ends(self, ids: Iterable[int], size: int) -> list[Any]:
+        ends: list[Any] = []
+        for id in ids:
+            ends.append(self._end(self._tasks[id]))
+            size -= len(ends[-1][3])
+            if size <= 0:
+                break
+        return ends
 
     def _end(self, record: Record) -> Any:
         id, finish, state, result = record[ID], record[FINISH], record[STATE], record[RESULT]
@@ -450,7 +451,8 @@ class MemoryStore(Undoable, MemoryFlowReads):
     def _give_params(self, id: int, params: bytes) -> None:
         new = self._tasks[id].copy()
         new[PARAMS] = params
-        self._put(self._tasks, id, new)
+        if new[STATE] < RUNNING and not new[ATTEMPT]:
+            self._put(self._tasks, id, new)
 
     def _sent_by(self, id: int, owner: str | None) -> bool:
         return self._owns(self._tasks[id][SESSION], owner)

@@ -6,11 +6,14 @@ Owns the SQL of the tables `key` and `cached`, and of what is read for `Consult`
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from ..core.effects import Consult, Persist
 from . import statements
-from .binding import rows_of
+from .binding import chunks, marks, rows_of
 
 _PUT_KEY: Final = "insert or replace into key values (?, ?, ?, ?, ?, ?)"
 _REPLACE: Final = "update task set params = ? where id = ? and state < 3 and attempt = 0"
@@ -20,14 +23,19 @@ _FORGET: Final = (
     ("delete from cached where id = ?", "select 1 from cached limit 1"),
 )
 _PUT_CACHED: Final = "insert or replace into cached values (?, ?, ?, ?)"
-_CACHED_OF: Final = """select cached.id, coalesce(ended_at, 0.0) from cached join task on task.id = cached.id
-    where cached.owner = ? and cached.type = ? and cached.digest = ?"""
+_BOUND: Final = """delete from cached where type = ?1 and id <=
+    (select id from cached where type = ?1 order by id desc limit 1 offset ?2)"""
+_KEYS_OF: Final = """select key, until, digest, key.id, state, attempt from key join task on task.id = key.id
+    where key.owner = ? and key.type = ? and key.key in"""
+_CACHED_OF: Final = """select cached.digest, coalesce(ended_at, 0.0), x'', cached.id, state, attempt
+    from cached join task on task.id = cached.id where cached.owner = ? and cached.type = ? and cached.digest in"""
 _BEARER_OF: Final = """select key.owner, key.type, key.key, until, digest, key.id
     from task join lane on lane.lane = task.lane join key on key.type = lane.type and key.key = ?
         and key.owner in ('', (select identity from session where session.session = task.session))
     where task.id = ? order by key.id = task.id desc, key.owner desc limit 1"""
 """A client's names are its identity's, everybody else's nobody's; who sent a task may be either by now."""
-_KEY_OF: Final = "select until, digest, id from key where owner = ? and type = ? and key = ?"
+
+_OWNER_AND_TYPE: Final = itemgetter(0, 1)
 
 
 def write(database: sqlite3.Connection, persist: Persist) -> None:
@@ -39,6 +47,8 @@ def write(database: sqlite3.Connection, persist: Persist) -> None:
         database.execute(_REPLACE_DIGEST, (digest, id))
     if persist.cached:
         database.executemany(_PUT_CACHED, persist.cached)
+    if persist.bounds:
+        database.executemany(_BOUND, persist.bounds)
     if persist.uncached:
         database.executemany(_FORGET[1][0], [(id,) for id in persist.uncached])
     if persist.prunes:
@@ -50,17 +60,23 @@ def write(database: sqlite3.Connection, persist: Persist) -> None:
 def read(database: sqlite3.Connection, need: Consult) -> list[Any]:
     """Rows for the need."""
     execute = database.execute
-    found: list[Any] = []
-    for asked in need.keys:
-        for until, digest, id in execute(_KEY_OF, asked).fetchall():
-            found += [(asked, until, digest, row) for row in rows_of(execute(statements.ROW_OF, (id,)))]
-    for asked in need.cached:
-        for id, ended_at in execute(_CACHED_OF, asked).fetchall():
-            found += [(asked, ended_at, b"", row) for row in rows_of(execute(statements.ROW_OF, (id,)))]
+    found = _named(database, _KEYS_OF, need.keys) + _named(database, _CACHED_OF, need.cached)
     for id, key in need.bearers:
         for *name, until, digest, bearer in execute(_BEARER_OF, (key, id)).fetchall():
             found += [((id, *name), until, digest, row) for row in rows_of(execute(statements.ROW_OF, (bearer,)))]
     for id in need.ids:
         wanted = (statements.ROW_OF, (id,)) if need.owner is None else (statements.OWN_ROW_OF, (id, need.owner))
         found += [(id, 0.0, b"", row) for row in rows_of(execute(*wanted))]
+    return found
+
+
+def _named(database: sqlite3.Connection, statement: str, asked: Sequence[tuple[str, str, Any]]) -> list[Any]:
+    """What stands under these (owner, type, key or digest), many with one look."""
+    found: list[Any] = []
+    for (owner, type), group in groupby(asked, _OWNER_AND_TYPE):
+        names = [name for _, _, name in group]
+        rows: dict[Any, Any] = {}
+        for some in chunks(names):
+            rows |= {row[0]: row[1:] for row in database.execute(f"{statement} {marks(some)}", (owner, type, *some))}
+        found += [((owner, type, name), *rows[name][:2], rows[name][2:]) for name in names if name in rows]
     return found

@@ -9,6 +9,8 @@ from ..core.effects import Consult, Persist
 from .record import NAMES, Record
 
 Name = tuple[str, str, str]
+_STATE: Final = NAMES.index("state")
+_ATTEMPT: Final = NAMES.index("attempt")
 _ENDED_AT: Final = NAMES.index("ended_at")
 
 
@@ -47,6 +49,10 @@ class MemoryNames:
                 self._drop(self._prints, self._cached[asked])
             self._put(self._cached, asked, id)
             self._put(self._prints, id, asked)
+        for type, count in persist.bounds:
+            for id in sorted(id for id, (_, of, _) in self._prints.items() if of == type)[:-count]:
+                self._drop(self._cached, self._prints[id])
+                self._drop(self._prints, id)
         for params, digest, id in persist.replacements:
             replace(id, params)
             name = self._by_id[id]
@@ -77,16 +83,21 @@ class MemoryNames:
         for asked in need.keys:
             if asked in self._by_name:
                 id, until, digest = self._by_name[asked]
-                found.append((asked, until, digest, row(id)))
+                found.append((asked, until, digest, self._looked_at(id)))
         for asked in need.cached:
             if asked in self._cached:
                 id = self._cached[asked]
-                found.append((asked, self._tasks[id][_ENDED_AT] or 0.0, b"", row(id)))
+                found.append((asked, self._tasks[id][_ENDED_AT] or 0.0, b"", self._looked_at(id)))
         for id, key in need.bearers:
             if id in self._tasks and (name := self._name_of(id, key, *sent(id))) is not None:
                 bearer, until, digest = self._by_name[name]
                 found.append(((id, *name), until, digest, row(bearer)))
         return found + [(id, 0.0, b"", row(id)) for id in need.ids if id in self._tasks and owns(id, need.owner)]
+
+    def _looked_at(self, id: int) -> tuple[Any, ...]:
+        """(id, state, attempt) of a task."""
+        record = self._tasks[id]
+        return id, record[_STATE], record[_ATTEMPT]
 
     def _name_of(self, id: int, key: str, identity: str, type: str) -> Name | None:
         if id in self._by_id:

@@ -8,8 +8,9 @@ from typing import Any
 from ..core.effects import Agenda, Consult, EndedAfter, Fetch, Need, Refill, Replay, Resume, SeenAfter
 from ..core.flows.edges import EdgeNeed
 from . import flows, names, statements
-from .binding import ends_of, rows_of, submissions_of
+from .binding import chunks, ends_of, marks, rows_of, submissions_of
 from .line import Line
+from .views import End
 
 
 def read(database: sqlite3.Connection, need: Need, line: Line) -> list[Any]:
@@ -41,5 +42,10 @@ def read(database: sqlite3.Connection, need: Need, line: Line) -> list[Any]:
         return execute(statements.ENDED_AFTER, (need.session, need.finish, need.count)).fetchall()
     if isinstance(need, SeenAfter):
         return execute(statements.SEEN_AFTER[need.kind], (need.number, need.count)).fetchall()
-    ends = [end for id in need.ids for end in ends_of(execute(statements.END_OF, (id,)))]
+    ends: list[End] = []
+    size = need.size
+    for some in chunks(need.ids):
+        if size > 0:
+            ends += ends_of(execute(f"{statements.ENDS_OF} {marks(some)} order by id", some), size)
+            size = need.size - sum(len(end[3]) for end in ends)
     return sorted(ends, key=lambda end: end[1])

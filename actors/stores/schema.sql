@@ -218,7 +218,7 @@ create table key(                       -- a sender's names for tasks: each is t
     until  real not null,                 -- a completed task still has it; 0: only while it is unfinished
     digest blob not null                  -- of the params
 );
-create unique index key_name on key(owner, type, key);
+create unique index key_name on key(key, type, owner);
 
 create table cached(                    -- tasks whose results answer for others with the same params, see intake
     id     integer primary key,
@@ -227,6 +227,7 @@ create table cached(                    -- tasks whose results answer for others
     digest blob not null                  -- of the params
 );
 create unique index cached_print on cached(owner, type, digest);
+create index cached_age on cached(type, id);
 
 create table schedule(                  -- what the pool sends by itself, see firings
     name   text primary key,

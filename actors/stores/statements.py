@@ -122,7 +122,7 @@ SEEN_AFTER: Final = {
 _END: Final = """select id, finish, task.state, result, detail, attempt, name
     from task left join host using (owner) where"""
 ENDS_AFTER: Final = f"{_END} session = ? and finish > ? order by finish limit ?"
-END_OF: Final = f"{_END} id = ? and finish is not null"
+ENDS_OF: Final = f"{_END} finish is not null and id in"
 
 # --- for people
 

@@ -384,7 +384,8 @@ def test_ends_are_replayed_in_order_for_their_session(store: Store) -> None:
     assert store.read(Replay(1, 4, 100, 2**30)) == []
     assert ids(store.read(Replay(2, 0, 100, 2**30))) == [6]
     assert [(store.show(id) or {})["result"] for id in (3, 4)] == [b"\x01", None]
-    assert store.read(Ends(b"peer", (1, 2, 6, 99, 3))) == [ends[0], (6, 2, COMPLETED, b"\xa2ok", None), ends[2]]
+    assert [end[0] for end in store.read(Ends(b"peer", (3, 1, 6), 1))] == [3, 1]
+    assert store.read(Ends(b"peer", (1, 2, 6, 99, 3), 2**30)) == [ends[0], (6, 2, COMPLETED, b"\xa2ok", None), ends[2]]
 
 
 def test_an_end_of_a_task_that_never_ran_names_no_host(store: Store) -> None:
@@ -394,7 +395,7 @@ def test_an_end_of_a_task_that_never_ran_names_no_host(store: Store) -> None:
         finishes=[ended(1, 0, 1, state=CANCELLED, started_at=None, slot=None, body=b"", detail={"reason": "by hand"})],
     )
 
-    assert store.read(Ends(b"peer", (1,))) == [
+    assert store.read(Ends(b"peer", (1,), 2**30)) == [
         (1, 1, CANCELLED, b"", {"reason": "by hand", "attempts": 0, "host": ""}),
     ]
 

@@ -130,7 +130,7 @@ class Model:
             *(store.read(EndedAfter(session, after[1], 9)) for session in (0, 1, 2)),
             *(store.read(Replay(session, after[1], 9, 2**30)) for session in (1, 2)),
             store.read(Fetch(tuple(every), "test")),
-            store.read(Ends(b"peer", tuple(every))),
+            store.read(Ends(b"peer", tuple(every), 2**30)),
             store.checkpoints(every),
             *(store.show(id) for id in every),
             *(

@@ -7,9 +7,15 @@ from typing import Any
 from store_rows import claim, ended, row, write
 
 from workerhost.actors.core.effects import Consult, Persist
+from workerhost.actors.core.rows import QUEUED, RUNNING
 from workerhost.actors.stores.contract import Store
 
 A, B = ("", "a", "k"), ("", "a", "l")
+
+
+def of(id: int, state: int = QUEUED, attempt: int = 0) -> tuple[int, int, int]:
+    """What is told of a task that has a key, or that answers for others."""
+    return id, state, attempt
 
 
 def consult(store: Store, *keys: tuple[str, str, str], ids: tuple[int, ...] = (), owner: str | None = None) -> Any:
@@ -19,15 +25,15 @@ def consult(store: Store, *keys: tuple[str, str, str], ids: tuple[int, ...] = ()
 def test_a_key_leads_to_its_latest_task(store: Store) -> None:
     write(store, tasks=[row(1), row(2), row(3)], keys=[(1, *A, 0.0, b"1" * 16), (2, *B, 9.5, b"2" * 16)])
     assert consult(store, A, B, ("", "b", "k"), ("K", "a", "k")) == [
-        (A, 0.0, b"1" * 16, row(1)),
-        (B, 9.5, b"2" * 16, row(2)),
+        (A, 0.0, b"1" * 16, of(1)),
+        (B, 9.5, b"2" * 16, of(2)),
     ]
     write(store, keys=[(3, *A, 1.0, b"3" * 16)])
-    assert consult(store, A) == [(A, 1.0, b"3" * 16, row(3))]
+    assert consult(store, A) == [(A, 1.0, b"3" * 16, of(3))]
     write(store, keys=[(1, "K", "a", "k", 0.0, b"1" * 16)])
     assert consult(store, ("K", "a", "k"), A) == [
-        (("K", "a", "k"), 0.0, b"1" * 16, row(1)),
-        (A, 1.0, b"3" * 16, row(3)),
+        (("K", "a", "k"), 0.0, b"1" * 16, of(1)),
+        (A, 1.0, b"3" * 16, of(3)),
     ]
 
 
@@ -63,16 +69,19 @@ def test_a_turn_that_is_undone_leaves_keys_as_they_were(store: Store) -> None:
     write(store, tasks=[row(1), row(2)], keys=[(1, *A, 0.0, b"1" * 16)])
     store.begin()
     store.apply(Persist(keys=[(2, *A, 0.0, b"2" * 16)], replacements=[(b"other", b"3" * 16, 2)]))
-    assert consult(store, A) == [(A, 0.0, b"3" * 16, row(2, params=b"other"))]
+    assert consult(store, A) == [(A, 0.0, b"3" * 16, of(2))]
+    assert store.params([2]) == {2: b"other"}
     store.rollback()
-    assert consult(store, A) == [(A, 0.0, b"1" * 16, row(1))]
+    assert consult(store, A) == [(A, 0.0, b"1" * 16, of(1))]
 
 
 def test_params_are_replaced_only_before_a_task_starts(store: Store) -> None:
     write(store, tasks=[row(1)], keys=[(1, *A, 0.0, b"1" * 16)])
     write(store, replacements=[(b"other", b"2" * 16, 1)], claims=[claim(1, 7)])
-    ((_, _, digest, columns),) = consult(store, A)
-    assert (digest, columns[-1]) == (b"2" * 16, b"other")
+    assert consult(store, A) == [(A, 0.0, b"2" * 16, of(1, RUNNING, 1))]
+    assert store.params([1]) == {1: b"other"}
+    write(store, replacements=[(b"late", b"3" * 16, 1)])
+    assert store.params([1]) == {1: b"other"}
 
 
 def test_params_lead_to_the_latest_task_that_was_sent_with_them_and_to_when_it_ended(store: Store) -> None:
@@ -88,6 +97,38 @@ def test_params_lead_to_the_latest_task_that_was_sent_with_them_and_to_when_it_e
     write(store, cached=[(3, *x)])
     write(store, prunes=[(2, 1)])
     assert found(x, y) == [(x, 0.0, 3)]
+
+
+def test_many_names_are_looked_up_at_once_and_come_in_the_order_in_which_they_were_asked(store: Store) -> None:
+    count = 700
+    names = [("", "a", f"k{n}") for n in range(count)]
+    prints = [("", "a", n.to_bytes(16, "big")) for n in range(count)]
+    rows = [row(n + 1) for n in range(count)]
+    keys = [(n + 1, *name, 0.0, b"1" * 16) for n, name in enumerate(names)]
+    write(store, tasks=rows, keys=keys, cached=[(n + 1, *print) for n, print in enumerate(prints)])
+    for asked in (names[::-1], [*names[:3], ("", "b", "k1"), *names[5:9]], names[:1]):
+        known = [(name, 0.0, b"1" * 16, of(names.index(name) + 1)) for name in asked if name in names]
+        assert consult(store, *asked) == known
+    found = store.read(Consult((), (), "test", cached=tuple(prints[::-1])))
+    assert [(print, id) for print, _, _, (id, *_) in found] == [(print, n + 1) for n, print in enumerate(prints)][::-1]
+
+
+def test_of_each_type_the_latest_so_many_answer_for_others(store: Store) -> None:
+    def prints(type: str) -> list[tuple[str, str, bytes]]:
+        return [("", type, n.to_bytes(16, "big")) for n in range(6)]
+
+    a, b = prints("a"), prints("b")
+    write(store, tasks=[row(n + 1) for n in range(12)])
+    write(store, cached=[(n + 1, *print) for n, print in enumerate([*a, *b])], bounds=[("a", 4), ("b", 6), ("c", 1)])
+
+    def left() -> list[int]:
+        return [columns[0] for *_, columns in store.read(Consult((), (), "test", cached=(*a, *b)))]
+
+    assert left() == [3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+    write(store, tasks=[row(13)], cached=[(13, *a[3])], bounds=[("b", 1)])
+    assert left() == [3, 13, 5, 6, 12]
+    write(store, bounds=[("a", 2)])
+    assert left() == [13, 6, 12]
 
 
 def test_a_key_goes_with_its_task_and_not_with_an_older_one(store: Store) -> None:

@@ -9,12 +9,19 @@ from unit.pool_words import (  # pyright: ignore[reportMissingImports]
     CLIENT,
     COMPLETED,
     HOST,
+    QUEUED,
     completed,
     failed,
     granted,
 )
 
-from workerhost.transport.messages import Accepted, Admin, Events, Query, Reply, Results, Submit
+from workerhost.actors.core.effects import Consult
+from workerhost.actors.core.tasks.intake import digest_of
+from workerhost.config.limits import Cache
+from workerhost.config.policy import PolicyTree
+from workerhost.transport.messages import Accepted, Admin, Events, Heartbeat, Query, Reply, Results, Submit, Watch
+
+WAITING = 0
 
 
 def send(pool: Any, number: int, *groups: Any) -> list[Any]:
@@ -85,7 +92,7 @@ def test_the_type_to_clear_must_be_one(pool: Any) -> None:
     assert (reply.ok, reply.value["code"]) == (False, "invalid")
 
 
-@pytest.mark.parametrize("options", [{"cache": 0}, {"cache": "1h"}, {"cache": True}, {"cache": 5, "key": "k"}])
+@pytest.mark.parametrize("options", [{"cache": -1}, {"cache": "1h"}, {"cache": True}, {"cache": 5, "key": "k"}])
 def test_what_cannot_be_is_refused(pool: Any, options: dict[str, Any]) -> None:
     (said,) = send(pool, 1, ("a", 5, options, [b"x"]))
     assert (said.code, said.path) == ("invalid", "cache")
@@ -95,3 +102,117 @@ def test_the_task_that_answers_is_granted_once(pool: Any) -> None:
     pool.host(slots=3)
     said = pool.say(CLIENT, *(Submit(number, 1, [list(cached(b"x"))]) for number in (1, 2, 3)))
     assert len(granted(said)) == 1
+
+
+# What a configuration says.
+
+
+def plain(*params: bytes, type: str = "a", **options: Any) -> Any:
+    return type, 5, options or None, list(params)
+
+
+def test_tasks_of_a_node_with_a_cache_need_not_say_so(pool_with: Any) -> None:
+    pool = pool_with({"a": {"cache": Cache(10.0)}, "a.c": {"cache": None}})
+    pool.host(b"h", "a", "a.b", "a.c", "b")
+    send(pool, 1, plain(b"x"))
+    run(pool, 1)
+    assert send(pool, 2, plain(b"x"), plain(b"x", type="a.b"), plain(b"x", type="a.b")) == [
+        Accepted(2, 2, 3, [[0, 1, 0], [2, 3, 0]]),
+        Events([], [], [[3, QUEUED]]),
+    ]
+    assert send(
+        pool, 3, plain(b"x", type="a.c"), plain(b"x", type="a.c"), plain(b"x", type="b"), plain(b"x", type="b")
+    )[0] == Accepted(3, 5, 4)
+    pool.wait(11.0, step=2.0)
+    assert send(pool, 4, plain(b"x"))[0] == Accepted(4, 9, 1)
+
+
+def test_a_task_may_say_otherwise_than_its_node(pool_with: Any) -> None:
+    pool = pool_with({"a": {"cache": Cache(10.0)}})
+    pool.host()
+    assert send(pool, 1, plain(b"x", cache=0))[0] == Accepted(1, 1, 1)
+    assert send(pool, 2, plain(b"x"))[0] == Accepted(2, 2, 1), "what says no answers for no other"
+    run(pool, 1)
+    run(pool, 2)
+    assert send(pool, 3, plain(b"x", cache=0))[0] == Accepted(3, 3, 1)
+    pool.wait(12.0, step=2.0)
+    assert send(pool, 4, plain(b"x", cache=60))[0].others == [[0, 2, 0]]
+    assert send(pool, 5, plain(b"x", key="k"), plain(b"x", key="l"))[0] == Accepted(5, 5, 2), "a key goes first"
+
+
+def test_of_a_node_so_many_results_answer_the_latest(pool_with: Any) -> None:
+    pool = pool_with({"a": {"cache": Cache(1e6, count=3)}})
+    params = [b"%d" % n for n in range(5)]
+    send(pool, 1, plain(*params))
+    assert send(pool, 2, plain(params[4], params[2], params[3]))[0].others == [[0, 5, 0], [1, 3, 0], [2, 4, 0]]
+    assert send(pool, 3, plain(params[1]))[0] == Accepted(3, 9, 1)
+    assert send(pool, 4, plain(params[2]))[0] == Accepted(4, 10, 1), "another one has its place"
+    pool.start()
+    pool.client()
+    assert send(pool, 5, plain(params[4], params[1]))[0].others == [[0, 5, 0], [1, 9, 0]]
+
+
+def test_a_bound_is_kept_in_parts(pool_with: Any) -> None:
+    pool = pool_with({"a": {"cache": Cache(1e6, count=16)}})
+    for n in range(40):
+        send(pool, n + 1, plain(b"%d" % n))
+        latest = [b"%d" % (n - back) for back in range(min(n + 1, 14))]
+        assert len(pool.store.read(Consult((), (), "test", cached=prints(latest)))) == len(latest)
+        every = prints([b"%d" % m for m in range(n + 1)])
+        assert len(pool.store.read(Consult((), (), "test", cached=every))) <= 16
+
+
+def prints(params: list[bytes]) -> tuple[tuple[str, str, bytes], ...]:
+    return tuple(("", "a", digest_of(one)) for one in params)
+
+
+def test_a_configuration_that_is_read_again_counts_for_what_comes(pool_with: Any) -> None:
+    pool = pool_with({"a": {"cache": Cache(10.0)}})
+    send(pool, 1, plain(b"x"))
+    pool.pool.queue.lanes.tree.retune(PolicyTree({"b": {"cache": Cache(10.0)}}))
+    assert send(pool, 2, plain(b"x"), plain(b"x", type="b"), plain(b"x", type="b"))[0] == Accepted(2, 2, 3, [[2, 3, 0]])
+    pool.pool.queue.lanes.tree.retune(PolicyTree())
+    assert send(pool, 3, plain(b"x"), plain(b"x", type="b"))[0] == Accepted(3, 5, 2)
+
+
+# Among others.
+
+
+def test_what_comes_after_others_is_answered_for_unless_it_takes_up_their_results(pool_with: Any) -> None:
+    pool = pool_with({"a": {"cache": Cache(1e6)}})
+    pool.host(slots=9)
+    send(pool, 1, plain(b"x"), plain(b"y"))
+    run(pool, 2)
+    assert send(pool, 2, plain(b"y", b"z", after=[1]))[0] == Accepted(2, 3, 2, [[0, 2, 0]])
+    assert pool.state(4) == "waiting"
+    said = send(pool, 3, plain(b"z", after=[1]))
+    assert said[:2] == [Accepted(3, 5, 1, [[0, 4, 0]]), Events([], [], [[4, WAITING]])]
+    assert send(pool, 4, plain(b"\xc0", after=[1], results=[[0, 0]]), plain(b"\xc0"))[0] == Accepted(4, 6, 2)
+    run(pool, 1)
+    assert [pool.state(id) for id in (4, 6)] == ["running"] * 2
+    (said,) = send(pool, 5, plain(b"\xc0", cache=5, after=[1], results=[[0, 0]]))
+    assert (said.code, said.path) == ("invalid", "cache")
+
+
+def test_tasks_of_a_flow_are_its_own(pool_with: Any) -> None:
+    pool = pool_with({"a": {"cache": Cache(1e6)}})
+    send(pool, 1, plain(b"x"))
+    groups = [list(plain(b"x")), list(plain(b"x", within=[0]))]
+    assert pool.say(CLIENT, Submit(2, 1, groups, {"name": "f"}))[CLIENT] == [Accepted(2, 2, 2)]
+    (said,) = pool.say(CLIENT, Submit(3, 1, [list(plain(b"x", cache=5))], {"name": "f"}))[CLIENT]
+    reason = "a task of a flow has no cache: send it before the flow, and let tasks of that come after it"
+    assert (said.code, said.path, said.reason) == ("invalid", "cache", reason)
+    assert pool.say(CLIENT, Submit(4, 1, [list(plain(b"x", cache=0))], {"name": "f"}))[CLIENT] == [Accepted(4, 4, 1)]
+
+
+def test_many_ends_of_older_tasks_are_told_in_few_messages(pool: Any) -> None:
+    pool.host(slots=600)
+    params = [b"%d" % n for n in range(600)]
+    send(pool, 1, cached(*params))
+    for id in range(1, 601):
+        run(pool, id)
+    pool.say(CLIENT, Watch(pool.pool.queue.last_finish, 100_000))
+    assert send(pool, 2, cached(*params)) == [Accepted(2, 601, 600, [[n, n + 1, 0] for n in range(600)])]
+    ends = [m for _ in range(3) for m in pool.say(CLIENT, Heartbeat(0))[CLIENT] if isinstance(m, Events)]
+    assert [row[0] for m in ends for row in m.finished] == list(range(1, 601))
+    assert len(ends) == 2

@@ -15,6 +15,7 @@ from unit.pool_words import (  # pyright: ignore[reportMissingImports]
     granted,
 )
 
+from workerhost.actors.core.effects import Persist
 from workerhost.transport.messages import (
     Accepted,
     Admin,
@@ -29,6 +30,7 @@ from workerhost.transport.messages import (
 )
 
 SAME, OTHER, REPLACED = range(3)
+WAITING = 0
 
 
 def send(pool: Any, number: int, *groups: Any, peer: bytes = CLIENT) -> list[Any]:
@@ -250,3 +252,54 @@ def test_two_orders_in_one_batch_retry_a_task_once(pool: Any) -> None:
     said = pool.say(CLIENT, Admin(1, "retry", {"ids": [1]}), Admin(2, "retry", {"ids": [2]}))[CLIENT]
     replies = [message.value for message in said if isinstance(message, Reply)]
     assert replies == [{"retried": [1]}, {"retried": [], "superseded": [[2, 1]]}]
+
+
+# Among others.
+
+
+def test_a_task_with_a_key_may_come_after_others(pool: Any) -> None:
+    pool.host(slots=9)
+    send(pool, 1, ("a", 5, None, [b"x"]))
+    assert send(pool, 2, named(["k", "l"], b"y", b"z", after=[1])) == [Accepted(2, 2, 2)]
+    assert send(pool, 3, named(["m", "k"], b"w", b"y", after=[1])) == [
+        Accepted(3, 4, 2, [[1, 2, SAME]]),
+        Events([], [], [[2, WAITING]]),
+    ]
+    assert [pool.state(id) for id in (2, 3, 4)] == ["waiting"] * 3
+    said = pool.say(HOST, Results([completed(1, pool.pool.queue.leases[1].row.fence)]))
+    assert [id for id, _, _ in granted(said)] == [2, 3, 4]
+
+
+def test_a_key_after_a_task_that_is_not_there_is_refused_and_a_repeated_one_is_not(pool: Any) -> None:
+    pool.host()
+    (said,) = send(pool, 1, named("k", b"x", after=[7]))
+    assert said == Rejected(1, "invalid", "after: the pool has no task 7", "after")
+    send(pool, 2, ("a", 5, None, [b"x"]))
+    again = named("k", b"x", after=[1])
+    assert send(pool, 3, again)[0] == Accepted(3, 2, 1)
+    fence = pool.pool.queue.leases[1].row.fence
+    pool.say(HOST, Results([completed(1, fence)]))
+    pool.store.begin()
+    pool.store.apply(Persist(prunes=[(1, 1)]))
+    pool.store.commit()
+    assert send(pool, 3, again)[0] == Accepted(3, 2, 1)
+
+
+def test_params_that_take_up_results_are_not_replaced(pool: Any) -> None:
+    send(pool, 1, ("a", 5, None, [b"x", b"y"]))
+    nil = b"\xc0"
+    taking = {"after": [1], "results": [[0, 0]], "on_conflict": "replace"}
+    assert send(pool, 2, named("k", nil, **taking))[0] == Accepted(2, 3, 1)
+    assert send(pool, 3, named("k", nil, **taking))[0].others == [[0, 3, SAME]]
+    assert send(pool, 4, named("k", nil, **{**taking, "after": [2]}))[0].others == [[0, 3, OTHER]]
+    assert send(pool, 5, named("k", b"plain", on_conflict="replace"))[0].others == [[0, 3, OTHER]]
+    send(pool, 6, named("l", nil))
+    assert send(pool, 7, named("l", nil, **taking))[0].others == [[0, 7, OTHER]]
+    assert send(pool, 8, named("l", b"z", on_conflict="replace", after=[1]))[0].others == [[0, 7, REPLACED]]
+    assert pool.state(7) == "queued"
+
+
+def test_a_flow_has_no_keys(pool: Any) -> None:
+    (said,) = pool.say(CLIENT, Submit(1, 1, [list(named("k", b"x"))], {"name": "f"}))[CLIENT]
+    reason = "a task of a flow has no key: send it before the flow, and let tasks of that come after it"
+    assert said == Rejected(1, "invalid", reason, "key")

@@ -7,6 +7,7 @@ Ends are pushed to a client that has caught up and has credit; one that has not 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,7 +31,6 @@ REPLAY_ROWS: Final = 500
 REPLAY_BYTES: Final = 4 * 1024 * 1024
 CREDIT_MAX: Final = 100_000
 _SLICES: Final = 4
-_SLICE_IDS: Final = 8
 _MESSAGE_BYTES: Final = 2 * 1024 * 1024
 _EVENT_BYTES: Final = 32
 
@@ -158,9 +158,9 @@ class Clients:
             self.catch_up(step, client)
         for _ in range(min(_SLICES, len(self.asked))):
             peer, ids = self.asked.popleft()
-            step.needs.append(Ends(peer.address, ids[:_SLICE_IDS]))
-            if ids[_SLICE_IDS:]:
-                self.asked.append((peer, ids[_SLICE_IDS:]))
+            step.needs.append(Ends(peer.address, ids[:REPLAY_ROWS], REPLAY_BYTES))
+            if ids[REPLAY_ROWS:]:
+                self.asked.append((peer, ids[REPLAY_ROWS:]))
 
     def owes(self) -> bool:
         """Whether `go_on` has something to do."""
@@ -198,19 +198,24 @@ class Clients:
                     step.say(peer, Events([[event[0], 0, *event[2:]]]))
 
     def _push(self, step: Step, client: ClientSession, events: list[Any]) -> None:
-        """EVENTS in messages of bounded size."""
         assert client.peer is not None
-        start = size = 0
-        for index, event in enumerate(events):
-            size += _EVENT_BYTES + len(event[3]) + weight(event[4])
-            if size > _MESSAGE_BYTES:
-                self._send(step, client, client.peer, events[start : index + 1])
-                start, size = index + 1, 0
-        if start < len(events):
-            self._send(step, client, client.peer, events[start:])
+        for part in parted(events):
+            self._send(step, client, client.peer, part)
 
     def _send(self, step: Step, client: ClientSession, peer: Peer, events: list[Any]) -> None:
         client.told = events[-1][1]
         client.unconsumed.append((client.told, len(events)))
         client.outstanding += len(events)
         step.say(peer, Events(events))
+
+
+def parted(events: list[Any]) -> Iterator[list[Any]]:
+    """Ends in parts of bounded size, each for one EVENTS."""
+    start = size = 0
+    for index, event in enumerate(events):
+        size += _EVENT_BYTES + len(event[3]) + weight(event[4])
+        if size > _MESSAGE_BYTES:
+            yield events[start : index + 1]
+            start, size = index + 1, 0
+    if start < len(events):
+        yield events[start:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ....config.policy import TYPE_PATTERN
@@ -18,22 +18,23 @@ from ..hosts.membership import Membership
 from ..queue import Queue
 from ..reports import shown
 from ..room import RETRY_SECONDS, Room
-from ..rows import FINAL, WAITING, Row
+from ..rows import COLUMNS, FINAL, WAITING, Row
 from ..sessions import ID_MAX, Sessions, ids_given
 from ..step import Peer, Step
 from ..tasks.endings import Endings
-from ..tasks.intake import Intake
+from ..tasks.intake import Asked, Intake
 from ..tasks.retries import Retries
 from ..tasks.submissions import LANES_MAX, TYPES_MAX, checked, lane_key
 from ..telling.placement import lacks, required
 from ..telling.why import Why
 from ..unfit import Unfit
-from .clients import Clients, ClientSession, Others, Submission
+from .clients import Clients, ClientSession, Others, Submission, parted
 
 _SUBMISSIONS_MAX: Final = 20_000
 _FORGET_TOGETHER: Final = 64
 """Submissions that are forgotten at a time: each time costs two more pages of the database."""
 _NO_SUCH_TASK: Final = {"code": "unknown", "reason": "the pool has no such task"}
+_STATE: Final = COLUMNS.index("state")
 _RETRY_AFTER: Final = {"queue_full": 1.0, "disk_full": RETRY_SECONDS}
 
 
@@ -83,10 +84,7 @@ class Requests:
             raise ValueError("a submission's number is positive")
         try:
             count, checksum = checked(message.groups)
-            need = self.intake.need(peer, message, (peer, message, count, checksum))
-            if need is not None and (message.flow or names_others(message.groups)):
-                reason = "a task with a key or with cache is in no flow and comes after no other"
-                raise Unfit("invalid", reason, "key")
+            need = self.intake.need(peer, message, count, checksum)
         except Unfit as unfit:
             self._reject(step, peer, number, unfit)
             return
@@ -100,9 +98,13 @@ class Requests:
         if need.purpose == "again":
             self.retries.consulted(step, need, rows)
             return
-        peer, message, count, checksum = need.context
-        if self.sessions.peers.get(peer.address) is peer:  # else it is repeated to whoever knows its session by then
-            self._take_in(step, peer, message, count, checksum, (need, rows))
+        asked: Asked = need.context
+        peer, message = asked.peer, asked.message
+        if self.sessions.peers.get(peer.address) is not peer:
+            return  # it is repeated to whoever knows its session by then
+        states = {columns[0]: columns[_STATE] for named, _, _, columns in rows if isinstance(named, int)}
+        if message.submission in peer.session.submissions or self._are_known(step, peer, message, need.ids, states):
+            self._take_in(step, peer, message, asked.count, asked.checksum, (need, rows), states)
 
     def _take_in(
         self,
@@ -149,7 +151,8 @@ class Requests:
                 self._check_room(message, count)
                 plan = self.flows.plan(client.number, message, count, step)
             if consulted is not None:
-                verdict = self.intake.judge(message.groups, *consulted, step.wall)
+                groups = message.groups if plan is None else plan.groups
+                verdict = self.intake.judge(groups, *consulted, step.wall)
             stored = count if verdict is None else verdict.stored
             self._check_room(message, stored)
             self.allowances.check(peer, (group[3] for group in message.groups), stored, step.now)
@@ -161,7 +164,7 @@ class Requests:
         if verdict is None:
             first = self.queue.submit(step, client.number, message.groups if plan is None else plan.groups)
         else:
-            first, others = verdict.first, self.intake.take_in(step, client.number, verdict)
+            first, others = verdict.first, self.intake.take_in(step, client.number, verdict, plan)
         if plan is not None:
             self.flows.stored(step, plan, message.flow, count, states or {})
         self.allowances.sent(peer, client.number, stored)
@@ -169,7 +172,7 @@ class Requests:
         step.persist.submissions.append((client.number, number, *answer))
         if message.below - client.below >= _FORGET_TOGETHER:
             self._forget_below(step, client, message.below)
-        self._accept(step, peer, number, answer)
+        self._accept(step, peer, number, answer, {} if verdict is None else verdict.known)
         self._introduce_types(step)
 
     def hand_in(self, step: Step, groups: Sequence[Any]) -> int:
@@ -196,15 +199,22 @@ class Requests:
         step.persist.forgotten.append((client.number, below))
         step.persist.sessions.append(client.row(step.wall))
 
-    def _accept(self, step: Step, peer: Peer, number: int, answer: Submission) -> None:
-        """Say what a submission's tasks are called; of those that stand for others the peer is told from now on."""
+    def _accept(
+        self, step: Step, peer: Peer, number: int, answer: Submission, known: dict[int, int] | None = None
+    ) -> None:
+        """Say what a submission's tasks are called; of those that stand for others the peer is told from now on.
+        `known`: the states of these; None: they must be looked up.
+        """
         first, count, _, others = answer
         if others is None:
             step.say(peer, Accepted(number, first, count))
             return
         step.say(peer, Accepted(number, first, count, others))
-        ids = tuple(dict.fromkeys(id for _, id, _ in others))
-        step.needs.append(Fetch(ids, "watch", (peer, ids), peer.owner))
+        if known is None:
+            ids = tuple(dict.fromkeys(id for _, id, _ in others))
+            step.needs.append(Fetch(ids, "watch", (peer, ids), peer.owner))
+        else:
+            self._watch_from_now(step, peer, list(known), known)
 
     def _reject(self, step: Step, peer: Peer, number: int, unfit: Unfit) -> None:
         retry_after = unfit.retry_after or _RETRY_AFTER.get(unfit.code, 0.0)
@@ -213,12 +223,19 @@ class Requests:
     def looked_up(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         """The tasks that handed in ones come after are known."""
         peer, (message, count, checksum) = need.context
-        unknown = [id for id in need.ids if id not in rows]
-        if unknown:
-            reason = f"after: the pool has no task {unknown[0]}"
+        states = {id: row.state for id, row in rows.items()}
+        if self._are_known(step, peer, message, need.ids, states):
+            self._take_in(step, peer, message, count, checksum, states=states)
+
+    def _are_known(
+        self, step: Step, peer: Peer, message: Submit, ids: Sequence[int], states: Mapping[int, int]
+    ) -> bool:
+        """Whether all tasks are there that others are to come after; else the submission is refused."""
+        unknown = next((id for id in ids if id not in states), None)
+        if unknown is not None:
+            reason = f"after: the pool has no task {unknown}"
             step.say(peer, Rejected(message.submission, "invalid", reason, "after"))
-        else:
-            self._take_in(step, peer, message, count, checksum, states={id: row.state for id, row in rows.items()})
+        return unknown is None
 
     def _check_room(self, message: Submit, count: int) -> None:
         if self.room.low:
@@ -259,19 +276,23 @@ class Requests:
     def watched(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         """What a client asked about by id: ends come from the store, the rest is said as it is."""
         peer, ids = need.context
-        ended = dict.fromkeys(row.id for row in rows.values() if row.state in FINAL)
+        self._watch_from_now(step, peer, ids, {row.id: row.state for row in rows.values()})
+
+    def _watch_from_now(self, step: Step, peer: Peer, ids: Sequence[int], known: Mapping[int, int]) -> None:
+        """A client hears of these tasks from now on; `known`: the states of those that are there."""
+        ended = {id for id, state in known.items() if state in FINAL}
         if ended:
             self.clients.asked.append((peer, tuple(ended)))
         if self.sessions.peers.get(peer.address) is peer:
-            for id in (id for id in rows if id not in ended):
+            for id in (id for id in known if id not in ended):
                 self.clients.watchers.setdefault(id, set()).add(peer)
-        states = [[id, rows[id].state] for id in ids if id in rows and id not in ended]
+        states = [[id, known[id]] for id in ids if id in known and id not in ended]
         progress = [
             [id, *lease.progress]
             for id, _ in states
             if (lease := self.queue.leases.get(id)) is not None and lease.progress is not None
         ]
-        states += [[id, -1] for id in ids if id not in rows]
+        states += [[id, -1] for id in ids if id not in known]
         if states:
             step.say(peer, Events([], progress, states))
 
@@ -279,8 +300,9 @@ class Requests:
         """The ends of tasks that a client asked about by id."""
         peer = self.sessions.peers.get(need.peer)
         if peer is not None:
-            for id, _finish, state, body, detail in rows:
-                step.say(peer, Events([[id, 0, state, body, detail]]))
+            # finish 0: they are not the next of this session's own, whose numbers the client counts
+            for part in parted([[id, 0, state, body, detail] for id, _finish, state, body, detail in rows]):
+                step.say(peer, Events(part))
             if again := tuple(set(need.ids) - {row[0] for row in rows}):  # retried by hand since it was looked up
                 self._fetch(step, peer, again, "watch", again)
 

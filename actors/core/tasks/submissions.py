@@ -36,7 +36,7 @@ _INSTANT_MAX: Final = 1e11  # some day in the year 5138
 _RANGES: Final = (
     ("delay", 0, SECONDS_MAX),
     ("timeout", 1e-3, SECONDS_MAX),
-    ("cache", 1e-3, SECONDS_MAX),
+    ("cache", 0, SECONDS_MAX),
     ("max_attempts", 1, 1_000_000),
     ("at", 0, _INSTANT_MAX),
     ("expires", 0, _INSTANT_MAX),
@@ -133,12 +133,14 @@ def lane_key(type: str, options: dict[str, Any]) -> tuple[tuple[str, str, str], 
 def _check_keys(options: dict[str, Any], count: int) -> None:
     """A key of each task, and what goes with them."""
     key = options.get("key")
+    if options.get("cache") and key is not None:
+        raise Unfit("invalid", "option cache does not go with a key", "cache")
+    if options.get("cache") and "results" in options:
+        raise Unfit("invalid", "option cache does not go with results of others in the params", "cache")
     if key is None:
         if stray := options.keys() & {"unique_for", "on_conflict"}:
             raise Unfit("invalid", f"option {min(stray)} goes with a key", min(stray))
         return
-    if "cache" in options:
-        raise Unfit("invalid", "option cache does not go with a key", "cache")
     unique_for = options.get("unique_for", 1)
     if unique_for != "kept" and (isinstance(unique_for, str) or not 0 < unique_for <= SECONDS_MAX):
         reason = f"option unique_for cannot be {shown(unique_for)}; seconds, or 'kept'"

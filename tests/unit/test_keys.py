@@ -288,7 +288,7 @@ def test_a_key_after_a_task_that_is_not_there_is_refused_and_a_repeated_one_is_n
 def test_params_that_take_up_results_are_not_replaced(pool: Any) -> None:
     send(pool, 1, ("a", 5, None, [b"x", b"y"]))
     nil = b"\xc0"
-    taking = {"after": [1], "results": [[0, 0]], "on_conflict": "replace"}
+    taking: dict[str, Any] = {"after": [1], "results": [[0, 0]], "on_conflict": "replace"}
     assert send(pool, 2, named("k", nil, **taking))[0] == Accepted(2, 3, 1)
     assert send(pool, 3, named("k", nil, **taking))[0].others == [[0, 3, SAME]]
     assert send(pool, 4, named("k", nil, **{**taking, "after": [2]}))[0].others == [[0, 3, OTHER]]

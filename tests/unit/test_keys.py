@@ -291,7 +291,8 @@ def test_params_that_take_up_results_are_not_replaced(pool: Any) -> None:
     taking: dict[str, Any] = {"after": [1], "results": [[0, 0]], "on_conflict": "replace"}
     assert send(pool, 2, named("k", nil, **taking))[0] == Accepted(2, 3, 1)
     assert send(pool, 3, named("k", nil, **taking))[0].others == [[0, 3, SAME]]
-    assert send(pool, 4, named("k", nil, **{**taking, "after": [2]}))[0].others == [[0, 3, OTHER]]
+    other = named("k", nil, after=[2], results=[[0, 0]], on_conflict="replace")
+    assert send(pool, 4, other)[0].others == [[0, 3, OTHER]]
     assert send(pool, 5, named("k", b"plain", on_conflict="replace"))[0].others == [[0, 3, OTHER]]
     send(pool, 6, named("l", nil))
     assert send(pool, 7, named("l", nil, **taking))[0].others == [[0, 7, OTHER]]

@@ -86,6 +86,25 @@ _WORDS: Final = [
     "seconds",
     "uses",
     "enroll",
+    "priority",
+    "unique_for",
+    "on_conflict",
+    "cache",
+    "tenant",
+    "requires",
+    "after",
+    "within",
+    "results",
+    "on_failure",
+    "name",
+    "of",
+    "start",
+    "last",
+    "flow",
+    "schedule",
+    "cron",
+    "every",
+    "params",
 ]
 _VERBS: Final = [
     "show",
@@ -103,7 +122,45 @@ _VERBS: Final = [
     "invite",
     "keys",
     "reload_config",
+    "reload",
+    "backup",
+    "clear_cache",
+    "edit",
+    "unblock",
+    "schedule",
+    "unschedule",
+    "pause_schedule",
+    "run_schedule",
+    "schedules",
+    "flow",
+    "flows",
+    "audit",
+    "snapshot",
 ]
+
+_FITTING: Final[dict[str, list[Any]]] = {
+    "delay": [0.0, 1.5, 1e9],
+    "expires": [0.1, 1e9],
+    "timeout": [0.1, 60],
+    "max_attempts": [1, 3],
+    "tags": [["t"], []],
+    "tenant": ["x", "y"],
+    "requires": [{"gpu": 1}, {"zone": "eu"}],
+    "key": ["k", "l", ["k"], ["k", "l"], ["k", "k"], ["k", "l", "m"]],
+    "unique_for": ["kept", 0.5, 60],
+    "on_conflict": ["return", "replace", "refuse"],
+    "cache": [1, 60],
+    "after": [[1], [2], [1, 2, 3], [99]],
+    "within": [[0], [[0, 2]], [1], [5]],
+    "results": [[[0, 0]], [[1, 0]]],
+    "on_failure": ["cancel", "run", "wait"],
+}
+_FLOW: Final[dict[str, list[Any]]] = {
+    "name": ["f", ""],
+    "of": [0, 1, 3, 99],
+    "start": [0, 1, 2],
+    "last": [True, False],
+}
 
 
 class Target(Protocol):
@@ -147,13 +204,32 @@ def damaged(chance: random.Random, body: bytes) -> bytes:
     return bytes(found)
 
 
+def options(chance: random.Random) -> Any:
+    """What may be said of a task to be sent, mostly as it should be."""
+    found: dict[str, Any] = {}
+    for name in chance.sample(list(_FITTING), chance.randrange(5)):
+        found[name] = chance.choice(_FITTING[name]) if chance.random() < 0.85 else value(chance)
+    return found or None
+
+
+def submission(chance: random.Random) -> list[Any]:
+    """The fields of SUBMIT: groups that come after one another, with keys, in flows."""
+    params = [chance.choice([b"x", b"\xc0", b"\x92\xc0\xc0"]) for _ in range(chance.randrange(1, 4))]
+    groups = [
+        [chance.choice(["a", "a.b", "c"]), chance.randrange(9), options(chance), params[: chance.randrange(1, 4)]]
+        for _ in range(chance.randrange(1, 4))
+    ]
+    flow = {name: chance.choice(_FLOW[name]) for name in chance.sample(list(_FLOW), chance.randrange(4))}
+    return [chance.randrange(1, 9), chance.randrange(3), groups, *([flow] if chance.random() < 0.6 else [])]
+
+
 def frame(chance: random.Random, number: int = 0) -> bytes:
     """A message, more or less."""
     kind = chance.choice(list(MESSAGES))
     shaped: dict[int, list[Any]] = {
         1: [chance.choice(["host", "client", "observer"]), [1, 1], chance.choice([b"h" * 16, b"x" * 16]), "n", {}],
         12: [[[chance.choice([1, 2, 3]), (1 << 40) + chance.randrange(3), *(value(chance) for _ in range(5))]]],
-        20: [chance.randrange(1, 9), 0, [["a", 5, None, [b"x"]], value(chance)]],
+        20: submission(chance),
         26: [1, chance.choice(_VERBS), {chance.choice(_WORDS): value(chance)}],
         27: [1, chance.choice(_VERBS), {chance.choice(_WORDS): value(chance)}],
     }

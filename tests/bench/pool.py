@@ -66,14 +66,15 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         if hasattr(self, "client"):
             self.client.close()
-        for process in reversed(self._processes):
-            process.terminate()
-        for process in reversed(self._processes):
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for group in (self._processes[1:], self._processes[:1]):  # hosts hand back what they hold, so they go first
+            for process in group:
+                process.terminate()
+            for process in group:
+                try:
+                    process.wait(PATIENCE)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
         if self._guarded:
             os.environ.pop("WORKERHOST_HOME", None)
         self._log.close()

@@ -26,14 +26,14 @@ from ..config.schedules import Plan
 from ..config.watching import UNWATCHED, Watching
 from ..transport import clock
 from ..transport.addresses import reached_at
-from ..transport.codec import Malformed, decode, encode
+from ..transport.codec import Malformed, encode
 from ..transport.keys import KeyPair
-from ..transport.link import Closed, Opened, Received, ServerLink, listen
+from ..transport.link import Closed, ServerLink, listen
 from ..transport.mailbox import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Mailbox
-from ..transport.messages import DEFAULT_ADDRESS, Message, Refused, Reply
+from ..transport.messages import DEFAULT_ADDRESS, Refused, Reply
 from ..workers.errors import ConfigError
 from .answers import answer
-from .core.access.identities import Garbled, Identity, Proved, TurnedAway
+from .core.access.identities import Identity
 from .core.clients.reloads import Configuration
 from .core.effects import Answer, Backup, Note, Reread, Send
 from .core.pool import Pool
@@ -41,6 +41,7 @@ from .core.settings import KEEP, Keep, PoolSettings
 from .disk import Disk
 from .door import Door
 from .log import Log
+from .news import Arrivals
 from .profile import Profile
 from .stores.contract import BackupEnded, Store, StoreBroken, StoreDamaged, StoreFull, StoreLocked
 from .turn import Speech, perform
@@ -121,8 +122,7 @@ class SupervisorActor(pykka.ThreadingActor):
         self.door: Door | None = None  # of a pool that others can reach
         self.failure: BaseException | None = None
         self.profile: Profile | None = None
-        self.garbage = 0
-        self.garbage_said = 0.0
+        self.arrivals = Arrivals(self._role_of, self._is_ignored, self._wrote)
         self.work_time: float | None = None  # when to go on with what goes on between turns
         self.try_time = 0.0  # without a pool, because there is no room: when to look again
 
@@ -238,6 +238,7 @@ class SupervisorActor(pykka.ThreadingActor):
 
     def _forget(self) -> None:
         self.pool = None
+        self.arrivals.clear()
         with contextlib.suppress(StoreBroken):
             self.store.close()
 
@@ -294,42 +295,24 @@ class SupervisorActor(pykka.ThreadingActor):
         except StoreFull as error:
             self._make_room(error)
 
-    def _news(self, items: Iterable[Any]) -> list[tuple[bytes, int, Message | Proved | Garbled | TurnedAway | None]]:
-        """Frames to messages. What is no message is dropped, counted and said at most once a second."""
-        news: list[tuple[bytes, int, Message | Proved | Garbled | TurnedAway | None]] = []
-        if self.door is not None and (away := self.door.turned_away()) is not None:
-            news.append((b"", 0, away))
-        for item in items:
-            if isinstance(item, Received):
-                if self.disk is not None:
-                    self.disk.wrote(len(item.body))
-                try:
-                    number, message = decode(item.body)
-                except Malformed as error:
-                    self._count_garbage(error)
-                    news.append((item.peer, 0, Garbled()))
-                else:
-                    news.append((item.peer, number, message))
-            elif isinstance(item, Opened):
-                news.append((item.peer, 0, Proved(item.identity)))
-            elif isinstance(item, Closed):
-                news.append((item.peer, 0, None))
-        return news
+    def _role_of(self, peer: bytes) -> str:
+        known = self.pool.sessions.peers.get(peer) if self.pool is not None else None
+        return known.role if known is not None else ""
 
-    def _count_garbage(self, error: Malformed) -> None:
-        self.garbage += 1
-        now = clock.now()
-        if now - self.garbage_said >= 1.0:
-            self.garbage_said = now
-            log.warning("frame_dropped", reason=str(error), dropped=self.garbage)
+    def _is_ignored(self, peer: bytes) -> bool:
+        return self.pool is not None and self.pool.gate.ignores(peer, clock.now())
+
+    def _wrote(self, size: int) -> None:
+        if self.disk is not None:
+            self.disk.wrote(size)
 
     def _turn(self, pool: Pool, items: list[Any]) -> None:
         now, wall = clock.now(), clock.wall()
-        news = self._news(items)
-        more = (
-            len(items) >= BATCH_ITEMS_MAX
-            or sum(len(i.body) for i in items if isinstance(i, Received)) >= BATCH_BYTES_MAX
-        )
+        size = self.arrivals.add(items)
+        news = self.arrivals.take(now)
+        if self.door is not None and (away := self.door.turned_away()) is not None:
+            news.insert(0, (b"", 0, away))
+        more = self.arrivals.next_time() == 0.0 or len(items) >= BATCH_ITEMS_MAX or size >= BATCH_BYTES_MAX
         self._look_at_disk(pool, now, wall)
         self._speak(perform(pool, self.store, pool.handle(news, now, wall, more=more), now, wall))
         for item in items:
@@ -339,7 +322,12 @@ class SupervisorActor(pykka.ThreadingActor):
             elif isinstance(item, Reread):
                 self._speak(perform(pool, self.store, pool.reread(self._reread(), now, wall), now, wall))
         self._work(pool)
+        self.arrivals.ended(clock.now())
         wake = pool.next_time(now)  # of the turn's own time, so that a turn that was too long shows as a stall
+        if (due := self.arrivals.next_time()) is not None:
+            wake = min(wake, due)
+            if not due:
+                self.inbox.post(None)  # what comes meanwhile joins what waits
         self.inbox.wake_at(wake if self.work_time is None else min(wake, self.work_time))
 
     def _reread(self) -> Configuration | list[str]:

@@ -42,7 +42,7 @@ def test_long_tracebacks_count_too():
 
 def test_no_message_has_too_many_items():
     outbox = Outbox()
-    outbox.results += [result(id) for id in range(5000)]
+    outbox.results += [result(id) for id in range(300)]
     outbox.returned += [[id, id, Returned.DRAIN, 0.0, "", False] for id in range(5000, 8000)]
     for id in range(8000, 10500):
         outbox.report([id, id, 0.5, ""])
@@ -51,7 +51,7 @@ def test_no_message_has_too_many_items():
 
     sizes = [(type(m), len(m.items)) for m in messages if isinstance(m, Results | GiveBack | Progress)]
     assert sizes == [
-        *[(Results, 2000), (Results, 2000), (Results, 1000)],
+        *[(Results, 128), (Results, 128), (Results, 44)],
         *[(GiveBack, 2000), (GiveBack, 1000), (Progress, 2000), (Progress, 500)],
     ]
     assert said(outbox) == []

@@ -14,6 +14,7 @@ from .host_effects import Key, key_of
 from .joining import Joining
 
 _ITEMS_MAX: Final = 2000  # of one message
+_RESULTS_MAX: Final = 128  # the same of RESULTS: the supervisor can hear somebody else between two of them
 _CHECKPOINTS_BYTES_MAX: Final = 1024 * 1024  # of one message
 _OUTPUT_CHARACTERS_MAX: Final = 256 * 1024  # of one message; a character takes up to four bytes
 CHECKPOINT_SECONDS: Final = 0.25
@@ -131,13 +132,13 @@ class Outbox:
     def _say_results(self, joining: Joining) -> None:
         items, self.results = self.results, []
         weights = [len(item[3]) if item[6] is None else _weight(item) for item in items]
-        if len(items) <= _ITEMS_MAX and sum(weights) <= RESULT_BYTES_MAX:
+        if len(items) <= _RESULTS_MAX and sum(weights) <= RESULT_BYTES_MAX:
             self._say_some(joining, items)
             return
         start = size = 0
         for index, more in enumerate(weights):
             size += more
-            if index > start and (size > RESULT_BYTES_MAX or index - start == _ITEMS_MAX):
+            if index > start and (size > RESULT_BYTES_MAX or index - start == _RESULTS_MAX):
                 self._say_some(joining, items[start:index])
                 start, size = index, more
         self._say_some(joining, items[start:] if start else items)

@@ -1,0 +1,146 @@
+"""Whose news a turn hears: nobody waits behind a flood, and nothing is dropped but what no good client sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from workerhost.actors import news
+from workerhost.actors.core.access.identities import Garbled, Proved
+from workerhost.actors.news import Arrivals
+from workerhost.transport.codec import encode
+from workerhost.transport.link import Closed, Opened, Received
+from workerhost.transport.messages import Heartbeat, Message, Results, Submit
+
+LINK: Any = None
+ROLES = {b"flood": "client", b"other": "client", b"third": "client", b"host": "host"}
+
+
+@pytest.fixture
+def arrivals() -> Arrivals:
+    return Arrivals(lambda peer: ROLES.get(peer, ""), lambda peer: peer == b"ignored", lambda _size: None)
+
+
+def said(peer: bytes, number: int, message: Message) -> Received:
+    return Received(LINK, peer, encode(message, number))
+
+
+def large(peer: bytes, number: int, count: int = 1000) -> Received:
+    return said(peer, number, Submit(number, 0, [["a", 5, None, [b"x"] * count]]))
+
+
+def small(peer: bytes, number: int) -> Received:
+    return said(peer, number, Submit(number, 0, [["a", 5, None, [b"x"]]]))
+
+
+def ends(number: int) -> Received:
+    return said(b"host", number, Results([[1, 1, 1, b"", 0.1, 0, None]] * 100))
+
+
+def turn(arrivals: Arrivals, now: float = 0.0, took: float = 0.0) -> list[tuple[bytes, int]]:
+    found = [(peer, number) for peer, number, _ in arrivals.take(now)]
+    arrivals.ended(now + took)
+    return found
+
+
+def test_who_is_alone_is_heard_so_much_at_a_time(arrivals: Arrivals) -> None:
+    arrivals.add([large(b"flood", n) for n in range(1, 6)])
+    assert turn(arrivals) == [(b"flood", 1), (b"flood", 2)]
+    assert arrivals.next_time() == 0.0
+    assert [turn(arrivals), turn(arrivals), turn(arrivals)] == [[(b"flood", 3), (b"flood", 4)], [(b"flood", 5)], []]
+    assert arrivals.next_time() is None
+
+
+def test_a_short_message_has_a_turn_of_its_own_before_what_is_long(arrivals: Arrivals) -> None:
+    arrivals.add([*[large(b"flood", n) for n in range(1, 9)], small(b"other", 1)])
+    assert turn(arrivals) == [(b"other", 1)]
+    assert turn(arrivals) == [(b"flood", 1)]  # and then one long message, not several: somebody waits
+
+
+def test_short_messages_keep_long_ones_waiting_for_one_turn_at_most(arrivals: Arrivals) -> None:
+    arrivals.add([*[large(b"flood", n) for n in range(1, 4)], *[ends(n) for n in range(1, 4)]])
+    heard: list[tuple[bytes, int]] = []
+    for number in range(1, 5):
+        arrivals.add([small(b"other", number)])
+        assert turn(arrivals) == [(b"other", number)]
+        heard += turn(arrivals)
+    assert heard == [(b"flood", 1), *[(b"host", n) for n in (1, 2, 3)], (b"flood", 2), (b"flood", 3)]
+
+
+def test_bulk_has_its_share_of_the_time_in_which_somebody_else_is_there(arrivals: Arrivals) -> None:
+    arrivals.add([*[large(b"flood", n) for n in range(1, 6)], small(b"other", 1)])
+    turn(arrivals, 0.0)
+    assert turn(arrivals, 0.0, took=0.002) == [(b"flood", 1)]
+    held = arrivals.next_time()
+    assert held == pytest.approx(0.002 + 0.002 * (1 / news.BULK_SHARE - 1))
+    arrivals.add([ends(1)])
+    assert arrivals.next_time() == 0.0
+    assert turn(arrivals, 0.003) == [(b"host", 1)]  # a host is not held back: its ends make room
+    assert turn(arrivals, 0.004) == []
+    assert turn(arrivals, news.THERE_SECONDS) == [(b"flood", 2), (b"flood", 3)]  # nobody else is there any more
+
+
+def test_two_who_send_in_bulk_hold_back_neither(arrivals: Arrivals) -> None:
+    arrivals.add([large(b"flood", 1), large(b"other", 1)])
+    assert turn(arrivals, 0.0, took=1.0) == [(b"flood", 1), (b"other", 1)]
+    arrivals.add([large(b"flood", 2), small(b"other", 2)])
+    assert turn(arrivals, 1.0) == [(b"other", 2)]
+    assert turn(arrivals, 1.0, took=1.0) == [(b"flood", 2)]
+    arrivals.add([large(b"flood", 3)])
+    assert arrivals.next_time() == 0.0
+
+
+def test_what_a_peer_says_stays_in_order(arrivals: Arrivals) -> None:
+    arrivals.add([Opened(LINK, b"other", "key"), small(b"other", 1), large(b"other", 2), small(b"other", 3)])
+    arrivals.add([Closed(LINK, b"other"), small(b"third", 1)])
+    heard: list[tuple[bytes, int, Any]] = []
+    while arrivals.next_time() is not None:
+        heard += arrivals.take(0.0)
+    own = [(number, type(message)) for peer, number, message in heard if peer == b"other"]
+    assert own == [(0, Proved), (1, Submit), (2, Submit), (3, Submit), (0, type(None))]
+
+
+def test_many_short_messages_of_one_are_no_flood_for_another(arrivals: Arrivals) -> None:
+    arrivals.add([*[small(b"flood", n) for n in range(1, 500)], small(b"other", 1)])
+    first = turn(arrivals)
+    assert (b"other", 1) in first
+    assert len(first) < 150
+
+
+def test_who_waits_for_no_answer_loses_what_it_said(arrivals: Arrivals) -> None:
+    arrivals.add([Opened(LINK, b"flood", "key"), *[said(b"flood", n, Heartbeat(0)) for n in range(1, 5001)]])
+    heard = arrivals.take(0.0)
+    assert [type(message) for _, _, message in heard] == [Proved, Garbled]
+    assert arrivals.next_time() is None
+
+
+def test_a_host_may_say_much(arrivals: Arrivals) -> None:
+    arrivals.add([said(b"host", n, Heartbeat(0)) for n in range(1, 6001)])
+    count = 0
+    while found := turn(arrivals):
+        count += len(found)
+    assert count == 6000
+
+
+def test_who_is_ignored_costs_nothing(arrivals: Arrivals) -> None:
+    arrivals.add([large(b"ignored", 1), Closed(LINK, b"ignored")])
+    assert arrivals.take(0.0) == [(b"ignored", 0, None)]
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x93\x14\x01", encode(Heartbeat(0), 1)[:-1]])
+def test_what_is_no_message_is_told_as_such(arrivals: Arrivals, body: bytes) -> None:
+    arrivals.add([Received(LINK, b"other", body)])
+    assert [type(message) for _, _, message in arrivals.take(0.0)] == [Garbled]
+
+
+@pytest.mark.parametrize("groups", [[], [[]], [1], [["a", 5, None, 7]], [["a", 5, None]], [{}]])
+def test_a_submission_that_is_none_weighs_something_and_is_heard(arrivals: Arrivals, groups: list[Any]) -> None:
+    arrivals.add([said(b"other", 1, Submit(1, 0, groups))])
+    assert turn(arrivals) == [(b"other", 1)]
+
+
+def test_what_is_forgotten_is_not_heard(arrivals: Arrivals) -> None:
+    arrivals.add([small(b"other", 1)])
+    arrivals.clear()
+    assert (arrivals.next_time(), arrivals.take(0.0)) == (None, [])

@@ -30,8 +30,9 @@ class Door:
     def __init__(self, pool: Callable[[], Pool | None], pair: KeyPair, knocked: Callable[[], object]) -> None:
         self._pool, self.pair, self._knocked = pool, pair, knocked
         self._away: Counter[str] = Counter()
+        self._ips: dict[str, str] = {}
 
-    def admits(self, public: str) -> bool | None:
+    def admits(self, public: str, ip: str) -> bool | None:
         """See `Guard.admits`."""
         pool = self._pool()
         if pool is None or pool.allowances.ignores(public, clock.now()):
@@ -40,10 +41,13 @@ class Door:
         if not welcome:
             if not self._away:
                 self._knocked()
-            self._away[public if len(self._away) < _KEYS_MAX else ""] += 1
+            told = public if len(self._away) < _KEYS_MAX else ""
+            self._away[told] += 1
+            self._ips[told] = ip
         return welcome
 
     def turned_away(self) -> TurnedAway | None:
         """Who was since this was asked last; None: nobody."""
         away, self._away = self._away, Counter()
-        return TurnedAway(away) if away else None
+        ips, self._ips = self._ips, {}
+        return TurnedAway(away, ips) if away else None

@@ -186,7 +186,7 @@ class Arrivals:
     def _heard(self, item: Received | Opened | Closed) -> News:
         """A frame to a message. What is none is counted, and said at most once a second."""
         if isinstance(item, Opened):
-            return item.peer, 0, Proved(item.identity)
+            return item.peer, 0, Proved(item.identity, item.ip)
         if isinstance(item, Closed):
             return item.peer, 0, None
         self._wrote(len(item.body))

@@ -20,9 +20,9 @@ class Guard(Protocol):
 
     pair: KeyPair
 
-    def admits(self, public: str) -> bool | None:
-        """Whether somebody with this public key may connect; None: not now. Asked in the actor's thread at every
-        handshake.
+    def admits(self, public: str, ip: str) -> bool | None:
+        """Whether somebody with this public key, who connects from this IP address, may come in; None: not now. Asked
+        in the actor's thread at every handshake.
         """
         ...
 
@@ -99,12 +99,13 @@ class Received(NamedTuple):
 class Opened(NamedTuple):
     """A peer speaks for the first time, as whoever its connection has proved to be: `identity` is a public key, or ""
     where links prove nothing. Comes before the peer's first message; later messages of the same routing id from another
-    identity are dropped.
+    identity are dropped. `ip`: the IP address it connects from, "" where that is not known.
     """
 
     link: ServerLink
     peer: bytes
     identity: str
+    ip: str = ""
 
 
 class Denied(NamedTuple):

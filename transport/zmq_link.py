@@ -166,7 +166,7 @@ class ZmqServerLink:
             while True:
                 asked = self._door.recv_multipart(_NOBLOCK)
                 public = zmq.utils.z85.encode(asked[6]).decode() if _is_curve(asked) else ""
-                welcome = self._guard.admits(public) if public else False
+                welcome = self._guard.admits(public, _text(asked[3])) if public else False
                 code, text = _ZAP_ANSWERS[welcome]
                 request = asked[1] if len(asked) > 1 else b""
                 self._door.send_multipart([b"1.0", request, code, text, public.encode() if welcome else b"", b""])
@@ -210,7 +210,7 @@ class ZmqServerLink:
         self._descriptor_by_peer[peer] = descriptor
         if self._guard is not None:
             identity = self._identities[peer] = _identity_of(frame)
-            items.append(Opened(self, peer, identity))
+            items.append(Opened(self, peer, identity, _fact(frame, "Peer-Address")))
 
     def _forget(self, descriptor: int, peer: bytes) -> Closed:
         del self._peer_by_descriptor[descriptor]
@@ -355,10 +355,19 @@ def _show(target: zmq.Socket[bytes], pair: KeyPair) -> None:
 
 def _identity_of(frame: zmq.Frame) -> str:
     """Who sent a frame, as the handshake of its connection proved; "" if that cannot be told any more."""
+    return _fact(frame, "User-Id")
+
+
+def _fact(frame: zmq.Frame, name: str) -> str:
+    """What ZeroMQ knows of a frame's connection under a name; "" if nothing, or nothing any more."""
     try:
-        return str(frame.get("User-Id"))
+        return str(frame.get(name))
     except zmq.ZMQError:
         return ""
+
+
+def _text(word: bytes) -> str:
+    return word.decode("ascii", "replace")
 
 
 def _sole_body(source: zmq.Socket[bytes], frame: zmq.Frame) -> bytes:

@@ -247,8 +247,11 @@ class Pool:
             if message is None:
                 self.greetings.closed(address, now)
                 self.sessions.identities.pop(address, None)
+                self.sessions.ips.pop(address, None)
             elif isinstance(message, Proved):
                 self.sessions.identities[address] = message.identity
+                if message.ip:
+                    self.sessions.ips[address] = message.ip
             elif isinstance(message, Garbled):
                 self.gate.mistaken(step, address)
             elif isinstance(message, TurnedAway):

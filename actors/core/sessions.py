@@ -19,6 +19,7 @@ class Sessions:
     Attributes:
         peers: By routing id.
         identities: The keys that connections proved, by routing id.
+        ips: The IP addresses they come from, where these are known.
         heartbeat: Seconds between a peer's heartbeats.
         lost_after: Seconds of silence after which a peer is gone.
     """
@@ -27,6 +28,7 @@ class Sessions:
         self.epoch, self.heartbeat, self.lost_after = epoch, heartbeat, lost_after
         self.peers: dict[bytes, Peer] = {}
         self.identities: dict[bytes, str] = {}
+        self.ips: dict[bytes, str] = {}
 
     def peer(self, address: bytes, role: str, session: Any, now: float) -> Peer:
         """Somebody said a HELLO that counts."""

@@ -75,13 +75,14 @@ def test_nobody_but_good_identities_says_a_word(house: House, pair: keys.KeyPair
         outsider.look(0.05)
     insider = house.knock(GOOD)
     assert [item.body for item in house.end.until(Received)] == [b"let me in"]
-    assert [item.identity for item in house.end.until(Opened)] == [GOOD.public]
+    assert [(item.identity, item.ip) for item in house.end.until(Opened)] == [(GOOD.public, "127.0.0.1")]
     away = house.door.turned_away()
     if pair is None:
         assert away is None, "it does not even speak the language of keys"
     else:
         assert isinstance(away, TurnedAway)
         assert set(away.times) == {pair.public}
+        assert away.ips == {pair.public: "127.0.0.1"}
         assert house.knocks == 1
         assert house.door.turned_away() is None
     outsider.link.close()
@@ -104,7 +105,7 @@ def test_where_nobody_answers_handshakes_nobody_comes_in(house: House) -> None:
 
 def test_a_flood_of_made_up_keys_takes_no_memory(house: House) -> None:
     for _ in range(1000):
-        assert house.door.admits(keys.new_pair().public) is False
+        assert house.door.admits(keys.new_pair().public, "192.0.2.1") is False
     away = house.door.turned_away()
     assert away is not None
     assert (len(away.times), sum(away.times.values())) == (21, 1000)

@@ -20,7 +20,7 @@ from unit.test_gate import (  # pyright: ignore[reportMissingImports]
 
 from workerhost.actors.answers import answer
 from workerhost.actors.core.access import audit
-from workerhost.actors.core.access.identities import TurnedAway, fingerprint
+from workerhost.actors.core.access.identities import Proved, TurnedAway, fingerprint
 from workerhost.actors.core.effects import Answer, Send
 from workerhost.actors.turn import perform
 from workerhost.transport.messages import Admin, Hello, Query, Reply
@@ -38,6 +38,27 @@ def told(world: Any) -> list[tuple[str, str]]:
     """(name or fingerprint, event) of all rows, oldest first."""
     rows = recorded(world)
     return [(row["name"] or (fingerprint(row["identity"]) if row["identity"] else ""), row["event"]) for row in rows]
+
+
+def test_it_is_told_where_somebody_comes_from(pool: Any) -> None:
+    def come(peer: bytes, key: str, role: str, ip: str) -> None:
+        pool._turn(pool.pool.handle([(peer, 0, Proved(key, ip))], pool.now, pool.wall))
+        pool.say(peer, Hello(role, [1, 1], peer * 16, "name", {}))
+
+    come(b"a", ADMIN_KEY, "admin", "192.0.2.1")
+    come(b"c", CLIENT_KEY, "host", "192.0.2.2")
+    come(b"d", CLIENT_KEY, "client", "")
+    away = TurnedAway({HOST_KEY: 2, "": 1}, {HOST_KEY: "192.0.2.3"})
+    pool._turn(pool.pool.handle([(b"", 0, away)], pool.now, pool.wall))
+    pool.close(b"a")
+    assert pool.pool.sessions.ips == {b"c": "192.0.2.2"}
+    assert [(row["event"], row.get("ip")) for row in recorded(pool)] == [
+        ("identity_joined", "192.0.2.1"),
+        ("identity_refused", "192.0.2.2"),
+        ("identity_joined", None),
+        ("handshake_refused", "192.0.2.3"),
+        ("handshake_refused", None),
+    ]
 
 
 def test_joins_refusals_and_orders_are_told_with_who_and_when(pool: Any) -> None:

@@ -52,7 +52,9 @@ class Gate:
             reason = f"this identity is that of {_an(identity.role)}, not of {_an(shown(hello.role))}"
             self._refuse(step, address, hello, public, reason)
             return None
-        self._audit.tell(step, public, "info", "identity_joined", name=identity.name, role=identity.role)
+        self._audit.tell(
+            step, public, "info", "identity_joined", name=identity.name, role=identity.role, **self._from(address)
+        )
         if identity.role == "host":
             return replace(hello, offer=_restricted(hello.offer, identity))
         return replace(hello, role=identity.role)
@@ -85,7 +87,9 @@ class Gate:
         """
         kind = type(message).__name__
         who: dict[str, Any] = {"name": self.name_of(peer), "role": peer.role}
-        self._audit.tell(step, peer.identity, "warning", "message_forbidden", **who, kind=kind)
+        self._audit.tell(
+            step, peer.identity, "warning", "message_forbidden", **who, kind=kind, **self._from(peer.address)
+        )
         whose = "this identity is" if peer.identity else "this connection is"
         reason = f"{whose} that of {_an(peer.role)}, which may not say {kind.upper()}"
         if isinstance(message, Submit):
@@ -104,25 +108,33 @@ class Gate:
         identity = self._sessions.identities.get(address, ANYBODY)
         if identity == ANYBODY or not self._allowances.mistake(identity, step.now):
             return False
-        self._audit.tell(step, identity, "warning", "identity_ignored", seconds=MISTAKES_SECONDS)
+        self._audit.tell(step, identity, "warning", "identity_ignored", seconds=MISTAKES_SECONDS, **self._from(address))
         return True
 
     def turned_away(self, step: Step, news: TurnedAway) -> None:
         """Handshakes were refused: of keys that are known and good no more, and of strangers, who are all one."""
         for public, times in news.times.items():
+            whence = {"ip": news.ips[public]} if news.ips.get(public) else {}
             known = self._identities.known.get(public)
             if known is not None:
                 why = "revoked" if known.revoked_at is not None else "expired"
-                told: dict[str, Any] = {"name": known.name, "role": known.role, "reason": why}
+                told: dict[str, Any] = {"name": known.name, "role": known.role, "reason": why, **whence}
                 self._audit.tell(step, public, "warning", "handshake_refused", times=times, **told)
             else:
                 stranger = fingerprint(public) if public else "none"
-                self._audit.tell(step, ANYBODY, "warning", "handshake_refused", times=times, stranger=stranger)
+                self._audit.tell(
+                    step, ANYBODY, "warning", "handshake_refused", times=times, stranger=stranger, **whence
+                )
 
     def name_of(self, peer: Peer) -> str:
         """What people call who speaks: by its identity, or as it calls itself where nothing is proved."""
         known = self._identities.known.get(peer.identity)
         return known.name if known is not None else str(getattr(peer.session, "name", ""))
+
+    def _from(self, address: bytes) -> dict[str, Any]:
+        """Where a connection comes from, as it is told."""
+        ip = self._sessions.ips.get(address)
+        return {"ip": ip} if ip else {}
 
     def complain(self, step: Step, address: bytes, message: Message, error: Exception) -> None:
         """A peer sent what no good peer sends: tell it why, and the log once a second at most."""
@@ -142,12 +154,12 @@ class Gate:
         except ValueError as error:
             self._refuse(step, address, hello, invitation.public, str(error))
             return
-        by: dict[str, Any] = {"role": identity.role, "invitation": fingerprint(invitation.public)}
+        by: dict[str, Any] = {"role": identity.role, "invitation": fingerprint(invitation.public)} | self._from(address)
         self._audit.tell(step, public, "info", "identity_enrolled", name=identity.name, **by)
         step.say_first(address, Refused("enrolled", f"known as {identity.role} from now on; connect with your own key"))
 
     def _refuse(self, step: Step, address: bytes, hello: Hello, public: str, reason: str) -> None:
-        told: dict[str, Any] = {"role": shown(hello.role, 20), "reason": reason}
+        told: dict[str, Any] = {"role": shown(hello.role, 20), "reason": reason} | self._from(address)
         self._audit.tell(step, public, "warning", "identity_refused", name=hello.name[:_NAME_MAX], **told)
         step.say_first(address, Refused("forbidden", reason))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any, Final
 
@@ -46,16 +46,20 @@ def fingerprint(public: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """News of a connection that speaks for the first time: the public key that it proved to have."""
+    """News of a connection that speaks for the first time: the public key that it proved to have, and the IP address it
+    comes from ("": not known).
+    """
 
     identity: str
+    ip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnedAway:
-    """News of handshakes that were refused: how often, by public key."""
+    """News of handshakes that were refused: how often, and from which IP address at last, by public key."""
 
     times: Mapping[str, int]
+    ips: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

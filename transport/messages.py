@@ -149,10 +149,12 @@ class Claim:
     """Host -> supervisor: how many tasks it can run at a time now, by slot pool. Absolute, not additional.
 
     What it holds counts against it, so a RESULTS frees what it reports. Sent after WELCOME and when it changes.
+    `leaving`: it drains because its own process was told to end, which nobody can undo.
     """
 
     KIND: ClassVar[int] = 10
     capacity: dict[str, int]
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -421,7 +421,7 @@ class TestLeaving:
         assert host.at(0.0) == [
             Guide(Brief(offer=OFFER, draining=True)),
             Note("info", "host_drains", {"running": 1}),
-            Say(2, Claim({"": 0})),
+            Say(2, Claim({"": 0}, leaving=True)),
         ]
         assert granted(host, task(2, 12)) == [
             Say(3, GiveBack([[2, 12, Returned.DRAIN, 0.0, "the host drains", False]]))

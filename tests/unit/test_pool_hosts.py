@@ -23,6 +23,7 @@ from workerhost.transport.messages import (
     Bye,
     Cancel,
     Claim,
+    Drain,
     Events,
     GiveBack,
     Heartbeat,
@@ -302,6 +303,21 @@ def test_hosts_that_are_gone_are_listed_for_a_day(pool_with: Callable[..., Any])
     assert listed() == {"h": "lost", "g": "left"}
     pool.wait(400, step=30.0)
     assert listed() == {}
+
+
+def test_a_host_that_its_own_process_drains_is_shown_as_what_it_is(pool: Any) -> None:
+    def state() -> str:
+        (reply,) = pool.say(CLIENT, Query(1, "hosts"))[CLIENT]
+        return reply.value["hosts"][0]["state"]
+
+    pool.host()
+    assert state() == "joined"
+    pool.say(HOST, Claim({"": 0}, leaving=True))
+    assert state() == "draining"
+    said = pool.say(CLIENT, Admin(2, "drain", {"host": "h", "undo": True}))
+    assert [type(message) for message in said[HOST]] == [Drain]
+    pool.say(HOST, Claim({"": 0}, leaving=True))
+    assert state() == "draining"
 
 
 def test_a_draining_host_gets_nothing_new(pool: Any) -> None:

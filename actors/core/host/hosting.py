@@ -80,7 +80,7 @@ class HostCore:
         self._named: frozenset[Key] = (
             frozenset()
         )  # what HELLO named as running; a Stop at once after it means: not yours
-        self._claimed: dict[str, int] | None = None
+        self._claimed: Claim | None = None
         self._greetings = 0
         self._told_levels: dict[str, Verdict] = {}
         self._reloads = Reloads(self.environments, self.slots)
@@ -369,7 +369,7 @@ class HostCore:
 
     def drain(self, now: float, timeout: float | None = None) -> None:
         """Take nothing new, finish what is in hand within `timeout` seconds (None: `drain_timeout`), leave."""
-        self._final = True
+        self._final = self.slots.changed = True
         self._drain_by = now + (self.options.drain_timeout if timeout is None else timeout)
         self._start_drain()
 
@@ -392,7 +392,9 @@ class HostCore:
             self._note("info", "host_drains", running=sum(1 for _ in self.slots.in_hand()))
 
     def _undo_drain(self) -> None:
-        if self.draining and not self._final and not self._leaving:
+        if self._final:
+            self._claimed, self.slots.changed = None, True  # the supervisor is told once more that it leaves
+        elif self.draining and not self._leaving:
             self.draining, self.slots.changed = False, True
             self.guidance.on_drain(False)
             self._note("info", "drain_undone")
@@ -471,9 +473,9 @@ class HostCore:
         capacity = self.slots.capacity()
         if self.draining:
             capacity = dict.fromkeys(capacity, 0)
-        if capacity != self._claimed:
-            self._claimed = capacity
-            self.joining.say(Claim(capacity))
+        if (claimed := Claim(capacity, self._final)) != self._claimed:
+            self._claimed = claimed
+            self.joining.say(claimed)
 
     def _note(self, level: str, event: str, **fields: Any) -> None:
         self.effects.append(Note(level, event, fields))

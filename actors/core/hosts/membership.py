@@ -239,7 +239,9 @@ class Membership:
             self.recovered(host, message.levels)
 
     def claim(self, host: HostSession, claim: Claim) -> None:
-        """How many tasks each slot pool of a host can run now."""
+        """How many tasks each slot pool of a host can run now, and whether it is about to leave."""
+        if claim.leaving and host.state == "joined":
+            host.state = "draining"
         for name, count in claim.capacity.items():
             if name in host.pools:
                 most = dict(host.offer.slots)[name]

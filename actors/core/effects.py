@@ -249,7 +249,15 @@ class SeenAfter:
     count: int
 
 
-Need = Refill | Agenda | Fetch | Consult | Resume | Replay | Ends | EndedAfter | SeenAfter | EdgeNeed
+@dataclass(frozen=True, slots=True)
+class Senders:
+    """Need: whose these sessions of clients are: (session, identity); those that are not kept are left out."""
+
+    sessions: tuple[int, ...]
+    context: Any = None
+
+
+Need = Refill | Agenda | Fetch | Consult | Resume | Replay | Ends | EndedAfter | SeenAfter | Senders | EdgeNeed
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ from .clients.orders import Orders
 from .clients.reloads import Configuration, Reloads
 from .clients.requests import Requests
 from .dispatch import dispatch
-from .effects import Agenda, Consult, Effect, EndedAfter, Ends, Fetch, Need, Refill, Replay, Resume, SeenAfter
+from .effects import Agenda, Consult, Effect, EndedAfter, Ends, Fetch, Need, Refill, Replay, Resume, SeenAfter, Senders
 from .flows.edges import Awaited, Dependents, FlowsOf, Gathered, Unmet
 from .flows.flows import Flows
 from .hosts.hosts import Hosts
@@ -106,7 +106,7 @@ class Pool:
         self.tails = Tails(self.queue)
         self.sessions = Sessions(opening.epoch, settings.heartbeat, settings.lost_after)
         self.identities = Identities(settings.guarded, opening.identities, opening.invitations)
-        self.allowances = Allowances(settings.max_size, opening.shares)
+        self.allowances = Allowances(settings.max_size, opening.shares, self.identities.known)
         self.audit = Audit(meta.get("last_audit", 0))
         self.gate = Gate(self.identities, self.sessions, self.allowances, self.audit)
         self.clients = Clients()
@@ -178,6 +178,7 @@ class Pool:
             Ends: self.requests.told_ends,
             EndedAfter: self.housekeeping.ended,
             SeenAfter: self.housekeeping.seen,
+            Senders: self.allowances.senders,
             Awaited: self.flows.walked,
             Dependents: self.flows.resolved,
             Gathered: self.flows.gathered,

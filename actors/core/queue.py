@@ -299,6 +299,7 @@ class Queue:
         else:
             self._hold_in_memory(lane, [row])
         step.changes.setdefault(row.session, []).append([row.id, row.state])
+        step.again[row.session] = step.again.get(row.session, 0) + 1
         return True
 
     def keep_bounds(self, step: Step) -> None:

@@ -38,7 +38,7 @@ class Peer:
 class Step:
     """Collects the effects of one call into the core; `effects` puts them in the order in which they must be done."""
 
-    __slots__ = ("changes", "ends", "needs", "now", "persist", "resumed", "speech", "spliced", "unloaded", "wall")
+    __slots__ = ("again", "changes", "ends", "needs", "now", "persist", "resumed", "speech", "spliced", "unloaded", "wall")
 
     def __init__(self, now: float, wall: float) -> None:
         self.now, self.wall = now, wall
@@ -48,6 +48,7 @@ class Step:
         self.resumed: list[int] = []
         self.spliced: dict[int, bytes] = {}
         self.speech: list[Send | Answer | Backup | Reread | Note] = []
+        self.again: dict[int, int] = {}  # client session -> tasks of it that run once more by hand
         self.ends: dict[int, list[Any]] = {}  # client session -> items of EVENTS.finished
         self.changes: dict[int, list[Any]] = {}  # client session -> items of EVENTS.states
 

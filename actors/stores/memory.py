@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...transport.messages import STATES
-from ..core.effects import Agenda, Consult, EndedAfter, Fetch, Need, Persist, Refill, Replay, Resume, SeenAfter
+from ..core.effects import Agenda, Consult, EndedAfter, Fetch, Need, Persist, Refill, Replay, Resume, SeenAfter, Senders
 from ..core.flows.edges import EdgeNeed
 from ..core.opening import Opening
 from ..core.rows import FINAL, QUEUED, RUNNING, SCHEDULED, WAITING
@@ -357,6 +357,8 @@ class MemoryStore(Undoable, MemoryFlowReads):
             if need.kind == "host":
                 seen = [(host[0], host[5]) for host in self._hosts.values()]
             return sorted(item for item in seen if item[0] > need.number)[: need.count]
+        if isinstance(need, Senders):
+            return [(n, self._sessions[n][5]) for n in need.sessions if n in self._sessions]
         ended = sorted(id for id in set(need.ids) if id in self._tasks and self._tasks[id][FINISH] is not None)
         return sorted(self._ends(ended, need.size), key=lambda end: end[1])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from ..core.effects import Agenda, Consult, EndedAfter, Fetch, Need, Refill, Replay, Resume, SeenAfter
+from ..core.effects import Agenda, Consult, EndedAfter, Fetch, Need, Refill, Replay, Resume, SeenAfter, Senders
 from ..core.flows.edges import EdgeNeed
 from . import flows, names, statements
 from .binding import chunks, ends_of, marks, rows_of, submissions_of
@@ -42,6 +42,12 @@ def read(database: sqlite3.Connection, need: Need, line: Line) -> list[Any]:
         return execute(statements.ENDED_AFTER, (need.session, need.finish, need.count)).fetchall()
     if isinstance(need, SeenAfter):
         return execute(statements.SEEN_AFTER[need.kind], (need.number, need.count)).fetchall()
+    if isinstance(need, Senders):
+        return [
+            (session, identity)
+            for session in need.sessions
+            for (identity,) in execute(statements.IDENTITY_OF, (session,))
+        ]
     ends: list[End] = []
     size = need.size
     for some in chunks(need.ids):

@@ -13,7 +13,7 @@ from store_rows import (  # pyright: ignore[reportMissingImports]
     write,
 )
 
-from workerhost.actors.core.effects import Fetch, Persist
+from workerhost.actors.core.effects import Fetch, Persist, Senders
 from workerhost.actors.stores.contract import Store
 
 HOST = ("H" * 40, "host", "gpu-1", "video,audio.probe", 10.0, None, None)
@@ -61,6 +61,13 @@ def test_what_a_rolled_back_turn_said_of_identities_was_not_said(reopen: Callabl
     store.rollback()
     opening = reopen().open()
     assert (opening.identities, opening.invitations) == ([HOST], [INVITED])
+
+
+def test_whose_sessions_are(reopen: Callable[[], Store]) -> None:
+    store = reopen()
+    store.open()
+    write(store, sessions=SESSIONS)  # session 1 is nobody's, session 2 is K's
+    assert store.read(Senders((2, 99, 1))) == [(2, "K"), (1, "")]
 
 
 def test_what_sessions_have_unfinished_survives_until_it_is_nothing(reopen: Callable[[], Store]) -> None:

@@ -11,7 +11,7 @@ from unit.pool_words import CANCELLED  # pyright: ignore[reportMissingImports]
 from workerhost.actors.core.access import allowances
 from workerhost.actors.core.access.identities import Garbled, Identity, Proved
 from workerhost.actors.core.step import Step
-from workerhost.transport.messages import Accepted, Cancel, Claim, Hello, Query, Rejected, Submit, Watch
+from workerhost.transport.messages import Accepted, Admin, Cancel, Claim, Hello, Query, Rejected, Submit, Watch
 
 ONE, OTHER, ADMIN = b"1", b"2", b"3"
 KEYS = {ONE: "1" * 40, OTHER: "2" * 40, ADMIN: "3" * 40}
@@ -68,6 +68,33 @@ def test_a_restart_forgives_nothing(pool: Any) -> None:
     for peer in KEYS:
         join(pool, peer)
     assert pool.store.open().shares == [], "what has ended is kept no longer"
+
+
+@pytest.mark.parametrize("who", [ONE, ADMIN])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_is_retried_is_unfinished_again(pool: Any, who: bytes, restarted: bool) -> None:
+    assert submit(pool, ONE, 1, *[b"x"] * 10).count == 10
+    pool.say(ONE, Cancel(1, list(range(1, 11))))
+    if restarted:
+        pool.start()
+        for peer in KEYS:
+            join(pool, peer)
+    pool.say(who, Admin(2, "retry", {"ids": list(range(1, 10))}))
+    pool.say(who, Admin(3, "retry", {"ids": [10, 1]}))
+    assert submit(pool, ONE, 2, b"x").code == "queue_full"
+    pool.start()
+    for peer in KEYS:
+        join(pool, peer)
+    assert submit(pool, ONE, 2, b"x").code == "queue_full"
+    pool.say(ONE, Cancel(2, [10]))
+    assert submit(pool, ONE, 2, b"x").count == 1
+
+
+def test_what_an_admin_sent_is_nobodys_when_it_is_retried(pool: Any) -> None:
+    assert submit(pool, ADMIN, 1, *[b"x"] * 15).count == 15
+    pool.say(ADMIN, Cancel(1, list(range(1, 16))))
+    pool.say(ADMIN, Admin(2, "retry", {"ids": list(range(1, 16))}))
+    assert pool.store.open().shares == []
 
 
 def test_an_admin_is_bounded_by_the_queue_alone(pool: Any) -> None:

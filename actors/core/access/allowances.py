@@ -7,12 +7,13 @@ proved.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from ..effects import Senders
 from ..step import Peer, Step
 from ..unfit import Unfit
-from .identities import ANYBODY
+from .identities import ANYBODY, Identity
 
 UNFINISHED_SHARE: Final = 0.5
 """Of the queue's size: the rest is for others."""
@@ -53,13 +54,17 @@ class Allowances:
         ignored: Identities that are not heard, and until when.
     """
 
-    def __init__(self, max_size: int, shares: Iterable[tuple[int, str, int]] = ()) -> None:
+    def __init__(
+        self, max_size: int, shares: Iterable[tuple[int, str, int]] = (), known: Mapping[str, Identity] | None = None
+    ) -> None:
         """Go on from the store.
 
         Args:
             max_size: Unfinished tasks that the queue takes.
             shares: What each session has unfinished (session, identity, count).
+            known: Who has which key.
         """
+        self._known: Mapping[str, Identity] = known if known is not None else {}
         self._unfinished_max = max(1, int(max_size * UNFINISHED_SHARE))
         self._flows: dict[str, _Flow] = {}
         self._unfinished: dict[str, int] = {}
@@ -101,12 +106,24 @@ class Allowances:
     def sent(self, peer: Peer, session: int, count: int) -> None:
         """Tasks of a session are stored."""
         if peer.identity and peer.role in _BOUND:
-            self._by_session.setdefault(session, [peer.identity, 0])[1] += count
-            self._unfinished[peer.identity] = self._unfinished.get(peer.identity, 0) + count
-            self._changed.add(session)
+            self._grow(session, peer.identity, count)
+
+    def _grow(self, session: int, identity: str, count: int) -> None:
+        self._by_session.setdefault(session, [identity, 0])[1] += count
+        self._unfinished[identity] = self._unfinished.get(identity, 0) + count
+        self._changed.add(session)
+
+    def senders(self, step: Step, need: Senders, rows: Iterable[tuple[int, str]]) -> None:
+        """Whose the sessions are of which tasks run once more, though nothing of them was unfinished."""
+        for session, identity in rows:
+            known = self._known.get(identity)
+            if known is not None and known.role in _BOUND:
+                self._grow(session, identity, dict(need.context)[session])
 
     def settle(self, step: Step) -> None:
-        """Tasks have ended, or were sent: shares are written down once a step."""
+        """Tasks have ended, were sent, or run once more: shares are written down once a step."""
+        if step.again and self._known:
+            self._count_again(step)
         if not self._by_session:
             return
         for session in step.ends.keys() & self._by_session.keys():
@@ -124,6 +141,13 @@ class Allowances:
                 identity, left = self._by_session.get(session) or (ANYBODY, 0)
                 step.persist.shares.append((session, identity, left))
             self._changed.clear()
+
+    def _count_again(self, step: Step) -> None:
+        """What runs once more is unfinished again, and its sender's, whoever ordered it."""
+        for session in step.again.keys() & self._by_session.keys():
+            self._grow(session, self._by_session[session][0], step.again[session])
+        if others := sorted(step.again.keys() - self._by_session.keys()):
+            step.needs.append(Senders(tuple(others), [(session, step.again[session]) for session in others]))
 
     def mistake(self, identity: str, now: float) -> bool:
         """Somebody sent what nobody should; whether it is not heard any more now."""

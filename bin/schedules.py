@@ -25,6 +25,9 @@ def schedules(context: typer.Context, as_json: Json = False, address: Address = 
         documents.show({"schedules": [documents.schedule(one) for one in found]})
         return
     found.sort(key=lambda one: (one["next"] is None, one["next"] or 0, one["name"]))
+    for one in found:
+        if one.get("error"):
+            say(f"schedule {one['name']} sends nothing: {one['error']}")
     rows = [[one["name"], one["type"], _when(one), _next(one), one["task"] or "-", one["source"]] for one in found]
     print("\n".join(table(["NAME", "TYPE", "WHEN", "NEXT", "TASK", "FROM"], rows) or ["no schedule"]), flush=True)
 
@@ -67,6 +70,8 @@ def _when(one: dict[str, Any]) -> str:
 
 
 def _next(one: dict[str, Any]) -> str:
+    if one.get("error"):
+        return "unreadable"
     if one["paused"]:
         return "paused"
     if one["next"] is None:

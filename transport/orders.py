@@ -226,7 +226,8 @@ class Orders:
     def schedules(self) -> list[dict[str, Any]]:
         """The schedules by name: `name`, `source` (`config` or `client`), `type`, `cron`, `every`, `zone`, `catch_up`,
         `priority`, `options`, `paused`, `next` (seconds since the epoch, or None), `last` (the instant up to which it
-        has been seen to) and `task` (the latest that it sent, or None).
+        has been seen to), `task` (the latest that it sent, or None) and `error` (why the pool cannot read it and sends
+        nothing, or None).
         """
         found: list[dict[str, Any]] = []
         after: str | None = ""

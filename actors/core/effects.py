@@ -66,7 +66,8 @@ class Persist:
             without a count: gone.
         audit: Who did what (number, at, public key, name, event, more as a dict).
         audit_from: Rows of `audit` with lower numbers are forgotten; 0: none are.
-        schedules: (name, source, plan as a dict, last, paused, task), inserted or replaced; see `firings`.
+        schedules: (name, source, plan as a dict, last, paused, task, latest order to run it or None), inserted or
+            replaced; see `firings`.
         forgotten_schedules: Their names.
         meta: Absolute values of `last_id`, `last_finish`.
         prunes: Ended tasks that are forgotten with all that is kept of them (id, finish).
@@ -123,9 +124,7 @@ class Persist:
         default_factory=list[tuple[int, float, str, str, str, dict[str, Any]]]
     )
     audit_from: int = 0
-    schedules: list[tuple[str, str, dict[str, Any], float, bool, int]] = field(
-        default_factory=list[tuple[str, str, dict[str, Any], float, bool, int]]
-    )
+    schedules: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     forgotten_schedules: list[str] = field(default_factory=list[str])
 
 

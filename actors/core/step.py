@@ -38,7 +38,19 @@ class Peer:
 class Step:
     """Collects the effects of one call into the core; `effects` puts them in the order in which they must be done."""
 
-    __slots__ = ("again", "changes", "ends", "needs", "now", "persist", "resumed", "speech", "spliced", "unloaded", "wall")
+    __slots__ = (
+        "again",
+        "changes",
+        "ends",
+        "needs",
+        "now",
+        "persist",
+        "resumed",
+        "speech",
+        "spliced",
+        "unloaded",
+        "wall",
+    )
 
     def __init__(self, now: float, wall: float) -> None:
         self.now, self.wall = now, wall

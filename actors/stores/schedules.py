@@ -8,9 +8,9 @@ from typing import Any, Final
 from ..core.effects import Persist
 from .blobs import pack, unpack
 
-_PUT: Final = "insert or replace into schedule values (?, ?, ?, ?, ?, ?)"
+_PUT: Final = "insert or replace into schedule values (?, ?, ?, ?, ?, ?, ?)"
 _FORGET: Final = "delete from schedule where name = ?"
-_ALL: Final = "select name, source, plan, last, paused, task from schedule order by name"
+_ALL: Final = "select name, source, plan, last, paused, task, ran from schedule order by name"
 
 
 def write(database: sqlite3.Connection, persist: Persist) -> None:
@@ -19,13 +19,14 @@ def write(database: sqlite3.Connection, persist: Persist) -> None:
         database.executemany(_FORGET, [(name,) for name in persist.forgotten_schedules])
     if persist.schedules:
         database.executemany(
-            _PUT, [(name, source, pack(plan), *rest) for name, source, plan, *rest in persist.schedules]
+            _PUT,
+            [(name, source, pack(plan), *rest, pack(ran)) for name, source, plan, *rest, ran in persist.schedules],
         )
 
 
 def known(database: sqlite3.Connection) -> list[tuple[Any, ...]]:
     """Their rows, for an opening."""
     return [
-        (name, source, unpack(plan), last, bool(paused), task)
-        for name, source, plan, last, paused, task in database.execute(_ALL)
+        (name, source, unpack(plan), last, bool(paused), task, None if ran is None else tuple(unpack(ran)))
+        for name, source, plan, last, paused, task, ran in database.execute(_ALL)
     ]

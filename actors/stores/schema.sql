@@ -235,5 +235,6 @@ create table schedule(                  -- what the pool sends by itself, see fi
     plan   blob    not null,
     last   real    not null,              -- the instant up to which it has been seen to
     paused integer not null,
-    task   integer not null               -- the latest it sent; 0: none
+    task   integer not null,              -- the latest it sent; 0: none
+    ran    blob                           -- msgpack [token, request, task] of the latest order to run it
 ) without rowid;

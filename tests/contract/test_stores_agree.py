@@ -113,6 +113,14 @@ class Model:
             if options and "tags" in options:
                 persist.tags.append((tag, id))
             self.next[id] = (SCHEDULED if scheduled else QUEUED, 0, 0)
+        for name in ("hourly", "nightly", "mine"):
+            if chance.random() < 0.2:
+                ran = chance.choice([None, (chance.randbytes(4), self._number(), 1)])
+                plan = {"type": "a", "params": chance.randbytes(3), "every": chance.choice([None, 60.0])}
+                source, last, paused = chance.choice(["config", "client"]), chance.random(), chance.random() < 0.5
+                persist.schedules.append((name, source, plan, last, paused, len(self.tasks), ran))
+            elif chance.random() < 0.1:
+                persist.forgotten_schedules.append(name)
         if chance.random() < 0.1:
             persist.shifts.append(chance.choice([-3.0, 4.0]))
         return persist

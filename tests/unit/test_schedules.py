@@ -121,13 +121,15 @@ class At:
 
     def __init__(self, plans: dict[str, Plan], wall: float, stored: Any = ()) -> None:
         self.sent: list[Any] = []
-        self.full = ""
+        self.full, self.room = "", 10_000
         self.firings = Firings(stored, plans, self.hand_in)
         self.began = self.effects(self.firings.start, wall)
 
     def hand_in(self, _step: Step, groups: list[Any]) -> int:
         if self.full:
             raise Unfit(self.full, "no room")
+        if len(self.sent) + sum(len(group[3]) for group in groups) > self.room:
+            raise Unfit("queue_full", "no room for so many")
         first = len(self.sent) + 1
         self.sent += [(type, priority, options, one) for type, priority, options, batch in groups for one in batch]
         return first
@@ -145,7 +147,7 @@ class At:
 
 
 def row(last: float, task: int, plan: Plan | None = None, *, paused: bool = False, source: str = "config") -> Any:
-    return "s", source, (plan or wanted()).written(), last, paused, task
+    return "s", source, (plan or wanted()).written(), last, paused, task, None
 
 
 class TestFiring:
@@ -216,7 +218,7 @@ class TestFiring:
         assert pool.wake(6061.0) == [Persist(schedules=[row(6061.0, 0)]), missed]
 
     def test_what_the_configuration_does_not_name_any_more_is_forgotten_and_what_clients_said_stays(self) -> None:
-        mine = ("mine", "client", wanted().written(), 6000.0, False, 0)
+        mine = ("mine", "client", wanted().written(), 6000.0, False, 0, None)
         pool = At({}, 6010.0, [mine, row(6000.0, 0)])
         assert pool.began == [Persist(forgotten_schedules=["s"])]
         pool.wake(6060.0)
@@ -238,9 +240,36 @@ class TestFiring:
 
     def test_one_of_a_zone_that_is_not_known_here_is_left_alone(self) -> None:
         lost = {**wanted(Timing("0 3 * * *")).written(), "zone": "Mars/Olympus"}
-        pool = At({}, 6010.0, [("s", "client", lost, 6000.0, False, 0)])
+        pool = At({}, 6010.0, [("s", "client", lost, 6000.0, False, 0, None)])
         (said,) = pool.began
         assert (said.event, said.fields["name"]) == ("schedule_unreadable", "s")
+
+    def test_one_that_cannot_be_read_goes_with_its_configuration_or_when_it_is_set_anew(self) -> None:
+        lost = {**wanted(Timing("0 3 * * *")).written(), "zone": "Mars/Olympus"}
+        stored = [("s", "config", lost, 6000.0, False, 7, None)]
+        gone = At({}, 6010.0, stored)
+        assert gone.began[0] == Persist(forgotten_schedules=["s"])
+        anew = At({"s": wanted()}, 6010.0, stored)
+        assert anew.began[0] == Persist(schedules=[row(6010.0, 0)])
+        assert [one["error"] for one in anew.firings.listed(Step(1.0, 2.0), {})["schedules"]] == [None]
+
+    def test_a_catch_up_for_which_there_is_no_room_holds_back_nobody(self) -> None:
+        every = wanted(catch_up="all")
+        plans = {"many": every, "one": Plan("b", b"\xc0", Timing(every=900.0))}
+        stored = [
+            ("many", "config", every.written(), 6000.0, False, 0, None),
+            ("one", "config", plans["one"].written(), 6000.0, False, 0, None),
+        ]
+        pool = At(plans, 6301.0, stored)
+        pool.room = 3
+        pool.wake(6301.0, 1.0)
+        assert [one[0] for one in pool.sent] == ["a", "b"], "one of five, and the one behind it"
+        assert pool.firings.next_time() <= 2.1
+        pool.wake(6302.1, 2.1)
+        pool.room = 100
+        pool.wake(6303.2, 3.2)
+        assert [one[0] for one in pool.sent] == ["a", "b", "a", "a", "a", "a"], "each instant once"
+        assert pool.wake(6304.3, 4.3) == []
 
 
 ORDER = {"type": "a", "params": b"\xc0", "every": 60.0}
@@ -311,6 +340,40 @@ class TestInAPool:
         one = pool.say(CLIENT, Admin(9, "run_schedule", {"name": "mine"}))[CLIENT][0]
         again = pool.say(CLIENT, Admin(9, "run_schedule", {"name": "mine"}))[CLIENT][0]
         assert (one.value["task"], again.value["task"], tasks(pool)) == (1, 1, 1)
+
+    def test_the_same_over_a_restart_and_whatever_was_sent_since(self, pool: Any) -> None:
+        order(pool, "schedule", name="mine", plan=ORDER)
+        order(pool, "schedule", name="other", plan=ORDER)
+        one = pool.say(CLIENT, Admin(9, "run_schedule", {"name": "mine"}))[CLIENT][0]
+        pool.start()
+        pool.client()
+        pool.wait(61.0)
+        assert tasks(pool) == 3
+        again = pool.say(CLIENT, Admin(9, "run_schedule", {"name": "mine"}))[CLIENT][0]
+        assert (one.value["task"], again.value["task"], tasks(pool)) == (1, 1, 3)
+        assert pool.say(CLIENT, Admin(10, "run_schedule", {"name": "mine"}))[CLIENT][0].value["task"] == 4
+
+    def test_one_that_cannot_be_read_is_shown_with_the_reason_and_can_be_removed(self, pool: Any) -> None:
+        lost = {**wanted(Timing("0 3 * * *")).written(), "zone": "Mars/Olympus"}
+        pool.store.begin()
+        pool.store.apply(Persist(schedules=[("lost", "client", lost, 6000.0, False, 7, None)]))
+        pool.store.commit()
+        pool.start()
+        pool.client()
+        order(pool, "schedule", name="mine", plan=ORDER)
+        shown, mine = listed(pool)
+        assert (shown["name"], shown["zone"], shown["next"], shown["task"]) == ("lost", "Mars/Olympus", None, 7)
+        assert "no time zone" in shown["error"]
+        assert mine["error"] is None
+        for verb in ("pause_schedule", "resume_schedule", "run_schedule"):
+            refused = order(pool, verb, name="lost").value
+            assert (refused["code"], "set it anew, or remove it" in refused["reason"]) == ("conflict", True)
+        pool.start()
+        pool.client()
+        assert order(pool, "unschedule", name="lost").value["schedule"]["name"] == "lost"
+        pool.start()
+        pool.client()
+        assert [one["name"] for one in listed(pool)] == ["mine"]
 
     @pytest.mark.parametrize(
         ("arguments", "path"),

@@ -113,7 +113,7 @@ class Allowances:
         self._unfinished[identity] = self._unfinished.get(identity, 0) + count
         self._changed.add(session)
 
-    def senders(self, step: Step, need: Senders, rows: Iterable[tuple[int, str]]) -> None:
+    def senders(self, _step: Step, need: Senders, rows: Iterable[tuple[int, str]]) -> None:
         """Whose the sessions are of which tasks run once more, though nothing of them was unfinished."""
         for session, identity in rows:
             known = self._known.get(identity)

@@ -49,7 +49,9 @@ class Schedule:
         last: The instant up to which it has been seen to.
         paused: It waits for a person.
         task: The latest task it sent, 0: none.
-        next: The instant that comes next, `inf`: none.
+        ran: The latest order to send one (session's token, request, task): one that is asked once more, because its
+            answer was lost, is answered from it. None: there was none.
+        next: When it is looked at next: at the instant that comes, `inf`: never.
     """
 
     name: str
@@ -58,11 +60,26 @@ class Schedule:
     last: float
     paused: bool = False
     task: int = 0
+    ran: tuple[bytes, int, int] | None = None
     next: float = inf
 
-    def row(self) -> tuple[str, str, dict[str, Any], float, bool, int]:
+    def row(self) -> tuple[Any, ...]:
         """As the store keeps it."""
-        return self.name, self.source, self.plan.written(), self.last, self.paused, self.task
+        return self.name, self.source, self.plan.written(), self.last, self.paused, self.task, self.ran
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A stored schedule that cannot be understood here and now: of a zone, perhaps, that this machine does not know.
+    It sends nothing, is shown with the reason, and stays until it is set anew or removed.
+    """
+
+    source: str
+    written: dict[str, Any]
+    last: float
+    paused: bool
+    task: int
+    reason: str
 
 
 class Firings:
@@ -80,20 +97,19 @@ class Firings:
         self._heap: list[tuple[float, str]] = []
         self._ahead = 0.0  # of the wall clock before `now`
         self._held_until = -inf
-        self._unreadable: dict[str, str] = {}
+        self._unreadable: dict[str, Unreadable] = {}
         self._configured: Mapping[str, Plan] = configured
-        self._ran: tuple[bytes, int, Reply] | None = None
-        for name, source, written, last, paused, task in stored:
+        for name, source, written, last, paused, task, ran in stored:
             try:
-                self._all[name] = Schedule(name, source, plan(written), last, bool(paused), task)
-            except ValueError as error:  # a zone, perhaps, that this machine does not know
-                self._unreadable[name] = str(error)
+                self._all[name] = Schedule(name, source, plan(written), last, bool(paused), task, ran)
+            except ValueError as error:
+                self._unreadable[name] = Unreadable(source, written, last, bool(paused), task, str(error))
 
     def start(self, step: Step) -> None:
         """Compare what is stored with the configuration, and see what comes next."""
         self._ahead = step.wall - step.now
-        for name, reason in self._unreadable.items():
-            step.note("error", "schedule_unreadable", name=name, reason=reason)
+        for name, unreadable in self._unreadable.items():
+            step.note("error", "schedule_unreadable", name=name, reason=unreadable.reason)
         for schedule in self._all.values():
             self._wind(schedule)
         self.configure(step, self._configured)
@@ -103,13 +119,17 @@ class Firings:
         self._configured = configured
         for schedule in [one for one in self._all.values() if one.source == CONFIGURED]:
             if schedule.name not in configured:
-                self._forget(step, schedule)
+                self._forget(step, schedule.name)
+        for name in [name for name, one in self._unreadable.items() if one.source == CONFIGURED]:
+            if name not in configured:
+                self._forget(step, name)
         for name, wanted in configured.items():
             self._set(step, name, CONFIGURED, wanted)
 
     def _set(self, step: Step, name: str, source: str, wanted: Plan) -> Schedule:
         """A schedule is as wanted from now on. Other instants count from now, the same ones go on."""
         known = self._all.get(name)
+        self._unreadable.pop(name, None)
         if known is None:
             known = self._all[name] = Schedule(name, source, wanted, step.wall)
         elif (known.source, known.plan) == (source, wanted):
@@ -130,9 +150,10 @@ class Firings:
             self._heap = [(one.next, name) for name, one in self._all.items() if one.next < inf]
             heapify(self._heap)
 
-    def _forget(self, step: Step, schedule: Schedule) -> None:
-        del self._all[schedule.name]  # what is left of it in the heap is skipped
-        step.persist.forgotten_schedules.append(schedule.name)
+    def _forget(self, step: Step, name: str) -> None:
+        self._all.pop(name, None)  # what is left of it in the heap is skipped
+        self._unreadable.pop(name, None)
+        step.persist.forgotten_schedules.append(name)
 
     # Time.
 
@@ -164,16 +185,26 @@ class Firings:
                 step.persist.schedules.append(schedule.row())
             heappop(self._heap)
             self._wind(schedule)
+            if schedule.next <= step.wall:  # there was room for a part: those behind it have their turn
+                schedule.next = step.wall + _AGAIN_SECONDS
+                heappush(self._heap, (schedule.next, name))
 
     def _fire(self, step: Step, schedule: Schedule) -> int:
-        """Send for the instants that are due, and have seen to all of them; how many tasks that were.
+        """Send for the instants that are due, and have seen to all of them, or to the first alone if there is no room
+        for more; how many tasks that were.
 
         Raises:
             Unfit: There is no room; nothing has changed.
         """
         instants = schedule.plan.due(schedule.last, step.wall)
         if instants:
-            schedule.task = self._send(step, schedule.plan, len(instants))
+            try:
+                schedule.task = self._send(step, schedule.plan, len(instants))
+            except Unfit as unfit:
+                if unfit.code not in _NO_ROOM or len(instants) == 1:
+                    raise
+                del instants[1:]
+                schedule.task = self._send(step, schedule.plan, 1)
             schedule.last = instants[-1]
         else:
             self._leave_out(step, schedule, "it was missed, and catch_up is none")
@@ -206,25 +237,28 @@ class Firings:
         after = str(arguments.get("after") or "")
         limit = arguments.get("limit", LISTED_MAX)
         limit = limit if type(limit) is int and 0 < limit < LISTED_MAX else LISTED_MAX
-        names = sorted(name for name in self._all if name > after)
+        names = sorted(name for name in (*self._all, *self._unreadable) if name > after)
         return {
-            "schedules": [_view(self._all[name]) for name in names[:limit]],
+            "schedules": [self._view(name) for name in names[:limit]],
             "next": names[limit - 1] if len(names) > limit else None,
         }
 
-    def _ordered(self, order: Callable[[Step, dict[str, Any]], Schedule]) -> Callable[[Step, Peer, Admin], None]:
+    def _view(self, name: str) -> dict[str, Any]:
+        return _view(self._all[name]) if name in self._all else _view_of_unreadable(name, self._unreadable[name])
+
+    def _ordered(self, order: Callable[[Step, dict[str, Any]], dict[str, Any]]) -> Callable[[Step, Peer, Admin], None]:
         def obey(step: Step, peer: Peer, message: Admin) -> None:
             try:
-                schedule = order(step, message.arguments)
+                told = order(step, message.arguments)
             except Unfit as unfit:
                 value = {"code": unfit.code, "reason": unfit.reason, "path": unfit.path}
                 step.say(peer, Reply(message.request, False, value))
             else:
-                step.say(peer, Reply(message.request, True, {"schedule": _view(schedule)}))
+                step.say(peer, Reply(message.request, True, {"schedule": told}))
 
         return obey
 
-    def _schedule(self, step: Step, arguments: dict[str, Any]) -> Schedule:
+    def _schedule(self, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
         name: Any = arguments["name"]
         if not isinstance(name, str) or not NAME_PATTERN.match(name):
             raise Unfit("invalid", f"name {shown(name)} is not at most 64 letters, digits, _, . or -", "name")
@@ -236,22 +270,25 @@ class Firings:
         if len(wanted.params) > PARAMS_BYTES_MAX:
             reason = f"params of {len(wanted.params)} bytes; those of a schedule have at most {PARAMS_BYTES_MAX}"
             raise Unfit("too_large", reason, "params")
-        known = self._all.get(name)
+        known = self._all.get(name) or self._unreadable.get(name)
         if known is not None and known.source == CONFIGURED:
             raise Unfit("conflict", f"schedule {name} is that of the configuration; change it there", "name")
-        if known is None and len(self._all) >= SCHEDULES_MAX:
+        if known is None and len(self._all) + len(self._unreadable) >= SCHEDULES_MAX:
             raise Unfit("invalid", f"the pool has {SCHEDULES_MAX} schedules, and keeps no more", "name")
-        return self._set(step, name, ORDERED, wanted)
+        return _view(self._set(step, name, ORDERED, wanted))
 
-    def _unschedule(self, step: Step, arguments: dict[str, Any]) -> Schedule:
-        schedule = self._named(arguments)
-        if schedule.source == CONFIGURED:
-            reason = f"schedule {schedule.name} is that of the configuration; remove it there, or pause it"
+    def _unschedule(self, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+        name: Any = arguments["name"]
+        unreadable = self._unreadable.get(name) if isinstance(name, str) else None
+        source = unreadable.source if unreadable is not None else self._named(arguments).source
+        if source == CONFIGURED:
+            reason = f"schedule {name} is that of the configuration; remove it there, or pause it"
             raise Unfit("conflict", reason, "name")
-        self._forget(step, schedule)
-        return schedule
+        told = self._view(name)
+        self._forget(step, name)
+        return told
 
-    def _pause(self, step: Step, arguments: dict[str, Any], *, paused: bool) -> Schedule:
+    def _pause(self, step: Step, arguments: dict[str, Any], *, paused: bool) -> dict[str, Any]:
         """What falls into a pause is not made up for."""
         schedule = self._named(arguments)
         if schedule.paused != paused:
@@ -260,28 +297,29 @@ class Firings:
                 schedule.last = max(schedule.last, step.wall)
             self._wind(schedule)
             step.persist.schedules.append(schedule.row())
-        return schedule
+        return _view(schedule)
 
     def _run(self, step: Step, peer: Peer, message: Admin) -> None:
-        """Send a task of it now, beside its instants."""
-        if self._ran is not None and self._ran[:2] == (peer.session.token, message.request):
-            step.say(peer, self._ran[2])  # asked once more, because the answer was lost
-            return
+        """Send a task of it now, beside its instants; asked once more, say which one that was."""
+        order = (peer.session.token, message.request)
         try:
             schedule = self._named(message.arguments)
-            schedule.task = self._send(step, schedule.plan, 1)
+            if schedule.ran is None or schedule.ran[:2] != order:
+                schedule.task = self._send(step, schedule.plan, 1)
+                schedule.ran = (*order, schedule.task)
+                step.persist.schedules.append(schedule.row())
         except Unfit as unfit:
             value: dict[str, Any] = {"code": unfit.code, "reason": unfit.reason, "path": unfit.path}
             step.say(peer, Reply(message.request, False, value))
             return
-        step.persist.schedules.append(schedule.row())
-        reply = Reply(message.request, True, {"schedule": _view(schedule), "task": schedule.task})
-        self._ran = (peer.session.token, message.request, reply)
-        step.say(peer, reply)
+        step.say(peer, Reply(message.request, True, {"schedule": _view(schedule), "task": schedule.ran[2]}))
 
     def _named(self, arguments: dict[str, Any]) -> Schedule:
         name: Any = arguments["name"]
         found = self._all.get(name) if isinstance(name, str) else None
+        if found is None and isinstance(name, str) and name in self._unreadable:
+            reason = f"schedule {name} cannot be read here: {self._unreadable[name].reason}; set it anew, or remove it"
+            raise Unfit("conflict", reason, "name")
         if found is None:
             raise Unfit("unknown", f"the pool has no schedule {shown(name)}", "name")
         return found
@@ -292,9 +330,28 @@ def _view(schedule: Schedule) -> dict[str, Any]:
     return {
         "name": schedule.name,
         "source": schedule.source,
-        **{name: value for name, value in schedule.plan.written().items() if name != "params"},
+        **_public(schedule.plan.written()),
         "paused": schedule.paused,
         "next": None if schedule.next == inf else schedule.next,
         "last": schedule.last,
         "task": schedule.task or None,
+        "error": None,
     }
+
+
+def _view_of_unreadable(name: str, one: Unreadable) -> dict[str, Any]:
+    """The same of one that cannot be understood, as it is written."""
+    return {
+        "name": name,
+        "source": one.source,
+        **_public(one.written),
+        "paused": one.paused,
+        "next": None,
+        "last": one.last,
+        "task": one.task or None,
+        "error": one.reason,
+    }
+
+
+def _public(written: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in written.items() if name != "params"}

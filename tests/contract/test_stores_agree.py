@@ -113,6 +113,13 @@ class Model:
             if options and "tags" in options:
                 persist.tags.append((tag, id))
             self.next[id] = (SCHEDULED if scheduled else QUEUED, 0, 0)
+        self._schedules(persist)
+        if chance.random() < 0.1:
+            persist.shifts.append(chance.choice([-3.0, 4.0]))
+        return persist
+
+    def _schedules(self, persist: Persist) -> None:
+        chance = self.chance
         for name in ("hourly", "nightly", "mine"):
             if chance.random() < 0.2:
                 ran = chance.choice([None, (chance.randbytes(4), self._number(), 1)])
@@ -121,9 +128,6 @@ class Model:
                 persist.schedules.append((name, source, plan, last, paused, len(self.tasks), ran))
             elif chance.random() < 0.1:
                 persist.forgotten_schedules.append(name)
-        if chance.random() < 0.1:
-            persist.shifts.append(chance.choice([-3.0, 4.0]))
-        return persist
 
     def settle(self, kept: bool) -> None:
         if kept:

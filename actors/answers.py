@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any, Final
 
 from ..transport.messages import STATES, Reply
@@ -129,6 +130,8 @@ def _tasks(store: Store, effect: Answer) -> Reply:
             owner=effect.owner,
             tenant=_optional(arguments, "tenant", str),
             flow=_optional(arguments, "flow", int),
+            error=_optional(arguments, "error", str),
+            sent_before=_instant(arguments, "sent_before"),
         )
     except TypeError as error:
         return Reply(effect.request, False, {"code": "invalid", "reason": str(error)})
@@ -147,6 +150,22 @@ def _audit(store: Store, effect: Answer) -> Reply:
     return Reply(effect.request, True, {"audit": found, "next": following})
 
 
+def _instant(arguments: dict[str, Any], key: str) -> float | None:
+    value = arguments.get(key)
+    if value is not None and (type(value) not in (int, float) or not isfinite(value)):
+        message = f"{key} must be an instant"
+        raise TypeError(message)
+    return value
+
+
+def _optional(arguments: dict[str, Any], key: str, kind: type) -> Any:
+    value = arguments.get(key)
+    if value is not None and (type(value) is not kind or (kind is int and not 0 <= value <= ID_MAX)):
+        message = f"{key} must be of type {kind.__name__}"
+        raise TypeError(message)
+    return value
+
+
 _ANSWERS: Final[dict[str, Callable[[Store, Answer], Reply]]] = {
     "show": _show,
     "why": _why,
@@ -156,11 +175,3 @@ _ANSWERS: Final[dict[str, Callable[[Store, Answer], Reply]]] = {
     "tasks": _tasks,
     "audit": _audit,
 }
-
-
-def _optional(arguments: dict[str, Any], key: str, kind: type) -> Any:
-    value = arguments.get(key)
-    if value is not None and (type(value) is not kind or (kind is int and not 0 <= value <= ID_MAX)):
-        message = f"{key} must be of type {kind.__name__}"
-        raise TypeError(message)
-    return value

@@ -1,4 +1,4 @@
-"""Commands that change tasks, one or many: `cancel`, `retry`, `priority`, `move`."""
+"""Commands that change tasks, one or many: `cancel`, `retry`, `delete`, `priority`, `move`."""
 
 from __future__ import annotations
 
@@ -6,126 +6,53 @@ from typing import Annotated
 
 import typer
 
-from . import options
 from .exits import UsageError
-from .options import Address, Json
-from .selection import DryRun, Older, Wanted, Yes, agreed, chosen, in_steps, tell
-from .tasks import Ids, OfType, State, Tag
+from .selection import Change, over_tasks
 
-_UNFINISHED = ("running", "queued", "scheduled", "waiting")
-_WAITING = ("queued", "scheduled")
-_ENDED_BADLY = ("failed", "quarantined", "cancelled")
+Rate = Annotated[str | None, typer.Option("--rate", metavar="N/TIME", help="So many at a time: 10/s, 100/min.")]
 
 
-def cancel(
-    context: typer.Context,
-    ids: Ids = None,
-    state: State = None,
-    type: OfType = None,
-    tag: Tag = None,
-    older_than: Older = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_json: Json = False,
-    address: Address = None,
-) -> None:
+@over_tasks
+def cancel() -> Change:
     """End tasks that have not ended: by number, or all that the filters name."""
-    wanted = Wanted(ids, state, type, tag, older_than)
-    with options.pool(context, address) as client:
-        meant = chosen(client, wanted, _UNFINISHED)
-        if dry_run:
-            done = list(meant)
-        else:
-            agreed(meant, "cancel", wanted, yes=yes)
-            done = in_steps(meant, client.cancel, "cancelling")
-    tell(meant, done, "cancelled", "has ended already, or there is none", by_id=bool(ids), as_json=as_json)
+    return Change("cancel", "cancel", "cancelled", "has ended already, or there is none")
 
 
-def retry(
-    context: typer.Context,
-    ids: Ids = None,
-    state: State = None,
-    type: OfType = None,
-    tag: Tag = None,
-    older_than: Older = None,
-    rate: Annotated[
-        str | None, typer.Option("--rate", metavar="N/TIME", help="So many at a time: 10/s, 100/min.")
-    ] = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_json: Json = False,
-    address: Address = None,
-) -> None:
+@over_tasks
+def retry(rate: Rate = None) -> Change:
     """Queue failed, cancelled or quarantined tasks again: by number, or all that the filters name."""
-    wanted, pace = Wanted(ids, state, type, tag, older_than), _rate(rate)
-    with options.pool(context, address) as client:
-        meant = chosen(client, wanted, _ENDED_BADLY)
-        if dry_run:
-            done = list(meant)
-        else:
-            agreed(meant, "retry", wanted, yes=yes)
-            done = in_steps(meant, client.retry, "retrying", pace)
-    tell(
-        meant,
-        done,
-        "retried",
-        "has not failed, a newer task has its key, or there is none",
-        by_id=bool(ids),
-        as_json=as_json,
-    )
+    why_not = "has not failed, a newer task has its key, or there is none"
+    return Change("retry", "retry", "retried", why_not, rate=_rate(rate))
 
 
+@over_tasks
+def delete() -> Change:
+    """Forget ended tasks, with their results and attempts: by number, or all that the filters name.
+
+    What has not ended stays, and so does what one comes after that has not completed: cancel, or delete, that first.
+    """
+    return Change("delete", "delete", "deleted", "has not ended, another task needs it, or there is none")
+
+
+@over_tasks
 def priority(
-    context: typer.Context,
     number: Annotated[int, typer.Argument(metavar="PRIORITY", help="Larger runs first; before it `--` if negative.")],
-    ids: Ids = None,
-    state: State = None,
-    type: OfType = None,
-    tag: Tag = None,
-    older_than: Older = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_json: Json = False,
-    address: Address = None,
-) -> None:
+) -> Change:
     """Give tasks that wait another priority: by number, or all that the filters name. What runs goes on."""
-    wanted = Wanted(ids, state, type, tag, older_than)
-    with options.pool(context, address) as client:
-        meant = chosen(client, wanted, _WAITING)
-        if dry_run:
-            done = list(meant)
-        else:
-            agreed(meant, f"give the priority {number} to", wanted, yes=yes)
-            done = in_steps(meant, lambda some: client.edit(some, priority=number), "changing")
-    tell(meant, done, "changed", "runs or has ended, or there is none", by_id=bool(ids), as_json=as_json)
+    verb = f"give the priority {number} to"
+    return Change("priority", verb, "changed", "runs or has ended, or there is none", (number,))
 
 
+@over_tasks
 def move(
-    context: typer.Context,
     to: Annotated[str, typer.Argument(metavar="TYPE", help="The type whose worker shall run them.")],
-    ids: Ids = None,
-    state: State = None,
-    type: OfType = None,
-    tag: Tag = None,
-    older_than: Older = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_json: Json = False,
-    address: Address = None,
-) -> None:
+) -> Change:
     """Have tasks that never ran be run as another type: params, priority and order stay, the worker is another.
 
     Tasks that ran before, belong to a flow, come after others, or have a key stay where they are.
     """
-    wanted = Wanted(ids, state, type, tag, older_than)
-    with options.pool(context, address) as client:
-        meant = chosen(client, wanted, _WAITING)
-        if dry_run:
-            done = list(meant)
-        else:
-            agreed(meant, f"move to {to}", wanted, yes=yes)
-            done = in_steps(meant, lambda some: client.edit(some, type=to), "moving")
-    tell(meant, done, "moved", "ran before, is bound to its type, or there is none", by_id=bool(ids), as_json=as_json)
+    why_not = "ran before, is bound to its type, or there is none"
+    return Change("move", f"move to {to}", "moved", why_not, (to,))
 
 
 def _rate(text: str | None) -> float | None:

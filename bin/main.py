@@ -119,6 +119,7 @@ for panel, commands in {
         tasks.why,
         edits.cancel,
         edits.retry,
+        edits.delete,
         edits.priority,
         edits.move,
         flows.flows,

@@ -1,108 +1,150 @@
 """Which tasks a command means: those named by number, or all that filters name. Asks before it means many.
 
-Numbers are gathered page by page, and handed on in steps: however many there are, the supervisor serves others between.
+Every command that changes tasks takes the same filters (`over_tasks`). What a filter means is the pool's to
+say: it finds the tasks, and changes up to ten thousand of them in one transaction.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
 import time
-from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from functools import partial
+from inspect import Parameter
+from typing import Annotated, Any, Final
 
 import typer
 
-from . import arguments, documents, progress
+from . import arguments, documents, options, progress
 from .exits import FAILED, OK, UsageError, say
+from .options import Address, Json
 from .tables import count
-from .tasks import state_of
+from .tasks import Ids, OfFlow, OfTenant, OfType, Older, State, Tag, WithError, state_of
 
-if TYPE_CHECKING:
-    from ..transport.client import Client
+STEP: Final = 10_000
+"""Tasks that one order changes at the most: one transaction."""
 
-STEP: Final = 500
-"""Tasks that one order changes at the most: one turn of the supervisor."""
-_PAGE: Final = 1000
-
-Older = Annotated[
-    str | None, typer.Option("--older-than", metavar="TIME", help="Only tasks that were sent so long ago: 30m, 7d.")
-]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which tasks it would be.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many tasks it is.")]
 
+_FILTERS: Final = {
+    "state": State,
+    "type": OfType,
+    "tag": Tag,
+    "tenant": OfTenant,
+    "flow": OfFlow,
+    "error": WithError,
+    "older_than": Older,
+}
+_REST: Final = {"dry_run": (DryRun, False), "yes": (Yes, False), "as_json": (Json, False), "address": (Address, None)}
+
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the command line says about tasks: numbers, or filters."""
+class Change:
+    """What a command does with the tasks that it means.
 
-    ids: list[int] | None
-    state: str | None = None
-    type: str | None = None
-    tag: str | None = None
-    older_than: str | None = None
+    Attributes:
+        word: The client's word for it.
+        verb: For the question: `cancel` 12 tasks?
+        done: What a task is then.
+        why_not: Why one that was named may not be so.
+        first: What the client's word takes before the tasks.
+        rate: Tasks a second at the most; None: as fast as it goes.
+    """
+
+    word: str
+    verb: str
+    done: str
+    why_not: str
+    first: tuple[Any, ...] = ()
+    rate: float | None = None
 
 
-def chosen(client: Client, wanted: Wanted, states: Sequence[str]) -> Sequence[int]:
-    """The numbers of the tasks that are meant. To mean everything, one must say so with a filter.
+def over_tasks(command: Callable[..., Change]) -> Callable[..., None]:
+    """A command over tasks: its own parameters, then those that say which tasks it means, and how.
 
     Args:
-        client: Of the pool.
-        wanted: What the command line says.
-        states: Those in which a task can be meant.
-
-    Raises:
-        UsageError: Nothing is named, or what cannot be meant.
+        command: Takes its own parameters and says what is to be done.
     """
-    filters = (wanted.state, wanted.type, wanted.tag, wanted.older_than)
-    if wanted.ids:
-        if any(one is not None for one in filters):
+    own = list(inspect.signature(command, eval_str=True).parameters.values())
+
+    def run(context: typer.Context, **given: Any) -> None:
+        change = command(**{parameter.name: given[parameter.name] for parameter in own})
+        where = _where(given)
+        ids: list[int] | None = given["ids"]
+        if ids and where:
             message = "name tasks by number or by filter, not both"
             raise UsageError(message)
-        return wanted.ids
-    if all(one is None for one in filters):
-        message = "name tasks: ids, or a filter (--state, --type, --tag, --older-than)"
-        raise UsageError(message)
-    if wanted.state is not None and state_of(wanted.state) not in states:
-        message = f"--state {wanted.state} cannot be meant here; use {', '.join(states)}"
-        raise UsageError(message)
-    age = arguments.duration(wanted.older_than, "--older-than")
-    until = float("inf") if age is None else time.time() - age
-    found = array("q")  # eight bytes a task: ten million fit in memory
-    for state in (wanted.state,) if wanted.state else states:
-        found.extend(task["id"] for task in _search(client, state, wanted) if task["sent_at"] <= until)
-    return found
+        if not ids and not where:
+            message = "name tasks: ids, or a filter (" + ", ".join(_option(name) for name in _FILTERS) + ")"
+            raise UsageError(message)
+        with options.pool(context, given["address"]) as client:
+            act = partial(getattr(client, change.word), *change.first)
+            meant: Sequence[int] = ids or act(dry_run=True, **where)
+            if given["dry_run"]:
+                done = act(ids, dry_run=True) if ids else list(meant)
+            else:
+                if not ids:
+                    _agreed(meant, change.verb, yes=given["yes"])
+                done = _in_steps(meant, lambda some: act(some, **where), f"to {change.verb}", change.rate)
+        tell(meant, done, change.done, change.why_not, by_id=bool(ids), as_json=given["as_json"])
+
+    optional = [_optional(name, kind, None) for name, kind in _FILTERS.items()]
+    optional += [_optional(name, kind, default) for name, (kind, default) in _REST.items()]
+    arguments_own = [one for one in own if one.default is Parameter.empty]
+    options_own = [one for one in own if one.default is not Parameter.empty]
+    parameters = [
+        Parameter("context", Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context),
+        *arguments_own,
+        _optional("ids", Ids, None),
+        *options_own,
+        *optional,
+    ]
+    run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
+    return run
 
 
-def _search(client: Client, state: str, wanted: Wanted) -> Iterator[dict[str, Any]]:
-    before: int | None = None
-    while True:
-        page = client.page(state=state_of(state), type=wanted.type, tag=wanted.tag, limit=_PAGE, before=before)
-        yield from page["tasks"]
-        before = page.get("next")
-        if before is None:
-            return
+def _optional(name: str, kind: Any, default: Any) -> Parameter:
+    return Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, annotation=kind, default=default)
 
 
-def agreed(ids: Sequence[int], verb: str, wanted: Wanted, *, yes: bool) -> None:
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _where(given: dict[str, Any]) -> dict[str, Any]:
+    """The filters, as the client takes them."""
+    where = {name: given[name] for name in _FILTERS if given[name] is not None}
+    if "state" in where:
+        where["state"] = state_of(where["state"])
+    if "older_than" in where:
+        where["older_than"] = arguments.duration(where["older_than"], "--older-than")
+    return where
+
+
+def _agreed(ids: Sequence[int], verb: str, *, yes: bool) -> None:
     """Ask, where filters name more than one task.
 
     Raises:
         UsageError: Nobody is there to be asked.
         Exit: The answer is no.
     """
-    if yes or wanted.ids or len(ids) < 2:
+    if yes or len(ids) < 2:
         return
+    tasks = count(len(ids), "task") + (f", {STEP:,} at a time" if len(ids) > STEP else "")
     if not sys.stdin.isatty():
-        message = f"this would {verb} {count(len(ids), 'task')}: say --yes, or look first with --dry-run"
+        message = f"this would {verb} {tasks}: say --yes, or look first with --dry-run"
         raise UsageError(message)
-    if not typer.confirm(f"{verb} {count(len(ids), 'task')}?", err=True):
+    if not typer.confirm(f"{verb} {tasks}?", err=True):
         say("nothing was changed")
         raise typer.Exit(FAILED)
 
 
-def in_steps(
+def _in_steps(
     ids: Sequence[int], change: Callable[[list[int]], list[int]], what: str, rate: float | None = None
 ) -> list[int]:
     """Change tasks a step at a time.

@@ -61,6 +61,14 @@ State = Annotated[
 ]
 OfType = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only tasks of this type.")]
 Tag = Annotated[str | None, typer.Option("--tag", metavar="TAG", help="Only tasks with this tag.")]
+OfTenant = Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Only tasks of this tenant.")]
+OfFlow = Annotated[int | None, typer.Option("--flow", metavar="ID", min=1, help="Only tasks of this flow.")]
+WithError = Annotated[
+    str | None, typer.Option("--error", metavar="TEXT", help="Only tasks whose last error has this text in it.")
+]
+Older = Annotated[
+    str | None, typer.Option("--older-than", metavar="TIME", help="Only tasks that were sent so long ago: 30m, 7d.")
+]
 From = Annotated[
     str | None, typer.Option("--from", metavar="FILE", help="A task for each line, its params as JSON; -: of stdin.")
 ]
@@ -183,21 +191,26 @@ def ls(
     state: State = None,
     type: OfType = None,
     tag: Tag = None,
-    tenant: Annotated[str | None, typer.Option("--tenant", metavar="NAME", help="Only tasks of this tenant.")] = None,
-    flow: Annotated[int | None, typer.Option("--flow", metavar="ID", min=1, help="Only tasks of this flow.")] = None,
+    tenant: OfTenant = None,
+    flow: OfFlow = None,
+    error: WithError = None,
+    older_than: Older = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=PAGE, help="At most so many.")] = LISTED,
     as_json: Json = False,
     address: Address = None,
 ) -> None:
     """List tasks, newest first."""
     with options.pool(context, address) as client:
-        found = client.tasks(state=state_of(state), type=type, tag=tag, tenant=tenant, flow=flow, limit=limit)
+        found = client.tasks(
+            state=state_of(state), type=type, tag=tag, tenant=tenant, flow=flow, error=error,
+            older_than=arguments.duration(older_than, "--older-than"), limit=limit,
+        )  # fmt: skip
     if as_json:
         documents.show({"tasks": [documents.listed(task) for task in found]})
         return
     print("\n".join(task_views.tasks(found, time.time()) or ["no such task"]), flush=True)
     if len(found) == limit:
-        narrower = "--state, --type, --tag, --tenant, --flow"
+        narrower = "--state, --type, --tag, --tenant, --flow, --error"
         say(f"there may be more: --limit {min(limit * 10, PAGE)}, or narrow it with {narrower}")
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, Unpack
 
 from ..config.resources import Required
 from ..workers.errors import TaskUnknown, WorkerHostError
 from .async_handle import AsyncBatch, AsyncHandle, Place
 from .async_waiting import cancel, look_up, request, wait
 from .block import UNKNOWN, Block
+from .changes import Changing, Where, carry_out_awaiting, changing, naming
 from .commands import Listener
 from .connection import Connection, Connections
 from .handle import IDS_MAX
 from .messages import Admin, Query, TaskState
-from .orders import EDITED_MAX, check_id, no_task, search, unpacked
+from .orders import check_id, no_task, search, unpacked
 from .scheduling import scheduled
 from .tail import FIRST_WORD_SECONDS, Line, Reader
 from .terms import terms
@@ -48,6 +50,8 @@ class AsyncOrders:
         tag: str | None = None,
         tenant: str | None = None,
         flow: int | None = None,
+        error: str | None = None,
+        older_than: float | timedelta | None = None,
         limit: int = 100,
     ) -> list[dict[str, Any]]:
         """As `Client.tasks`."""
@@ -55,7 +59,10 @@ class AsyncOrders:
         before: int | None = None
         while len(found) < limit:
             left = limit - len(found)
-            page = await self.page(state=state, type=type, tag=tag, tenant=tenant, flow=flow, limit=left, before=before)
+            page = await self.page(
+                state=state, type=type, tag=tag, tenant=tenant, flow=flow, error=error, older_than=older_than,
+                limit=left, before=before,
+            )  # fmt: skip
             found += page["tasks"]
             before = page.get("next")
             if before is None:
@@ -70,11 +77,13 @@ class AsyncOrders:
         tag: str | None = None,
         tenant: str | None = None,
         flow: int | None = None,
+        error: str | None = None,
+        older_than: float | timedelta | None = None,
         limit: int = 100,
         before: int | None = None,
     ) -> dict[str, Any]:
         """As `Client.page`."""
-        return await self._query("tasks", search(state, type, tag, limit, before, tenant, flow))
+        return await self._query("tasks", search(state, type, tag, limit, before, tenant, flow, error, older_than))
 
     async def show(self, id: int) -> dict[str, Any]:
         """As `Client.show`."""
@@ -122,25 +131,41 @@ class AsyncOrders:
 
     # Orders and questions.
 
-    async def cancel(self, tasks: AsyncTasks) -> list[int]:
+    async def cancel(
+        self, tasks: AsyncTasks | None = None, *, dry_run: bool = False, **where: Unpack[Where]
+    ) -> list[int]:
         """As `Client.cancel`."""
-        return await cancel(self._connections.current(), await _ids(tasks), IDS_MAX)
+        if tasks is not None and not where and not dry_run:
+            return await cancel(self._connections.current(), await _ids(tasks), IDS_MAX)
+        return await self._change(changing("cancel", await _meant(tasks), where, dry_run=dry_run))
 
-    async def retry(self, tasks: AsyncTasks) -> list[int]:
+    async def retry(
+        self, tasks: AsyncTasks | None = None, *, dry_run: bool = False, **where: Unpack[Where]
+    ) -> list[int]:
         """As `Client.retry`."""
-        ids = await _ids(tasks)
-        retried: list[int] = []
-        for start in range(0, len(ids), IDS_MAX):
-            retried += (await self._order("retry", {"ids": ids[start : start + IDS_MAX]}))["retried"]
-        return retried
+        return await self._change(changing("retry", await _meant(tasks), where, dry_run=dry_run))
+
+    async def delete(
+        self, tasks: AsyncTasks | None = None, *, dry_run: bool = False, **where: Unpack[Where]
+    ) -> list[int]:
+        """As `Client.delete`."""
+        return await self._change(changing("delete", await _meant(tasks), where, dry_run=dry_run))
+
+    async def priority(
+        self, priority: int, tasks: AsyncTasks | None = None, *, dry_run: bool = False, **where: Unpack[Where]
+    ) -> list[int]:
+        """As `Client.priority`."""
+        return await self._change(changing("edit", await _meant(tasks), where, dry_run=dry_run, priority=priority))
+
+    async def move(
+        self, to: str, tasks: AsyncTasks | None = None, *, dry_run: bool = False, **where: Unpack[Where]
+    ) -> list[int]:
+        """As `Client.move`."""
+        return await self._change(changing("edit", await _meant(tasks), where, dry_run=dry_run, type=terms(to).type))
 
     async def unblock(self, tasks: AsyncTasks) -> list[int]:
         """As `Client.unblock`."""
-        ids = await _ids(tasks)
-        free: list[int] = []
-        for start in range(0, len(ids), IDS_MAX):
-            free += (await self._order("unblock", {"ids": ids[start : start + IDS_MAX]}))["unblocked"]
-        return free
+        return await self._change(naming("unblock", await _ids(tasks)))
 
     async def schedule(
         self,
@@ -198,15 +223,6 @@ class AsyncOrders:
     async def clear_cache(self, type: str | None = None) -> None:
         """As `Client.clear_cache`."""
         await self._order("clear_cache", {"type": None if type is None else terms(type).type})
-
-    async def edit(self, tasks: AsyncTasks, *, priority: int | None = None, type: str | None = None) -> list[int]:
-        """As `Client.edit`."""
-        ids = await _ids(tasks)
-        change = {"priority": priority, "type": None if type is None else terms(type).type}
-        edited: list[int] = []
-        for start in range(0, len(ids), EDITED_MAX):
-            edited += (await self._order("edit", {"ids": ids[start : start + EDITED_MAX], **change}))["edited"]
-        return edited
 
     async def pause(self, type: str) -> None:
         """As `Client.pause`."""
@@ -275,6 +291,9 @@ class AsyncOrders:
         """As `Client.types`."""
         return (await self._query("types", {}))["types"]
 
+    async def _change(self, steps: Changing) -> list[int]:
+        return await carry_out_awaiting(steps, partial(request, self._connections.current()))
+
     async def _query(self, what: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return await request(self._connections.current(), Query(0, what, arguments))
 
@@ -292,6 +311,10 @@ async def _hear(connection: Connection, listener: Listener, place: tuple[Block, 
     """Wait for lines, or for the end of the task."""
     heard = [listener.waiters, place[0].waiters]
     return await wait(connection, lambda: bool(listener.items) or _is_over(place), heard, timeout=timeout)
+
+
+async def _meant(tasks: AsyncTasks | None) -> list[int] | None:
+    return None if tasks is None else await _ids(tasks)
 
 
 async def _ids(tasks: AsyncTasks) -> list[int]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Unpack
 
 from ..config.resources import Required
 from ..workers import values
 from ..workers.errors import TaskUnknown, WorkerHostError
 from .block import UNKNOWN
+from .changes import Changing, Where, carry_out, changing, naming, sent_before
 from .connection import Connections
 from .handle import Batch, Handle, cancel
 from .messages import STATES, Admin, Query, TaskState
@@ -17,12 +18,6 @@ from .outcome import error_of
 from .scheduling import scheduled
 from .tail import Line, tail
 from .terms import terms
-
-IDS_MAX: Final = 10_000
-"""Ids in one RETRY."""
-
-EDITED_MAX: Final = 500
-"""Tasks in one EDIT: one turn of the supervisor, a few milliseconds."""
 
 ID_MAX: Final = 2**63 - 1
 
@@ -58,10 +53,12 @@ class Orders:
         tag: str | None = None,
         tenant: str | None = None,
         flow: int | None = None,
+        error: str | None = None,
+        older_than: float | timedelta | None = None,
         limit: int = 100,
     ) -> list[dict[str, Any]]:
         """Tasks of the pool, newest first, at most `limit`: those in `state`, of `type`, with `tag`, of `tenant`,
-        of the flow with the number `flow`.
+        of the flow with the number `flow`, with `error` in the text of their last error, sent `older_than` seconds ago.
 
         Raises:
             ValueError: There is no such state.
@@ -70,7 +67,10 @@ class Orders:
         before: int | None = None
         while len(found) < limit:
             left = limit - len(found)
-            page = self.page(state=state, type=type, tag=tag, tenant=tenant, flow=flow, limit=left, before=before)
+            page = self.page(
+                state=state, type=type, tag=tag, tenant=tenant, flow=flow, error=error, older_than=older_than,
+                limit=left, before=before,
+            )  # fmt: skip
             found += page["tasks"]
             before = page.get("next")
             if before is None:
@@ -85,6 +85,8 @@ class Orders:
         tag: str | None = None,
         tenant: str | None = None,
         flow: int | None = None,
+        error: str | None = None,
+        older_than: float | timedelta | None = None,
         limit: int = 100,
         before: int | None = None,
     ) -> dict[str, Any]:
@@ -97,7 +99,7 @@ class Orders:
         Raises:
             ValueError: There is no such state.
         """
-        return self._query("tasks", search(state, type, tag, limit, before, tenant, flow))
+        return self._query("tasks", search(state, type, tag, limit, before, tenant, flow, error, older_than))
 
     def show(self, id: int) -> dict[str, Any]:
         """Everything that is known of a task, its attempts included.
@@ -144,28 +146,64 @@ class Orders:
 
     # Orders and questions.
 
-    def cancel(self, tasks: Tasks) -> list[int]:
-        """End tasks, running or not; the numbers of those that had not ended before."""
-        return cancel(self._connections.current(), _ids(tasks))
+    def cancel(self, tasks: Tasks | None = None, *, dry_run: bool = False, **where: Unpack[Where]) -> list[int]:
+        """End tasks that have not ended, running or not: those named, or all that the filters name.
 
-    def retry(self, tasks: Tasks) -> list[int]:
-        """Queue tasks again that failed, were cancelled or are quarantined, all counters at zero; their numbers.
+        This and the following words change up to 10,000 tasks at once, in one transaction; of more, so many after the
+        other. A pool of many tasks may be searched in steps, each of which changes what it finds.
+
+        Args:
+            tasks: Which, by handle or number; None: whatever the filters name.
+            dry_run: Change nothing; only say which tasks it would be.
+            where: Filters, of which a task must have all: `state`, `type`, `tag`, `tenant`, `flow`, `error` (a part of
+                its last error's text), `older_than` (sent so long ago: seconds, or a timedelta).
+
+        Returns:
+            The numbers of those that had not ended before.
+
+        Raises:
+            ValueError: Neither tasks nor a filter is given, or there is no such state.
+            WorkerHostError: A filter cannot be meant, as the state `failed` here.
+        """
+        if tasks is not None and not where and not dry_run:
+            return cancel(self._connections.current(), _ids(tasks))
+        return self._change(changing("cancel", _meant(tasks), where, dry_run=dry_run))
+
+    def retry(self, tasks: Tasks | None = None, *, dry_run: bool = False, **where: Unpack[Where]) -> list[int]:
+        """Queue tasks again that failed, were cancelled or are quarantined, all counters at zero; as `cancel`.
 
         A task whose key a newer one has by now stays as it is.
         """
-        ids = _ids(tasks)
-        retried: list[int] = []
-        for start in range(0, len(ids), IDS_MAX):
-            retried += self._order("retry", {"ids": ids[start : start + IDS_MAX]})["retried"]
-        return retried
+        return self._change(changing("retry", _meant(tasks), where, dry_run=dry_run))
+
+    def delete(self, tasks: Tasks | None = None, *, dry_run: bool = False, **where: Unpack[Where]) -> list[int]:
+        """Forget ended tasks, with their results and attempts, before their time; as `cancel`.
+
+        What has not ended stays: cancel it first. So does a task that its host still has to stop, that one comes after
+        which has not completed (unless that goes with it), or of a flow that has not ended.
+        """
+        return self._change(changing("delete", _meant(tasks), where, dry_run=dry_run))
+
+    def priority(
+        self, priority: int, tasks: Tasks | None = None, *, dry_run: bool = False, **where: Unpack[Where]
+    ) -> list[int]:
+        """Give tasks that nobody runs yet another priority; as `cancel`. What runs is left as it is.
+
+        Raises:
+            WorkerHostError: There is no such priority, or the queue has none.
+        """
+        return self._change(changing("edit", _meant(tasks), where, dry_run=dry_run, priority=priority))
+
+    def move(self, to: str, tasks: Tasks | None = None, *, dry_run: bool = False, **where: Unpack[Where]) -> list[int]:
+        """Have a worker of another type run tasks: params, priority and order stay; as `cancel`.
+
+        A task that ran before, belongs to a flow, comes after others, or was sent with a key is left as it is.
+        """
+        return self._change(changing("edit", _meant(tasks), where, dry_run=dry_run, type=terms(to).type))
 
     def unblock(self, tasks: Tasks) -> list[int]:
         """Let tasks run that wait for others, whatever becomes of those; the numbers of those that were waiting."""
-        ids = _ids(tasks)
-        free: list[int] = []
-        for start in range(0, len(ids), IDS_MAX):
-            free += self._order("unblock", {"ids": ids[start : start + IDS_MAX]})["unblocked"]
-        return free
+        return self._change(naming("unblock", _ids(tasks)))
 
     def schedule(
         self,
@@ -261,25 +299,6 @@ class Orders:
     def clear_cache(self, type: str | None = None) -> None:
         """Let results of tasks sent so far answer for no further ones: those of a type and below it, or all."""
         self._order("clear_cache", {"type": None if type is None else terms(type).type})
-
-    def edit(self, tasks: Tasks, *, priority: int | None = None, type: str | None = None) -> list[int]:
-        """Give tasks that nobody runs yet another priority, or have a worker of another type run them.
-
-        A task that runs is left as it is; so is, for a new `type`, one that ran before, belongs to a flow, comes after
-        others, or was sent with a key. The supervisor decides a few hundred at a time, each part at once.
-
-        Returns:
-            The numbers of those that stand there now.
-
-        Raises:
-            WorkerHostError: There is no such type or priority, or the queue has no priorities.
-        """
-        ids = _ids(tasks)
-        change = {"priority": priority, "type": None if type is None else terms(type).type}
-        edited: list[int] = []
-        for start in range(0, len(ids), EDITED_MAX):
-            edited += self._order("edit", {"ids": ids[start : start + EDITED_MAX], **change})["edited"]
-        return edited
 
     def pause(self, type: str) -> None:
         """Start no task of this type, or of one below it, until `resume`. What runs goes on."""
@@ -378,6 +397,9 @@ class Orders:
         """The task types, with how many tasks each has and which hosts serve it."""
         return self._query("types", {})["types"]
 
+    def _change(self, steps: Changing) -> list[int]:
+        return carry_out(steps, self._connections.current().request)
+
     def _query(self, what: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return self._connections.current().request(Query(0, what, arguments))
 
@@ -399,6 +421,10 @@ def _ids(tasks: Tasks) -> list[int]:
     return ids
 
 
+def _meant(tasks: Tasks | None) -> list[int] | None:
+    return None if tasks is None else _ids(tasks)
+
+
 def check_id(id: int) -> None:
     """A task has a number that there can be.
 
@@ -417,6 +443,8 @@ def search(
     before: int | None,
     tenant: str | None,
     flow: int | None = None,
+    error: str | None = None,
+    older_than: float | timedelta | None = None,
 ) -> dict[str, Any]:
     """What `page` asks for, as QUERY `tasks` takes it.
 
@@ -425,7 +453,8 @@ def search(
     """
     code = None if state is None else STATES.index(TaskState(state))
     given = {"state": code, "type": type, "tag": tag, "tenant": tenant, "flow": flow}
-    given |= {"limit": limit, "before": before}
+    given |= {"limit": limit, "before": before, "error": error}
+    given["sent_before"] = None if older_than is None else sent_before(older_than)
     return {key: value for key, value in given.items() if value is not None}
 
 

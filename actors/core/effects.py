@@ -256,7 +256,63 @@ class Senders:
     context: Any = None
 
 
-Need = Refill | Agenda | Fetch | Consult | Resume | Replay | Ends | EndedAfter | SeenAfter | Senders | EdgeNeed
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which tasks are meant: those that are all of this. What is None says nothing.
+
+    Attributes:
+        ids: Only of these.
+        states: In one of these; empty: in any.
+        type: Of this type itself.
+        tag: With this tag.
+        tenant: Of this tenant.
+        flow: Of the flow of this number.
+        error: Whose last error has this text in it, however it is capitalised.
+        sent_before: Sent before this instant.
+        owner: Sent by this identity.
+    """
+
+    ids: tuple[int, ...] | None = None
+    states: tuple[int, ...] = ()
+    type: str | None = None
+    tag: str | None = None
+    tenant: str | None = None
+    flow: int | None = None
+    error: str | None = None
+    sent_before: float | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """Need: tasks that are meant, with ids below `before`, the newest first: at most `count`, and of a bounded number
+    that are looked at. Feeds one item: ([`Row` columns, ...], the id to go on before, or None at the end).
+
+    `purpose` and `context` are the core's own note of why it asked.
+    """
+
+    where: Where
+    before: int | None
+    count: int
+    purpose: str
+    context: Any = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndsOf:
+    """Need: of these tasks those that have ended, by id from the highest on: (session, finish, id, lane, state, bytes
+    of params and result, ids of at most `needed_by` tasks that come after it and have not completed).
+    """
+
+    ids: tuple[int, ...]
+    needed_by: int
+    context: Any = None
+
+
+MeantNeed = Matching | EndsOf
+PeersNeed = Resume | SeenAfter | Senders
+Need = Refill | Agenda | Fetch | Consult | PeersNeed | Replay | Ends | EndedAfter | MeantNeed | EdgeNeed
 
 
 @dataclass(frozen=True, slots=True)

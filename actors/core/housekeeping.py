@@ -79,7 +79,7 @@ class Housekeeping:
 
     def ended(self, step: Step, need: EndedAfter, rows: Sequence[tuple[Any, ...]]) -> None:
         """Ended tasks in the order of sessions and ends: forget those whose time has come."""
-        lanes, leases, walk = self._queue.lanes, self._queue.leases, self._ends
+        walk = self._ends
         walk.pause(step.now)
         young = -1  # the session whose further ends are all too young
         freed = 0
@@ -87,25 +87,33 @@ class Housekeeping:
             if freed >= _SLICE_BYTES:
                 break
             walk.session, walk.number = session, finish
-            if session == young or id in leases or needed or self._holds(id):
+            if session == young or needed:
                 continue
             if not self._old(step, finish, state, ended_at):
                 if step.wall - ended_at < self._keep.shortest() and finish > self._newest():
                     young = session
                 continue
-            if self._clients.waits_for(session, finish):
-                continue
-            step.persist.prunes.append((id, finish))
-            freed += size
-            lane = lanes.by_number[lane_number]
-            lane.counts[state] -= 1
-            lanes.touched.add(lane)
+            if self.lets_go(id, session, finish):
+                self.forget(step, id, finish, lane_number, state)
+                freed += size
         else:
             if len(rows) < need.count:
                 walk.rest(step.now, self._interval())
                 return  # to begin anew
         if walk.session == young:
             walk.number = ID_MAX
+
+    def lets_go(self, id: int, session: int, finish: int) -> bool:
+        """Whether nobody here needs an ended task any more, however young it is."""
+        return not (id in self._queue.leases or self._holds(id) or self._clients.waits_for(session, finish))
+
+    def forget(self, step: Step, id: int, finish: int, lane_number: int, state: int) -> None:
+        """Forget an ended task, with all that is kept of it."""
+        step.persist.prunes.append((id, finish))
+        lanes = self._queue.lanes
+        lane = lanes.by_number[lane_number]
+        lane.counts[state] -= 1
+        lanes.touched.add(lane)
 
     def _old(self, step: Step, finish: int, state: int, ended_at: float) -> bool:
         seconds = self._keep.completed if state == COMPLETED else self._keep.failed

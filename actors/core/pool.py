@@ -44,7 +44,22 @@ from .clients.orders import Orders
 from .clients.reloads import Configuration, Reloads
 from .clients.requests import Requests
 from .dispatch import dispatch
-from .effects import Agenda, Consult, Effect, EndedAfter, Ends, Fetch, Need, Refill, Replay, Resume, SeenAfter, Senders
+from .effects import (
+    Agenda,
+    Consult,
+    Effect,
+    EndedAfter,
+    Ends,
+    EndsOf,
+    Fetch,
+    Matching,
+    Need,
+    Refill,
+    Replay,
+    Resume,
+    SeenAfter,
+    Senders,
+)
 from .flows.edges import Awaited, Dependents, FlowsOf, Gathered, Unmet
 from .flows.flows import Flows
 from .hosts.hosts import Hosts
@@ -63,9 +78,11 @@ from .tasks.checkpoints import Checkpoints
 from .tasks.edits import Edits
 from .tasks.endings import Endings, Late
 from .tasks.firings import Firings
+from .tasks.removals import Removals
 from .telling.digest import Digest
 from .telling.report import Report
 from .timed import Timed
+from .where import answered
 
 _MALFORMED: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
 """What only a malformed message can cause in a handler."""
@@ -133,8 +150,9 @@ class Pool:
         self.requests.lists["schedules"] = self.firings.listed
         self.reloads = Reloads(self.sessions, self.membership, self.report, self.requests, self.firings)
         self.edits = Edits(self.queue, self.membership, self.flows)
+        self.removals = Removals(self.housekeeping)
         keyring = Keyring(self.identities)
-        powers = (self.backups, self.reloads, keyring, self.gate, self.audit, self.edits, self.firings)
+        powers = (self.backups, self.reloads, keyring, self.gate, self.audit, self.edits, self.removals, self.firings)
         self.orders = Orders(self.queue, self.membership, self.requests, *powers)
         self._expected = self._announced = self._looked = now
         self._more = False
@@ -179,6 +197,8 @@ class Pool:
             EndedAfter: self.housekeeping.ended,
             SeenAfter: self.housekeeping.seen,
             Senders: self.allowances.senders,
+            Matching: self._matched,
+            EndsOf: self.removals.known,
             Awaited: self.flows.walked,
             Dependents: self.flows.resolved,
             Gathered: self.flows.gathered,
@@ -186,7 +206,7 @@ class Pool:
             Unmet: self.requests.unmet,
         }
 
-    def _all_fetches(self) -> dict[str, Callable[[Step, Fetch, dict[int, Row]], None]]:
+    def _all_fetches(self) -> dict[str, Callable[[Step, Any, dict[int, Row]], None]]:
         """What is done with rows that were fetched, by the purpose."""
         return {
             "late": self._came_late,
@@ -198,6 +218,7 @@ class Pool:
             "show": self.requests.shown,
             "again": self.requests.retries.fetched,
             "edit": self.edits.fetched,
+            "delete": self.removals.fetched,
             "after": self.requests.looked_up,
             "unblock": self.requests.unblocked,
         }
@@ -431,6 +452,12 @@ class Pool:
 
     def _fetched(self, step: Step, need: Fetch, rows: list[Any]) -> None:
         self._fetches[need.purpose](step, need, {columns[0]: Row(*columns) for columns in rows})
+
+    def _matched(self, step: Step, need: Matching, rows: list[Any]) -> None:
+        [(found, following)] = rows
+        meant = {columns[0]: Row(*columns) for columns in found}
+        if not answered(step, need, meant, following):
+            self._fetches[need.purpose](step, need, meant)
 
     def _came_late(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         late: Late = need.context

@@ -110,9 +110,11 @@ class Store(Protocol):
         owner: str | None = None,
         tenant: str | None = None,
         flow: int | None = None,
+        error: str | None = None,
+        sent_before: float | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Newest first, a bounded scan: (tasks, id to go on before, or None at the end). With `owner` only those that
-        this identity sent.
+        this identity sent. See `Where`.
         """
         ...
 

@@ -43,7 +43,7 @@ _UNFINISHED: Final = f"select {', '.join(FLOW_COLUMNS)} from flow where ended_at
 _LATEST: Final = f"select {', '.join(FLOW_COLUMNS)} from flow where flow < ? order by flow desc limit ?"  # noqa: S608
 _AFTER_OF: Final = """select edge.after, policy, met, task.state from edge left join task on task.id = edge.after
     where edge.task = ? and edge.after > 0 order by edge.after limit ?"""
-_MEMBERS: Final = "select id, state, lane, session from task where id >= ? and id < ? order by id desc limit ?"
+_MEMBERS: Final = "select id, state, lane, session, sent_at from task where id >= ? and id < ? order by id desc limit ?"
 _COUNTS_OF: Final = """select type, state, sum(many) from (
     select lane, state, count(*) as many from task where id >= ? and id < ? group by lane, state
     ) join lane using (lane) group by type, state"""
@@ -180,7 +180,7 @@ class FlowReads:
         with self._explained():
             return self._database.execute(_AFTER_OF, (task, limit)).fetchall()
 
-    def _members(self, flow: int, before: int, limit: int) -> Iterator[tuple[int, int, int, int]]:
+    def _members(self, flow: int, before: int, limit: int) -> Iterator[tuple[int, int, int, int, float]]:
         """The first columns of a flow's tasks below `before`, the newest first, at most `limit`."""
         left = limit
         for _, first, count in sorted(self._database.execute(_PARTS, (flow,)), key=itemgetter(1), reverse=True):

@@ -99,6 +99,11 @@ class MemoryFlows:
         """Whether a task comes after it that has not completed: it may need its result, or when it is run once more."""
         return any(self._state(task) not in (None, COMPLETED) for task in self._to.get(id, _NONE))
 
+    def needed_by(self, id: int, most: int) -> tuple[int, ...]:
+        """Those, at most so many."""
+        later = sorted(task for task in self._to.get(id, _NONE) if self._state(task) not in (None, COMPLETED))
+        return tuple(later[:most])
+
     def read(self, need: EdgeNeed, row: Callable[[int], tuple[Any, ...] | None]) -> list[Any]:
         """Rows for a need; `row` gives the columns of a task."""
         if isinstance(need, Dependents):

@@ -9,10 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ...transport.messages import STATES
-from ..core.effects import Agenda, Consult, EndedAfter, Fetch, Need, Persist, Refill, Replay, Resume, SeenAfter, Senders
+from ..core.effects import (
+    Agenda,
+    Consult,
+    EndedAfter,
+    Fetch,
+    MeantNeed,
+    Need,
+    Persist,
+    Refill,
+    Replay,
+    Resume,
+    SeenAfter,
+    Senders,
+)
 from ..core.flows.edges import EdgeNeed
 from ..core.opening import Opening
 from ..core.rows import FINAL, QUEUED, RUNNING, SCHEDULED, WAITING
@@ -25,11 +38,9 @@ from .names_memory import MemoryNames
 from .order import Entry, Order, Orders
 from .record import NAMES, Record
 from .schedules_memory import MemorySchedules
+from .search_memory import MemorySearch
 from .undo import Undoable
-from .views import end_row, full_view, list_item
-
-SCANNED_ROWS_MAX: Final = 5000
-"""Rows that one call of `tasks` looks at."""
+from .views import end_row, full_view
 
 (
     ID, LANE, PRIORITY, PLACE, STATE, SESSION, FENCE, ATTEMPT, FAILURES, CRASHES, LOSSES, RELEASES, SENT_AT, DUE,
@@ -37,7 +48,7 @@ SCANNED_ROWS_MAX: Final = 5000
 ) = range(len(NAMES))  # fmt: skip
 
 
-class MemoryStore(Undoable, MemoryFlowReads):
+class MemoryStore(Undoable, MemoryFlowReads, MemorySearch):
     """A pool's memory without a database. It keeps its tasks over `close` and `open`, as a file would."""
 
     durable = False
@@ -357,6 +368,8 @@ class MemoryStore(Undoable, MemoryFlowReads):
             if need.kind == "host":
                 seen = [(host[0], host[5]) for host in self._hosts.values()]
             return sorted(item for item in seen if item[0] > need.number)[: need.count]
+        if isinstance(need, MeantNeed):
+            return self._meant(need)
         if isinstance(need, Senders):
             return [(n, self._sessions[n][5]) for n in need.sessions if n in self._sessions]
         ended = sorted(id for id in set(need.ids) if id in self._tasks and self._tasks[id][FINISH] is not None)
@@ -412,43 +425,9 @@ class MemoryStore(Undoable, MemoryFlowReads):
         ]
         return full_view(self._named(record), attempts)
 
-    def tasks(
-        self,
-        *,
-        state: int | None,
-        type: str | None,
-        tag: str | None,
-        limit: int,
-        before: int | None,
-        owner: str | None = None,
-        tenant: str | None = None,
-        flow: int | None = None,
-    ) -> tuple[list[dict[str, Any]], int | None]:
-        """Newest first, a bounded scan. See `Store.tasks`."""
-        found: list[dict[str, Any]] = []
-        scanned, last = 0, None
-        for scanned, record in enumerate(islice(self._newest(tag, flow, before), SCANNED_ROWS_MAX), 1):  # noqa: B007 - counts
-            _, its_type, its_tenant, _ = self._lanes[record[LANE]]
-            fits = state in (None, record[STATE]) and type in (None, its_type) and tenant in (None, its_tenant)
-            if flow is not None and tag is not None:
-                fits = fits and (record[ID],) in self._tags.at(tag)
-            if fits and self._owns(record[SESSION], owner):
-                if len(found) == limit:
-                    return found, found[-1]["id"]
-                found.append(list_item(self._named(record)))
-            last = record[ID]
-        return found, last if scanned == SCANNED_ROWS_MAX else None
-
     def audit(self, limit: int, before: int) -> list[dict[str, Any]]:
         """The latest first. See `Store.audit`."""
         return self._identities.audit(limit, before)
-
-    def _newest(self, tag: str | None, flow: int | None, before: int | None) -> Iterable[Record]:
-        if flow is not None:
-            return (self._tasks[id] for id in self._flows.members(flow, before))
-        order = self._ids if tag is None else self._tags.at(tag)
-        start = None if before is None else (before,)
-        return (self._tasks[id] for (id,) in order.before(start, SCANNED_ROWS_MAX))
 
     def _give_params(self, id: int, params: bytes) -> None:
         new = self._tasks[id].copy()

@@ -5,16 +5,29 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from ..core.effects import Agenda, Consult, EndedAfter, Fetch, Need, Refill, Replay, Resume, SeenAfter, Senders
+from ..core.effects import (
+    Agenda,
+    Consult,
+    EndedAfter,
+    EndsOf,
+    Fetch,
+    Matching,
+    Need,
+    Refill,
+    Replay,
+    Resume,
+    SeenAfter,
+    Senders,
+)
 from ..core.flows.edges import EdgeNeed
-from . import flows, names, statements
+from . import flows, names, search, statements
 from .binding import chunks, ends_of, marks, rows_of, submissions_of
 from .line import Line
 from .views import End
 
 
-def read(database: sqlite3.Connection, need: Need, line: Line) -> list[Any]:
-    """Rows for a need; `line` says how queued tasks stand. See `Store.read` and each need."""
+def read(database: sqlite3.Connection, need: Need, line: Line, members: search.Members) -> list[Any]:
+    """Rows for a need; `line` says how queued tasks stand, `members` which are a flow's. See each need."""
     execute = database.execute
     if isinstance(need, EdgeNeed):
         return flows.read(database, need)
@@ -42,6 +55,10 @@ def read(database: sqlite3.Connection, need: Need, line: Line) -> list[Any]:
         return execute(statements.ENDED_AFTER, (need.session, need.finish, need.count)).fetchall()
     if isinstance(need, SeenAfter):
         return execute(statements.SEEN_AFTER[need.kind], (need.number, need.count)).fetchall()
+    if isinstance(need, Matching):
+        return search.matching(database, members, need)
+    if isinstance(need, EndsOf):
+        return search.ends_of(database, need)
     if isinstance(need, Senders):
         return [
             (session, identity)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...transport import clock
-from ..core.effects import Need, Persist
+from ..core.effects import Need, Persist, Where
 from ..core.opening import Opening
-from . import flows, identities, names, reads, schedules, schema, statements
+from . import flows, identities, names, reads, schedules, schema, search, statements
 from .backup import Backup
 from .binding import for_attempts, for_finishes, for_running, for_submissions, for_tasks, granted_at_once, rows_of
 from .blobs import unpack
@@ -38,9 +38,6 @@ small steps while it serves.
 
 HOSTS_MAX: Final = 1000
 """How many of the latest host sessions an opening brings back."""
-
-SCANNED_ROWS_MAX: Final = 5000
-"""Rows that one call of `tasks` looks at: a few milliseconds, whatever the filters."""
 
 _EVERY: Final = 2**63 - 1  # no submission has a higher number
 
@@ -122,7 +119,7 @@ class SqliteStore(flows.FlowReads):
     def read(self, need: Need) -> list[Any]:
         """Rows for a need. See `Store.read` and each need."""
         with self._explained():
-            return reads.read(self._database, need, self._line)
+            return reads.read(self._database, need, self._line, self._members)
 
     def params(self, ids: Sequence[int]) -> dict[int, bytes]:
         """The params of tasks; ids that are not there are left out."""
@@ -167,10 +164,14 @@ class SqliteStore(flows.FlowReads):
         owner: str | None = None,
         tenant: str | None = None,
         flow: int | None = None,
+        error: str | None = None,
+        sent_before: float | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Newest first, a bounded scan. See `Store.tasks`."""
+        states = () if state is None else (state,)
+        where = Where(None, states, type, tag, tenant, flow, error, sent_before, owner)
         with self._explained():
-            ids, following = self._scan(state, self._lanes(type, tenant), tag, limit, before, owner, flow)
+            ids, following = search.search(self._database, self._members, where, before, limit, search.LISTED_ROWS_MAX)
             return [list_item(task) for id in ids if (task := self._task(id)) is not None], following
 
     def audit(self, limit: int, before: int) -> list[dict[str, Any]]:
@@ -391,45 +392,6 @@ class SqliteStore(flows.FlowReads):
             return None
         task = dict(zip((name for name, *_ in cursor.description), row, strict=True))
         return task | {name: unpack(task[name]) for name in ("options", "detail")}
-
-    def _lanes(self, type: str | None, tenant: str | None) -> set[int] | None:
-        """The lanes of a type and a tenant; None: all."""
-        found = self._database.execute(statements.LANES_OF, (type, tenant))
-        return None if type is None and tenant is None else {lane for (lane,) in found}
-
-    def _scan(
-        self,
-        state: int | None,
-        lanes: set[int] | None,
-        tag: str | None,
-        limit: int,
-        before: int | None,
-        owner: str | None,
-        flow: int | None,
-    ) -> tuple[list[int], int | None]:
-        """The ids of `tasks`, and the id to go on before."""
-        execute = self._database.execute
-        span = (2**63 - 1 if before is None else before, SCANNED_ROWS_MAX)
-        if flow is not None:
-            cursor = self._members(flow, *span)
-        elif tag is not None:
-            cursor = execute(statements.SCAN_TAG, (tag, *span))
-        else:
-            cursor = execute(statements.SCAN_STATE.get(-1 if state is None else state, statements.SCAN), span)
-        found: list[int] = []
-        scanned, last = 0, None
-        for scanned, (id, state_there, lane, session) in enumerate(cursor, 1):  # noqa: B007 - read after the loop
-            if (
-                (state is None or state == state_there)
-                and (lanes is None or lane in lanes)
-                and (flow is None or tag is None or execute(statements.TAGGED, (tag, id)).fetchone())
-                and (owner is None or execute(statements.IDENTITY_OF, (session,)).fetchone() == (owner,))
-            ):
-                if len(found) == limit:
-                    return found, found[-1]
-                found.append(id)
-            last = id
-        return found, last if scanned == SCANNED_ROWS_MAX else None
 
     # --- the connection
 

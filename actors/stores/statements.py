@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...transport.messages import STATES
-from ..core.rows import CANCELLED, COLUMNS, FAILED, QUARANTINED, RUNNING
+from ..core.rows import COLUMNS
 from .blobs import LARGE_PARAMS_BYTES
 
 # --- writes, in the order of the fields of `Persist`
@@ -115,6 +115,9 @@ SUBMISSIONS_OF: Final = """select submission, first, count, checksum, others fro
 ENDED_AFTER: Final = """select session, finish, id, lane, state, ended_at, length(params) + coalesce(length(result), 0),
     exists (select 1 from edge join task as later on later.id = edge.task where after = task.id and later.state <> 4)
     from task where finish is not null and (session, finish) > (?, ?) order by session, finish limit ?"""
+END_COLUMNS_OF: Final = """select session, finish, id, lane, state, length(params) + coalesce(length(result), 0)
+    from task where id = ? and finish is not null"""
+OPTIONS_OF: Final = "select options from task where id = ?"
 SEEN_AFTER: Final = {
     "session": "select session, seen_at from session where session > ? order by session limit ?",
     "host": "select owner, left_at from host where owner > ? order by owner limit ?",
@@ -136,15 +139,3 @@ FULL: Final = f"""select task.*, lane.type as type, lane.tenant as tenant, lane.
 ATTEMPTS_OF: Final = f"""select attempt.attempt, attempt.fence, name, {_CODE.format("attempt")}, attempt.slot,
     attempt.started_at, attempt.ended_at, outcome, attempt.detail from attempt join task using (id)
     join lane using (lane) left join host on host.owner = attempt.owner where id = ?"""  # noqa: S608 - constants only
-LANES_OF: Final = "select lane from lane where (?1 is null or type = ?1) and (?2 is null or tenant = ?2)"
-SCAN: Final = "select id, state, lane, session from task where id < ? order by id desc limit ?"
-SCAN_TAG: Final = """select tag.id, state, lane, session from tag cross join task using (id)
-    where tag = ? and tag.id < ? order by tag.id desc limit ?"""
-TAGGED: Final = "select 1 from tag where tag = ? and id = ?"
-SCAN_STATE: Final = {
-    RUNNING: SCAN.replace("where", "indexed by running where state = 3 and"),
-    **{
-        state: SCAN.replace("where", f"indexed by ended where state >= 5 and state = {state} and")
-        for state in (FAILED, CANCELLED, QUARANTINED)
-    },
-}

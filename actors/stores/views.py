@@ -43,7 +43,7 @@ def list_item(task: dict[str, Any]) -> dict[str, Any]:
     return item | {
         "state": str(STATES[int(task["state"])]),
         "host": task["host"] or "",
-        "error": _error(task["detail"]),
+        "error": None if (text := error_text(task["detail"])) is None else text[:_ERROR_MAX],
     }
 
 
@@ -95,10 +95,10 @@ def _attempt(
     }
 
 
-def _error(detail: Detail) -> str | None:
+def error_text(detail: Detail) -> str | None:
     """One text for why it ended as it did, from what its host or the core noted."""
     if detail is None:
         return None
     text = str(detail.get("message") or detail.get("reason") or detail.get("cause") or "")
     kind = str(detail.get("error_type") or "")
-    return ": ".join(part for part in (kind, text) if part)[:_ERROR_MAX] or None
+    return ": ".join(part for part in (kind, text) if part) or None

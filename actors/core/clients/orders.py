@@ -18,10 +18,11 @@ from ..reports import shown
 from ..step import Peer, Step
 from ..tasks.edits import Edits
 from ..tasks.firings import Firings
+from ..tasks.removals import Removals
 from .reloads import Reloads
 from .requests import Requests
 
-_CLIENTS: Final = ("retry", "unblock")
+_CLIENTS: Final = ("cancel", "retry", "unblock")
 """What a client of a guarded pool may order; the rest is an admin's."""
 _QUESTIONS: Final = ("keys",)
 """What changes nothing."""
@@ -45,6 +46,7 @@ class Orders:
         gate: Gate,
         audit: Audit,
         edits: Edits,
+        removals: Removals,
         firings: Firings,
     ) -> None:
         self._gate, self._audit = gate, audit
@@ -55,6 +57,8 @@ class Orders:
             "clear_cache": requests.clear_cache,
             "unblock": requests.unblock,
             "edit": edits.ask,
+            "cancel": requests.cancel_where,
+            "delete": removals.ask,
             "pause": self._pause,
             "resume": self._pause,
             "drain": self._drain,

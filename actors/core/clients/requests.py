@@ -6,9 +6,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ....config.policy import TYPE_PATTERN
-from ....transport.messages import Accepted, Admin, Cancel, Events, Query, Rejected, Reply, Stop, Submit, Watch
+from ....transport.messages import (
+    STATES,
+    Accepted,
+    Admin,
+    Cancel,
+    Events,
+    Query,
+    Rejected,
+    Reply,
+    Stop,
+    Submit,
+    Watch,
+)
 from ..access.allowances import Allowances
-from ..effects import Consult, Ends, Fetch
+from ..effects import Consult, Ends, Fetch, Matching
 from ..flows.dependencies import Plan, names_others, wanted
 from ..flows.edges import Unmet
 from ..flows.flows import Flows
@@ -28,6 +40,7 @@ from ..tasks.submissions import LANES_MAX, TYPES_MAX, checked, lane_key
 from ..telling.placement import lacks, required
 from ..telling.why import Why
 from ..unfit import Unfit
+from ..where import mean
 from .clients import Clients, ClientSession, Others, Submission, parted
 
 _SUBMISSIONS_MAX: Final = 20_000
@@ -308,11 +321,15 @@ class Requests:
 
     def cancel(self, step: Step, peer: Peer, message: Cancel) -> None:
         """End tasks; the store knows those that memory does not."""
-        self._fetch(step, peer, ids_given(message.ids), "cancel", message.request)
+        step.needs.append(Fetch(ids_given(message.ids), "cancel", (peer, message.request, {}), peer.owner))
 
-    def cancelled(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+    def cancel_where(self, step: Step, peer: Peer, message: Admin) -> None:
+        """The same by filters."""
+        mean(step, peer, message, "cancel", set(range(len(STATES))) - FINAL)
+
+    def cancelled(self, step: Step, need: Fetch | Matching, rows: dict[int, Row]) -> None:
         """The rows of tasks to cancel are known: end them, and have those that run stopped."""
-        peer, request = need.context
+        peer, request, reply = need.context
         cancelled: list[int] = []
         stop: dict[HostSession, list[Any]] = {}
         for row in rows.values():
@@ -325,7 +342,7 @@ class Requests:
         for host, items in stop.items():
             if host.peer is not None:
                 step.say(host.peer, Stop(items))
-        step.say(peer, Reply(request, True, {"cancelled": cancelled}))
+        step.say(peer, Reply(request, True, {"cancelled": cancelled, **reply}))
 
     def query(self, step: Step, peer: Peer, message: Query) -> None:
         """Answer from memory, or have the store answer after the commit."""

@@ -5,22 +5,20 @@ A running task is left as it is: what its host was told cannot be taken back, on
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from ....config.policy import TYPE_PATTERN
 from ....transport.messages import Admin, Reply
-from ..effects import Fetch
+from ..effects import Fetch, Matching
 from ..flows.flows import Flows
 from ..hosts.membership import Membership
 from ..queue import Queue
 from ..reports import shown
 from ..rows import QUEUED, SCHEDULED, Row
-from ..sessions import ID_MAX
 from ..step import Peer, Step
+from ..where import mean
 from .submissions import LANES_MAX, PRIORITY_BOUND, TYPES_MAX
 
-EDITED_MAX: Final = 2000
-"""Tasks in one order: a step of a large edit, so that no turn is long."""
 _BOUND: Final = ("key",)
 """Options that mean something by the type under which a task was sent: it stays there."""
 
@@ -40,19 +38,13 @@ class Edits:
 
     def ask(self, step: Step, peer: Peer, message: Admin) -> None:
         """Change tasks that are queued or scheduled; the store knows those that memory does not."""
-        given = message.arguments
-        ids: Any = given["ids"]
-        change = _Change(given.get("priority"), given.get("type"))
-        if problem := self._problem(ids, change):
+        change = _Change(message.arguments.get("priority"), message.arguments.get("type"))
+        if problem := self._problem(change):
             step.say(peer, Reply(message.request, False, {"code": "invalid", "reason": problem}))
             return
-        known = tuple(dict.fromkeys(ids))
-        step.needs.append(Fetch(known, "edit", (peer, message.request, change), peer.owner))
+        mean(step, peer, message, "edit", (SCHEDULED, QUEUED), change)
 
-    def _problem(self, ids: Any, change: _Change) -> str | None:
-        named = cast("list[Any]", ids if type(ids) is list else [None])
-        if len(named) > EDITED_MAX or not all(type(id) is int and 0 < id <= ID_MAX for id in named):
-            return f"ids is a list of at most {EDITED_MAX} numbers of tasks"
+    def _problem(self, change: _Change) -> str | None:
         if change == (None, None):
             return "name what is to change: a priority, or a type"
         priority = change.priority
@@ -67,9 +59,9 @@ class Edits:
             return f"the pool knows {len(lanes)} types already, of at most {TYPES_MAX}"
         return None
 
-    def fetched(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+    def fetched(self, step: Step, need: Fetch | Matching, rows: dict[int, Row]) -> None:
         """The rows of tasks to change are known."""
-        peer, request, change = need.context
+        peer, request, reply, change = need.context
         self._queue.lanes.new.clear()
         edited = [row.id for row in rows.values() if self._edit(step, self._queue.rows.get(row.id, row), change)]
         for type in self._queue.lanes.new:
@@ -78,7 +70,7 @@ class Edits:
         if edited:
             changed = {name: value for name, value in change._asdict().items() if value is not None}
             step.note("info", "tasks_edited", tasks=len(edited), **changed)
-        step.say(peer, Reply(request, True, {"edited": edited}))
+        step.say(peer, Reply(request, True, {"edited": edited, **reply}))
 
     def _edit(self, step: Step, row: Row, change: _Change) -> bool:
         if row.state not in (QUEUED, SCHEDULED):

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from ....transport.messages import Admin, Reply
-from ..effects import Consult, Fetch
+from ..effects import Consult, Fetch, Matching
 from ..flows.edges import Unmet
 from ..flows.flows import Flows
 from ..queue import Queue
 from ..rows import COMPLETED, FINAL, Row
-from ..sessions import ids_given
 from ..step import Peer, Step
+from ..where import mean
 from .intake import digest_of, holds_key
 
 
@@ -28,12 +28,11 @@ class Retries:
 
     def ask(self, step: Step, peer: Peer, message: Admin) -> None:
         """Run tasks once more that ended badly; the store has them."""
-        ids = ids_given(message.arguments["ids"])
-        step.needs.append(Fetch(ids, "again", (peer, message.request), peer.owner))
+        mean(step, peer, message, "again", FINAL - {COMPLETED})
 
-    def fetched(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+    def fetched(self, step: Step, need: Fetch | Matching, rows: dict[int, Row]) -> None:
         """The rows of tasks to run once more are known; more must be, of those with a key and those of flows."""
-        peer, request = need.context
+        peer, request, answer = need.context
         keyed: list[tuple[int, str]] = []
         bound: list[Row] = []
         retried: list[int] = []
@@ -45,7 +44,7 @@ class Retries:
                 bound.append(row)
             elif self._queue.again(step, row):
                 retried.append(row.id)
-        reply: dict[str, Any] = {"retried": retried}
+        reply: dict[str, Any] = {"retried": retried, **answer}
         if keyed:
             ids = tuple(id for id, _ in keyed)
             context = peer, request, reply, bound

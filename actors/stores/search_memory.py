@@ -1,0 +1,129 @@
+"""Which tasks are meant, in the store that survives nothing: the twin of `search`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
+from ..core.effects import Matching, MeantNeed, Where
+from .blobs import unpack
+from .flows_memory import MemoryFlows
+from .order import Order
+from .record import NAMES, Record
+from .search import LISTED_ROWS_MAX, MEANT_ROWS_MAX
+from .views import error_text, list_item
+
+_ID, _LANE, _STATE, _SESSION, _SENT_AT, _OPTIONS, _PARAMS, _FINISH, _RESULT, _DETAIL = (
+    NAMES.index(name)
+    for name in ("id", "lane", "state", "session", "sent_at", "options", "params", "finish", "result", "detail")
+)
+
+
+Tagged = Callable[[str, int], bool]
+
+
+class MemorySearch:
+    """The half of `MemoryStore` that looks for tasks."""
+
+    _tasks: dict[int, Record]
+    _lanes: dict[int, tuple[int, str, str, str]]
+    _tags: dict[str, Order]
+    _ids: Order
+    _flows: MemoryFlows
+
+    def _owns(self, session: int, owner: str | None) -> bool:
+        raise NotImplementedError
+
+    def _named(self, record: Record) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _columns(self, id: int) -> tuple[Any, ...] | None:
+        raise NotImplementedError
+
+    def tasks(
+        self,
+        *,
+        state: int | None,
+        type: str | None,
+        tag: str | None,
+        limit: int,
+        before: int | None,
+        owner: str | None = None,
+        tenant: str | None = None,
+        flow: int | None = None,
+        error: str | None = None,
+        sent_before: float | None = None,
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Newest first, a bounded scan. See `Store.tasks`."""
+        where = Where(None, () if state is None else (state,), type, tag, tenant, flow, error, sent_before, owner)
+        found, following = self._search(where, limit, before, LISTED_ROWS_MAX)
+        return [list_item(self._named(record)) for record in found], following
+
+    def _search(self, where: Where, limit: int, before: int | None, looked_at: int) -> tuple[list[Record], int | None]:
+        return _search(
+            self._newest(where, before), self._lanes.__getitem__, self._tagged, self._owns, where, limit, looked_at
+        )
+
+    def _tagged(self, tag: str, id: int) -> bool:
+        return (id,) in self._tags.at(tag)
+
+    def _meant(self, need: MeantNeed) -> list[Any]:
+        if isinstance(need, Matching):
+            found, following = self._search(need.where, need.count, need.before, MEANT_ROWS_MAX)
+            return [([self._columns(record[_ID]) for record in found], following)]
+        there = (self._tasks[id] for id in sorted(need.ids, reverse=True) if id in self._tasks)
+        return [self._ended(record, need.needed_by) for record in there if record[_FINISH] is not None]
+
+    def _ended(self, record: Record, most: int) -> tuple[Any, ...]:
+        size = len(record[_PARAMS]) + len(record[_RESULT] or b"")
+        columns = (record[column] for column in (_SESSION, _FINISH, _ID, _LANE, _STATE))
+        return *columns, size, self._flows.needed_by(record[_ID], most)
+
+    def _newest(self, where: Where, before: int | None) -> Iterable[Record]:
+        start = None if before is None else (before,)
+        if where.ids is not None:
+            ids = (id for id in sorted(where.ids, reverse=True) if before is None or id < before)
+            return (self._tasks[id] for id in ids if id in self._tasks)
+        if where.flow is not None:
+            return (self._tasks[id] for id in self._flows.members(where.flow, before))
+        order = self._ids if where.tag is None else self._tags.at(where.tag)
+        return (self._tasks[id] for (id,) in order.before(start, MEANT_ROWS_MAX))
+
+
+def _search(
+    records: Iterable[Record],
+    lane_of: Callable[[int], tuple[int, str, str, str]],
+    tagged: Tagged,
+    owns: Callable[[int, str | None], bool],
+    where: Where,
+    limit: int,
+    looked_at: int,
+) -> tuple[list[Record], int | None]:
+    """Tasks of `records` (the newest first) that are meant, at most `limit`, and the id to go on before."""
+    found: list[Record] = []
+    scanned, last = 0, None
+    for scanned, record in enumerate(islice(records, looked_at), 1):  # noqa: B007 - read after the loop
+        if _is_meant(record, lane_of(record[_LANE]), tagged, where) and owns(record[_SESSION], where.owner):
+            if len(found) == limit:
+                return found, found[-1][_ID]
+            found.append(record)
+        last = record[_ID]
+    return found, last if scanned == looked_at else None
+
+
+def _is_meant(record: Record, lane: tuple[int, str, str, str], tagged: Tagged, where: Where) -> bool:
+    _, type, tenant, _ = lane
+    if where.states and record[_STATE] not in where.states:
+        return False
+    if where.type not in (None, type) or where.tenant not in (None, tenant):
+        return False
+    if where.sent_before is not None and record[_SENT_AT] >= where.sent_before:
+        return False
+    if where.tag is not None and not tagged(where.tag, record[_ID]):
+        return False
+    if where.flow is not None and where.ids is not None:
+        options: dict[str, Any] = unpack(record[_OPTIONS]) or {}
+        if options.get("flow") != where.flow:
+            return False
+    return where.error is None or where.error.casefold() in (error_text(unpack(record[_DETAIL])) or "").casefold()

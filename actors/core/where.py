@@ -88,7 +88,9 @@ def where_of(given: Any, allowed: Iterable[int], owner: str | None) -> Where:
     if ids is not None:
         ids = _ids(ids)
     texts = {name: values.get(name) for name in _TEXTS}
-    return Where(ids, tuple(dict.fromkeys(states)), flow=flow, sent_before=sent_before, owner=owner, **texts)
+    return Where(
+        ids, tuple(dict.fromkeys(cast("list[int]", states))), flow=flow, sent_before=sent_before, owner=owner, **texts
+    )
 
 
 def _ids(given: Any) -> tuple[int, ...]:

@@ -9,9 +9,9 @@ from ..core.effects import (
     Agenda,
     Consult,
     EndedAfter,
-    EndsOf,
+    Ends,
     Fetch,
-    Matching,
+    MeantNeed,
     Need,
     Refill,
     Replay,
@@ -55,16 +55,15 @@ def read(database: sqlite3.Connection, need: Need, line: Line, members: search.M
         return execute(statements.ENDED_AFTER, (need.session, need.finish, need.count)).fetchall()
     if isinstance(need, SeenAfter):
         return execute(statements.SEEN_AFTER[need.kind], (need.number, need.count)).fetchall()
-    if isinstance(need, Matching):
-        return search.matching(database, members, need)
-    if isinstance(need, EndsOf):
-        return search.ends_of(database, need)
+    if isinstance(need, MeantNeed):
+        return search.read(database, members, need)
     if isinstance(need, Senders):
-        return [
-            (session, identity)
-            for session in need.sessions
-            for (identity,) in execute(statements.IDENTITY_OF, (session,))
-        ]
+        return [(n, identity) for n in need.sessions for (identity,) in execute(statements.IDENTITY_OF, (n,))]
+    return _ends(database, need)
+
+
+def _ends(database: sqlite3.Connection, need: Ends) -> list[Any]:
+    execute = database.execute
     ends: list[End] = []
     size = need.size
     for some in chunks(need.ids):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from ..core.effects import EndsOf, Matching, Where
+from ..core.effects import EndsOf, MeantNeed, Where
 from ..core.rows import CANCELLED, FAILED, QUARANTINED, RUNNING
 from . import statements
 from .binding import rows_of
@@ -17,7 +17,6 @@ LISTED_ROWS_MAX: Final = 5000
 """Rows that one page of a list looks at: a few milliseconds, whatever the filters."""
 MEANT_ROWS_MAX: Final = 50_000
 """Rows that one order by filter looks at."""
-_INDEXED: Final = frozenset((RUNNING, FAILED, CANCELLED, QUARANTINED))
 _FIRST: Final = 2**63 - 1
 _COLUMNS: Final = "select id, state, lane, session, sent_at from task"
 _ALL: Final = f"{_COLUMNS} where id < ? order by id desc limit ?"
@@ -29,15 +28,44 @@ _LANES: Final = "select lane from lane where (?1 is null or type = ?1) and (?2 i
 _DETAIL: Final = "select detail from task where id = ?"
 _NEEDED_BY: Final = """select later.id from edge join task as later on later.id = edge.task
     where after = ? and later.state <> 4 order by later.id limit ?"""
+_INDEXES: Final = {
+    RUNNING: "running where state = 3",
+    **{state: f"ended where state >= 5 and state = {state}" for state in (FAILED, CANCELLED, QUARANTINED)},
+}
+"""By state: partial ones, which serve literals only."""
 
-Members = Callable[[int, int, int], Iterator[tuple[int, int, int, int, float]]]
+Candidates = Iterator[tuple[int, int, int, int, float]]
+Members = Callable[[int, int, int], Candidates]
 """The first columns of a flow's tasks: those of (flow, below this id, at most so many)."""
 
 
-def _in_state(state: int) -> str:
-    """By a partial index, which serves literals only."""
-    index = "running where state = 3" if state == RUNNING else f"ended where state >= 5 and state = {state}"
-    return f"{_COLUMNS} indexed by {index} and id < ?1"
+def _in_states(states: Iterable[int]) -> str:
+    """Each state's tasks are in order, and they are merged."""
+    parts = (f"{_COLUMNS} indexed by {_INDEXES[state]} and id < ?1" for state in states)
+    return " union all ".join(parts) + " order by id desc limit ?2"
+
+
+SCANS: Final = {
+    "SCAN_ALL": _ALL,
+    "SCAN_TAG": _TAGGED,
+    "SCAN_RUNNING": _in_states([RUNNING]),
+    "SCAN_ENDED_BADLY": _in_states([FAILED, CANCELLED, QUARANTINED]),
+}
+"""Whatever looks at many tasks."""
+
+
+def read(database: sqlite3.Connection, members: Members, need: MeantNeed) -> list[Any]:
+    """Rows for a need."""
+    execute = database.execute
+    if isinstance(need, EndsOf):
+        return [
+            (*row, tuple(task for (task,) in execute(_NEEDED_BY, (id, need.needed_by))))
+            for id in sorted(need.ids, reverse=True)
+            for row in execute(statements.END_COLUMNS_OF, (id,))
+        ]
+    ids, following = search(database, members, need.where, need.before, need.count, MEANT_ROWS_MAX)
+    rows = [row for id in ids for row in rows_of(execute(statements.ROW_OF, (id,)))]
+    return [(rows, following)]
 
 
 def search(
@@ -67,7 +95,7 @@ def search(
 
 def _candidates(
     database: sqlite3.Connection, members: Members, where: Where, before: int, looked_at: int
-) -> Iterator[tuple[int, int, int, int, float]]:
+) -> Candidates:
     execute = database.execute
     if where.ids is not None:
         ids = sorted((id for id in where.ids if id < before), reverse=True)[:looked_at]
@@ -76,9 +104,8 @@ def _candidates(
         return members(where.flow, before, looked_at)
     if where.tag is not None:
         return execute(_TAGGED, (where.tag, before, looked_at))
-    if where.states and _INDEXED.issuperset(where.states):
-        parts = " union all ".join(_in_state(state) for state in where.states)
-        return execute(f"{parts} order by id desc limit ?2", (before, looked_at))
+    if where.states and _INDEXES.keys() >= set(where.states):
+        return execute(_in_states(where.states), (before, looked_at))
     return execute(_ALL, (before, looked_at))
 
 
@@ -89,7 +116,8 @@ def _has_the_rest(execute: Callable[..., sqlite3.Cursor], where: Where, id: int,
         return False
     if where.ids is not None and where.flow is not None:
         [options] = execute(statements.OPTIONS_OF, (id,)).fetchone()
-        if (unpack(options) or {}).get("flow") != where.flow:
+        known: dict[str, Any] = unpack(options) or {}
+        if known.get("flow") != where.flow:
             return False
     if where.owner is not None and execute(statements.IDENTITY_OF, (session,)).fetchone() != (where.owner,):
         return False
@@ -97,20 +125,3 @@ def _has_the_rest(execute: Callable[..., sqlite3.Cursor], where: Where, id: int,
         return True
     [detail] = execute(_DETAIL, (id,)).fetchone()
     return where.error.casefold() in (error_text(unpack(detail)) or "").casefold()
-
-
-def matching(database: sqlite3.Connection, members: Members, need: Matching) -> list[Any]:
-    """See `Matching`."""
-    ids, following = search(database, members, need.where, need.before, need.count, MEANT_ROWS_MAX)
-    rows = [row for id in ids for row in rows_of(database.execute(statements.ROW_OF, (id,)))]
-    return [(rows, following)]
-
-
-def ends_of(database: sqlite3.Connection, need: EndsOf) -> list[Any]:
-    """See `EndsOf`."""
-    execute = database.execute
-    return [
-        (*row, tuple(task for (task,) in execute(_NEEDED_BY, (id, need.needed_by))))
-        for id in sorted(need.ids, reverse=True)
-        for row in execute(statements.END_COLUMNS_OF, (id,))
-    ]

@@ -9,7 +9,7 @@ from typing import Any
 from ..core.effects import Matching, MeantNeed, Where
 from .blobs import unpack
 from .flows_memory import MemoryFlows
-from .order import Order
+from .order import Order, Orders
 from .record import NAMES, Record
 from .search import LISTED_ROWS_MAX, MEANT_ROWS_MAX
 from .views import error_text, list_item
@@ -28,7 +28,7 @@ class MemorySearch:
 
     _tasks: dict[int, Record]
     _lanes: dict[int, tuple[int, str, str, str]]
-    _tags: dict[str, Order]
+    _tags: Orders
     _ids: Order
     _flows: MemoryFlows
 

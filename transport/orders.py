@@ -452,7 +452,7 @@ def search(
         ValueError: There is no such state.
     """
     code = None if state is None else STATES.index(TaskState(state))
-    given = {"state": code, "type": type, "tag": tag, "tenant": tenant, "flow": flow}
+    given: dict[str, Any] = {"state": code, "type": type, "tag": tag, "tenant": tenant, "flow": flow}
     given |= {"limit": limit, "before": before, "error": error}
     given["sent_before"] = None if older_than is None else sent_before(older_than)
     return {key: value for key, value in given.items() if value is not None}

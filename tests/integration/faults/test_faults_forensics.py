@@ -188,3 +188,24 @@ def test_an_attempt_that_was_ended_for_no_fault_of_its_own_says_why(
     assert client.task(id).result(20) == 2
     check(client, id, "dies.waits", expected)
     assert (shown := client.show(id))["failures"] == shown["crashes"] == 0
+
+
+def test_a_task_whose_hosts_keep_dying_even_when_it_is_alone_says_so_at_each_attempt(pool: FaultPool) -> None:
+    pool.impatient()
+    pool.start_supervisor()
+    client = pool.client()
+    handle = client.send("gated", {"gate": "never"})
+    for number in range(1, 5):
+        host = pool.start_host(f"host-{number}")
+        pool.await_trace(attempt=number)
+        host.kill()
+        until(lambda: client.show(handle.id)["state"] != "running", "it is rescued")
+    shown = client.show(handle.id)
+    assert (shown["state"], shown["failures"], shown["crashes"]) == ("quarantined", 0, 0)
+    ends = [(one["host"], one["outcome"], one["detail"]["cause"]) for one in shown["attempts"]]
+    assert ends == [
+        *[(f"host-{number}", "host lost", "host_lost") for number in (1, 2, 3)],
+        ("host-4", "quarantined", "host_lost"),
+    ]
+    story = " ".join(" ".join(task_views.why(documents.plain_data(client.why(handle.id)))).split())
+    assert "4 hosts were lost while it ran, the last time with no neighbour" in story, story

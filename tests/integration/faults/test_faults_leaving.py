@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from fault_pool import TASKS, FaultPool, clock, free_address, gone, until
+from fault_pool import TASKS, FaultPool, broken_at, clock, free_address, gone, until
 from raw_peer import RawPeer
 
 from workerhost import Client, PoolUnreachable, TaskCancelled
@@ -98,6 +98,31 @@ def test_a_supervisor_that_is_told_to_go_leaves_at_once_and_its_hosts_work_on(po
     pool.start_supervisor()
     assert handle.result(20)["attempt"] == 1
     assert pool.audit([handle.id], executions_max=1) == {"completed": 1}
+
+
+def test_a_second_signal_ends_a_supervisor_that_does_not_come_to_its_end(pool: FaultPool) -> None:
+    broken = pool.folder / "broken"
+    pool.start_supervisor(**broken_at("hangs_in_turn", broken))
+    client = pool.client()
+    kept = client.send("quick")
+    broken.touch()
+    lost = client.send_soon("quick")
+    until(broken.with_suffix(".reached").exists, "a turn hangs")
+    told = pool.supervisor.send(signal.SIGTERM)
+
+    def told_again_and_ended() -> bool:  # two signals at once are one
+        with suppress(ProcessLookupError):
+            pool.supervisor.send(signal.SIGTERM)
+        return pool.supervisor.process.poll() is not None
+
+    until(told_again_and_ended, "it ends")
+    assert pool.supervisor.ended() == 0
+    assert clock() - told < 5.0, "it would wait for twice as long by itself"
+    broken.unlink()
+    pool.start_supervisor()
+    pool.start_host("one")
+    assert [handle.result(20)["attempt"] for handle in (kept, lost)] == [1, 1]
+    assert pool.audit([kept.id, lost.id], executions_max=1) == {"completed": 2}
 
 
 def test_a_rolling_restart_of_every_host_under_load_loses_and_doubles_nothing(pool: FaultPool) -> None:

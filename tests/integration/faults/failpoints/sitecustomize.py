@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ SUPERVISOR_POINTS: Final = (
     "before_grant",
     "in_turn",
     "exit_in_turn",
+    "hangs_in_turn",
     "in_migration",
     "wall_clock",
 )
@@ -51,6 +53,9 @@ def break_turns(point: str, file: Path) -> None:
                 raise RuntimeError("a bug within a turn")
             if point == "exit_in_turn":
                 raise SystemExit(3)
+            if point == "hangs_in_turn":
+                file.with_suffix(".reached").touch()
+                threading.Event().wait()
         return handle(self, news, *arguments, **named)
 
     def broken_commit(self: SqliteStore) -> None:

@@ -9,10 +9,13 @@ overtakes.
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from operator import attrgetter
 from typing import Any, Final
 
 from ...transport.messages import CHECKPOINT_BYTES_MAX, RESULT_BYTES_MAX, Tasks
-from .hosts.hosts import HostSession, Lease, SlotPool
+from .hosts.hosts import HostSession, SlotPool
+from .order.declines import Declined
+from .order.lane import Lane
 from .queue import EXPIRED, Queue
 from .rows import QUEUED, RUNNING, Row
 from .statistics import queued_since
@@ -27,6 +30,7 @@ _TURN_BYTES: Final = 16 * 1024 * 1024
 _MESSAGE_BYTES: Final = 2 * 1024 * 1024
 _UNKNOWN_BYTES: Final = 1024 * 1024
 _TASK_BYTES: Final = 48
+_options: Final = attrgetter("options")
 _EXTRA_BYTES: Final = 32 * 132  # as many tags as a task may have
 
 
@@ -61,11 +65,6 @@ class _Left:
 
     def __init__(self) -> None:
         self.tasks, self.bytes = _TURN_TASKS, _TURN_BYTES
-
-    def took(self, row: Row) -> None:
-        """A task was granted."""
-        self.tasks -= 1
-        self.bytes -= _UNKNOWN_BYTES if row.params is None else len(row.params)
 
     def out(self) -> bool:
         """Whether the turn has granted enough."""
@@ -103,27 +102,58 @@ def _grant(
             continue
         rows = lane.window.take(*choice.stretch(room))
         lanes.taken(lane, len(rows))
-        tasks = groups.setdefault(lane.type, [])
-        given = 0
-        for row in rows:
-            options = row.options
-            if options and options.get("expires", step.wall) < step.wall:
-                queue.rows.pop(row.id, None)
-                queue.finish(step, row, "expire", EXPIRED)
-                continue
-            queue.grant(step, Lease(row, lane, pool, step.now))
-            tasks.append(_item(queue, step, row, left))
-            given += 1
-        pool.held += given
-        lane.counts[QUEUED] -= given
-        lane.counts[RUNNING] += given
-        if given:
-            lanes.tree.granted(step, lane, pool, given, rows[-1].id)
-            lane.account.granted([step.wall - queued_since(row) for row in rows if row.attempt == 1])
-            lanes.tenants.served(lane.tenant)
+        if living := _living(queue, step, rows):
+            _give(queue, step, pool, lane, living, groups, left)
+            lane.account.granted([step.wall - queued_since(row) for row in living if row.attempt == 1])
         if not rows or not alone or queue.declines or left.out():
             return bool(rows)
     return False
+
+
+def _living(queue: Queue, step: Step, rows: list[Row]) -> list[Row]:
+    """Those that may still be started; the others end here."""
+    if not any(map(_options, rows)):
+        return rows
+    living: list[Row] = []
+    for row in rows:
+        if row.options and row.options.get("expires", step.wall) < step.wall:
+            queue.rows.pop(row.id, None)
+            queue.finish(step, row, "expire", EXPIRED)
+        else:
+            living.append(row)
+    return living
+
+
+def _give(
+    queue: Queue,
+    step: Step,
+    pool: SlotPool,
+    lane: Lane,
+    rows: list[Row],
+    groups: dict[str, list[list[Any]]],
+    left: _Left,
+    declined: Declined | None = None,
+) -> None:
+    """Give a slot pool these tasks of a lane, which stand in no window any more."""
+    count, lanes = len(rows), queue.lanes
+    queue.grant(step, lane, pool, rows, declined)
+    tasks = groups.get(lane.type)
+    if tasks is None:
+        tasks = groups[lane.type] = []
+    left.tasks -= count
+    for row in rows:
+        params = row.params
+        if row.options is None and params is not None and not (row.failures or row.losses or queue.checkpoints):
+            left.bytes -= len(params)
+            tasks.append([row.id, row.fence, row.attempt, row.priority, row.sent_at, params, None])
+        else:
+            tasks.append(_item(queue, step, row, left))
+    pool.held += count
+    lane.counts[QUEUED] -= count
+    lane.counts[RUNNING] += count
+    lanes.touched.add(lane)
+    lanes.tree.granted(step, lane, pool, count, rows[-1].id)
+    lanes.tenants.served(lane.tenant)
 
 
 def _grant_declined(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, list[list[Any]]], left: _Left) -> bool:
@@ -138,15 +168,7 @@ def _grant_declined(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, 
         if (lane.bounds or lane.needs) and not lanes.tree.room(lane, 1, pool, step, lane.window.key(row)):
             continue
         declined = queue.declines.of(row.id)
-        row = queue.take_out(row)
-        queue.grant(step, Lease(row, lane, pool, step.now, declined=declined))
-        groups.setdefault(lane.type, []).append(_item(queue, step, row, left))
-        pool.held += 1
-        lane.counts[QUEUED] -= 1
-        lane.counts[RUNNING] += 1
-        lanes.touched.add(lane)
-        lanes.tree.granted(step, lane, pool, 1, row.id)
-        lanes.tenants.served(lane.tenant)
+        _give(queue, step, pool, lane, [queue.take_out(row)], groups, left, declined)
         return True
     return False
 
@@ -154,8 +176,8 @@ def _grant_declined(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, 
 def _item(queue: Queue, step: Step, row: Row, left: _Left) -> list[Any]:
     """A granted task as TASKS has it; params and checkpoints that memory does not hold are read when it is sent."""
     extra = _extra(row, row.options)
-    left.took(row)
     params = row.params
+    left.bytes -= _UNKNOWN_BYTES if params is None else len(params)
     if row.options and "splice" in row.options:
         step.spliced[row.id] = row.options["splice"]
         left.bytes -= _UNKNOWN_BYTES

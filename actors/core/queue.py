@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
-from .hosts.hosts import HostSession, Lease
+from .hosts.hosts import HostSession, Lease, SlotPool
 from .life import MOVES, moved
 from .order.declines import Declined, Declines
 from .order.lane import Lane
@@ -195,18 +195,23 @@ class Queue:
                 lease.announced = True
                 step.changes.setdefault(lease.row.session, []).append([lease.row.id, RUNNING])
 
-    def grant(self, step: Step, lease: Lease) -> None:
-        """A task is given to a host: a new fence, a new attempt."""
-        row = lease.row
-        moved(row, "claim")
-        self.fence += 1
-        row.fence = self.fence
-        row.attempt += 1
-        row.owner = lease.pool.host.owner
-        row.started_at = step.wall
-        self.rows.pop(row.id, None)
-        self.leases[row.id] = lease.pool.host.leases[row.id] = lease
-        step.persist.claims.append((row.fence, row.attempt, row.owner, step.wall, row.id))
+    def grant(
+        self, step: Step, lane: Lane, pool: SlotPool, rows: Iterable[Row], declined: Declined | None = None
+    ) -> None:
+        """Tasks of a lane are given to a host: to each a new fence, a new attempt. `declined`: see `Lease`."""
+        known, leases, held, claims = self.rows, self.leases, pool.host.leases, step.persist.claims
+        fence, owner, wall = self.fence, pool.host.owner, step.wall
+        for row in rows:
+            moved(row, "claim")
+            fence += 1
+            row.fence, row.owner, row.started_at = fence, owner, wall
+            row.attempt = attempt = row.attempt + 1
+            id = row.id
+            known.pop(id, None)
+            leases[id] = held[id] = lease = Lease(row, lane, pool, step.now)
+            lease.declined = declined
+            claims.append((fence, attempt, owner, wall, id))
+        self.fence = fence
 
     def finish(
         self,

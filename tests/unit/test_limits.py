@@ -188,7 +188,7 @@ def test_there_is_no_margin_under_a_limit_but_under_a_closed_breaker(pool_with: 
     pool = pool_with({"v": {"rate": Rate(1000, 1.0)}, "b": {"breaker": BREAKER}})
     for type in ("v", "b"):
         lane = pool.pool.queue.lanes.of((type, "", ""), Step(pool.now, pool.wall))
-        lane.pace.measured(1000, 0.1, 0)
+        lane.pace.measured([0.0001] * 1000)
     margins = {type: pool.pool.queue.lanes.by_type[type][0].margin(4) for type in ("v", "b")}
     assert margins["v"] == 0
     assert margins["b"] > 0

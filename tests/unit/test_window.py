@@ -128,17 +128,17 @@ def test_order_is_exact_however_small_the_memory(steps: list[tuple[str, int, Any
 
 def test_the_margin_needs_measured_speed() -> None:
     pace = Pace()
-    pace.measured(19, 0.001, 0)
+    pace.measured([0.00005] * 19)
     assert pace.margin(4) == 0
-    pace.measured(1, 0.0001, 0)
+    pace.measured([0.0001])
     assert pace.margin(4) > 100
-    pace.measured(10, 0.1, 10)
+    pace.measured([0.01] * 10)
     assert pace.margin(4) == 0
 
 
 def test_the_margin_follows_the_duration() -> None:
     fast, slower = Pace(), Pace()
-    fast.measured(100, 0.001, 0)
-    slower.measured(100, 0.1, 0)
+    fast.measured([0.00001] * 100)
+    slower.measured([2**-10] * 100)
     assert fast.margin(2) == 1000
     assert slower.margin(2) == 20

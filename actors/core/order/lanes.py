@@ -7,6 +7,8 @@ allow is `tree`'s, who gets what is decided in `dispatch`.
 from __future__ import annotations
 
 from collections.abc import Container
+from itertools import compress
+from operator import ne
 from typing import Final
 
 from ....config.policy import PolicyTree
@@ -181,10 +183,10 @@ class Lanes:
             counts, stored = lane.counts, lane.stored
             if counts != stored:
                 number = lane.number
-                for state, count, was in zip(_STATES, counts, stored, strict=True):
-                    if count != was:
-                        tallies.append((number, state, count))
-                        totals[state] += count - was
+                for state in compress(_STATES, map(ne, counts, stored)):
+                    count = counts[state]
+                    tallies.append((number, state, count))
+                    totals[state] += count - stored[state]
                 lane.stored = counts.copy()
         self.touched.clear()
 

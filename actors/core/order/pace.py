@@ -6,6 +6,7 @@ shipped by the hundred and no minute task ever waits behind another.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 SLOW_SECONDS: Final = 0.002
@@ -32,8 +33,14 @@ class Pace:
     def __init__(self) -> None:
         self.samples, self.mean, self.slow = 0, 0.0, 0.0
 
-    def measured(self, count: int, seconds: float, slow: int) -> None:
-        """`count` attempts ended after `seconds` in all, `slow` of them over the threshold."""
+    def measured(self, durations: Sequence[float]) -> None:
+        """So many attempts ended after so many seconds each."""
+        count = len(durations)
+        if max(durations) <= SLOW_SECONDS:
+            seconds, slow = sum(durations), 0
+        else:
+            slow = sum([duration > SLOW_SECONDS for duration in durations])
+            seconds = sum([min(duration, SLOW_SECONDS) for duration in durations])
         weight = count / min(self.samples + count, _MEMORY + count)
         self.mean += weight * (seconds / count - self.mean)
         self.slow += weight * (slow / count - self.slow)

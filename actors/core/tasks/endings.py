@@ -15,7 +15,6 @@ from ..hosts.hosts import Hosts, HostSession, Lease
 from ..life import moved
 from ..order.declines import POSTPONED_SECONDS
 from ..order.lane import Lane
-from ..order.pace import SLOW_SECONDS
 from ..queue import Queue
 from ..reports import Result, result, returned
 from ..rows import CANCELLED, COMPLETED, FINAL, QUEUED, RUNNING, SCHEDULED, Row
@@ -35,15 +34,6 @@ _STOPPED: Final = "cancelled"
 _BY_A_CLIENT: Final = {"reason": "cancelled by a client"}
 _CAUSES: Final = {Outcome.FAILED: "exception", Outcome.TIMEOUT: "timeout", Outcome.CRASHED: "crash"}
 _CAUSES_FINAL: Final = {**_CAUSES, Outcome.TOO_LARGE: "result_too_large"}
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Durations of one lane within one batch of results; in `seconds` a slow one is taken as `SLOW_SECONDS`."""
-
-    durations: list[float]
-    seconds: float
-    slow: int
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +60,7 @@ class Endings:
         """
         leases, wall, finishes, ends = self.queue.leases, step.wall, step.persist.finishes, step.ends
         host = late.host
-        tallies: dict[Lane, _Tally] = {}
+        durations: dict[Lane, list[float]] = {}
         try:
             for item in items:
                 checked = result(item)
@@ -94,34 +84,33 @@ class Endings:
                 told.append([id, finish, COMPLETED, body, None])
                 del leases[id], host.leases[id]
                 lease.pool.held -= 1
-                slow = duration > SLOW_SECONDS
-                fast = SLOW_SECONDS if slow else duration
-                if (tally := tallies.get(lane)) is None:
-                    tallies[lane] = _Tally([duration], fast, slow)
+                if (alike := durations.get(lane)) is None:
+                    durations[lane] = [duration]
                 else:
-                    tally.durations.append(duration)
-                    tally.seconds += fast
-                    tally.slow += slow
-                self.queue.unfinished_count -= 1
+                    alike.append(duration)
         finally:  # a malformed item ends the message, not the counts of those before it
-            for lane, tally in tallies.items():
-                self._completed(step, lane, host, tally)
-        if tallies:
-            step.persist.meta["last_finish"] = self.queue.last_finish
+            if durations:
+                self._completed(step, host, durations)
 
-    def _completed(self, step: Step, lane: Lane, host: HostSession, tally: _Tally) -> None:
-        """Count the tasks of one lane that completed in one batch of results."""
-        lanes, count = self.queue.lanes, len(tally.durations)
-        lane.counts[RUNNING] -= count
-        lane.counts[COMPLETED] += count
-        lane.pace.measured(count, tally.seconds, tally.slow)
-        lane.account.completed(tally.durations)
-        host.figures.completed += count
-        host.figures.ran(count, sum(tally.durations))
-        lanes.touched.add(lane)
-        lanes.tree.hold(lane, host.owner, -count)
-        if lane.guarded:
-            lanes.tree.completed(step, lane, count, self.queue.leases)
+    def _completed(self, step: Step, host: HostSession, durations: dict[Lane, list[float]]) -> None:
+        """Count the tasks that completed in one batch of results: by lane how long each of them ran."""
+        queue, owner, total = self.queue, host.owner, 0
+        lanes, tree = queue.lanes, queue.lanes.tree
+        for lane, alike in durations.items():
+            count = len(alike)
+            total += count
+            lane.counts[RUNNING] -= count
+            lane.counts[COMPLETED] += count
+            lane.pace.measured(alike)
+            lane.account.completed(alike)
+            tree.hold(lane, owner, -count)
+            if lane.guarded:
+                tree.completed(step, lane, count, queue.leases)
+        lanes.touched.update(durations)
+        queue.unfinished_count -= total
+        host.figures.completed += total
+        host.figures.ran(total, sum(map(sum, durations.values())))
+        step.persist.meta["last_finish"] = queue.last_finish
 
     def _failed(self, lane: Lane, host: HostSession, cause: str, duration: float) -> None:
         """Count an attempt that failed."""

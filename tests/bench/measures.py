@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import features
 from ceiling import PARAMS, Ceiling
 from figures import MEBIBYTE, ROOT, Figure, percentile, rate
 from floods import trips_beside
@@ -314,6 +315,21 @@ def floods(extent: Extent) -> list[Figure]:
         return trips_beside(pool, extent.rounds)
 
 
+def flows(extent: Extent) -> list[Figure]:
+    """a chain of 1,000 tasks, and a group of 10,000 with a final task."""
+    return features.flows(min(3, extent.rounds))
+
+
+def schedules(_extent: Extent) -> list[Figure]:
+    """what 10,000 schedules that are not due take of a processor."""
+    return features.schedules()
+
+
+def files(_extent: Extent) -> list[Figure]:
+    """a million tasks sent from a file: how long, and how much memory (half a minute)."""
+    return features.files()
+
+
 MEASURES: Final = {
     "processes": Measure(processes, usual=True),
     "threads": Measure(threads, usual=True),
@@ -332,4 +348,7 @@ MEASURES: Final = {
     "types": Measure(types, usual=False),
     "guarded": Measure(guarded, usual=False),
     "floods": Measure(floods, usual=False),
+    "flows": Measure(flows, usual=True),
+    "schedules": Measure(schedules, usual=False),
+    "files": Measure(files, usual=False),
 }

@@ -1,0 +1,128 @@
+"""What flows, schedules and large files cost a real pool, each bounded in time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from ceiling import PARAMS
+from figures import MEBIBYTE, Figure
+from pool import NOTHING, PATIENCE, Pool, tasks_per_second
+
+CHAIN: Final = 1_000
+GROUP: Final = 10_000
+SCHEDULES: Final = 10_000
+SECONDS_MAX: Final = 300.0
+_IDLE_SECONDS: Final = 20.0
+_DAY: Final = 86_400
+
+
+def flows(rounds: int) -> list[Figure]:
+    """A chain, in which each task comes after the one before, and a group with a task that comes after all of it."""
+    samples: dict[str, list[float]] = {}
+    with Pool(slots=2, isolation="thread") as pool:
+        tasks_per_second(pool.client, 1000, PARAMS)
+        for _ in range(rounds):
+            for name, run in (("a chain of 1,000 tasks", _chain), ("a group of 10,000 and a final task", _group)):
+                before = pool.processor_seconds()
+                samples.setdefault(name, []).append(run(pool))
+                after = pool.processor_seconds()
+                spent = sum(after.values()) - sum(before.values())
+                samples.setdefault(f"{name}, processor time of the pool", []).append(spent)
+    return [
+        Figure(name, "s", sorted(found)[len(found) // 2], None if "processor" in name else 2.0, samples=found)
+        for name, found in samples.items()
+    ]
+
+
+def _chain(pool: Pool) -> float:
+    began = time.perf_counter()
+    with pool.client.flow("chain") as flow:
+        last: Any = flow.send(NOTHING, PARAMS)
+        for _ in range(CHAIN - 1):
+            last = flow.send(NOTHING, PARAMS, after=[last])
+    return _ended(flow, began)
+
+
+def _group(pool: Pool) -> float:
+    began = time.perf_counter()
+    with pool.client.flow("group") as flow:
+        parts = [flow.send(NOTHING, PARAMS) for _ in range(GROUP)]
+        flow.send(NOTHING, PARAMS, after=parts)
+    return _ended(flow, began)
+
+
+def _ended(flow: Any, began: float) -> float:
+    if not flow.wait(timeout=PATIENCE):
+        message = f"a flow has not ended within {PATIENCE:g} s"
+        raise TimeoutError(message)
+    return time.perf_counter() - began
+
+
+def schedules() -> list[Figure]:
+    """What a supervisor takes of a processor while nothing happens, with and without schedules that are not due."""
+    with Pool(slots=1, isolation="thread") as pool:
+        without = _idle_share(pool)
+        began = time.perf_counter()
+        for number in range(SCHEDULES):
+            pool.client.schedule(f"s{number}", NOTHING, PARAMS, every=_DAY + 7 * number)
+        made = time.perf_counter() - began
+        share = _idle_share(pool)
+    return [
+        Figure("supervisor, idle, no schedule", "share", without),
+        Figure("supervisor, idle, 10,000 schedules", "share", share, goal=0.01),
+        Figure("10,000 schedules made one by one", "s", made),
+    ]
+
+
+def _idle_share(pool: Pool) -> float:
+    before = pool.processor_seconds()["supervisor"]
+    time.sleep(_IDLE_SECONDS)  # sleeps: that nothing happens is what is measured
+    return (pool.processor_seconds()["supervisor"] - before) / _IDLE_SECONDS
+
+
+def files() -> list[Figure]:
+    """Peak memory of `send --from` for a million lines, beside that for a hundred thousand."""
+    peaks: dict[int, float] = {}
+    seconds: dict[int, float] = {}
+    for lines in (100_000, 1_000_000):
+        with (
+            Pool(slots=2, isolation="thread") as pool,
+            tempfile.TemporaryDirectory(prefix="workerhost-bench-") as folder,
+        ):
+            path = Path(folder, "params.jsonl")
+            with path.open("w", encoding="utf-8") as file:
+                file.writelines(json.dumps({**PARAMS, "frame": number}) + "\n" for number in range(lines))
+            peaks[lines], seconds[lines] = _sent_from(path, pool.address)
+    return [
+        Figure("peak memory, a million tasks from a file (to 100,000)", "MiB", peaks[1_000_000],
+               ceiling=peaks[100_000], goal=1.1),
+        Figure("a million tasks from a file", "s", seconds[1_000_000]),
+    ]  # fmt: skip
+
+
+def _sent_from(path: Path, address: str) -> tuple[float, float]:
+    """MiB at the peak, and seconds."""
+    command = [sys.executable, "-m", "workerhost", "send", NOTHING, "--from", str(path), "--address", address]
+    began = time.perf_counter()
+    process = subprocess.Popen(command, cwd=path.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+            if time.perf_counter() - began > SECONDS_MAX:
+                message = f"{path.name} was not sent within {SECONDS_MAX:g} s"
+                raise TimeoutError(message)
+            time.sleep(0.05)  # sleeps: between two looks, without taking from what is measured
+    except BaseException:
+        process.kill()
+        raise
+    process.returncode = os.waitstatus_to_exitcode(ended[1])
+    if process.returncode:
+        message = f"send --from ended with {process.returncode}"
+        raise RuntimeError(message)
+    return ended[2].ru_maxrss * 1024 / MEBIBYTE, time.perf_counter() - began

@@ -25,6 +25,8 @@ SUPERVISOR_POINTS: Final = (
     "hangs_in_turn",
     "in_migration",
     "wall_clock",
+    "before_firing_commit",
+    "after_firing_commit",
 )
 HOST_POINTS: Final = ("host_at_start", "host_in_turn", "host_exit_in_turn", "level_dies", "level_dies_once")
 
@@ -76,6 +78,31 @@ def break_turns(point: str, file: Path) -> None:
     Pool.handle = broken_handle
     SqliteStore.commit = broken_commit
     ZmqServerLink.send = broken_send
+
+
+def break_firings(point: str, file: Path) -> None:
+    """Around the commit of a turn in which a schedule has sent a task."""
+    from workerhost.actors.core.tasks.firings import Firings
+    from workerhost.actors.stores.sqlite import SqliteStore
+
+    firings: Any = Firings  # whose method is given another
+    fire, commit = firings._fire, SqliteStore.commit
+    reached = [False]
+
+    def broken_fire(self: Firings, *arguments: Any) -> int:
+        sent = fire(self, *arguments)
+        reached[0] = reached[0] or (sent > 0 and file.exists())
+        return sent
+
+    def broken_commit(self: SqliteStore) -> None:
+        if reached[0] and point == "before_firing_commit":
+            die()
+        commit(self)
+        if reached[0]:
+            die()
+
+    firings._fire = broken_fire
+    SqliteStore.commit = broken_commit
 
 
 def break_start(_point: str, file: Path) -> None:
@@ -163,6 +190,7 @@ BREAKS: Final[dict[str, Callable[[str, Path], None]]] = {
     "at_start": break_start,
     "in_migration": break_migration,
     "wall_clock": move_wall_clock,
+    **dict.fromkeys(("before_firing_commit", "after_firing_commit"), break_firings),
     **dict.fromkeys(HOST_POINTS, break_host),
     **dict.fromkeys(("level_dies", "level_dies_once"), break_levels),
 }

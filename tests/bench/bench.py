@@ -43,6 +43,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--compare", action="store_true", help="show the change against what was measured last")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each measurement, 5 or more to trust it (5)")
     parser.add_argument("--tasks", type=int, default=20_000, help="tasks sent in one turn (20000)")
+    parser.add_argument("--deep", type=int, default=10_000_000, help="rows of `depths` and `past` (10000000)")
     found = parser.parse_args()
     if unknown := [name for name in found.names if name not in MEASURES]:
         parser.error(f"no measurement is named {unknown[0]}; there are {', '.join(MEASURES)}")
@@ -65,7 +66,7 @@ def main() -> None:
     figures: list[Figure] = []
     for name in names:
         say(MEASURES[name].what)
-        figures += MEASURES[name].function(Extent(wanted.rounds, wanted.tasks))
+        figures += MEASURES[name].function(Extent(wanted.rounds, wanted.tasks, wanted.deep))
     before = kept_before({figure.name for figure in figures}) if wanted.compare else None
     document = run_of(figures, conditions)
     if wanted.json:

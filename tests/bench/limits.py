@@ -35,10 +35,11 @@ EVERY_LIMIT = {"max_concurrent": 10**6, "rate": Rate(1_000_000, 1.0), "breaker":
 class Core:
     """A supervisor's core with one client and one host that runs everything at once."""
 
-    def __init__(self, folder: str, nodes: dict[str, dict[str, Any]], types: list[str]) -> None:
+    def __init__(self, folder: str, nodes: dict[str, dict[str, Any]], types: list[str], **settings: Any) -> None:
         self.store = SqliteStore(Path(folder, "queue.db"), durability="relaxed")
         self.now, self.numbers, self.submission = 100.0, {b"c": 0, b"h": 0}, 0
-        self.pool = Pool(PoolSettings(policies=PolicyTree(nodes)), self.store.open(), self.now, self.wall, boot=1)
+        known = PoolSettings(policies=PolicyTree(nodes), **settings)
+        self.pool = Pool(known, self.store.open(), self.now, self.wall, boot=1)
         self._do(self.pool.start(self.now, self.wall))
         self.say(b"c", Hello("client", [1, 1], b"c" * 16, "client"))
         self.say(b"h", Hello("host", [1, 1], b"h" * 16, "host", {"types": types, "slots": {"": SLOTS}}))
@@ -60,9 +61,9 @@ class Core:
         self.numbers[peer] = 0 if isinstance(message, Hello) else self.numbers[peer] + 1
         return self._do(self.pool.handle([(peer, self.numbers[peer], message)], self.now, self.wall))
 
-    def send(self, groups: list[list[Any]]) -> list[list[Any]]:
+    def send(self, groups: list[list[Any]], flow: dict[str, Any] | None = None) -> list[list[Any]]:
         self.submission += 1
-        return self.say(b"c", Submit(self.submission, self.submission, groups))
+        return self.say(b"c", Submit(self.submission, self.submission, groups, flow or {}))
 
     def complete(self, granted: list[list[Any]]) -> list[list[Any]]:
         return self.say(b"h", Results([[task[0], task[1], 0, b"\xc0", 0.01, 0, None] for task in granted]))

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import features
 from ceiling import PARAMS, Ceiling
+from everything import seconds_per_task
 from figures import MEBIBYTE, ROOT, Figure, percentile, rate
 from floods import trips_beside
 from nothing import nothing
@@ -42,6 +43,7 @@ class Extent:
 
     rounds: int
     tasks: int
+    deep: int = 10_000_000  # rows of `depths` and `past`
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,7 @@ def _compared(rounds: int, goal: float | None, cases: dict[str, dict[str, int]])
     figures = [rate(f"claims, {first}", base)]
     for name, runs in zip(others, of_others, strict=True):
         figures.append(rate(f"claims, {name}", [run["claims_per_second"] for run in runs], base, goal))
+        figures.append(_processor(f"processor time of a task, {name}", runs, of_first))
     name, runs = others[-1], of_others[-1]
     memory = statistics.median(run["memory_after"] for run in runs) / MEBIBYTE
     start = statistics.median(run["first_grant"] for run in runs)
@@ -256,6 +259,14 @@ def _compared(rounds: int, goal: float | None, cases: dict[str, dict[str, int]])
     return figures
 
 
+def _processor(name: str, runs: list[dict[str, Any]], of_first: list[dict[str, Any]]) -> Figure:
+    """What else the machine does is in it least of all; its ratio is to the first case."""
+    samples, first = ([1e6 * run["processor"] for run in several] for several in (runs, of_first))
+    return Figure(
+        name, "us", statistics.median(samples), ceiling=statistics.median(first), samples=samples, ceilings=first
+    )
+
+
 def depth(extent: Extent) -> list[Figure]:
     """claims, memory and start with a million tasks queued (core and store alone)."""
     cases: dict[str, dict[str, int]] = {"20 thousand queued": {}, "a million queued": {"queued": MILLION}}
@@ -263,14 +274,14 @@ def depth(extent: Extent) -> list[Figure]:
 
 
 def depths(extent: Extent) -> list[Figure]:
-    """claims, memory and start with ten million tasks queued (core and store alone; a minute or two)."""
-    cases: dict[str, dict[str, int]] = {"20 thousand queued": {}, "ten million queued": {"queued": 10 * MILLION}}
+    """claims, memory and start with ten million tasks queued (`--deep`; core and store alone; a minute or two)."""
+    cases: dict[str, dict[str, int]] = {"20 thousand queued": {}, f"{extent.deep:,} queued": {"queued": extent.deep}}
     return _compared(min(2, extent.rounds), 0.9, cases)
 
 
 def past(extent: Extent) -> list[Figure]:
-    """claims with ten million ended tasks in the store (core and store alone; a minute or two)."""
-    cases: dict[str, dict[str, int]] = {"20 thousand queued": {}, "ten million ended": {"finished": 10 * MILLION}}
+    """claims with ten million ended tasks in the store (`--deep`; core and store alone; a minute or two)."""
+    cases: dict[str, dict[str, int]] = {"20 thousand queued": {}, f"{extent.deep:,} ended": {"finished": extent.deep}}
     return _compared(min(2, extent.rounds), 0.9, cases)
 
 
@@ -288,6 +299,15 @@ def types(extent: Extent) -> list[Figure]:
     """ten and a thousand types (core and store alone)."""
     cases: dict[str, dict[str, int]] = {"1 type": {}, "10 types": {"types": 10}, "1,000 types": {"types": 1000}}
     return _compared(min(3, extent.rounds), 0.9, cases)
+
+
+def everything(extent: Extent) -> list[Figure]:
+    """every feature on, against off, in processor time (core and store alone)."""
+    rates: dict[bool, list[float]] = {False: [], True: []}
+    for _ in range(extent.rounds):
+        for on, found in rates.items():
+            found.append(1 / seconds_per_task(extent.tasks, features=on))
+    return [rate("tasks a second of processor time, every feature on (to off)", rates[True], rates[False], 0.9)]
 
 
 def guarded(extent: Extent) -> list[Figure]:
@@ -346,6 +366,7 @@ MEASURES: Final = {
     "past": Measure(past, usual=False),
     "crowds": Measure(crowds, usual=False),
     "types": Measure(types, usual=False),
+    "everything": Measure(everything, usual=False),
     "guarded": Measure(guarded, usual=False),
     "floods": Measure(floods, usual=False),
     "flows": Measure(flows, usual=True),

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 sys.path.append(str(Path(__file__).parent))
 os.environ["WORKERHOST__MONITORING__HTTP"] = "null"  # no dashboard for pools that tests start; theirs name one
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator[Any]:
+    """Chromium, for a module's tests of the dashboard."""
+    from browsing import chromium  # needs playwright, which only those do
+
+    with chromium() as found:
+        yield found

@@ -40,6 +40,7 @@ def scene(view: Mapping[str, Any], status: Mapping[str, Any], snapshot: Mapping[
         "hosts": hosts,
         "windows": {name: _rounded(window) for name, window in windows.items()},
         "problem": view.get("problem", ""),
+        **({"tenants": status["tenants"]} if "tenants" in status else {}),
         **{name: snapshot[name] for name in ("objectives", "alerts", "empty_in") if snapshot.get(name) is not None},
     }
     return documents.plain_data(document)

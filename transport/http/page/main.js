@@ -4,7 +4,9 @@ import { isAllowed, takeToken } from "./api.js";
 import { Charts } from "./charts.js";
 import { byId } from "./dom.js";
 import { Feed } from "./feed.js";
+import { FlowPage } from "./flow.js";
 import { Hosts } from "./hosts.js";
+import { Lists } from "./lists.js";
 import { allow } from "./orders.js";
 import { Summary } from "./summary.js";
 import { TaskPage } from "./task.js";
@@ -13,7 +15,7 @@ import { Tree } from "./tree.js";
 
 takeToken();
 
-const summary = new Summary(), tree = new Tree(), hosts = new Hosts(), tasks = new Tasks(), page = new TaskPage();
+const summary = new Summary(), tree = new Tree(), hosts = new Hosts(), tasks = new Tasks(), page = new TaskPage(), flow = new FlowPage(), lists = new Lists();
 let pool = null;
 
 function draw() {
@@ -25,6 +27,7 @@ function draw() {
   if (byId("overview").hidden) return;
   tree.show(pool);
   hosts.show(pool);
+  lists.show(pool);
 }
 
 const feed = new Feed((document) => {
@@ -33,22 +36,21 @@ const feed = new Feed((document) => {
   if (pool.tasks) tasks.show(pool);
 }, (lost) => summary.linked(lost));
 
-/** The address says what is shown: `#/` the pool, `#/task/12` a task, `#/type/video` the tasks of a type. */
+/** The address says what is shown: `#/` the pool, `#/task/12` a task, `#/flow/12` a flow, `#/find/video` the tasks of a type. */
 function route() {
   takeToken();
-  const [, what, which] = /^#\/(task|type)\/(.+)$/.exec(location.hash) ?? [];
-  const one = what === "task" && /^\d{1,18}$/.test(which);
-  byId("overview").hidden = one;
-  byId("task").hidden = !one;
-  if (one) {
-    page.open(which);
-    scrollTo(0, 0);
-  } else {
-    page.close();
-    draw();
-    if (what === "type") tasks.of(which);
-    else tasks.renew();
+  const [, what, which] = /^#\/(task|flow|find)\/(.+)$/.exec(location.hash) ?? [];
+  const one = what !== "find" && /^\d{1,18}$/.test(which ?? "") ? what : null;
+  byId("overview").hidden = one !== null;
+  for (const [name, shown] of [["task", page], ["flow", flow]]) {
+    byId(name).hidden = one !== name;
+    if (one === name) shown.open(which);
+    else shown.close();
   }
+  if (one !== null) return scrollTo(0, 0);
+  draw();
+  if (what === "find") tasks.find(decodeURIComponent(which));
+  else tasks.renew();
 }
 
 document.addEventListener("keydown", (event) => {
@@ -72,3 +74,4 @@ isAllowed().then(allow, () => allow(false));
 route();
 feed.run();
 new Charts().run();
+lists.run();

@@ -32,6 +32,7 @@ async function carryOut({ path, body, ask, yes, done }) {
   try {
     await post(path, body);
     say(done);
+    document.dispatchEvent(new Event("ordered"));
   } catch (error) {
     say(error.message, true);
     if (error.status === 401) allow(false);
@@ -87,4 +88,39 @@ export const drain = (host, undo) => ({
   ask: undo ? `Let ${host.name} stay after all?` : `Drain ${host.name}? It takes nothing new, finishes ${host.running} running, and leaves.`,
   yes: undo ? "Let it stay" : "Drain it",
   done: undo ? `${host.name} stays.` : `${host.name} finishes what it has and leaves.`,
+});
+
+export const unblock = (task) => ({
+  path: `/tasks/${task.id}/unblock`,
+  ask: `Let task ${task.id} (${task.type}) run without waiting for the others? A result of theirs that it takes has to be there.`,
+  yes: "Let it run",
+  done: `Task ${task.id} waits no longer.`,
+});
+
+export const cancelFlow = (flow) => ({
+  path: `/flows/${flow.id}/cancel`,
+  ask: `Cancel flow ${flow.id}${flow.name ? ` (${flow.name})` : ""}? All of its tasks that have not ended end now, those that run lose their work so far.`,
+  yes: "Cancel the flow",
+  done: `Flow ${flow.id} is cancelled.`,
+});
+
+export const retryFlow = (flow) => ({
+  path: `/flows/${flow.id}/retry`,
+  ask: `Go on with flow ${flow.id}${flow.name ? ` (${flow.name})` : ""} from where it failed? What failed runs again, and what was cancelled waits for it.`,
+  yes: "Go on",
+  done: `Flow ${flow.id} goes on.`,
+});
+
+export const pauseSchedule = (name, paused) => ({
+  path: `/schedules/${name}/${paused ? "resume" : "pause"}`,
+  ask: paused ? `Let schedule ${name} send again?` : `Pause schedule ${name}? What falls into the pause is not made up for.`,
+  yes: paused ? "Go on" : "Pause",
+  done: paused ? `Schedule ${name} goes on.` : `Schedule ${name} is paused.`,
+});
+
+export const runSchedule = (name) => ({
+  path: `/schedules/${name}/run`,
+  ask: `Send a task of schedule ${name} now, beside its own times?`,
+  yes: "Send it now",
+  done: `Schedule ${name} has sent a task.`,
 });

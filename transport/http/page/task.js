@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { byId, h } from "./dom.js";
-import { button, cancel, retry } from "./orders.js";
+import { button, cancel, retry, unblock } from "./orders.js";
 import { clock, media, percent, plural, span } from "./words.js";
 
 const EVERY = 1_000;
@@ -63,14 +63,26 @@ function head(task) {
   const facts = [
     ["priority", task.priority], ["attempt", task.attempt], ["failures", task.failures], ["crashes", task.crashes],
     ["hosts lost", task.losses], ["given back", task.releases], ["sent", clock(task.sent_at)], ["due", clock(task.due)],
-    ["after", (task.after ?? []).map((edge) => `${edge.id} ${edge.state ?? "(not kept)"}`).join(", ")], ["key", task.key], ["tags", (task.options?.tags ?? []).join(", ")],
+    ["flow", task.flow && h("a", { href: `#/flow/${task.flow}` }, String(task.flow))], ["after", afters(task.after)],
+    ["tenant", task.tenant], ["requires", Object.entries(task.requires ?? {}).map(([name, value]) => `${name}=${value}`).join(", ")],
+    ["key", task.key], ["tags", (task.options?.tags ?? []).join(", ")],
   ].filter(([name, value]) => value || name === "priority");
   const orders = h("div", { class: "orders" },
+    task.state === "waiting" ? button("let it run", unblock(task), { name: `unblock task ${task.id}`, strong: true }) : null, " ",
     ENDED.has(task.state) ? null : button("cancel", cancel(task), { name: `cancel task ${task.id}`, strong: true }),
     AGAIN.has(task.state) ? button("run again", retry(task), { name: `run task ${task.id} again`, strong: true }) : null);
   return h("section", { class: `panel head ${media(task.type)}` }, back(),
     h("h2", {}, h("i", { class: "dot", "aria-hidden": "true" }), `Task ${task.id} `, h("span", { class: "type" }, task.type), " ", h("span", { class: `state ${task.state}` }, task.state), orders),
-    progress(task), h("dl", { class: "facts" }, ...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value))))));
+    progress(task), h("dl", { class: "facts" }, ...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
+}
+
+const AFTERS = 20;
+
+/** The tasks that it comes after, each a link. */
+function afters(edges) {
+  if (!edges?.length) return null;
+  const links = edges.slice(0, AFTERS).flatMap((edge) => [h("a", { href: `#/task/${edge.id}` }, String(edge.id)), ` ${edge.state ?? "(not kept)"} `]);
+  return h("span", {}, ...links, edges.length > AFTERS ? `and ${edges.length - AFTERS} more` : null);
 }
 
 function progress(task) {

@@ -35,9 +35,9 @@ export class Tasks {
     this.renew();
   }
 
-  /** Show only tasks of a type. */
-  of(type) {
-    byId("search").value = type;
+  /** Show only tasks that are like that. */
+  find(wanted) {
+    byId("search").value = wanted;
     this.again();
     byId("tasks").scrollIntoView({ block: "start" });
   }
@@ -66,17 +66,13 @@ export class Tasks {
   }
 
   async ask() {
-    const wanted = byId("search").value.trim(), query = new URLSearchParams({ limit: this.limit });
+    const wanted = byId("search").value.trim(), exact = /^\d+$/.test(wanted);
+    const query = exact ? new URLSearchParams({ before: Number(wanted) + 1 }) : asked(wanted); // it comes first, if it is there
+    if (!query) return this.list([], null);
+    query.set("limit", this.limit);
     if (byId("state").value) query.set("state", byId("state").value);
-    if (wanted.startsWith("#") && wanted.length > 1) query.set("tag", wanted.slice(1));
-    else if (wanted && !/^\d+$/.test(wanted)) {
-      if (!TYPE.test(wanted)) return this.list([], null);
-      query.set("type", wanted);
-    }
-    else if (wanted) query.set("before", Number(wanted) + 1); // it comes first, if it is there
     const found = await get(`/tasks?${query}`).catch(() => ({ tasks: [], next: null }));
-    const exact = /^\d+$/.test(wanted) ? found.tasks.filter((task) => String(task.id) === wanted) : found.tasks;
-    this.list(exact, exact === found.tasks ? found.next : null);
+    this.list(exact ? found.tasks.filter((task) => String(task.id) === wanted) : found.tasks, exact ? null : found.next);
   }
 
   list(found, next) {
@@ -91,6 +87,20 @@ export class Tasks {
     const here = links.indexOf(document.activeElement);
     links[Math.min(links.length - 1, Math.max(0, here + by))]?.focus();
   }
+}
+
+/** `video #nightly flow:12 tenant:ann` as a question, or null where it can have no answer. */
+function asked(wanted) {
+  const query = new URLSearchParams();
+  for (const word of wanted.split(/\s+/).filter(Boolean)) {
+    const [, name, value] = /^(flow|tenant):(.+)$/.exec(word) ?? [];
+    if (name === "flow" && !/^[1-9]\d{0,17}$/.test(value)) return null;
+    if (name) query.set(name, value);
+    else if (word.startsWith("#") && word.length > 1) query.set("tag", word.slice(1));
+    else if (TYPE.test(word)) query.set("type", word);
+    else return null;
+  }
+  return query;
 }
 
 function row(id) {

@@ -70,7 +70,7 @@ function row(name) {
     rate: h("td", { class: "n wide" }), takes: h("td", { class: "n wide" }), failed: h("td", { class: "n" }),
     limits: h("small", { class: "limits" }), order: h("span", { class: "orders" }),
   };
-  const link = h("a", { class: "name", href: `#/type/${name}`, title: `Tasks of ${name}` }, parts.at(-1));
+  const link = h("a", { class: "name", href: `#/find/${name}`, title: `Tasks of ${name}` }, parts.at(-1));
   cells.element = h(
     "tr", { "data-depth": parts.length, class: media(name), "data-type": name },
     h("th", { scope: "row" }, h("i", { class: "dot", "aria-hidden": "true" }), link, cells.limits, " ", cells.reasons, cells.order),

@@ -120,7 +120,7 @@ class MonitorActor(pykka.ThreadingActor):
     def __init__(self, settings: MonitorSettings, board: Board) -> None:
         super().__init__()
         self._inbox: Mailbox = self.actor_inbox  # pyright: ignore[reportAttributeAccessIssue]  # made by the factory
-        self._client = Client(settings.address, timeout=_ANSWER_SECONDS)
+        self._client = Client.observer(settings.address, timeout=_ANSWER_SECONDS)
         home = settings.home or Home.of(os.environ).folder
         self._file = MonitorFile(home, self._client.address)
         self._gathering = Gathering()

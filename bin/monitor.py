@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from threading import Lock
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,7 +53,7 @@ def monitor(
     pool = _pool(settings, options.chosen(context, address))
     listening = _listening(settings, http)
     running = Monitor.start(MonitorSettings(pool, destinations=settings.monitoring.destinations))
-    client = Client(pool, timeout=_PATIENCE_SECONDS)
+    client = Client.observer(pool, timeout=_PATIENCE_SECONDS)
     server = None if listening is None else _served(client, running, listening)
     if server is None and parent is None:
         say(f"watching {client.address}, without HTTP; Ctrl-C ends it")
@@ -106,7 +108,23 @@ def _served(client: Client, running: Monitor, listening: socket.socket) -> Serve
     token = token_in(home)
     name, port = listening.getsockname()[:2]
     local = is_local(f"[{name}]:{port}" if ":" in name else f"{name}:{port}")
-    app = application(client, running, token=token, local=local, version=__version__)
+    app = application(client, _hands(client.address), running, token=token, local=local, version=__version__)
     server = Server(app, listening).start()
     say(f"the dashboard is at {server.url}/" + (f"#{token}" if sys.stderr.isatty() else ""))
     return server
+
+
+def _hands(address: str) -> Callable[[], Client]:
+    """Gives the client that changes something when a person with the token wants that; nobody has it before."""
+    lock = Lock()
+    made: list[Client] = []
+
+    def hands() -> Client:
+        from ..transport.client import Client
+
+        with lock:
+            if not made:
+                made.append(Client(address, timeout=_PATIENCE_SECONDS))
+            return made[0]
+
+    return hands

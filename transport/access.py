@@ -37,10 +37,11 @@ class Access:
 
     Args:
         target: An address or an invitation.
-        wanted: `host` or `client`.
+        wanted: `host`, `client`, or `observer`: a client that asks for a session in which nothing can be changed.
         home: This machine's identities.
 
     Attributes:
+        wanted: As given.
         address: Where the pool is, for people.
         denials: How often the pool there has said that it lets nobody in who comes as we do.
 
@@ -49,7 +50,7 @@ class Access:
     """
 
     def __init__(self, target: str, wanted: str, home: Home) -> None:
-        self._home, self._wanted = home, wanted
+        self._home, self.wanted = home, wanted
         self._turn = -1
         self._server = self._role = ""
         self._invitation: invitations.Invitation | None = None
@@ -68,10 +69,10 @@ class Access:
 
     def _accept(self, invitation: invitations.Invitation) -> None:
         """Make and keep an own identity before anything is said: what the pool comes to know must not be lost."""
-        if (invitation.role == "host") != (self._wanted == "host"):
-            cure = f"workerhost invite --role {self._wanted}"
+        if (invitation.role == "host") != (self.wanted == "host"):
+            cure = f"workerhost invite --role {self.wanted}"
             raise ConfigError(
-                f"this invitation is for a {invitation.role}, not for a {self._wanted}; ask for one: {cure}"
+                f"this invitation is for a {invitation.role}, not for a {self.wanted}; ask for one: {cure}"
             )
         self._invitation, self._role, self._server = invitation, invitation.role, invitation.server
         key = invitation.pair.public
@@ -90,11 +91,11 @@ class Access:
         if pool is None or not pool.pairs:
             self._server, self._own = "", None
             return
-        role = pool.role_for(self._wanted)
+        role = pool.role_for(self.wanted)
         if role is None:
             as_what = " and ".join(sorted(pool.pairs))
-            cure = f"there: workerhost invite --role {self._wanted}"
-            known = f"this machine is known to that pool as {as_what}, not as a {self._wanted}"
+            cure = f"there: workerhost invite --role {self.wanted}"
+            known = f"this machine is known to that pool as {as_what}, not as a {self.wanted}"
             raise ConfigError(f"{self.address}: {known}; {cure}")
         self._server, self._role, self._own, self._known = pool.server, role, pool.pairs[role], True
 

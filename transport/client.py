@@ -63,6 +63,16 @@ class Client(Orders, FlowCalls):
         self.timeout = timeout
         self._connections = Connections(access, timeout)
 
+    @classmethod
+    def observer(cls, address: str | None = None, *, timeout: float = 30.0) -> Self:
+        """A client that only looks: whatever this machine's identity may do, its session can change nothing.
+
+        What would change something raises PoolRefused.
+        """
+        client = cls(address, timeout=timeout)
+        client._connections = Connections(access_to(address, timeout, "observer"), timeout)
+        return client
+
     # Sending.
 
     @overload
@@ -301,12 +311,13 @@ class Client(Orders, FlowCalls):
         return f"<Client of {self.address}>"
 
 
-def access_to(address: str | None, timeout: float) -> Access:
+def access_to(address: str | None, timeout: float, wanted: str = "client") -> Access:
     """How a client reaches a pool.
 
     Args:
         address: As for `Client`.
         timeout: Checked here too.
+        wanted: See `Access`.
 
     Raises:
         ConfigError: The address is malformed, or this machine has no identity for it.
@@ -314,7 +325,7 @@ def access_to(address: str | None, timeout: float) -> Access:
     if not 0 < timeout <= 1e9:
         raise ValueError(f"timeout={timeout!r}: it must be seconds above 0")
     target = address or os.environ.get("WORKERHOST_ADDRESS") or DEFAULT_ADDRESS
-    return Access(target if is_invitation(target) else checked(target), "client", Home.of(os.environ))
+    return Access(target if is_invitation(target) else checked(target), wanted, Home.of(os.environ))
 
 
 def wanted(type: str | Task[Any], params: Any) -> tuple[str, Any]:

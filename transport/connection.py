@@ -50,7 +50,7 @@ class Connection:
     def __init__(self, access: Access, timeout: float) -> None:
         self.access, self.timeout = access, timeout
         name = f"{socket.gethostname()}:{os.getpid()}"
-        self.conversation = Conversation(os.urandom(16), name, now())
+        self.conversation = Conversation(os.urandom(16), name, now(), access.wanted)
         self._commands: deque[Command] = deque()
         self._told = False  # whether the actor knows that there are commands
         self._waiters: set[Waiter] = set()

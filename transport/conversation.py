@@ -72,8 +72,8 @@ class Conversation:
         wake_at: When `tick` must be called at the latest.
     """
 
-    def __init__(self, session: bytes, name: str, now: float) -> None:
-        self.session, self.name = session, name
+    def __init__(self, session: bytes, name: str, now: float, role: str = "client") -> None:
+        self.session, self.name, self._role = session, name, role
         self.away_since: float | None = now
         self.refusals, self.refusal = 0, ""
         self.left = False
@@ -173,7 +173,7 @@ class Conversation:
         offer: dict[str, Any] = {"name": self.name}
         if self.outbox.last:  # a session that was forgotten meanwhile must not look like a new one
             offer |= {"submitted": self.outbox.last, "away": now - self._heard}
-        hello = Hello("client", [PROTOCOL_VERSION, PROTOCOL_VERSION], self.session, "", offer)
+        hello = Hello(self._role, [PROTOCOL_VERSION, PROTOCOL_VERSION], self.session, "", offer)
         self._effects += (Connect(), Say(0, hello))
 
     def _lose(self, now: float) -> None:

@@ -36,6 +36,8 @@ _SUPERVISOR: Final = "supervisor.json"
 _POOLS: Final = "pools"
 _SENDERS: Final = ("admin", "client", "observer")
 """Roles that a client may have, the one that may most first."""
+_ONLOOKERS: Final = ("observer", "admin", "client")
+"""The same of one that only looks: who may see all, and change least, first."""
 
 
 class KeyPair(NamedTuple):
@@ -112,8 +114,8 @@ class KnownPool:
             del self.spent[next(iter(self.spent))]
 
     def role_for(self, wanted: str) -> str | None:
-        """The role in which somebody who wants to be a `host` or a `client` comes, or None."""
-        roles = ("host",) if wanted == "host" else _SENDERS
+        """The role in which somebody who wants to be a `host`, a `client` or an `observer` comes, or None."""
+        roles = {"host": ("host",), "observer": _ONLOOKERS}.get(wanted, _SENDERS)
         return next((role for role in roles if role in self.pairs), None)
 
 

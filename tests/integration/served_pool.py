@@ -39,8 +39,9 @@ def pages(address: str, *, timeout: float = 5.0) -> Generator[str]:
     with TemporaryDirectory() as home, ExitStack() as stack:
         monitor = Monitor.start(MonitorSettings(address, home=Path(home)))
         stack.callback(monitor.stop)
-        client = stack.enter_context(Client(address, timeout=timeout))
-        app = application(client, monitor, token=TOKEN, local=True, version="0")
+        client = stack.enter_context(Client.observer(address, timeout=timeout))
+        hands = stack.enter_context(Client(address, timeout=timeout))
+        app = application(client, lambda: hands, monitor, token=TOKEN, local=True, version="0")
         server = Server(app, bound("127.0.0.1:0")).start()
         stack.callback(server.stop)
         yield server.url

@@ -60,6 +60,8 @@ def greet(pool: Any, peer: bytes, key: str, role: str, **offer: Any) -> list[Any
     [
         (ADMIN_KEY, "client", "admin"),
         (ADMIN_KEY, "admin", "admin"),
+        (ADMIN_KEY, "observer", "observer"),
+        (CLIENT_KEY, "observer", "client"),
         (CLIENT_KEY, "client", "client"),
         (WATCHER_KEY, "client", "observer"),
         (HOST_KEY, "host", "host"),
@@ -69,6 +71,22 @@ def test_the_role_is_the_identitys(pool: Any, key: str, role: str, becomes: str)
     [said, *_] = greet(pool, b"p", key, role, types=["a"], slots={"": 1})
     assert isinstance(said, Welcome)
     assert pool.pool.sessions.peers[b"p"].role == becomes
+
+
+def test_an_admin_that_only_looks_is_heard_on_and_can_change_nothing(pool: Any) -> None:
+    greet(pool, b"p", ADMIN_KEY, "observer")
+    for request in (1, 2):
+        [said] = pool.say(b"p", Query(request, "status", {})).get(b"p", [])
+        assert (type(said), said.ok) == (Reply, True)
+    [refused] = pool.say(b"p", Admin(3, "pause", {"type": "a"})).get(b"p", [])
+    assert (refused.ok, refused.value["code"]) == (False, "forbidden")
+
+
+def test_one_that_is_no_admin_any_more_does_not_go_on_looking(pool: Any) -> None:
+    greet(pool, b"p", ADMIN_KEY, "observer")
+    trusted(pool, Identity(ADMIN_KEY, "client"))
+    [said] = pool.say(b"p", Query(1, "status", {}))[b"p"]
+    assert said == Refused("unknown_session", "this identity may do something else by now")
 
 
 @pytest.mark.parametrize(

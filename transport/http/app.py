@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -18,17 +20,20 @@ from .problems import Problem
 from .security import Guarded
 
 
-def application(pool: Pool, monitor: Monitor, *, token: str, local: bool, version: str) -> ASGIApp:
+def application(
+    pool: Pool, hands: Callable[[], Pool], monitor: Monitor, *, token: str, local: bool, version: str
+) -> ASGIApp:
     """What a server serves.
 
     Args:
-        pool: Whom to ask and order. Its timeout bounds every request.
+        pool: Whom to ask; it need not be one that may change anything. Its timeout bounds every request.
+        hands: Gives whom to order, when something is to be changed; called in any thread.
         monitor: What is known without asking.
         token: What requests that change something must bear.
         local: Only this machine reaches it. Else reading needs the token, too.
         version: Of this package.
     """
-    runner = Runner(pool, monitor, token, open=local)
+    runner = Runner(pool, hands, monitor, token, open=local)
     described = document(api.OPERATIONS, version, open=local)
     feed = Feed(pool, monitor)
 

@@ -104,13 +104,14 @@ class Runner:
 
     Args:
         pool: Whom they ask.
+        hands: Gives whom they order, where they change something; called when that is so, in any thread.
         monitor: What they know without asking.
         token: What requests that change something must bear.
         open: Whether reading needs no token.
     """
 
-    def __init__(self, pool: Pool, monitor: Monitor, token: str, *, open: bool) -> None:
-        self._pool, self._monitor, self._token, self._open = pool, monitor, token, open
+    def __init__(self, pool: Pool, hands: Callable[[], Pool], monitor: Monitor, token: str, *, open: bool) -> None:
+        self._pool, self._hands, self._monitor, self._token, self._open = pool, hands, monitor, token, open
         self._limiter: CapacityLimiter | None = None  # made in the loop that uses it
 
     def routes(self, operations: Iterable[Operation]) -> list[Route]:
@@ -137,21 +138,22 @@ class Runner:
 
     async def _answered(self, operation: Operation, request: Request) -> Response:
         self.check(request, secret=operation.changes or operation.secret)
-        call = Call(
-            self._pool,
-            self._monitor,
-            _checked(operation.parts, request.path_params, "path"),
-            _query(operation.query, request),
-            await _body(operation, request) if operation.changes else None,
-        )
+        parts = _checked(operation.parts, request.path_params, "path")
+        query = _query(operation.query, request)
+        body = await _body(operation, request) if operation.changes else None
         if self._limiter is None:
             self._limiter = CapacityLimiter(CALLS_MAX)
         try:
-            value = await to_thread.run_sync(partial(operation.run, call), limiter=self._limiter)
+            value = await to_thread.run_sync(partial(self._run, operation, parts, query, body), limiter=self._limiter)
         except WorkerHostError as error:
             raise problem_of(error) from None
         headers = {"Location": operation.location.format(**value)} if operation.location else None
         return JSONResponse(value, operation.status, headers)
+
+    def _run(self, operation: Operation, parts: Any, query: Any, body: Any) -> Any:
+        """Call the operation's function; blocks until the pool has answered."""
+        pool = self._hands() if operation.changes else self._pool
+        return operation.run(Call(pool, self._monitor, parts, query, body))
 
 
 async def _body(operation: Operation, request: Request) -> Any:

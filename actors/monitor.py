@@ -7,6 +7,7 @@ thread and handed to any other as objects that are not changed any more.
 
 from __future__ import annotations
 
+import gzip
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,7 +85,7 @@ class Board:
     def __init__(self) -> None:
         self.seen = Seen({})
         self._metrics = Metrics()
-        self._page: tuple[Seen, bytes] | None = None
+        self._page: tuple[Seen, bytes, bytes] | None = None  # of what it was made, it, and it compressed
         self._scraped = clock.now() - _SCRAPED_SECONDS
 
     def put(self, seen: Seen) -> None:
@@ -93,11 +94,12 @@ class Board:
         if clock.now() - self._scraped < _SCRAPED_SECONDS:
             self._make(seen)
 
-    def page(self) -> bytes:
-        """The page `/metrics`."""
+    def page(self, *, compressed: bool = False) -> bytes:
+        """The page `/metrics`, as it is or compressed with gzip."""
         self._scraped = clock.now()
         seen, page = self.seen, self._page
-        return page[1] if page is not None and page[0] is seen else self._make(seen)
+        made = page if page is not None and page[0] is seen else self._make(seen)
+        return made[2] if compressed else made[1]
 
     def health(self) -> dict[str, Any]:
         """Whether the monitor hears the pool."""
@@ -105,10 +107,10 @@ class Board:
         silent = None if seen.heard is None else clock.now() - seen.heard
         return health.of_monitor(silent, seen.problem)
 
-    def _make(self, seen: Seen) -> bytes:
+    def _make(self, seen: Seen) -> tuple[Seen, bytes, bytes]:
         body = self._metrics.page(seen.snapshot, heard=self.health()["ok"])
-        self._page = seen, body
-        return body
+        made = self._page = seen, body, gzip.compress(body, compresslevel=1, mtime=0)
+        return made
 
 
 class MonitorActor(pykka.ThreadingActor):
@@ -230,9 +232,9 @@ class Monitor:
         except pykka.Timeout:  # it holds nothing that the pool needs, and its thread keeps no process alive
             log.warning("monitor_stuck", seconds=_STOP_SECONDS_MAX)
 
-    def metrics(self) -> bytes:
-        """The page `/metrics`, in the text format of Prometheus; made once for each snapshot at most."""
-        return self._board.page()
+    def metrics(self, *, compressed: bool = False) -> bytes:
+        """The page `/metrics`, in the text format of Prometheus, or that with gzip; made once for each snapshot."""
+        return self._board.page(compressed=compressed)
 
     def health(self) -> dict[str, Any]:
         """Whether the monitor hears the pool: `ok`, and where it is false `reason`."""

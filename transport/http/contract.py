@@ -18,8 +18,8 @@ class Monitor(Protocol):
     What is returned is not changed afterwards: a newer state is another object.
     """
 
-    def metrics(self) -> bytes:
-        """The page `/metrics`, in the text format of Prometheus."""
+    def metrics(self, *, compressed: bool = False) -> bytes:
+        """The page `/metrics`, in the text format of Prometheus; or that, compressed with gzip."""
         ...
 
     def health(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from served_pool import TOKEN, Served, served
 from workerhost import Fail, worker
 
 SECONDS = 15
+NOTHING: dict[str, Any] = {}
 
 
 @worker("film.shot")
@@ -51,9 +52,9 @@ def opened(browser: Any, pool: Served, request: pytest.FixtureRequest) -> Genera
 def film(pool: Served, reel: Path, name: str = "") -> Any:
     """Five shots, then a cut that fails as long as the reel is missing, then four more."""
     with pool.client.flow(name) as flow:
-        shots = flow.group("film.shot", [{}] * 5)
+        shots = flow.group("film.shot", [NOTHING] * 5)
         cutting = flow.send("film.cut", {"path": str(reel)}, after=shots)
-        flow.group("film.shot", [{}] * 4, after=cutting)
+        flow.group("film.shot", [NOTHING] * 4, after=cutting)
     return flow
 
 
@@ -94,7 +95,8 @@ def test_a_flow_goes_on_from_where_it_failed_after_a_question(opened: Page, pool
     expect(page.locator("dialog")).to_contain_text("(season 3) from where it failed")
     page.get_by_role("button", name="Go on").click()
     expect(page.locator(".step.completed")).to_have_count(10)
-    assert pool.client.flow(flow.id).show()["state"] == "completed"
+    stored: Any = pool.client.flow(flow.id)
+    assert stored.show()["state"] == "completed"
 
 
 def test_a_flow_is_cancelled_after_a_question(opened: Page, pool: Served, tmp_path: Path):
@@ -130,7 +132,7 @@ def test_tasks_and_flows_lead_to_each_other_by_keyboard(opened: Page, pool: Serv
 
 def test_a_flow_of_too_many_tasks_is_told_type_by_type(opened: Page, pool: Served):
     with pool.client.flow("large") as flow:
-        flow.group("film.shot", [{}] * 300, then=("film.cut", {"path": "/"}))
+        flow.group("film.shot", [NOTHING] * 300, then=("film.cut", {"path": "/"}))
     assert flow.wait(SECONDS)
     page = opened.open(f"#/flow/{flow.id}")
     row = page.locator("#flow tr[data-type='film.shot']")

@@ -28,7 +28,8 @@ def numbers(*, media: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {name: 1000 for name in Figures().shown() if name != "causes"}
     found |= {"queued": 5, "scheduled": 0, "waiting": 0, "running": 5, "oldest": None, "hosts": 1, "limits": {}}
     buckets = [100] + [0] * len(BOUNDS)
-    return found | {"causes": {"crash": 3}, "blocks": []} | ({"durations": buckets, "waits": buckets} if media else {})
+    found |= {"durations": buckets, "waits": buckets} if media else {}
+    return {**found, "causes": {"crash": 3}, "blocks": []}
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,7 @@ class TestSending:
     )
     def test_what_cannot_be(self, http: httpx.Client, body: dict[str, Any], status: int, path: str):
         found = is_problem(http.post("/api/tasks", json={"type": "text.length", **body}), status)["path"]
-        assert found.split(".")[0] == path
+        assert found.split(".")[0].split("[")[0] == path
 
 
 @pytest.fixture

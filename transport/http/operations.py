@@ -207,7 +207,7 @@ def _checked(model: type[BaseModel], value: Any, where: str) -> Any:
         return model.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        path = ".".join(str(part) for part in first["loc"])
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).removeprefix(".")
         said = f"{where}{': ' + path if path else ''}: {first['msg'].removeprefix('Value error, ')}"
         raise Problem(404 if where == "path" else 422, said, path=path) from None
 

@@ -31,7 +31,12 @@ def delete() -> Change:
 
     What has not ended stays, and so does what one comes after that has not completed: cancel, or delete, that first.
     """
-    return Change("delete", "delete", "deleted", "has not ended, another task needs it, or there is none")
+    return Change(
+        "delete",
+        "delete",
+        "deleted",
+        "has not ended, another task needs it, its sender is still to be told, or there is none",
+    )
 
 
 @over_tasks

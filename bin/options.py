@@ -60,11 +60,11 @@ Profile = Annotated[
 
 
 @contextmanager
-def pool(context: typer.Context, address: str | None) -> Generator[Client]:
+def pool(context: typer.Context, address: str | None, patience: float = PATIENCE_SECONDS) -> Generator[Client]:
     """A client of the pool that was named, before or after the command, or by the environment."""
     from ..transport.client import Client
 
-    with Client(chosen(context, address), timeout=PATIENCE_SECONDS) as client:
+    with Client(chosen(context, address), timeout=patience) as client:
         yield client
 
 

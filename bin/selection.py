@@ -29,6 +29,8 @@ STEP: Final = 10_000
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which tasks it would be.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many tasks it is.")]
 
+_CHANGE_SECONDS: Final = 60.0
+"""How long a command waits for one such order: on a busy machine ten thousand tasks take their time."""
 _FILTERS: Final = {
     "state": State,
     "type": OfType,
@@ -81,6 +83,8 @@ def over_tasks(command: Callable[..., Change]) -> Callable[..., None]:
             message = "name tasks: ids, or a filter (" + ", ".join(_option(name) for name in _FILTERS) + ")"
             raise UsageError(message)
         with options.pool(context, given["address"]) as client:
+            client.status()  # an absent pool is noticed soon
+        with options.pool(context, given["address"], _CHANGE_SECONDS) as client:
             act = partial(getattr(client, change.word), *change.first)
             meant: Sequence[int] = ids or act(dry_run=True, **where)
             if given["dry_run"]:

@@ -180,7 +180,8 @@ class Orders:
         """Forget ended tasks, with their results and attempts, before their time; as `cancel`.
 
         What has not ended stays: cancel it first. So does a task that its host still has to stop, that one comes after
-        which has not completed (unless that goes with it), or of a flow that has not ended.
+        which has not completed (unless that goes with it), of a flow that has not ended, or of whose end its connected
+        sender was not told yet.
         """
         return self._change(changing("delete", _meant(tasks), where, dry_run=dry_run))
 

@@ -25,6 +25,7 @@ from workerhost import (
     TaskState,
     TaskUnknown,
     WorkerHost,
+    WorkerHostError,
     worker,
 )
 
@@ -296,6 +297,48 @@ def test_questions_and_orders(client: Any) -> None:
         client.show(10**9)
     with pytest.raises(TaskUnknown):
         client.task(0)
+
+
+def test_tasks_that_filters_name_are_changed_together(client: Any) -> None:
+    client.pause("echo")
+    try:
+        batch = client.send_many("echo", range(4), tags=["meant"], tenant="t")
+        ids = [id for part in batch.ids() for id in part]
+        newest = ids[::-1]
+        assert client.cancel(tag="meant", older_than=3600) == []
+        assert client.cancel(tag="meant", state=["queued", "scheduled"], dry_run=True) == newest
+        assert client.priority(9, tag="meant", tenant="t") == newest
+        assert client.cancel(ids[1:], tag="meant") == newest[:3]
+        assert client.retry(ids[1:2]) == ids[1:2]
+        assert client.cancel(tag="meant", type="echo") == [ids[1], ids[0]]
+        assert [task["state"] for task in client.tasks(tag="meant", older_than=0, error="")] == ["cancelled"] * 4
+        with pytest.raises(ValueError, match="name tasks, or give a filter"):
+            client.delete()
+        with pytest.raises(ValueError, match="asleep"):
+            client.cancel(state="asleep")
+        with pytest.raises(WorkerHostError, match="a task that is queued cannot be meant here"):
+            client.delete(state="queued")
+        assert batch.wait(SECONDS)
+        deleted: set[int] = set()
+        while len(deleted) < 4:  # the sender is told of each end first
+            deleted |= set(client.delete(tag="meant", state="cancelled"))
+        assert deleted == set(ids)
+        with pytest.raises(TaskUnknown):
+            client.show(ids[0])
+    finally:
+        client.resume("echo")
+
+
+def test_a_task_is_moved_to_another_type(client: Any) -> None:
+    client.pause("echo")
+    try:
+        handle = client.send("echo", 7)
+        assert client.move("hold", [handle.id], type="fail") == []
+        assert client.move("fail", [handle.id], type="echo") == [handle.id]
+        with pytest.raises(TaskFailed, match="LookupError"):
+            handle.result(SECONDS)
+    finally:
+        client.resume("echo")
 
 
 def test_a_pool_that_is_not_there_is_named_with_the_cure(make: Any) -> None:

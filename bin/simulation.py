@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from ..actors.simulation.ingredients import INGREDIENTS
 from ..actors.simulation.misfortune import FAULTS
 from ..actors.simulation.scenario import STEPS, Scenario
 from ..actors.simulation.world import World
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fixed = {name: value for name in _FIELDS if (value := getattr(given, name)) is not None}
     if given.fault:
         fixed["faults"] = _faults(parser, given.fault)
+    if given.ingredients:
+        fixed["ingredients"] = frozenset(given.ingredients) - {"none"}
     seeds: Sequence[int] = [given.seed] if given.seeds is None else given.seeds
     started = said = time.monotonic()
     steps = 0
@@ -78,12 +81,24 @@ def _parser() -> argparse.ArgumentParser:
         "--quick", action=argparse.BooleanOptionalAction, help="tasks of one type take less than a millisecond (drawn)"
     )
     parser.add_argument(
+        "--with",
+        dest="ingredients",
+        action="append",
+        choices=[*INGREDIENTS, "none"],
+        metavar="NAME",
+        help=f"also this, and no other (drawn): {_told(INGREDIENTS)}; or `none`",
+    )
+    parser.add_argument(
         "--fault",
         action="append",
         metavar="NAME=RATE",
         help="only these faults happen (drawn); `none`: no fault at all; a NAME alone has its usual rate",
     )
     return parser
+
+
+def _told(ingredients: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {words}" for name, words in ingredients.items())
 
 
 def _listed(faults: Mapping[str, float]) -> str:
@@ -131,6 +146,7 @@ def _tell_one(scenario: Scenario, world: World, seconds: float) -> None:
     kinds = ", ".join(f"{count} {kind}" for kind, count in world.oracle.kinds().items())
     print(f"seed {scenario.seed}: {scenario.hosts} hosts, {scenario.clients} clients, durability {scenario.durability}")
     print(f"faults: {_listed(scenario.faults) or 'none'}")
+    print(f"with: {', '.join(sorted(scenario.ingredients)) or 'nothing else'}")
     attempts, starts = world.executions.count, world.supervisor.starts
     print(f"{len(world.oracle.tasks)} tasks ({kinds}), {attempts} attempts, {starts} starts of the supervisor")
     print(f"{world.steps:,} steps, {world.timeline.now:,.1f} s of virtual time, {world.steps / seconds:,.0f} steps/s")

@@ -83,9 +83,11 @@ def _grant(
     Whether it may get more.
     """
     choice, lanes = pool.choice, queue.lanes
-    if queue.declines and _grant_declined(queue, step, pool, groups, left):
-        return True
-    while choice is not None and (lane := choice.best()) is not None:
+    while choice is not None:
+        if queue.declines and (aside := _grant_declined(queue, step, pool, groups, left)) is not False:
+            return bool(aside)
+        if (lane := choice.best()) is None:
+            return False
         if (head := lane.window.head()) is None:
             return False  # its next task is on its way from the store
         margin = lane.margin(pool.capacity)
@@ -156,15 +158,22 @@ def _give(
     lanes.tenants.served(lane.tenant)
 
 
-def _grant_declined(queue: Queue, step: Step, pool: SlotPool, groups: dict[str, list[list[Any]]], left: _Left) -> bool:
-    """Give a slot pool a task that another host declined, if that comes before what is first in the lanes."""
+def _grant_declined(
+    queue: Queue, step: Step, pool: SlotPool, groups: dict[str, list[list[Any]]], left: _Left
+) -> bool | None:
+    """Give a slot pool a task that another host declined, if that comes before what is first in the lanes.
+
+    Whether it did; None: such a task is first, and waits for a free slot, so nothing may be shipped ahead of it.
+    """
     choice, lanes = pool.choice, queue.lanes
-    while choice is not None and pool.held < pool.capacity and (found := queue.declines.best(pool)) is not None:
+    while choice is not None and (found := queue.declines.best(pool)) is not None:
         lane, row = found
         first = choice.best()
         front = None if first is None else first.front()
         if first is not None and front is not None and first.turn(front) < lane.turn(lane.window.key(row)):
             return False
+        if pool.held >= pool.capacity:
+            return None
         if (lane.bounds or lane.needs) and not lanes.tree.room(lane, 1, pool, step, lane.window.key(row)):
             continue
         declined = queue.declines.of(row.id)

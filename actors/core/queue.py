@@ -268,6 +268,12 @@ class Queue:
         row.state = RUNNING  # what is left of it in the window is skipped
         return free
 
+    def declined_by(self, id: int) -> frozenset[int]:
+        """The sessions that have declined a task, whether it stands aside or was granted to another."""
+        lease = self.leases.get(id)
+        declined = self.declines.of(id) if lease is None else lease.declined
+        return frozenset() if declined is None else declined.by
+
     def let_go(self, lease: Lease) -> None:
         """A lease is over: its slot is free as far as anybody here knows."""
         del self.leases[lease.row.id], lease.pool.host.leases[lease.row.id]

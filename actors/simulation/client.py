@@ -112,6 +112,10 @@ class SimulatedClient:
         """Let tasks of a type wait, or go on."""
         self._ask(Request(Admin(0, "pause" if paused else "resume", {"type": type})))
 
+    def order(self, verb: str, **arguments: Any) -> None:
+        """Order something else."""
+        self._ask(Request(Admin(0, verb, arguments)))
+
     def _ask(self, request: Request) -> None:
         if self.talk is not None:
             self.requests.append(request)

@@ -35,6 +35,7 @@ from .vigil import Executions
 
 _READY_SECONDS = 0.05
 _KILL_SECONDS = 0.002
+_DECLINE_SECONDS = 0.001
 _SAVING = 3  # one attempt in three saves no checkpoint
 
 
@@ -86,11 +87,14 @@ class SimulatedHost:
         behaviour: Behaviour,
         executions: Executions,
         options: dict[str, Any],
+        declines: Callable[[int], bool] | None = None,
     ) -> None:
         self.name = name
         self._timeline, self._network, self.clock, self._random = timeline, network, clock, random
         self._behaviour, self._options = behaviour, options
         self._executions = executions
+        self._declines = declines
+        self._declined: dict[int, tuple[int, int]] = {}  # since the last HELLO -> how it had fared until then
         self.core: HostCore | None = None
         self.paused = False
         self.left = False
@@ -243,6 +247,7 @@ class SimulatedHost:
             raise Violation(f"{self.name} stopped task {effect.id} after {alone:.1f} s alone, it may go on for {limit}")
 
     def _connect(self) -> None:
+        self._declined.clear()
         if self._wire is not None:
             self._network.close(self._wire)
 
@@ -270,6 +275,13 @@ class SimulatedHost:
             return
         slot.task = task = slot.waiting.popleft()
         slot.life += 1
+        if self._declines is not None and self._declines(task[0]):
+            story = self._executions.story(task[0])
+            if self._declined.get(task[0]) == story:
+                raise Violation(f"{self.name} was asked about task {task[0]} again, which it has declined")
+            self._declined[task[0]] = story
+            self._later(_DECLINE_SECONDS, self._decline, slot, slot.life)
+            return
         self._executions.began(self.name, task)
         mean = self._behaviour.quick.get(task[2], self._behaviour.seconds)
         duration = self._random.expovariate(1 / mean)
@@ -280,6 +292,15 @@ class SimulatedHost:
             self._later(duration / 4, self._save, slot, slot.life)
         if slot.waiting and duration > 0.005:
             self._later(0.005, self._hand_back, slot)
+
+    def _decline(self, slot: SimulatedSlot, life: int) -> None:
+        task = slot.task
+        if task is None or slot.life != life or self._slots.get(slot.number) is not slot:
+            return
+        slot.task = None
+        self._news(SlotNews(slot.number, returned=[[task[0], task[1], Returned.DECLINED, 0.0, "not mine", True]]))
+        if self.core is not None:
+            self._next(slot)
 
     def _hand_back(self, slot: SimulatedSlot) -> None:
         returned = [[task[0], task[1], Returned.UNSTARTED, 0.0, "", False] for task in slot.waiting]

@@ -17,7 +17,7 @@ from ..core.pool import Pool
 from ..core.rows import CANCELLED, COMPLETED, FAILED, FINAL, QUEUED, RUNNING, SCHEDULED, WAITING
 from ..core.tasks.endings import LOSSES_ALONE
 from .dependents import Dependents
-from .promises import Promises
+from .promises import Promises, instants_missed
 
 _COUNTED: Final = {
     "exception": "failures",
@@ -71,6 +71,7 @@ class History:
         last_finish: The latest number of an end.
         pruned: Tasks that had ended and were forgotten.
         dependents: What comes after what.
+        schedules: Up to which instant each has been seen to, and whether it is paused.
     """
 
     tasks: dict[int, Known] = field(default_factory=dict[int, Known])
@@ -85,6 +86,7 @@ class History:
     last_finish: int = 0
     pruned: set[int] = field(default_factory=set[int])
     dependents: Dependents = field(default_factory=Dependents)
+    schedules: dict[str, tuple[float, bool]] = field(default_factory=dict[str, tuple[float, bool]])
 
     def copied(self) -> History:
         """One that does not change with this."""
@@ -101,6 +103,7 @@ class History:
             self.last_finish,
             set(self.pruned),
             self.dependents.copied(),
+            dict(self.schedules),
         )
 
     def move(self, id: int, state: int) -> None:
@@ -194,6 +197,7 @@ class Oracle:
             self._inserted(persist)
             self._saved(persist)
             self._adopted(persist)
+            self._edited(persist)
             self._returned(persist)
             self._finished(persist)
             self._cleared(persist)
@@ -201,6 +205,8 @@ class Oracle:
             wrong = history.dependents.committed(persist, {id: known.state for id, known in self.tasks.items()})
             _must(wrong is None, str(wrong))
             self._claimed(persist, pool, now)
+            wrong = instants_missed(persist, history.schedules, history.lanes)
+            _must(wrong is None, str(wrong))
             broken = self._promises.committed(persist, self._lane_of, own)
             _must(broken is None, str(broken))
             self._pruned(persist)
@@ -242,6 +248,16 @@ class Oracle:
             _must((id, fence) in self.history.grants, f"task {id} was adopted with a fence of another history")
             known.owner = owner
             self.history.move(id, RUNNING)
+
+    def _edited(self, persist: Persist) -> None:
+        for lane, priority, id, fence in persist.edits:
+            known = self.tasks[id]
+            _must(known.state in (QUEUED, SCHEDULED), f"task {id} was edited in state {known.state}")
+            _must(known.fence == fence, f"task {id} was edited with fence {fence}, stored is {known.fence}")
+            state = known.state
+            self.history.move(id, -1)
+            known.lane, known.priority = lane, priority
+            self.history.move(id, state)
 
     def _returned(self, persist: Persist) -> None:
         ended: dict[int, list[str]] = {}
@@ -348,6 +364,8 @@ class Oracle:
                 continue
             for other in ids:
                 before = self._standing(self.tasks[other]) < key
+                if before and owner in pool.queue.declined_by(other):
+                    continue  # it was asked
                 _must(not before, f"task {id} was granted to {host.name} before task {other}")
 
     def _check_stock(self, owner: int, pool: Pool) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 
 from ...config.limits import Quota
 from ...config.policy import PolicyTree, parents, tenant_node
+from ...config.schedules import plan
 from ..core.effects import Persist
 
 PERIOD_SECONDS: Final = 20.0
@@ -107,3 +108,27 @@ class Promises:
         if known.units > quota.limit:
             return f"{path} used {known.units} units of its quota of {quota.limit}"
         return None
+
+
+def instants_missed(persist: Persist, known: dict[str, tuple[float, bool]], lanes: Mapping[int, str]) -> str | None:
+    """What a step sent for schedules is one task for each instant since the one up to which they had been seen to.
+
+    Args:
+        persist: What the step wrote.
+        known: Up to which instant each schedule has been seen to, and whether it is paused; is brought up to date.
+        lanes: Type by lane.
+    """
+    owed: dict[str, int] = {}
+    for name, _, written, last, paused, _ in persist.schedules:
+        before, was_paused = known.get(name, (last, False))
+        if last < before:
+            return f"schedule {name} was seen to up to {last}, and up to {before} before"
+        if last > before and not was_paused:
+            wanted = plan(written)
+            owed[wanted.type] = owed.get(wanted.type, 0) + len(wanted.due(before, last))
+        known[name] = last, paused
+    sent: dict[str, int] = {}
+    for row in persist.tasks:
+        if row[5] == 0:
+            sent[lanes[row[1]]] = sent.get(lanes[row[1]], 0) + 1
+    return None if owed == sent else f"schedules owed {owed} tasks and sent {sent}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Final, Self
 
+from . import ingredients
 from .host import Behaviour
 from .misfortune import FAULTS
 from .world import World
@@ -32,6 +33,7 @@ class Scenario:
         ageing: Seconds after which a waiting task counts one priority more; 0: never.
         quick: Whether tasks of one type take less than a millisecond, so that they are shipped ahead.
         faults: Rates by name.
+        ingredients: What else there is, see `ingredients`.
     """
 
     seed: int
@@ -43,6 +45,7 @@ class Scenario:
     ageing: float
     quick: bool
     faults: Mapping[str, float]
+    ingredients: frozenset[str]
 
     @classmethod
     def drawn(cls, seed: int, steps: int = STEPS, **given: Any) -> Self:
@@ -70,6 +73,7 @@ class Scenario:
             ageing=Random(f"ageing {seed}").choice((0.0, 0.0, 3.0)),
             quick=random.random() < 0.3,
             faults=faults,
+            ingredients=ingredients.drawn(seed),
         )
         return replace(scenario, **given)
 
@@ -85,6 +89,7 @@ class Scenario:
             durability=self.durability,
             ageing=self.ageing,
             behaviour=behaviour,
+            ingredients=self.ingredients,
         )
 
     def command(self) -> str:
@@ -96,6 +101,8 @@ class Scenario:
                 words += [f"--{name}", str(value)]
         if self.quick != drawn.quick:
             words.append("--quick" if self.quick else "--no-quick")
+        if self.ingredients != drawn.ingredients:
+            words += [word for name in sorted(self.ingredients) or ("none",) for word in ("--with", name)]
         if self.faults != drawn.faults:
             for name, rate in self.faults.items():
                 words += ["--fault", f"{name}={rate!r}"]

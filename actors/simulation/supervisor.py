@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
 from random import Random
 from typing import Any, Final
 
@@ -10,7 +11,8 @@ from ...transport.codec import Malformed, decode, encode
 from ...transport.messages import Accepted, Hello, Message, Recorded, Refused, Results
 from .. import turn
 from ..answers import answer
-from ..core.effects import Answer, Note, Persist, Send
+from ..core.clients.reloads import Configuration
+from ..core.effects import Answer, Note, Persist, Reread, Send
 from ..core.pool import Pool
 from ..core.settings import PoolSettings
 from .disk import DiskError, SimulatedDisk
@@ -20,6 +22,7 @@ from .timeline import Clock, Timeline
 from .vigil import Hearing
 
 _TURN_SECONDS: Final = 0.0005
+_READ_SECONDS: Final = 0.02
 _BATCH: Final = 256
 _IDLE_TURNS_MAX: Final = 500
 
@@ -58,6 +61,11 @@ class SimulatedSupervisor:
         self._idle = (0, 0)  # (second, turns without news in it)
         self._stalled_until = 0.0
         self._wake = 0
+        self._configurations: Iterator[Configuration] | None = None
+
+    def reread(self, configurations: Sequence[Configuration]) -> None:
+        """Whoever asks that the configuration be read again gets these, one after the other, again and again."""
+        self._configurations = cycle(configurations)
 
     def start(self) -> None:
         """The process comes up and serves."""
@@ -173,8 +181,14 @@ class SimulatedSupervisor:
                 self._send(effect)
             elif isinstance(effect, Answer):
                 self._answer(effect)
+            elif isinstance(effect, Reread) and self._configurations is not None:
+                self._timeline.after(_READ_SECONDS, self._reread, self.starts, next(self._configurations))
         self._wake += 1
         self._timeline.after(self.clock.until(self.pool.next_time(self.clock.now())), self._timer, self._wake)
+
+    def _reread(self, start: int, read: Configuration) -> None:
+        if self.pool is not None and start == self.starts:
+            self._run(self.pool.reread(read, self.clock.now(), self.clock.wall()))
 
     def _dies_speaking(self) -> bool:
         if self.fall_silent is None:

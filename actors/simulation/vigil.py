@@ -107,6 +107,7 @@ class Executions:
         self._stood_still: dict[str, float] = {}
         self._offered: dict[str, Mapping[str, int]] = {}
         self.count = 0
+        self._begun: Counter[int] = Counter()
 
     def began(self, host: str, task: tuple[Any, ...]) -> None:
         """A slot begins a task.
@@ -118,6 +119,7 @@ class Executions:
         extra: dict[str, Any] = task[11] or {}
         self._oracle.began(id, fence, extra.get("checkpoint"))
         self.count += 1
+        self._begun[id] += 1
         run, granted = self._oracle.history.grants.get((id, fence), (None, 0.0))
         live = self._live.setdefault(id, [])
         if run is not None and self._policies.effective(type).cut_off is None and not self._excused(host, granted):
@@ -127,6 +129,11 @@ class Executions:
                     raise Violation(f"task {id} ({type}) begins on {host} while a copy runs on {other.host}")
         live.append(Execution(host, fence, run))
         self._check_stock(host)
+
+    def story(self, id: int) -> tuple[int, int]:
+        """How often a task has begun, and in how many run-throughs."""
+        known = self._oracle.tasks.get(id)
+        return self._begun[id], 0 if known is None else known.runs
 
     def offers(self, host: str, counts: Mapping[str, int]) -> None:
         """What a host offers."""

@@ -6,8 +6,9 @@ Everything that happens is drawn from one seeded source, so a seed is a history.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final, Self
@@ -20,6 +21,7 @@ from .client import SimulatedClient
 from .disk import SimulatedDisk
 from .flows_made_up import made_up_edges, made_up_flow
 from .host import Behaviour, SimulatedHost
+from .ingredients import KEPT_SECONDS, SCHEDULES, Orders, configurations, declines, tighter
 from .inspection import inspect, inspect_at_rest, restlessness, unanswered
 from .misfortune import FAULTS, Misfortune, weather_of
 from .network import Network
@@ -75,6 +77,7 @@ class World:
         policies: What nodes set.
         keep: Seconds that ended tasks are kept.
         ageing: Seconds after which a waiting task counts one priority more; 0: never.
+        ingredients: What else there is, see `ingredients`.
     """
 
     def __init__(
@@ -91,11 +94,14 @@ class World:
         policies: PolicyTree | None = None,
         keep: float = 7 * 86400.0,
         ageing: float = 0.0,
+        ingredients: Collection[str] = (),
     ) -> None:
         self.seed = seed
         self.random = Random(seed)
         self.sharing = Random(f"sharing {seed}")  # of its own, so that what is drawn for it moves nothing else
         self.following = Random(f"flows {seed}")
+        self.ingredients = ingredients
+        self.orders = Orders(seed, ingredients)
         self.faults = FAULTS if faults is None else faults
         self.timeline = Timeline()
         self.policies = policies or PolicyTree(NODES, _DEFAULTS, TENANTS)
@@ -106,6 +112,7 @@ class World:
         self._stack = ExitStack()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="workerhost-simulation-")))
         self.network = Network(self.timeline, self.random, weather_of(self.faults))
+        keep = min(keep, KEPT_SECONDS) if "forgetting" in ingredients else keep
         self.supervisor = self._make_supervisor(window, durability, Keep(keep, keep))
         self.hosts = [self._make_host(number, behaviour or Behaviour()) for number in range(hosts)]
         self.supervisor.start()
@@ -150,10 +157,20 @@ class World:
                 restored=self.oracle.restored,
             )
 
-        settings = PoolSettings(policies=self.policies, max_size=500, rows_max=window, keep=keep, ageing=self.ageing)
-        return SimulatedSupervisor(
+        schedules = SCHEDULES if "schedules" in self.ingredients else {}
+        settings = PoolSettings(
+            policies=self.policies,
+            max_size=500,
+            rows_max=window,
+            keep=keep,
+            ageing=self.ageing,
+            schedules=schedules,
+        )
+        supervisor = SimulatedSupervisor(
             self.timeline, self.network, self._clock(), self.random, settings, self.oracle, make_disk
         )
+        supervisor.reread(configurations(self.policies, tighter(NODES, _DEFAULTS, TENANTS), schedules))
+        return supervisor
 
     def _make_host(self, number: int, behaviour: Behaviour) -> SimulatedHost:
         options = {
@@ -175,6 +192,7 @@ class World:
             behaviour,
             self.executions,
             options,
+            partial(declines, number) if "declines" in self.ingredients else None,
         )
 
     # What happens.
@@ -192,8 +210,10 @@ class World:
     def _work(self, client: SimulatedClient) -> None:
         """A client does something."""
         random = self.random
-        chance = random.random()
         known = client.accepted() + client.past
+        if self.orders.given(client, known, TYPES):
+            return
+        chance = random.random()
         if chance < 0.1 and known:
             client.cancel(random.sample(known, min(3, len(known))))
         elif chance < 0.15 and known:
@@ -292,6 +312,8 @@ class World:
         self._until(lambda: unanswered(self.clients))
         for type in TYPES:
             self.clients[0].pause(type, paused=False)
+        for name in SCHEDULES if "schedules" in self.ingredients else ():
+            self.clients[0].order("pause_schedule", name=name)
         self._until(lambda: restlessness(self.clients, self.oracle, set(self.oracle.stuck())))
         while stuck := self.oracle.stuck():
             self.clients[0].unblock(stuck)

@@ -305,7 +305,9 @@ MUTANTS: dict[Mutant, str] = {
 def first_complaint(seeds: Iterable[int] = SEEDS) -> tuple[int, Exception] | None:
     """The first seed that brings something to light, and what."""
     for seed in seeds:
-        with Scenario.drawn(seed, STEPS, faults=HARSH, durability="full").world() as world:
+        with Scenario.drawn(
+            seed, STEPS, faults=HARSH, durability="full", ingredients=frozenset[str]()
+        ).world() as world:
             try:
                 world.run(STEPS).rest()
             except Exception as error:

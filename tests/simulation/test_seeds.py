@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from workerhost.actors.core.queue import Queue
+from workerhost.actors.simulation.ingredients import INGREDIENTS
 from workerhost.actors.simulation.misfortune import FAULTS
 from workerhost.actors.simulation.scenario import Scenario
 from workerhost.bin import simulation
@@ -78,6 +79,11 @@ def test_each_fault_alone(fault: str, capsys: pytest.CaptureFixture[str]):
     assert simulation.main(["--seed", "7", "--steps", "1000", "--fault", f"{fault}={rate}"]) == 0, (
         capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize("ingredient", INGREDIENTS)
+def test_each_ingredient_alone(ingredient: str, capsys: pytest.CaptureFixture[str]):
+    assert simulation.main(["--seeds", "11-12", "--hosts", "3", "--with", ingredient]) == 0, capsys.readouterr().out
 
 
 def test_a_failure_shows_the_events_and_how_to_see_it_again(

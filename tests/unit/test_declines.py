@@ -160,3 +160,39 @@ def test_why_says_who_declined_it_and_what_it_waits_for(pool: Any) -> None:
     assert reason["code"] == "declined"
     assert reason["text"].startswith("declined once, the last time by h: not mine; it waits for another host")
     assert told["hosts"][0]["says"].startswith("is not asked again")
+
+
+def test_it_is_not_passed_over_when_what_comes_before_it_has_no_room(pool_with: Any) -> None:
+    pool = pool_with({"b": {"max_concurrent": 1}})
+    pool.host(OTHER, "b", "c", "z", slots=2)
+    ((first, fence, _),) = granted(pool.send("b", priority=9), OTHER)
+    ((second, other, _),) = granted(pool.send("z"), OTHER)
+    pool.host(HOST, "c", "w", slots=1)
+    ((declined, third, _),) = granted(pool.send("c"), HOST)
+    decline(pool, HOST, declined, third)
+    assert len(granted(pool.send("w"), HOST)) == 1
+    pool.send("c")
+    pool.send("b", count=2, priority=9)
+    said = pool.say(OTHER, Results([completed(first, fence), completed(second, other)]))
+    assert [id for id, _, _ in granted(said, OTHER)] == [6, declined]
+
+
+@pytest.mark.parametrize("code", [Returned.UNSTARTED, Returned.RELEASED])
+def test_who_declined_it_is_not_asked_again_when_another_hands_it_back(pool: Any, code: int) -> None:
+    pool.host(HOST, "a", slots=1)
+    ((id, fence, _),) = granted(pool.send())
+    decline(pool, HOST, id, fence)
+    ((_, fence, _),) = granted(pool.host(OTHER, "a", slots=1), OTHER)
+    said = decline(pool, OTHER, id, fence, code)
+    assert (granted(said), [again for again, _, _ in granted(said, OTHER)]) == ([], [id])
+
+
+def test_nor_when_the_other_is_lost(pool: Any) -> None:
+    pool.host(HOST, "a", slots=1)
+    ((id, fence, _),) = granted(pool.send())
+    decline(pool, HOST, id, fence)
+    pool.host(OTHER, "a", slots=1)
+    pool.close(OTHER)
+    assert granted(pool.wait(10)) == []
+    assert pool.state(id) == "queued"
+    assert [again for again, _, _ in granted(pool.host(b"third", "a"), b"third")] == [id]

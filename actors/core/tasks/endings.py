@@ -246,9 +246,10 @@ class Endings:
             if after > 0:
                 moved(row, "postpone")
                 row.due, row.relative = step.wall + after, True
+                self.queue.back(step, row, RUNNING)
             else:
                 moved(row, "release")
-            self.queue.back(step, row, RUNNING)
+                self.queue.back(step, row, RUNNING, lease.declined)  # who has said no before is not asked again
 
     def _declined(self, step: Step, lease: Lease, note: str, *, started: bool) -> None:
         """No worker of the host takes this task: others are asked first, and when nobody is left it waits."""
@@ -287,7 +288,7 @@ class Endings:
                 detail = {"cause": "not_held", "reason": reason}
                 self._attempt_ended(step, row, host, 0, row.started_at, "released", detail)
                 moved(row, "release")
-                self.queue.back(step, row, RUNNING)
+                self.queue.back(step, row, RUNNING, lease.declined)
                 continue
             row.losses += 1
             if row.losses > LOSSES_ALONE:
@@ -298,7 +299,7 @@ class Endings:
             detail = {"cause": "host_lost", "reason": reason}
             self._attempt_ended(step, row, host, 0, row.started_at, "host lost", detail)
             moved(row, "rescue")
-            self.queue.back(step, row, RUNNING)
+            self.queue.back(step, row, RUNNING, lease.declined)
         return rescued
 
     def late_results(self, step: Step, late: Late, known: dict[int, Row]) -> None:

@@ -1,0 +1,79 @@
+"""What a world may have beside the common work and the misfortune, each by name, and what a world makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from random import Random
+from typing import Any, Final
+
+from ...config.changes import Change
+from ...config.limits import Rate
+from ...config.policy import PolicyTree
+from ...config.schedules import Plan, Timing
+from ..core.clients.reloads import Configuration
+from .client import SimulatedClient
+
+INGREDIENTS: Final = {
+    "schedules": "the pool sends tasks by itself, and people pause that",
+    "edits": "people give tasks that have not begun another priority or another type",
+    "reloads": "the configuration is read again, with lower limits and with the former ones",
+    "declines": "hosts with an odd number take one task in five from nobody",
+    "forgetting": "what has ended is kept for seconds",
+}
+SCHEDULES: Final = {
+    "tick": Plan("a", b"\x01", Timing(every=3.0), "all"),
+    "tock": Plan("b.one", b"\x01", Timing(every=7.0), "last", 2),
+}
+KEPT_SECONDS: Final = 3.0
+_SHARE: Final = 0.35
+_ORDER_CHANCE: Final = 0.2
+_DECLINED: Final = 5
+
+
+def drawn(seed: int) -> frozenset[str]:
+    """Each seed has some, each from a source of its own, so that a new one changes only histories that have it."""
+    return frozenset(name for name in INGREDIENTS if Random(f"{name} {seed}").random() < _SHARE)
+
+
+def declines(host: int, id: int) -> bool:
+    """Whether a host never takes a task; a host with an even number takes all."""
+    return host % 2 == 1 and id % _DECLINED == 0
+
+
+def configurations(policies: PolicyTree, tighter: PolicyTree, schedules: dict[str, Plan]) -> list[Configuration]:
+    """What is read in turn: lower limits, and the former ones again."""
+    change = [Change("b", "max_concurrent", 2, 1, "")]
+    return [Configuration(tree, {}, None, 500, change, schedules=schedules) for tree in (tighter, policies)]
+
+
+def tighter(nodes: dict[str, dict[str, Any]], defaults: dict[str, Any], tenants: dict[str, Any]) -> PolicyTree:
+    """A tree with lower limits, so that who keeps to it keeps to the other too."""
+    more = {**nodes, "b": {"max_concurrent": 1}, "d": {**nodes["d"], "rate": Rate(6, 6.0)}}
+    return PolicyTree(more, defaults, tenants)
+
+
+class Orders:
+    """What people order in a world with these ingredients, drawn from a source of its own."""
+
+    def __init__(self, seed: int, ingredients: Collection[str]) -> None:
+        self._random = Random(f"orders {seed}")
+        self._kinds = [kind for kind in ("edits", "reloads", "schedules") if kind in ingredients]
+
+    def given(self, client: SimulatedClient, known: list[int], types: list[str]) -> bool:
+        """Let a client order something now and then; whether it did."""
+        random = self._random
+        if not self._kinds or random.random() >= _ORDER_CHANCE:
+            return False
+        kind = random.choice(self._kinds)
+        if kind == "reloads":
+            client.order("reload_config")
+        elif kind == "schedules":
+            client.order(random.choice(("pause_schedule", "resume_schedule")), name=random.choice(sorted(SCHEDULES)))
+        elif known:
+            latest = known[-40:]
+            ids = random.sample(latest, min(4, len(latest)))
+            change: dict[str, Any] = {"priority": random.randint(1, 3)}
+            if random.random() < 0.5:
+                change = {"type": random.choice(types)}
+            client.order("edit", ids=ids, **change)
+        return True

@@ -328,7 +328,7 @@ class SqliteStore(flows.FlowReads):
         self._many(statements.PUT_HOST, persist.hosts)
         self._many(statements.PUT_CODE, persist.code)
         insert(self._database, *for_tasks(waiting))
-        self._many(*for_running(running))
+        insert(self._database, *for_running(running))
         self._many(statements.INSERT_TAG, persist.tags)
 
     def _update(self, persist: Persist, claims: list[tuple[Any, ...]]) -> None:

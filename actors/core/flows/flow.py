@@ -76,6 +76,10 @@ class Members:
         for _, first, count in flow.places.parts:
             del self._spans[bisect_right(self._spans, (first, first + count, flow.number)) - 1]
 
+    def span(self) -> tuple[int, int]:
+        """The first id of all, and the one behind the last: what lies outside belongs to no flow."""
+        return (self._spans[0][0], self._spans[-1][1]) if self._spans else (0, 0)
+
     def flow_of(self, id: int) -> Flow | None:
         """The flow that a task belongs to, if that has not ended."""
         at = bisect_right(self._spans, (id, 1 << 63, 0)) - 1

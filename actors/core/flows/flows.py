@@ -93,8 +93,11 @@ class Flows:
     def settle(self, step: Step) -> None:
         """At the end of a step: what it ended may let others go."""
         if self._every or self._singles or self.members or self._owed:
+            least, behind = self.members.span()
             for finish in step.persist.finishes:
-                self._has_ended(finish[9], finish[0])
+                id = finish[9]
+                if least <= id < behind or self._every or id in self._singles or id in self._past:
+                    self._has_ended(id, finish[0])  # few of them, while flows wait and other tasks end
             for _, id in step.persist.retries:
                 self._owed.pop(id, None)
                 self._past.discard(id)

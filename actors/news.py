@@ -15,7 +15,7 @@ from typing import Any, Final
 from ..transport import clock
 from ..transport.codec import Malformed, decode
 from ..transport.link import Closed, Opened, Received
-from ..transport.messages import Message, Results, Submit
+from ..transport.messages import Admin, Cancel, Message, Query, Results, Submit, Watch
 from .core.access.identities import Garbled, Proved, TurnedAway
 from .log import Log
 
@@ -27,7 +27,11 @@ SHORT_BYTES: Final = 512
 SHORT_TURN_BYTES: Final = 2048
 """Of all that one peer says in a turn of short ones."""
 TURN_TASKS: Final = 2000
-"""Tasks and ends in one turn, about: the message that brings so many together is its last."""
+"""Tasks and ends in one turn, about: the message that brings so many together is its last. An order by filters weighs
+as many, however few bytes it has: it looks at tens of thousands.
+"""
+LIST_TASKS: Final = 200
+"""What a question about more than one task weighs."""
 SHARED_TASKS: Final = 500
 """The same between two turns of short messages: somebody waits."""
 TURN_BYTES: Final = 4 * 1024 * 1024
@@ -39,6 +43,8 @@ THERE_SECONDS: Final = 0.05
 """A client is there for so long after a short message. Who asks once a second slows nobody down."""
 BULK_SECONDS: Final = 10.0
 """Who sent something long so lately is no other's neighbour: its short messages are part of its bulk."""
+_ABOUT_ONE: Final = ("show", "why")
+"""Questions about one task."""
 _BULK_MAX: Final = 1000
 WAITING_MAX: Final = 5000
 WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -137,13 +143,19 @@ class Arrivals:
         if any(self._bulk.get(peer, -BULK_SECONDS) + BULK_SECONDS <= now for peer in prompt):
             self._there_until = now + THERE_SECONDS
         news: list[News] = []
+        tasks = 0
         for peer, line in list(self._lines.items()):
             room = SHORT_TURN_BYTES
-            while _is_short(line) and room > 0:
+            while _is_short(line) and room > 0 and tasks < TURN_TASKS:
                 room -= _size(line.items[0])
                 news.append(self._heard(line.take()))
+                tasks += _tasks(news[-1][2])
             if not line.items:
                 del self._lines[peer]
+            if tasks >= TURN_TASKS:
+                if line.items:
+                    self._lines[peer] = self._lines.pop(peer)  # the others first
+                break
         return news
 
     def _long(self, now: float, shared: bool) -> list[News]:
@@ -211,10 +223,20 @@ def _is_short(line: _Line) -> bool:
 
 
 def _tasks(message: Any) -> int:
-    """What a message weighs: how many tasks it brings or ends."""
+    """What a message weighs: how many tasks it brings, ends or has looked at."""
     if isinstance(message, Submit):
         return sum(len(group[3]) for group in message.groups if _is_group(group))
-    return len(message.items) if isinstance(message, Results) else 1
+    if isinstance(message, Results):
+        return len(message.items)
+    if isinstance(message, (Cancel, Watch)):
+        return max(1, _length(message.ids))
+    if isinstance(message, Admin):
+        return TURN_TASKS if "where" in message.arguments else max(1, _length(message.arguments.get("ids")))
+    return LIST_TASKS if isinstance(message, Query) and message.what not in _ABOUT_ONE else 1
+
+
+def _length(ids: Any) -> int:
+    return len(ids) if isinstance(ids, list) else 0  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _is_group(group: Any) -> bool:

@@ -11,7 +11,7 @@ from workerhost.actors.core.access.identities import Garbled, Proved
 from workerhost.actors.news import Arrivals
 from workerhost.transport.codec import encode
 from workerhost.transport.link import Closed, Opened, Received
-from workerhost.transport.messages import Heartbeat, Message, Results, Submit
+from workerhost.transport.messages import Admin, Cancel, Heartbeat, Message, Query, Results, Submit, Watch
 
 LINK: Any = None
 ROLES = {b"flood": "client", b"other": "client", b"third": "client", b"host": "host"}
@@ -106,6 +106,43 @@ def test_many_short_messages_of_one_are_no_flood_for_another(arrivals: Arrivals)
     first = turn(arrivals)
     assert (b"other", 1) in first
     assert len(first) < 150
+
+
+def order(peer: bytes, number: int) -> Received:
+    return said(peer, number, Admin(number, "cancel", {"where": {"type": "a"}}))
+
+
+def test_a_turn_of_short_messages_hears_one_order_that_looks_at_many_tasks(arrivals: Arrivals) -> None:
+    arrivals.add([*[order(b"flood", n) for n in range(1, 4)], *[order(b"third", n) for n in range(1, 3)]])
+    arrivals.add([small(b"other", 1)])
+    assert turn(arrivals) == [(b"flood", 1)]
+    found: list[tuple[bytes, int]] = []
+    for _ in range(3):
+        heard = turn(arrivals)
+        assert sum(peer != b"other" for peer, _ in heard) <= 1
+        found += heard
+    assert found[:2] == [(b"third", 1), (b"other", 1)]  # who was heard is behind the others
+    while heard := turn(arrivals):
+        found += heard
+    assert found[2:] == [(b"flood", 2), (b"third", 2), (b"flood", 3)]
+
+
+def test_who_orders_much_in_few_bytes_waits_for_its_turn_when_alone_too(arrivals: Arrivals) -> None:
+    arrivals.add([order(b"flood", n) for n in range(1, 4)])
+    assert [turn(arrivals), turn(arrivals), turn(arrivals)] == [[(b"flood", n)] for n in (1, 2, 3)]
+
+
+def test_what_names_many_tasks_weighs_as_many(arrivals: Arrivals) -> None:
+    ids = list(range(1, 1001))
+    several = [Cancel(1, ids), Watch(0, 0, ids), Admin(3, "retry", {"ids": ids}), Query(4, "why", {"id": 1})]
+    arrivals.add([said(b"flood", n, message) for n, message in enumerate(several, 1)])
+    assert turn(arrivals) == [(b"flood", 1), (b"flood", 2)]
+    assert turn(arrivals) == [(b"flood", 3), (b"flood", 4)]
+
+
+def test_a_turn_hears_so_many_questions_about_many_tasks(arrivals: Arrivals) -> None:
+    arrivals.add([said(b"flood", n, Query(n, "tasks", {"type": "a"})) for n in range(1, 100)])
+    assert len(turn(arrivals)) == news.TURN_TASKS // news.LIST_TASKS
 
 
 def test_who_waits_for_no_answer_loses_what_it_said(arrivals: Arrivals) -> None:

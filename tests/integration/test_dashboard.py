@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -50,13 +51,18 @@ def test_a_task_that_begins_is_in_its_square_within_a_second(opened: Page, pool:
     page = opened.open()
     page.wait_for_selector(".host[data-host=embedded] .slot")
     assert page.locator(".slot").count() == 4
-    handle = pool.client.send("film.cut", {"path": str(tmp_path / "go")})
-    began = time.monotonic()
-    page.wait_for_selector(f".slot[data-task='{handle.id}']", timeout=5000)
-    assert time.monotonic() - began < 2.0  # half a second between two looks; the rest is a crowded machine's
-    expect(page.locator("tr[data-type='film.cut'] td").nth(1)).to_contain_text("1")
-    (tmp_path / "go").touch()
-    page.wait_for_selector(f".slot[data-task='{handle.id}']", state="detached")
+    taken: list[float] = []
+    for number in range(5):
+        go = tmp_path / f"go {number}"
+        began = time.monotonic()
+        handle = pool.client.send("film.cut", {"path": str(go)})
+        page.wait_for_selector(f".slot[data-task='{handle.id}']", timeout=5000)
+        taken.append(time.monotonic() - began)
+        expect(page.locator("tr[data-type='film.cut'] td").nth(1)).to_contain_text("1")
+        go.touch()
+        page.wait_for_selector(f".slot[data-task='{handle.id}']", state="detached")
+    print("a change shows after", [round(one, 2) for one in taken])
+    assert statistics.median(taken) < 1.0, taken  # half a second between two looks
 
 
 def test_a_task_is_cancelled_only_after_a_question(opened: Page, pool: Served, tmp_path: Path):

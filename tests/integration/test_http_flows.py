@@ -62,6 +62,7 @@ class TestSending:
         first = send(http, params={"text": "cached"}, cache=60)
         pool.client.task(first["id"]).wait(SECONDS)
         assert send(http, params={"text": "cached"}, cache=60)["id"] == first["id"]
+        assert send(http, params={"text": "cached"}, cache=0)["id"] > first["id"]
 
     def test_a_tenant_and_what_a_host_must_offer(self, http: httpx.Client):
         sent = send(http, tenant="ann", requires={"gpu": 1, "memory": "8G", "zone": "eu"}, at=LATER)
@@ -75,7 +76,7 @@ class TestSending:
 
     def test_what_comes_after_waits_and_can_be_let_go(self, http: httpx.Client, pool: Served):
         first = send(http, at=LATER)
-        second = send(http, after=[first["id"]], on_failure="wait")
+        second = send(http, after=[first["id"]], on_failure="wait", key="of both", cache=0)
         assert second["state"] == "waiting"
         assert [one["id"] for one in http.get(f"/api/tasks/{second['id']}").json()["after"]] == [first["id"]]
         assert http.post(f"/api/tasks/{second['id']}/unblock").json()["unblocked"] == [second["id"]]
@@ -94,7 +95,7 @@ class TestSending:
             ({"key": "a", "unique_for": 0}, 422, "unique_for"),
             ({"key": "a", "on_conflict": "other"}, 422, "on_conflict"),
             ({"key": "a", "cache": 5}, 422, "cache"),
-            ({"cache": 0}, 422, "cache"),
+            ({"cache": -1}, 422, "cache"),
             ({"tenant": "a b"}, 422, "tenant"),
             ({"requires": {"gpu": -1}}, 422, "requires"),
             ({"requires": {"a b": 1}}, 422, "requires"),
@@ -114,6 +115,15 @@ class TestSending:
     def test_what_cannot_be(self, http: httpx.Client, body: dict[str, Any], status: int, path: str):
         found = is_problem(http.post("/api/tasks", json={"type": "text.length", **body}), status)["path"]
         assert found.split(".")[0].split("[")[0] == path
+
+
+def test_an_ended_task_is_deleted(http: httpx.Client, pool: Served):
+    sent = send(http, at=LATER)
+    is_problem(http.post(f"/api/tasks/{sent['id']}/delete"), 409)
+    http.post(f"/api/tasks/{sent['id']}/cancel")
+    assert http.post(f"/api/tasks/{sent['id']}/delete").json()["deleted"] == [sent["id"]]
+    is_problem(http.get(f"/api/tasks/{sent['id']}"), 404)
+    is_problem(http.post(f"/api/tasks/{sent['id']}/delete"), 404)
 
 
 @pytest.fixture

@@ -68,6 +68,13 @@ def _unblock(call: Call) -> Any:
     return {"unblocked": [call.path.id], "unchanged": []}
 
 
+def _delete(call: Call) -> Any:
+    if not call.pool.delete([call.path.id]):
+        reason = "only one that has ended, whose flow has ended and which no other waits for, can be deleted"
+        raise Problem(409, f"task {call.path.id} is {_state(call)}; {reason}")
+    return {"deleted": [call.path.id], "unchanged": []}
+
+
 def _state(call: Call) -> str:
     """The task's state, or TaskUnknown."""
     return str(call.pool.show(call.path.id)["state"])
@@ -122,5 +129,9 @@ OPERATIONS: Final = (
     Operation(
         "POST", "/tasks/{id}/unblock", "unblock", "Let a task run that waits for others, whatever becomes of those",
         _unblock, parts=TaskPart, body=Nothing, problems=(409,), answer=object_of("unblocked", unblocked=IDS),
+    ),
+    Operation(
+        "POST", "/tasks/{id}/delete", "delete", "Forget an ended task, with its result and attempts, before its time",
+        _delete, parts=TaskPart, body=Nothing, problems=(409,), answer=object_of("deleted", deleted=IDS),
     ),
 )  # fmt: skip

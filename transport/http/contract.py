@@ -87,6 +87,7 @@ class Pool(Protocol):
     def tail(self, task: int, *, follow: bool = False) -> Iterable[Any]: ...  # noqa: D102
     def cancel(self, tasks: list[int]) -> list[int]: ...  # noqa: D102
     def retry(self, tasks: list[int]) -> list[int]: ...  # noqa: D102
+    def delete(self, tasks: list[int]) -> list[int]: ...  # noqa: D102
     def unblock(self, tasks: list[int]) -> list[int]: ...  # noqa: D102
     def flow(self, flow: int) -> StoredFlow: ...  # noqa: D102
     def flows_page(self, *, limit: int = 100, before: int | None = None) -> dict[str, Any]: ...  # noqa: D102

@@ -22,8 +22,11 @@ from .problems import Problem
 from .scene import Document, patch, scene
 
 READERS_MAX: Final = 64
-LOOK_SECONDS: Final = 0.5
-"""Between two questions to the pool."""
+LOOK_SECONDS: Final = 0.4
+"""From one question to the pool to the next: with the answer's way to the page a change shows within a second."""
+
+PAUSE_SECONDS: Final = 0.2
+"""Between an answer and the next question at least, however slow the pool is."""
 
 QUIET_SECONDS: Final = 10.0
 """After which a comment tells a reader that the connection lives, though nothing has changed."""
@@ -76,7 +79,9 @@ class Feed:
 
     async def _look(self) -> None:
         """Ask, for as long as somebody reads."""
+        clock = asyncio.get_running_loop().time
         while True:
+            began = clock()
             try:
                 self._renew(await to_thread.run_sync(partial(_asked, self._pool, self._monitor)))
             except Exception as error:  # whatever it is, readers are told, and the next answer may be another
@@ -84,7 +89,7 @@ class Feed:
                 problem = str(error) if known else f"what the pool says cannot be shown: {error!r}"
                 refused = isinstance(error, PoolRefused)
                 self._renew({**(self._document or {}), "problem": problem, "refused": refused})
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(max(PAUSE_SECONDS, LOOK_SECONDS - (clock() - began)))
 
     def _renew(self, newest: Document) -> None:
         changed = patch(self._document, newest) if self._document is not None else newest

@@ -140,8 +140,7 @@ SENDING_RULES: Final[dict[str, Any]] = {
     "dependentRequired": {"unique_for": ["key"], "on_conflict": ["key"], "on_failure": ["after"]},
     "allOf": [
         {"not": {"required": ["at", "delay"], "properties": {"at": {"type": "string"}, "delay": {"type": "number"}}}},
-        {"not": {"required": ["key", "cache"]}},
-        {"not": {"required": ["after"], "anyOf": [{"required": ["key"]}, {"required": ["cache"]}]}},
+        {"not": {"required": ["key", "cache"], "properties": {"cache": {"exclusiveMinimum": 0}}}},
     ],
 }
 """What holds between the members of `SendBody`."""
@@ -186,8 +185,12 @@ class SendBody(BaseModel):
         _ABSENT,
         description="What if a task bears the key: answer with that one (usual), change its params, or refuse.",
     )
-    cache: Seconds = Field(
-        _ABSENT, description="A task with the same params that completed within so many seconds stands for this one."
+    cache: float = Field(
+        _ABSENT,
+        ge=0,
+        le=_SECONDS_MAX,
+        description="A task with the same params that completed within so many seconds stands for this one; 0: none "
+        "does, whatever the pool's configuration says.",
     )
 
 

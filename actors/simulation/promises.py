@@ -119,7 +119,7 @@ def instants_missed(persist: Persist, known: dict[str, tuple[float, bool]], lane
         lanes: Type by lane.
     """
     owed: dict[str, int] = {}
-    for name, _, written, last, paused, _ in persist.schedules:
+    for name, _, written, last, paused, *_ in persist.schedules:
         before, was_paused = known.get(name, (last, False))
         if last < before:
             return f"schedule {name} was seen to up to {last}, and up to {before} before"

@@ -1,8 +1,9 @@
 """`send --from FILE` and `send --each KEY`: a task for each line, as many as there are, in constant memory.
 
 One chunk of lines is one SUBMIT, stored whole or not at all, and the next waits until it is. How far a file has come
-stands in `FILE.sent` beside it, so that the same command goes on where an interrupted one has ended. What that one had
-stored and could not write down any more, the pool knows by the batch's tag.
+stands in `FILE.sent` beside it, so that the same command goes on where an interrupted one has ended. That one's session
+is taken over first, so that nothing of it is still on its way; what it had stored and could not write down any more,
+the pool knows by the batch's tag.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Sent:
         tasks: Tasks that are stored.
         last: The highest id of these, or 0.
         digest: Of the lines that are dealt with.
+        session: Of the command that sends them, see `taking_over`.
     """
 
     type: str
@@ -54,6 +56,7 @@ class Sent:
     tasks: int = 0
     last: int = 0
     digest: str = ""
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +139,16 @@ def send(client: Client, type: str, lines: Lines, sending: dict[str, Any], *, an
     Raises:
         UsageError: A line means no params, or the file has changed since it was begun. What came before is stored.
     """
+    from ..transport.taking_over import session_of
+
     state = None if lines.file is None else lines.file.with_name(lines.file.name + ".sent")
     sent, found = Sent(type, client.address, f"batch-{token_hex(4)}"), 0
     if state is not None:
         if state.is_file() and not anew:
             sent, found = _gone_on(client, sent, state)
         else:
-            _write(state, sent)  # before anything is sent: the tag must be known
+            sent = replace(sent, session=session_of(client))
+            _write(state, sent)  # before anything is sent: tag and session must be known
     with ExitStack() as stack:
         stream = sys.stdin.buffer if lines.path is None else stack.enter_context(lines.path.open("rb"))
         size = 0 if lines.file is None else lines.file.stat().st_size
@@ -168,6 +174,8 @@ def send(client: Client, type: str, lines: Lines, sending: dict[str, Any], *, an
 
 def _gone_on(client: Client, sent: Sent, state: Path) -> tuple[Sent, int]:
     """What an earlier command has done, and how many tasks more are stored than it could write down."""
+    from ..transport.taking_over import session_of, take_over
+
     again = f"; to begin anew, and have all of it sent again: --anew (or remove {state})"
     try:
         before = Sent(**json.loads(state.read_text()))
@@ -175,6 +183,13 @@ def _gone_on(client: Client, sent: Sent, state: Path) -> tuple[Sent, int]:
         raise UsageError(f"{state} does not say how far the batch has come{again}") from None
     if (before.type, before.pool) != (sent.type, sent.pool):
         raise UsageError(f"{state}: this file was begun as {before.type} to {before.pool}{again}")
+    if before.session:
+        try:
+            take_over(client, before.session)
+        except ValueError:
+            raise UsageError(f"{state} does not say how far the batch has come{again}") from None
+    before = replace(before, session=session_of(client))
+    _write(state, before)
     newer: list[int] = []
     page: dict[str, Any] = {"next": None}
     while True:

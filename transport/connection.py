@@ -47,10 +47,10 @@ class Connection:
         callee: The same, as a wait wants it.
     """
 
-    def __init__(self, access: Access, timeout: float) -> None:
+    def __init__(self, access: Access, timeout: float, session: bytes | None = None) -> None:
         self.access, self.timeout = access, timeout
         name = f"{socket.gethostname()}:{os.getpid()}"
-        self.conversation = Conversation(os.urandom(16), name, now(), access.wanted)
+        self.conversation = Conversation(session or os.urandom(16), name, now(), access.wanted)
         self._commands: deque[Command] = deque()
         self._told = False  # whether the actor knows that there are commands
         self._waiters: set[Waiter] = set()
@@ -299,6 +299,18 @@ class Connections:
     def opened(self) -> Connection | None:
         """This process's connection, if there is one."""
         return self._by_process.get(os.getpid())
+
+    def take_over(self, session: bytes) -> None:
+        """Have the pool believe that a session is ours, so that whoever had it is not heard any more; and end it.
+
+        Raises:
+            PoolUnreachable: No supervisor answered in time.
+        """
+        connection = Connection(self.access, self.timeout, session)
+        try:
+            connection.request(Query(0, "status", {}))
+        finally:
+            connection.close(EXIT_SECONDS)
 
     def close(self, *, failing: bool = False) -> None:
         """End this process's session.

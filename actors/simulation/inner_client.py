@@ -122,6 +122,9 @@ class InnerConnections(Connections):
             raise RuntimeError("this pool was left")
         return self._connection
 
+    def take_over(self, session: bytes) -> None:
+        """Nobody else is in this world who might have had it."""
+
     def opened(self) -> Connection | None:
         """That connection."""
         return self._connection

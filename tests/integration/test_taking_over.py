@@ -1,0 +1,48 @@
+"""A client that goes on with another's work ends its session first: what was still on its way counts no more."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+from raw_peers import ACCEPTED, REFUSED, SUBMIT, Peer
+
+from workerhost import Client, WorkerHost
+from workerhost.transport.taking_over import session_of, take_over
+
+
+@pytest.fixture
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Generator[WorkerHost]:
+    folder = tmp_path_factory.mktemp("pool")
+    with WorkerHost({"pool": {"bind": f"ipc://{folder}/pool"}}) as pool:
+        yield pool
+        pool.client.cancel([task["id"] for task in pool.client.tasks()])
+
+
+def test_what_a_session_that_was_taken_over_says_is_refused(pool: WorkerHost) -> None:
+    group = ["a.b", 5, {"tags": ["mine"]}, [b"\xc0"]]
+    killed = Peer(pool.address, "client", b"k" * 16, "killed", {})
+    killed.say(SUBMIT, 1, 1, [group])
+    killed.hear(ACCEPTED)
+    with Client(pool.address) as client:
+        take_over(client, (b"k" * 16).hex())
+        killed.say(SUBMIT, 2, 2, [group])
+        assert killed.hear(REFUSED)[0] == "unknown_session"
+        assert len(client.tasks(tag="mine")) == 1
+    killed.socket.close(linger=0)
+    killed.context.term()
+
+
+def test_a_client_tells_its_session_and_goes_on_after_it_was_taken_over(pool: WorkerHost) -> None:
+    with Client(pool.address) as one, Client(pool.address) as other:
+        first = one.send("a.b", tags=["its"])
+        take_over(other, session_of(one))
+        assert {task["id"] for task in other.tasks(tag="its")} == {first.id}
+        second = one.send("a.b", tags=["its"])
+        assert second.id != first.id
+
+
+@pytest.mark.parametrize("name", ["", "00", "no session", "00" * 17])
+def test_what_names_no_session_is_told(pool: WorkerHost, name: str) -> None:
+    with Client(pool.address) as client, pytest.raises(ValueError, match=r"session|fromhex"):
+        take_over(client, name)

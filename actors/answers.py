@@ -34,7 +34,7 @@ def _show(store: Store, effect: Answer) -> Reply:
     if task is None:
         return Reply(effect.request, False, {"code": "unknown", "reason": f"no task {shown(id)}"})
     flow = store.flow_of(task["id"])
-    others = {**({} if flow is None else {"flow": flow}), **_after(store, task["id"])}
+    others = {**({} if flow is None else {"flow": flow}), **_after(store, task["id"]), **store.named(task["id"])}
     return Reply(effect.request, True, {"task": {**task, **others, **effect.live.get(task["id"], {})}})
 
 
@@ -132,6 +132,7 @@ def _tasks(store: Store, effect: Answer) -> Reply:
             flow=_optional(arguments, "flow", int),
             error=_optional(arguments, "error", str),
             sent_before=_instant(arguments, "sent_before"),
+            key=_optional(arguments, "key", str),
         )
     except TypeError as error:
         return Reply(effect.request, False, {"code": "invalid", "reason": str(error)})

@@ -44,9 +44,14 @@ def task(document: dict[str, Any]) -> list[str]:
         f"{document['crashes']} crashes, {document.get('losses', 0)} hosts lost, {document.get('releases', 0)} releases"
     )
     plain_names = [
-        name for name in ("tenant", "sent_at", "due", "started_at", "ended_at", "host") if document.get(name)
+        name for name in ("tenant", "key", "sent_at", "due", "started_at", "ended_at", "host") if document.get(name)
     ]
     lines += [f"{name.removesuffix('_at'):9} {document[name]}" for name in plain_names]
+    if "unique_until" in document:
+        until = document["unique_until"] or "it has ended"
+        lines.append(f"unique    {'as long as the pool keeps it' if until == 'kept' else f'until {until}'}")
+    if document.get("answers"):
+        lines.append("cached    its result answers for tasks with the same params")
     lines += [f"after     {_edge(edge)}" for edge in document.get("after") or ()]
     codes = dict.fromkeys(item["code"] for item in document["attempts"] if item.get("code"))
     lines += [f"code      {next(iter(codes))}"] if len(codes) == 1 else []

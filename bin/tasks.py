@@ -195,6 +195,7 @@ def ls(
     flow: OfFlow = None,
     error: WithError = None,
     older_than: Older = None,
+    key: Annotated[str | None, typer.Option("--key", metavar="TEXT", help="Only the latest with this key.")] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=PAGE, help="At most so many.")] = LISTED,
     as_json: Json = False,
     address: Address = None,
@@ -202,7 +203,7 @@ def ls(
     """List tasks, newest first."""
     with options.pool(context, address) as client:
         found = client.tasks(
-            state=state_of(state), type=type, tag=tag, tenant=tenant, flow=flow, error=error,
+            state=state_of(state), type=type, tag=tag, tenant=tenant, flow=flow, error=error, key=key,
             older_than=arguments.duration(older_than, "--older-than"), limit=limit,
         )  # fmt: skip
     if as_json:

@@ -17,7 +17,7 @@ from .commands import Listener
 from .connection import Connection, Connections
 from .handle import IDS_MAX
 from .messages import Admin, Query, TaskState
-from .orders import check_id, no_task, search, unpacked
+from .orders import check_id, clearing, no_task, search, unpacked
 from .scheduling import scheduled
 from .tail import FIRST_WORD_SECONDS, Line, Reader
 from .terms import terms
@@ -52,6 +52,7 @@ class AsyncOrders:
         flow: int | None = None,
         error: str | None = None,
         older_than: float | timedelta | None = None,
+        key: str | None = None,
         limit: int = 100,
     ) -> list[dict[str, Any]]:
         """As `Client.tasks`."""
@@ -61,7 +62,7 @@ class AsyncOrders:
             left = limit - len(found)
             page = await self.page(
                 state=state, type=type, tag=tag, tenant=tenant, flow=flow, error=error, older_than=older_than,
-                limit=left, before=before,
+                key=key, limit=left, before=before,
             )  # fmt: skip
             found += page["tasks"]
             before = page.get("next")
@@ -79,11 +80,12 @@ class AsyncOrders:
         flow: int | None = None,
         error: str | None = None,
         older_than: float | timedelta | None = None,
+        key: str | None = None,
         limit: int = 100,
         before: int | None = None,
     ) -> dict[str, Any]:
         """As `Client.page`."""
-        return await self._query("tasks", search(state, type, tag, limit, before, tenant, flow, error, older_than))
+        return await self._query("tasks", search(state, type, tag, limit, before, tenant, flow, error, older_than, key))
 
     async def show(self, id: int) -> dict[str, Any]:
         """As `Client.show`."""
@@ -220,9 +222,9 @@ class AsyncOrders:
         """As `Client.run_schedule`."""
         return (await self._order("run_schedule", {"name": name}, TaskUnknown))["task"]
 
-    async def clear_cache(self, type: str | None = None) -> None:
+    async def clear_cache(self, type: str | None = None, *, key: str | None = None) -> str | None:
         """As `Client.clear_cache`."""
-        await self._order("clear_cache", {"type": None if type is None else terms(type).type})
+        return (await self._order("clear_cache", clearing(type, key))).get("state")
 
     async def pause(self, type: str) -> None:
         """As `Client.pause`."""

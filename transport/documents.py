@@ -15,7 +15,19 @@ from ..workers.redaction import redacted
 _UTC = timezone.utc  # noqa: UP017 -- `try` shows values in Python 3.9 too
 
 INSTANTS = frozenset(
-    {"sent_at", "due", "started_at", "ended_at", "since", "at", "joined_at", "expires", "until", "oldest"}
+    {
+        "sent_at",
+        "due",
+        "started_at",
+        "ended_at",
+        "since",
+        "at",
+        "joined_at",
+        "expires",
+        "until",
+        "oldest",
+        "unique_until",
+    }
 )
 """Fields that hold seconds since the epoch."""
 _OF_RESOURCES = frozenset({"requires", "resources", "in_use"})

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Unpack
 
 from ..config.resources import Required
 from ..workers import values
-from ..workers.errors import TaskUnknown, WorkerHostError
+from ..workers.errors import InvalidTask, TaskUnknown, WorkerHostError
 from .block import UNKNOWN
 from .changes import Changing, Where, carry_out, changing, naming, sent_before
 from .connection import Connections
@@ -55,10 +55,12 @@ class Orders:
         flow: int | None = None,
         error: str | None = None,
         older_than: float | timedelta | None = None,
+        key: str | None = None,
         limit: int = 100,
     ) -> list[dict[str, Any]]:
         """Tasks of the pool, newest first, at most `limit`: those in `state`, of `type`, with `tag`, of `tenant`,
-        of the flow with the number `flow`, with `error` in the text of their last error, sent `older_than` seconds ago.
+        of the flow with the number `flow`, with `error` in the text of their last error, sent `older_than` seconds ago,
+        with `key` (of each type the latest that was sent with it).
 
         Raises:
             ValueError: There is no such state.
@@ -69,7 +71,7 @@ class Orders:
             left = limit - len(found)
             page = self.page(
                 state=state, type=type, tag=tag, tenant=tenant, flow=flow, error=error, older_than=older_than,
-                limit=left, before=before,
+                key=key, limit=left, before=before,
             )  # fmt: skip
             found += page["tasks"]
             before = page.get("next")
@@ -87,6 +89,7 @@ class Orders:
         flow: int | None = None,
         error: str | None = None,
         older_than: float | timedelta | None = None,
+        key: str | None = None,
         limit: int = 100,
         before: int | None = None,
     ) -> dict[str, Any]:
@@ -99,7 +102,7 @@ class Orders:
         Raises:
             ValueError: There is no such state.
         """
-        return self._query("tasks", search(state, type, tag, limit, before, tenant, flow, error, older_than))
+        return self._query("tasks", search(state, type, tag, limit, before, tenant, flow, error, older_than, key))
 
     def show(self, id: int) -> dict[str, Any]:
         """Everything that is known of a task, its attempts included.
@@ -297,9 +300,17 @@ class Orders:
         """Have a schedule send a task now, beside its instants; the task's number."""
         return self._order("run_schedule", {"name": name}, TaskUnknown)["task"]
 
-    def clear_cache(self, type: str | None = None) -> None:
-        """Let results of tasks sent so far answer for no further ones: those of a type and below it, or all."""
-        self._order("clear_cache", {"type": None if type is None else terms(type).type})
+    def clear_cache(self, type: str | None = None, *, key: str | None = None) -> str | None:
+        """Let results of tasks sent so far answer for no further ones: those of a type and below it, or all.
+
+        Args:
+            type: See above.
+            key: Instead, let the task of exactly this type that has this key give it free, if it has completed.
+
+        Returns:
+            With `key` the state of the task that had it, None if there is none: one that is unfinished has it still.
+        """
+        return self._order("clear_cache", clearing(type, key)).get("state")
 
     def pause(self, type: str) -> None:
         """Start no task of this type, or of one below it, until `resume`. What runs goes on."""
@@ -446,6 +457,7 @@ def search(
     flow: int | None = None,
     error: str | None = None,
     older_than: float | timedelta | None = None,
+    key: str | None = None,
 ) -> dict[str, Any]:
     """What `page` asks for, as QUERY `tasks` takes it.
 
@@ -454,9 +466,21 @@ def search(
     """
     code = None if state is None else STATES.index(TaskState(state))
     given: dict[str, Any] = {"state": code, "type": type, "tag": tag, "tenant": tenant, "flow": flow}
-    given |= {"limit": limit, "before": before, "error": error}
+    given |= {"limit": limit, "before": before, "error": error, "key": key}
     given["sent_before"] = None if older_than is None else sent_before(older_than)
     return {key: value for key, value in given.items() if value is not None}
+
+
+def clearing(type: str | None, key: str | None) -> dict[str, Any]:
+    """What to clear, as ADMIN `clear_cache` takes it.
+
+    Raises:
+        InvalidTask: It is no type, or a key without one.
+    """
+    if key is not None and type is None:
+        raise InvalidTask(f"key={key!r}: it is that of a task of a type; name the type, too", "type")
+    given = {"type": None if type is None else terms(type).type, "key": key}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def unpacked(shown: dict[str, Any]) -> dict[str, Any]:

@@ -270,6 +270,7 @@ class Where:
         error: Whose last error has this text in it, however it is capitalised.
         sent_before: Sent before this instant.
         owner: Sent by this identity.
+        key: Of each type the latest that was sent with it.
     """
 
     ids: tuple[int, ...] | None = None
@@ -281,6 +282,7 @@ class Where:
     error: str | None = None
     sent_before: float | None = None
     owner: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

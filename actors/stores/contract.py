@@ -112,9 +112,16 @@ class Store(Protocol):
         flow: int | None = None,
         error: str | None = None,
         sent_before: float | None = None,
+        key: str | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Newest first, a bounded scan: (tasks, id to go on before, or None at the end). With `owner` only those that
         this identity sent. See `Where`.
+        """
+        ...
+
+    def named(self, id: int) -> dict[str, Any]:
+        """What the name of a task that is there is worth: `unique_until`, if its key is its own (an instant, "kept", or
+        None: while it is unfinished), and `answers`: True, if its result answers for others with the same params.
         """
         ...
 

@@ -34,7 +34,7 @@ from .contract import BackupEnded, StoreBroken, StoreDisagrees
 from .flows_memory import MemoryFlowReads, MemoryFlows
 from .identities_memory import MemoryIdentities
 from .memory_line import MemoryLines
-from .names_memory import MemoryNames
+from .names_memory import MemoryNameReads, MemoryNames
 from .order import Entry, Order, Orders
 from .record import NAMES, Record
 from .schedules_memory import MemorySchedules
@@ -48,7 +48,7 @@ from .views import end_row, full_view
 ) = range(len(NAMES))  # fmt: skip
 
 
-class MemoryStore(Undoable, MemoryFlowReads, MemorySearch):
+class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
     """A pool's memory without a database. It keeps its tasks over `close` and `open`, as a file would."""
 
     durable = False

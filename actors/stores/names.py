@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -14,6 +15,7 @@ from typing import Any, Final
 from ..core.effects import Consult, Persist
 from . import statements
 from .binding import chunks, marks, rows_of
+from .views import clearings, name_view
 
 _PUT_KEY: Final = "insert or replace into key values (?, ?, ?, ?, ?, ?)"
 _REPLACE: Final = "update task set params = ? where id = ? and state < 3 and attempt = 0"
@@ -35,6 +37,9 @@ _BEARER_OF: Final = """select key.owner, key.type, key.key, until, digest, key.i
     where task.id = ? order by key.id = task.id desc, key.owner desc limit 1"""
 """A client's names are its identity's, everybody else's nobody's; who sent a task may be either by now."""
 
+_UNTIL: Final = "select until from key where id = ?"
+_ANSWERS: Final = """select lane.type from cached join task using (id) join lane using (lane) where cached.id = ?"""
+_CLEARED: Final = "select value from meta where key = ?"
 _OWNER_AND_TYPE: Final = itemgetter(0, 1)
 
 
@@ -80,3 +85,24 @@ def _named(database: sqlite3.Connection, statement: str, asked: Sequence[tuple[s
             rows |= {row[0]: row[1:] for row in database.execute(f"{statement} {marks(some)}", (owner, type, *some))}
         found += [((owner, type, name), *rows[name][:2], rows[name][2:]) for name in names if name in rows]
     return found
+
+
+class NameReads:
+    """What people may know of names: the part of `SqliteStore` that only reads them."""
+
+    @property
+    def _database(self) -> sqlite3.Connection:
+        raise NotImplementedError
+
+    def _explained(self) -> AbstractContextManager[None]:
+        raise NotImplementedError
+
+    def named(self, id: int) -> dict[str, Any]:
+        """What a task's name is worth. See `Store.named`."""
+        with self._explained():
+            execute = self._database.execute
+            until = execute(_UNTIL, (id,)).fetchone()
+            type = execute(_ANSWERS, (id,)).fetchone()
+            marks = [] if type is None else clearings(type[0])
+            cleared = [value for mark in marks for (value,) in execute(_CLEARED, (mark,))]
+        return name_view(id, None if until is None else until[0], cleared if type else None)

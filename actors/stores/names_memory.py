@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ..core.effects import Consult, Persist
 from .record import NAMES, Record
+from .views import clearings, name_view
 
 Name = tuple[str, str, str]
 _STATE: Final = NAMES.index("state")
@@ -94,6 +95,16 @@ class MemoryNames:
                 found.append(((id, *name), until, digest, row(bearer)))
         return found + [(id, 0.0, b"", row(id)) for id in need.ids if id in self._tasks and owns(id, need.owner)]
 
+    def bearing(self, key: str) -> list[int]:
+        """The tasks that have a key, newest first."""
+        return sorted((id for (_, _, name), (id, _, _) in self._by_name.items() if name == key), reverse=True)
+
+    def view(self, id: int, meta: Mapping[str, int], type: str) -> dict[str, Any]:
+        """What a task's name is worth. See `Store.named`."""
+        until = self._by_name[self._by_id[id]][1] if id in self._by_id else None
+        cleared = [meta.get(name, 0) for name in clearings(type)] if id in self._prints else None
+        return name_view(id, until, cleared)
+
     def _looked_at(self, id: int) -> tuple[Any, ...]:
         """(id, state, attempt) of a task."""
         record = self._tasks[id]
@@ -103,3 +114,17 @@ class MemoryNames:
         if id in self._by_id:
             return self._by_id[id]
         return next((name for owner in (identity, "") if (name := (owner, type, key)) in self._by_name), None)
+
+
+class MemoryNameReads:
+    """What people may know of names: the part of `MemoryStore` that only reads them."""
+
+    _names: MemoryNames
+    _meta: dict[str, int]
+
+    def _sent_as(self, id: int) -> tuple[str, str]:
+        raise NotImplementedError
+
+    def named(self, id: int) -> dict[str, Any]:
+        """What a task's name is worth. See `Store.named`."""
+        return self._names.view(id, self._meta, self._sent_as(id)[1])

@@ -23,6 +23,8 @@ _ALL: Final = f"{_COLUMNS} where id < ? order by id desc limit ?"
 _ONE: Final = f"{_COLUMNS} where id = ?"
 _TAGGED: Final = """select tag.id, state, lane, session, sent_at from tag cross join task using (id)
     where tag = ? and tag.id < ? order by tag.id desc limit ?"""
+_KEYED: Final = """select key.id, state, lane, session, sent_at from key cross join task using (id)
+    where key = ? and key.id < ? order by key.id desc limit ?"""
 _HAS_TAG: Final = "select 1 from tag where tag = ? and id = ?"
 _LANES: Final = "select lane from lane where (?1 is null or type = ?1) and (?2 is null or tenant = ?2)"
 _DETAIL: Final = "select detail from task where id = ?"
@@ -100,6 +102,8 @@ def _candidates(
     if where.ids is not None:
         ids = sorted((id for id in where.ids if id < before), reverse=True)[:looked_at]
         return (row for id in ids for row in execute(_ONE, (id,)))
+    if where.key is not None:
+        return execute(_KEYED, (where.key, before, looked_at))
     if where.flow is not None:
         return members(where.flow, before, looked_at)
     if where.tag is not None:
@@ -111,10 +115,10 @@ def _candidates(
 
 def _has_the_rest(execute: Callable[..., sqlite3.Cursor], where: Where, id: int, session: int) -> bool:
     """Whether what is not in the first columns of a task is as it is meant."""
-    otherwise_found = where.flow is not None or where.ids is not None
+    otherwise_found = where.flow is not None or where.ids is not None or where.key is not None
     if where.tag is not None and otherwise_found and execute(_HAS_TAG, (where.tag, id)).fetchone() is None:
         return False
-    if where.ids is not None and where.flow is not None:
+    if where.flow is not None and (where.ids is not None or where.key is not None):
         [options] = execute(statements.OPTIONS_OF, (id,)).fetchone()
         known: dict[str, Any] = unpack(options) or {}
         if known.get("flow") != where.flow:

@@ -9,6 +9,7 @@ from typing import Any
 from ..core.effects import Matching, MeantNeed, Where
 from .blobs import unpack
 from .flows_memory import MemoryFlows
+from .names_memory import MemoryNames
 from .order import Order, Orders
 from .record import NAMES, Record
 from .search import LISTED_ROWS_MAX, MEANT_ROWS_MAX
@@ -31,6 +32,7 @@ class MemorySearch:
     _tags: Orders
     _ids: Order
     _flows: MemoryFlows
+    _names: MemoryNames
 
     def _owns(self, session: int, owner: str | None) -> bool:
         raise NotImplementedError
@@ -54,9 +56,10 @@ class MemorySearch:
         flow: int | None = None,
         error: str | None = None,
         sent_before: float | None = None,
+        key: str | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Newest first, a bounded scan. See `Store.tasks`."""
-        where = Where(None, () if state is None else (state,), type, tag, tenant, flow, error, sent_before, owner)
+        where = Where(None, () if state is None else (state,), type, tag, tenant, flow, error, sent_before, owner, key)
         found, following = self._search(where, limit, before, LISTED_ROWS_MAX)
         return [list_item(self._named(record)) for record in found], following
 
@@ -85,6 +88,8 @@ class MemorySearch:
         if where.ids is not None:
             ids = (id for id in sorted(where.ids, reverse=True) if before is None or id < before)
             return (self._tasks[id] for id in ids if id in self._tasks)
+        if where.key is not None:
+            return [self._tasks[id] for id in self._names.bearing(where.key) if before is None or id < before]
         if where.flow is not None:
             return (self._tasks[id] for id in self._flows.members(where.flow, before))
         order = self._ids if where.tag is None else self._tags.at(where.tag)
@@ -122,7 +127,7 @@ def _is_meant(record: Record, lane: tuple[int, str, str, str], tagged: Tagged, w
         return False
     if where.tag is not None and not tagged(where.tag, record[_ID]):
         return False
-    if where.flow is not None and where.ids is not None:
+    if where.flow is not None and (where.ids is not None or where.key is not None):
         options: dict[str, Any] = unpack(record[_OPTIONS]) or {}
         if options.get("flow") != where.flow:
             return False

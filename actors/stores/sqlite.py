@@ -62,7 +62,7 @@ _LOG_SHARE: Final = 0.6
 _SYNCHRONOUS: Final = {"full": "full", "relaxed": "normal"}
 
 
-class SqliteStore(flows.FlowReads):
+class SqliteStore(flows.FlowReads, names.NameReads):
     """A pool's database in one file.
 
     Args:
@@ -166,10 +166,11 @@ class SqliteStore(flows.FlowReads):
         flow: int | None = None,
         error: str | None = None,
         sent_before: float | None = None,
+        key: str | None = None,
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Newest first, a bounded scan. See `Store.tasks`."""
         states = () if state is None else (state,)
-        where = Where(None, states, type, tag, tenant, flow, error, sent_before, owner)
+        where = Where(None, states, type, tag, tenant, flow, error, sent_before, owner, key)
         with self._explained():
             ids, following = search.search(self._database, self._members, where, before, limit, search.LISTED_ROWS_MAX)
             return [list_item(task) for id in ids if (task := self._task(id)) is not None], following

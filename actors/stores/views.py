@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from ...config.policy import parents
 from ...config.resources import resources
 from ...transport.messages import STATES
 from ..core.rows import COMPLETED, FINAL, RUNNING
+from ..core.tasks.intake import CLEARED, KEPT
 
 Detail = dict[str, Any] | None
 _ERROR_MAX = 500  # characters of an error in a list; `show` has all of it
@@ -32,6 +35,27 @@ def audited(row: tuple[Any, ...]) -> dict[str, Any]:
     return {**more, "number": number, "at": at, "identity": identity, "name": name, "event": event}
 
 
+def clearings(type: str) -> list[str]:
+    """Names in `meta` of what says from which id on results of a type answer for others."""
+    return [CLEARED + node for node in ("", *parents(type))]
+
+
+def name_view(id: int, until: float | None, cleared: Sequence[int] | None) -> dict[str, Any]:
+    """What a task's name is worth, for `show`.
+
+    Args:
+        id: The task.
+        until: As its key has it, if the key is still its own.
+        cleared: Up to which ids results answer for nothing; None: its own does not anyhow.
+    """
+    view: dict[str, Any] = {}
+    if until is not None:
+        view["unique_until"] = "kept" if until >= KEPT else until or None
+    if cleared is not None and id > max(cleared, default=0):
+        view["answers"] = True
+    return view
+
+
 def list_item(task: dict[str, Any]) -> dict[str, Any]:
     """One line of `tasks`.
 
@@ -44,6 +68,7 @@ def list_item(task: dict[str, Any]) -> dict[str, Any]:
         "state": str(STATES[int(task["state"])]),
         "host": task["host"] or "",
         "error": None if (text := error_text(task["detail"])) is None else text[:_ERROR_MAX],
+        "key": None if task["options"] is None else task["options"].get("key"),
     }
 
 

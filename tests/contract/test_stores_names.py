@@ -140,3 +140,52 @@ def test_a_key_goes_with_its_task_and_not_with_an_older_one(store: Store) -> Non
     assert [found[3][0] for found in consult(store, A)] == [2]
     write(store, prunes=[(2, 2)])
     assert consult(store, A) == []
+
+
+def test_tasks_are_listed_by_key(store: Store) -> None:
+    options = {"key": "k", "tags": ["red"]}
+    named = [row(id, options=options if id < 3 else {"key": "k"}, lane=1 + id % 2) for id in (1, 2, 3)]
+    write(store, tasks=[*named, row(4)], tags=[("red", 1), ("red", 2)])
+    write(
+        store, keys=[(1, "", "a", "k", 0.0, b"1" * 16), (2, "", "b", "k", 0.0, b"2" * 16), (3, "K", "a", "k", 0.0, b"")]
+    )
+
+    def listed(**given: Any) -> list[tuple[int, Any]]:
+        wanted: dict[str, Any] = {
+            "state": None,
+            "type": None,
+            "tag": None,
+            "limit": 9,
+            "before": None,
+            "key": "k",
+            **given,
+        }
+        found, following = store.tasks(**wanted)
+        assert following is None or len(found) == wanted["limit"]
+        return [(task["id"], task["key"]) for task in found]
+
+    assert listed() == [(3, "k"), (2, "k"), (1, "k")]
+    assert listed(limit=2) == [(3, "k"), (2, "k")]
+    assert listed(before=3) == [(2, "k"), (1, "k")]
+    assert listed(tag="red") == [(2, "k"), (1, "k")]
+    assert listed(state=RUNNING) == listed(key="l") == listed(flow=1) == []
+    assert listed(key=None)[0] == (4, None)
+
+
+def test_what_a_name_is_worth(store: Store) -> None:
+    write(store, tasks=[row(id) for id in (1, 2, 3, 4, 5)])
+    keys = [(1, *A, 0.0, b""), (2, *B, 9.5, b""), (3, "", "b", "k", 1e18, b"")]
+    write(store, keys=keys, cached=[(1, "", "a", b"x" * 16), (4, "", "a", b"y" * 16)])
+    assert [store.named(id) for id in (1, 2, 3, 4, 5)] == [
+        {"unique_until": None, "answers": True},
+        {"unique_until": 9.5},
+        {"unique_until": "kept"},
+        {"answers": True},
+        {},
+    ]
+    write(store, keys=[(5, *A, 0.0, b"")])
+    media = str((store.show(1) or {})["type"]).partition(".")[0]
+    write(store, meta={f"cache_from.{media}": 3})
+    assert [store.named(id) for id in (1, 4)] == [{}, {"answers": True}]
+    write(store, meta={"cache_from.": 4})
+    assert store.named(4) == {}

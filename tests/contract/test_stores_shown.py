@@ -25,8 +25,8 @@ def test_show_tells_all_of_a_running_task(store: Store) -> None:
         "id": 1, "type": "audio.probe", "tenant": "", "requires": {}, "state": "running", "priority": 7, "attempt": 2,
         "failures": 1, "crashes": 0,
         "losses": 0, "releases": 0, "sent_at": 101.0, "due": None, "started_at": 170.0, "ended_at": None,
-        "host": "alpha", "options": {"tags": ["red"]}, "params": b"\x81\xa1a\x01", "result": None, "detail": None,
-        "attempts": [
+        "host": "alpha", "key": None, "options": {"tags": ["red"]}, "params": b"\x81\xa1a\x01", "result": None,
+        "detail": None, "attempts": [
             {"attempt": 1, "host": "beta", "code": None, "slot": 4, "started_at": 150.0, "ended_at": 160.0,
              "outcome": "timeout", "detail": {"cause": "timeout"}},
             {"attempt": 2, "host": "alpha", "code": None, "slot": None, "started_at": 170.0, "ended_at": None,
@@ -97,6 +97,7 @@ def test_tasks_are_listed_newest_first_by_state_type_and_tag(store: Store) -> No
         "id": 3, "type": "audio.probe", "tenant": "", "state": "failed", "priority": 5, "attempt": 1, "failures": 1,
         "crashes": 0,
         "sent_at": 103.0, "started_at": 200.0, "ended_at": 300.0, "host": "alpha", "error": "ValueError: bad clip",
+            "key": None,
     }  # fmt: skip
 
 

@@ -92,6 +92,31 @@ def test_the_type_to_clear_must_be_one(pool: Any) -> None:
     assert (reply.ok, reply.value["code"]) == (False, "invalid")
 
 
+def clear(pool: Any, **arguments: Any) -> Any:
+    said = pool.say(CLIENT, Admin(1, "clear_cache", arguments))[CLIENT]
+    (reply,) = (message for message in said if isinstance(message, Reply))
+    return reply.value
+
+
+def test_a_completed_task_gives_its_key_free_on_order_and_an_unfinished_one_does_not(pool: Any) -> None:
+    pool.host()
+    keyed = {"key": "k", "unique_for": "kept"}
+    send(pool, 1, plain(b"x", **keyed))
+    assert clear(pool, type="a", key="k") == {"type": "a", "key": "k", "task": 1, "state": "running"}
+    assert send(pool, 2, plain(b"x", **keyed))[0].others == [[0, 1, 0]]
+    run(pool, 1)
+    assert clear(pool, type="b", key="k") == {"type": "b", "key": "k", "task": None}
+    assert send(pool, 3, plain(b"x", **keyed))[0].others == [[0, 1, 0]]
+    assert clear(pool, type="a", key="k") == {"type": "a", "key": "k", "task": 1, "state": "completed"}
+    assert send(pool, 4, plain(b"x", **keyed))[0] == Accepted(4, 4, 1)
+    assert pool.notes[-1] == "key_cleared"
+
+
+@pytest.mark.parametrize("arguments", [{"key": "k"}, {"type": "a", "key": 5}, {"type": "a b", "key": "k"}])
+def test_a_key_to_clear_is_a_text_and_goes_with_a_type(pool: Any, arguments: Any) -> None:
+    assert clear(pool, **arguments)["code"] == "invalid"
+
+
 @pytest.mark.parametrize("options", [{"cache": -1}, {"cache": "1h"}, {"cache": True}, {"cache": 5, "key": "k"}])
 def test_what_cannot_be_is_refused(pool: Any, options: dict[str, Any]) -> None:
     (said,) = send(pool, 1, ("a", 5, options, [b"x"]))

@@ -79,6 +79,7 @@ class Pool(Protocol):
         tag: str | None = None,
         tenant: str | None = None,
         flow: int | None = None,
+        key: str | None = None,
         limit: int = 100,
         before: int | None = None,
     ) -> dict[str, Any]: ...

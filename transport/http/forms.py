@@ -100,6 +100,7 @@ class TasksQuery(BaseModel):
     tag: Tag | None = None
     tenant: Tenant | None = Field(None, description="Whose they are.")
     flow: int | None = Field(None, ge=1, le=ID_MAX, description="The number of the flow that they belong to.")
+    key: str | None = Field(None, min_length=1, max_length=255, description="Of each type the latest with this key.")
     limit: int = Field(100, ge=1, le=_PAGE_MAX, description="At most so many.")
     before: int | None = Field(None, ge=1, le=ID_MAX, description="Go on below this number: `next` of the page before.")
 

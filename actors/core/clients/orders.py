@@ -54,7 +54,7 @@ class Orders:
         self._last_reload = 0
         self._verbs: dict[str, Callable[[Step, Peer, Admin], None]] = {
             "retry": requests.retries.ask,
-            "clear_cache": requests.clear_cache,
+            "clear_cache": requests.clearing.ask,
             "unblock": requests.unblock,
             "edit": edits.ask,
             "cancel": requests.cancel_where,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from ....config.policy import TYPE_PATTERN
 from ....transport.messages import (
     STATES,
     Accepted,
@@ -33,6 +32,7 @@ from ..room import RETRY_SECONDS, Room
 from ..rows import COLUMNS, FINAL, WAITING, Row
 from ..sessions import ID_MAX, Sessions, ids_given
 from ..step import Peer, Step
+from ..tasks.clearing import Clearing
 from ..tasks.endings import Endings
 from ..tasks.intake import Asked, Intake
 from ..tasks.retries import Retries
@@ -81,6 +81,7 @@ class Requests:
         self.flows = flows
         self.intake = Intake(queue)
         self.retries = Retries(queue, flows)
+        self.clearing = Clearing(self.intake)
         self.why = Why(queue, membership.hosts)
         self.lists: dict[
             str, Callable[[Step, dict[str, Any]], dict[str, Any]]
@@ -110,6 +111,9 @@ class Requests:
         """What the store knows about a submission that was put by, or about tasks to run once more."""
         if need.purpose == "again":
             self.retries.consulted(step, need, rows)
+            return
+        if need.purpose == "clear":
+            self.clearing.consulted(step, need, rows)
             return
         asked: Asked = need.context
         peer, message = asked.peer, asked.message
@@ -405,17 +409,6 @@ class Requests:
         peer, request = need.context
         for columns, edges in rows:
             step.answer(peer, request, "why", {"id": columns[0]}, {columns[0]: waits_for(edges)})
-
-    def clear_cache(self, step: Step, peer: Peer, message: Admin) -> None:
-        """Let results answer for no further tasks: those of a node and below it, or all."""
-        type: Any = message.arguments.get("type") or ""
-        if type and TYPE_PATTERN.match(type) is None:
-            reason = f"{shown(type)} is not a type"
-            step.say(peer, Reply(message.request, False, {"code": "invalid", "reason": reason}))
-            return
-        self.intake.clear(step, type)
-        step.note("info", "cache_cleared", type=type)
-        step.say(peer, Reply(message.request, True, {"type": type}))
 
     def unblock(self, step: Step, peer: Peer, message: Admin) -> None:
         """Let tasks run that wait for others."""

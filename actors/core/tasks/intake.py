@@ -41,7 +41,7 @@ SAME, OTHER, REPLACED = range(3)
 taken; they are that one's now.
 """
 _CONSULTING: Final = frozenset(("key", "cache"))
-_KEPT: Final = 1e18
+KEPT: Final = 1e18
 """Wall time that never comes."""
 _DIGEST_BYTES: Final = 16
 _SPARE: Final = 8
@@ -49,8 +49,9 @@ _SPARE: Final = 8
 _OWN: Final = frozenset(("key", "unique_for", "on_conflict", "cache"))
 _TAKING_UP: Final = b"+"
 """Begins the digest of params that take up results: only together with these are they what they are."""
-_CLEARED: Final = "cache_from."
 """Options that are not stored with a task as they came."""
+CLEARED: Final = "cache_from."
+"""Begins the name in `meta` of the highest id whose result answers for nothing; the node's follows."""
 
 Name = tuple[str, str, str]
 Print = tuple[str, str, bytes]
@@ -158,11 +159,11 @@ class Intake:
 
     def restore(self, meta: Mapping[str, int]) -> None:
         """Go on from the store."""
-        self._cleared = {name.removeprefix(_CLEARED): id for name, id in meta.items() if name.startswith(_CLEARED)}
+        self._cleared = {name.removeprefix(CLEARED): id for name, id in meta.items() if name.startswith(CLEARED)}
 
     def clear(self, step: Step, node: str) -> None:
         """What was sent up to now answers for nothing: tasks of a node and below it, or all ("")."""
-        self._cleared[node] = step.persist.meta[_CLEARED + node] = self._queue.last_id
+        self._cleared[node] = step.persist.meta[CLEARED + node] = self._queue.last_id
 
     def _clear_id(self, type: str) -> int:
         return max((self._cleared.get(node, 0) for node in ("", *parents(type))), default=0)
@@ -393,4 +394,4 @@ def _begins_as(options: dict[str, Any] | None, wall: float) -> int:
 
 
 def _until(unique_for: Any, wall: float) -> float:
-    return 0.0 if unique_for is None else _KEPT if unique_for == "kept" else wall + unique_for
+    return 0.0 if unique_for is None else KEPT if unique_for == "kept" else wall + unique_for

@@ -41,7 +41,7 @@ class Clearing:
         peer, request = need.context
         reply: dict[str, Any] = {"type": need.keys[0][1], "key": need.keys[0][2], "task": None}
         for name, until, digest, (id, state, _) in found:
-            reply |= {"task": id, "state": STATES[state].value}
+            reply |= {"task": id, "state": STATES[int(state)].value}
             if state == COMPLETED and until > step.wall:
                 step.persist.keys.append((id, *name, 0.0, digest))
                 step.note("info", "key_cleared", type=name[1], key=shown(name[2]), task=id)

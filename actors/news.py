@@ -95,6 +95,10 @@ class Arrivals:
             return None
         return self._held_until if all(self._is_held(peer, line) for peer, line in self._lines.items()) else 0.0
 
+    def waiting(self) -> Iterable[bytes]:
+        """Who has said something that was not heard yet."""
+        return self._lines.keys()
+
     def clear(self) -> None:
         """Nobody hears what waits."""
         self._lines.clear()
@@ -121,7 +125,7 @@ class Arrivals:
 
     def take(self, now: float) -> list[News]:
         """What the next turn hears."""
-        if now >= self._there_until:
+        if now >= min(self._there_until, self._held_until):
             self._held_until = 0.0
         if len(self._lines) > 1 and not self._owed and (news := self._short(now)):
             self._owed = bool(self._lines)
@@ -131,8 +135,10 @@ class Arrivals:
 
     def ended(self, now: float) -> None:
         """The turn is over; what it took of the time is not to be had again too soon."""
-        if self._began is not None and now < self._there_until:
-            self._held_until = now + (now - self._began) * (1 / BULK_SHARE - 1)
+        if self._began is not None and self._began < self._there_until:
+            took = now - self._began
+            self._there_until += took  # meanwhile nobody could be heard
+            self._held_until = now + took * (1 / BULK_SHARE - 1)
         self._began = None
 
     def _short(self, now: float) -> list[News]:

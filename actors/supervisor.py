@@ -312,9 +312,10 @@ class SupervisorActor(pykka.ThreadingActor):
         news = self.arrivals.take(now)
         if self.door is not None and (away := self.door.turned_away()) is not None:
             news.insert(0, (b"", 0, away))
-        more = self.arrivals.next_time() == 0.0 or len(items) >= BATCH_ITEMS_MAX or size >= BATCH_BYTES_MAX
+        more = len(items) >= BATCH_ITEMS_MAX or size >= BATCH_BYTES_MAX
         self._look_at_disk(pool, now, wall)
-        self._speak(perform(pool, self.store, pool.handle(news, now, wall, more=more), now, wall))
+        effects = pool.handle(news, now, wall, more=more, waiting=self.arrivals.waiting())
+        self._speak(perform(pool, self.store, effects, now, wall))
         for item in items:
             if isinstance(item, BackupEnded):
                 pool.settings.about["backup"] = None

@@ -248,6 +248,7 @@ class Pool:
         wall: float,
         *,
         more: bool = False,
+        waiting: Iterable[bytes] = (),
     ) -> list[Effect]:
         """One batch of messages, and whatever time has brought.
 
@@ -257,6 +258,7 @@ class Pool:
             now: Monotonic seconds.
             wall: Seconds since the epoch.
             more: Whether more news wait already: then nobody is given up for silence yet.
+            waiting: Peers of which something has come that is heard later: they are not silent.
         """
         step = Step(now, wall)
         if (stall := now - self._expected) > self.settings.heartbeat:
@@ -280,6 +282,9 @@ class Pool:
                 self.gate.turned_away(step, message)
             elif not self.gate.ignores(address, now):
                 self._message(step, address, number, message)
+        for address in waiting:
+            if (peer := self.sessions.peers.get(address)) is not None and peer.session is not None:
+                self._is_here(peer, now)
         self._time(step, more)
         return self._settle(step)
 
@@ -434,9 +439,13 @@ class Pool:
             if self.gate.forbid(step, peer, message):
                 self.greetings.drop(peer)
         else:
-            if peer.role == "host":
-                peer.session.heard = step.now
+            self._is_here(peer, step.now)
             self._messages[type(message)](step, peer, number, message)
+
+    def _is_here(self, peer: Peer, now: float) -> None:
+        peer.heard = now
+        if peer.role == "host":
+            peer.session.heard = now
 
     def _given_back(self, step: Step, peer: Peer, _number: int, message: GiveBack) -> None:
         self.endings.give_back(step, peer.session, message.items)

@@ -78,7 +78,32 @@ def test_bulk_has_its_share_of_the_time_in_which_somebody_else_is_there(arrivals
     assert arrivals.next_time() == 0.0
     assert turn(arrivals, 0.003) == [(b"host", 1)]  # a host is not held back: its ends make room
     assert turn(arrivals, 0.004) == []
-    assert turn(arrivals, news.THERE_SECONDS) == [(b"flood", 2), (b"flood", 3)]  # nobody else is there any more
+    gone = news.THERE_SECONDS + 0.002  # while a long message was heard nobody could say anything
+    assert turn(arrivals, gone) == [(b"flood", 2), (b"flood", 3)]  # nobody else is there any more
+
+
+def test_bulk_that_takes_longer_than_somebody_is_there_has_no_larger_share(arrivals: Arrivals) -> None:
+    arrivals.add([*[large(b"flood", n) for n in range(1, 6)], small(b"other", 1)])
+    turn(arrivals, 0.0)
+    assert turn(arrivals, 0.0, took=0.4) == [(b"flood", 1)]
+    arrivals.add([small(b"other", 2)])
+    assert turn(arrivals, 0.4) == [(b"other", 2)]
+    assert turn(arrivals, 0.4) == []
+    assert arrivals.next_time() == pytest.approx(0.4 / news.BULK_SHARE)
+
+
+def test_bulk_has_its_share_though_somebody_else_never_stops(arrivals: Arrivals) -> None:
+    arrivals.add([large(b"flood", n) for n in range(1, 1001)])
+    now, bulk, number = 0.0, 0.0, 0
+    while now < 10.0:
+        if now * 100 >= number:
+            arrivals.add([small(b"other", number := number + 1)])
+        took = 0.01 if b"flood" in {peer for peer, _, _ in arrivals.take(now)} else 0.001
+        now += took
+        arrivals.ended(now)
+        bulk += took if took > 0.001 else 0.0
+        assert (arrivals.next_time() or now) > now - 0.002  # it does not turn round for nothing
+    assert bulk / now == pytest.approx(news.BULK_SHARE, rel=0.1)
 
 
 def test_two_who_send_in_bulk_hold_back_neither(arrivals: Arrivals) -> None:

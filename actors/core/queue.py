@@ -176,6 +176,7 @@ class Queue:
     def edit(self, step: Step, row: Row, lane: Lane, priority: int) -> None:
         """A queued or scheduled row stands in another lane, or at another priority, from now on."""
         before = self.lanes.by_number[row.lane]
+        declined = self.declines.of(row.id) if lane.type == before.type else None  # else others may take it
         if row.state == QUEUED:
             row = self.take_out(row)
         row.lane, row.priority = lane.number, priority
@@ -185,7 +186,10 @@ class Queue:
         before.counts[row.state] -= 1
         lane.counts[row.state] += 1
         self.lanes.touched |= {before, lane}
-        if row.state == QUEUED:
+        if declined is not None:
+            self.declines.put(lane, row, declined)
+            self.remember([row])
+        elif row.state == QUEUED:
             self._hold_in_memory(lane, [row])
 
     def announce(self, step: Step) -> None:

@@ -9,7 +9,7 @@ from unit.pool_words import CLIENT, HOST, completed, ended, granted  # pyright: 
 
 from workerhost.actors.core.order import declines
 from workerhost.actors.core.order.declines import ASKED_MAX, POSTPONED_SECONDS
-from workerhost.transport.messages import Cancel, Claim, GiveBack, Heartbeat, Query, Results, Returned
+from workerhost.transport.messages import Admin, Cancel, Claim, GiveBack, Heartbeat, Query, Results, Returned
 
 OTHER = b"o"
 
@@ -196,3 +196,17 @@ def test_nor_when_the_other_is_lost(pool: Any) -> None:
     assert granted(pool.wait(10)) == []
     assert pool.state(id) == "queued"
     assert [again for again, _, _ in granted(pool.host(b"third", "a"), b"third")] == [id]
+
+
+@pytest.mark.parametrize(("change", "asked"), [({"priority": 9}, False), ({"type": "b"}, True)])
+def test_another_priority_asks_nobody_again_and_another_type_does(
+    pool: Any, change: dict[str, Any], asked: bool
+) -> None:
+    pool.host(HOST, "a", "b", slots=2)
+    ((id, fence, _),) = granted(pool.send())
+    decline(pool, HOST, id, fence)
+    said = pool.say(CLIENT, Admin(1, "edit", {"ids": [id], **change}))
+    assert said[CLIENT][0].ok
+    assert [task for task, _, _ in granted(said)] == [id] * asked
+    if not asked:
+        assert [task for task, _, _ in granted(pool.host(OTHER, "a", "b", slots=1), OTHER)] == [id]

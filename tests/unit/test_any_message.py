@@ -47,7 +47,25 @@ VALUES: Any = st.recursive(
     | st.text(max_size=8)
     | st.binary(max_size=8)
     | st.sampled_from(
-        ["host", "client", "a", "ids", "id", "type", "show", "tasks", "delay", "slots", "types", "retry"]
+        [
+            "host",
+            "client",
+            "a",
+            "ids",
+            "id",
+            "type",
+            "show",
+            "tasks",
+            "delay",
+            "slots",
+            "types",
+            "retry",
+            "where",
+            "states",
+            "delete",
+            "cancel",
+            "edit",
+        ]
     ),
     lambda inner: (
         st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8) | inner.filter(_hashable), inner, max_size=4)

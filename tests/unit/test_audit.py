@@ -83,9 +83,12 @@ def test_joins_refusals_and_orders_are_told_with_who_and_when(pool: Any) -> None
     assert rows[2]["invitation"] == fingerprint(INVITE_KEY)
     assert (rows[6]["verb"], rows[6]["type"], rows[6]["at"]) == ("pause", "video", pool.wall)
     assert (rows[7]["verb"], rows[7]["of"]) == ("revoke", fingerprint(NEW_KEY))
+    pool.say(b"a", Admin(5, "delete", {"where": {"tag": "old", "ids": [1, 2]}}))
+    last = recorded(pool)[-1]
+    assert (last["verb"], last["where"], last["tasks"]) == ("delete", "{'tag': 'old'}", 2)
     pool.start()
     greet(pool, b"a", ADMIN_KEY, "admin")
-    assert [row["number"] for row in pool.store.audit(2, 2**63 - 1)] == [10, 9], "a restart counts on"
+    assert [row["number"] for row in pool.store.audit(2, 2**63 - 1)] == [11, 10], "a restart counts on"
 
 
 def test_a_flood_of_one_identity_is_a_few_lines_and_then_its_number(pool: Any) -> None:

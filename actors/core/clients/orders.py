@@ -131,7 +131,12 @@ def _about(arguments: dict[str, Any]) -> dict[str, Any]:
     key: Any = arguments.get("key")
     if key is not None:
         told["of"] = fingerprint(key) if is_key(key) else shown(key)
+    where: Any = arguments.get("where")
     ids: Any = arguments.get("ids")
+    if isinstance(where, dict):
+        filters = cast("dict[Any, Any]", where)
+        told["where"] = shown({name: value for name, value in filters.items() if name != "ids"}, _TEXT_MAX)
+        ids = filters.get("ids")
     return told if not isinstance(ids, list) else {**told, "tasks": len(cast("list[Any]", ids))}
 
 

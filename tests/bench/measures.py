@@ -346,7 +346,7 @@ def schedules(_extent: Extent) -> list[Figure]:
 
 
 def files(_extent: Extent) -> list[Figure]:
-    """a million tasks sent from a file: how long, and how much memory (half a minute)."""
+    """a million tasks sent from a file: how long, and how much memory (some minutes)."""
     return features.files()
 
 

@@ -65,7 +65,7 @@ class Client(Orders, FlowCalls):
 
     @classmethod
     def observer(cls, address: str | None = None, *, timeout: float = 30.0) -> Self:
-        """A client that only looks: whatever this machine's identity may do, its session can change nothing.
+        """A client that only looks, such as a monitor's: whatever this machine's identity may do, it changes nothing.
 
         What would change something raises PoolRefused.
         """

@@ -8,7 +8,7 @@ there, what clients send in bulk takes a share and no more. It decides nothing a
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -81,7 +81,7 @@ class Arrivals:
         self, role: Callable[[bytes], str], ignored: Callable[[bytes], bool], wrote: Callable[[int], object]
     ) -> None:
         self._role, self._ignored, self._wrote = role, ignored, wrote
-        self._lines: dict[bytes, _Line] = {}  # in the order of their turns
+        self._lines: OrderedDict[bytes, _Line] = OrderedDict()  # in the order of their turns
         self._owed = False  # a turn of short messages has just kept long ones waiting
         self._bulk: dict[bytes, float] = {}  # clients that sent something long, and when
         self._there_until = self._held_until = 0.0
@@ -160,7 +160,7 @@ class Arrivals:
                 del self._lines[peer]
             if tasks >= TURN_TASKS:
                 if line.items:
-                    self._lines[peer] = self._lines.pop(peer)  # the others first
+                    self._lines.move_to_end(peer)
                 break
         return news
 
@@ -170,14 +170,18 @@ class Arrivals:
         tasks = size = 0
         most, room = (SHARED_TASKS, SHARED_BYTES) if shared else (TURN_TASKS, TURN_BYTES)
         passed = 0  # lines in a row of which nothing may be heard now
+        first: bytes | None = None  # that was passed over because others had come before it
         while passed < len(self._lines) and tasks < most and size < room:
             peer, line = next(iter(self._lines.items()))
             del self._lines[peer]
             weight = _size(line.items[0])
             bulk = weight > SHORT_BYTES and self._role(peer) != "host"
-            if (bulk and self._held_until) or (shared and news and (bulk or size + weight > room)):
+            held = bulk and self._held_until > 0.0
+            if held or (shared and news and (bulk or size + weight > room)):
                 self._lines[peer] = line
                 passed += 1
+                if not held and first is None:
+                    first = peer
                 continue
             passed = 0
             size += weight
@@ -189,6 +193,8 @@ class Arrivals:
                 self._note_bulk(peer, now)
                 if shared:  # alone: it may bring thousands
                     break
+        if first is not None:
+            self._lines.move_to_end(first, last=False)
         return news
 
     def _is_held(self, peer: bytes, line: _Line) -> bool:

@@ -106,6 +106,24 @@ def test_bulk_has_its_share_though_somebody_else_never_stops(arrivals: Arrivals)
     assert bulk / now == pytest.approx(news.BULK_SHARE, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    "bulk", [large(b"flood", 1), said(b"large", 1, Results([[1, 1, 1, b"x" * 9000, 0.1, 0, None]]))]
+)
+def test_who_was_passed_over_is_the_first_of_the_next_turn(bulk: Received) -> None:
+    """Six busy hosts and three messages of theirs a turn: by the turns alone the same ones would always be first."""
+    arrivals = Arrivals(lambda peer: ROLES.get(peer, "host"), lambda _peer: False, lambda _size: None)
+    hosts = [b"h%d" % n for n in range(6)]
+    results = Results([[1, 1, 1, b"", 0.1, 0, None]] * 170)
+    arrivals.add([said(peer, 1, results) for peer in hosts[:1]])
+    arrivals.add([bulk, *[said(peer, 1, results) for peer in hosts for _ in range(20)]])
+    heard: set[bytes] = set()
+    for number in range(1, 21):
+        arrivals.add([small(b"other", number)])
+        assert turn(arrivals) == [(b"other", number)]
+        heard |= {peer for peer, _ in turn(arrivals)}
+    assert bulk.peer in heard
+
+
 def test_two_who_send_in_bulk_hold_back_neither(arrivals: Arrivals) -> None:
     arrivals.add([large(b"flood", 1), large(b"other", 1)])
     assert turn(arrivals, 0.0, took=1.0) == [(b"flood", 1), (b"other", 1)]

@@ -44,6 +44,8 @@ from ..where import mean
 from .clients import Clients, ClientSession, Others, Submission, parted
 
 _SUBMISSIONS_MAX: Final = 20_000
+_OTHERS_MAX: Final = 1_000_000
+"""Tasks of one session's kept submissions that stand for older ones: each costs memory, some 100 bytes."""
 _FORGET_TOGETHER: Final = 64
 """Submissions that are forgotten at a time: each time costs two more pages of the database."""
 _NO_SUCH_TASK: Final = {"code": "unknown", "reason": "the pool has no such task"}
@@ -147,6 +149,8 @@ class Requests:
         client: ClientSession = peer.session
         number = message.submission
         verdict = None
+        if (below := min(message.below, number)) - client.below >= _FORGET_TOGETHER:
+            self._forget_below(step, client, below)
         try:
             known = client.submissions.get(number)
             if known is None and len(client.submissions) >= _SUBMISSIONS_MAX:
@@ -170,6 +174,7 @@ class Requests:
             if consulted is not None:
                 groups = message.groups if plan is None else plan.groups
                 verdict = self.intake.judge(groups, *consulted, step.wall)
+                _check_others(client, verdict.others)
             stored = count if verdict is None else verdict.stored
             self._check_room(message, stored)
             self.allowances.check(peer, (group[3] for group in message.groups), stored, step.now)
@@ -187,8 +192,6 @@ class Requests:
         self.allowances.sent(peer, client.number, stored)
         answer = client.submissions[number] = (first, count, checksum, others)
         step.persist.submissions.append((client.number, number, *answer))
-        if message.below - client.below >= _FORGET_TOGETHER:
-            self._forget_below(step, client, message.below)
         self._accept(step, peer, number, answer, {} if verdict is None else verdict.known)
         self._introduce_types(step)
 
@@ -419,6 +422,12 @@ class Requests:
         peer, request = need.context
         free = [row.id for row in rows.values() if self.flows.free(step, row)]
         step.say(peer, Reply(request, True, {"unblocked": free}))
+
+
+def _check_others(client: ClientSession, others: list[list[int]]) -> None:
+    if others and len(others) + sum(len(kept) for *_, kept in client.submissions.values() if kept) > _OTHERS_MAX:
+        reason = f"{_OTHERS_MAX} tasks that stand for older ones are kept; raise `below`"
+        raise Unfit("invalid", reason, "below")
 
 
 def _as_seen_by(peer: Peer, report: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ there, what clients send in bulk takes a share and no more. It decides nothing a
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -15,6 +16,7 @@ from typing import Any, Final
 from ..transport import clock
 from ..transport.codec import Malformed, decode
 from ..transport.link import Closed, Opened, Received
+from ..transport.mailbox import BATCH_BYTES_MAX
 from ..transport.messages import Admin, Cancel, Message, Query, Results, Submit, Watch
 from .core.access.identities import Garbled, Proved, TurnedAway
 from .log import Log
@@ -49,6 +51,8 @@ _BULK_MAX: Final = 1000
 WAITING_MAX: Final = 5000
 WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of one client that does not wait for answers. Above, all it has said is dropped; it will see the gap."""
+CROWDED_BYTES: Final = 64 * 1024 * 1024
+"""Of all peers. Above, nobody is preferred any more: a turn hears more than a batch can bring, whoever it is from."""
 
 log = Log("supervisor")
 
@@ -82,6 +86,7 @@ class Arrivals:
     ) -> None:
         self._role, self._ignored, self._wrote = role, ignored, wrote
         self._lines: OrderedDict[bytes, _Line] = OrderedDict()  # in the order of their turns
+        self._bytes = 0  # of all lines
         self._owed = False  # a turn of short messages has just kept long ones waiting
         self._bulk: dict[bytes, float] = {}  # clients that sent something long, and when
         self._there_until = self._held_until = 0.0
@@ -93,6 +98,8 @@ class Arrivals:
         """When something can be heard that waits; 0: now, None: nothing waits."""
         if not self._lines:
             return None
+        if self._is_crowded():
+            return 0.0
         return self._held_until if all(self._is_held(peer, line) for peer, line in self._lines.items()) else 0.0
 
     def waiting(self) -> Iterable[bytes]:
@@ -102,6 +109,7 @@ class Arrivals:
     def clear(self) -> None:
         """Nobody hears what waits."""
         self._lines.clear()
+        self._bytes = 0
 
     def add(self, items: Iterable[Any]) -> int:
         """What a batch has brought; what is none of a peer's is passed over. How many bytes it had."""
@@ -117,9 +125,11 @@ class Arrivals:
                 line = self._lines[item.peer] = _Line()
             line.items.append(item)
             line.bytes += _size(item)
+            self._bytes += _size(item)
             if (len(line.items) > WAITING_MAX or line.bytes > WAITING_BYTES_MAX) and self._role(item.peer) != "host":
                 line.items = deque(one for one in line.items if not isinstance(one, Received))
                 line.items.append(Received(item.link, item.peer, b""))  # counts as a mistake, and what follows as a gap
+                self._bytes -= line.bytes
                 line.bytes = 0
         return size
 
@@ -127,6 +137,9 @@ class Arrivals:
         """What the next turn hears."""
         if now >= min(self._there_until, self._held_until):
             self._held_until = 0.0
+        if self._is_crowded():
+            self._held_until = 0.0
+            return self._long(now, shared=False)
         if len(self._lines) > 1 and not self._owed and (news := self._short(now)):
             self._owed = bool(self._lines)
             return news
@@ -169,6 +182,8 @@ class Arrivals:
         news: list[News] = []
         tasks = size = 0
         most, room = (SHARED_TASKS, SHARED_BYTES) if shared else (TURN_TASKS, TURN_BYTES)
+        if self._is_crowded():
+            most, room = sys.maxsize, 2 * BATCH_BYTES_MAX
         passed = 0  # lines in a row of which nothing may be heard now
         first: bytes | None = None  # that was passed over because others had come before it
         while passed < len(self._lines) and tasks < most and size < room:
@@ -200,6 +215,9 @@ class Arrivals:
     def _is_held(self, peer: bytes, line: _Line) -> bool:
         return self._held_until > 0.0 and not _is_short(line) and self._role(peer) != "host"
 
+    def _is_crowded(self) -> bool:
+        return self._bytes > CROWDED_BYTES
+
     def _note_bulk(self, peer: bytes, now: float) -> None:
         self._began = now
         if len(self._bulk) >= _BULK_MAX:
@@ -209,6 +227,7 @@ class Arrivals:
 
     def _heard(self, item: Received | Opened | Closed) -> News:
         """A frame to a message. What is none is counted, and said at most once a second."""
+        self._bytes -= _size(item)
         if isinstance(item, Opened):
             return item.peer, 0, Proved(item.identity, item.ip)
         if isinstance(item, Closed):

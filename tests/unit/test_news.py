@@ -224,3 +224,20 @@ def test_what_is_forgotten_is_not_heard(arrivals: Arrivals) -> None:
     arrivals.add([small(b"other", 1)])
     arrivals.clear()
     assert (arrivals.next_time(), arrivals.take(0.0)) == (None, [])
+
+
+def test_what_hosts_have_said_is_bounded_though_somebody_else_never_stops(arrivals: Arrivals) -> None:
+    """A host's words are not dropped; they are heard sooner than they come when there are too many of them."""
+    result = Results([[1, 1, 1, b"x" * 1024 * 1024, 0.1, 0, None]])
+    waiting = heard = 0
+    for number in range(100):
+        arrivals.add([*[said(b"host", 4 * number + n, result) for n in range(4)], small(b"other", number)])
+        waiting += 4
+        now = number * 0.01
+        for _ in range(2):
+            found = sum(peer == b"host" for peer, _, _ in arrivals.take(now))
+            waiting -= found
+            heard += found
+            arrivals.ended(now + 0.001)
+        assert waiting <= news.CROWDED_BYTES // 1024**2 + 8
+    assert heard + waiting == 400

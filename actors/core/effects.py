@@ -304,11 +304,13 @@ class Matching:
 @dataclass(frozen=True, slots=True)
 class EndsOf:
     """Need: of these tasks those that have ended, by id from the highest on: (session, finish, id, lane, state, bytes
-    of params and result, ids of at most `needed_by` tasks that come after it and have not completed).
+    of params and result, ids of at most `needed_by` tasks that come after it and have not completed; None when `edges`
+    of them have been told already).
     """
 
     ids: tuple[int, ...]
     needed_by: int
+    edges: int
     context: Any = None
 
 

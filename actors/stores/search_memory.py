@@ -12,7 +12,7 @@ from .flows_memory import MemoryFlows
 from .names_memory import MemoryNames
 from .order import Order, Orders
 from .record import NAMES, Record
-from .search import LISTED_ROWS_MAX, MEANT_ROWS_MAX
+from .search import LISTED_ROWS_MAX, MEANT_ROWS_MAX, meant_rows
 from .views import error_text, list_item
 
 _ID, _LANE, _STATE, _SESSION, _SENT_AT, _OPTIONS, _PARAMS, _FINISH, _RESULT, _DETAIL = (
@@ -73,15 +73,18 @@ class MemorySearch:
 
     def _meant(self, need: MeantNeed) -> list[Any]:
         if isinstance(need, Matching):
-            found, following = self._search(need.where, need.count, need.before, MEANT_ROWS_MAX)
+            found, following = self._search(need.where, need.count, need.before, meant_rows(need.where))
             return [([self._columns(record[_ID]) for record in found], following)]
         there = (self._tasks[id] for id in sorted(need.ids, reverse=True) if id in self._tasks)
-        return [self._ended(record, need.needed_by) for record in there if record[_FINISH] is not None]
-
-    def _ended(self, record: Record, most: int) -> tuple[Any, ...]:
-        size = len(record[_PARAMS]) + len(record[_RESULT] or b"")
-        columns = (record[column] for column in (_SESSION, _FINISH, _ID, _LANE, _STATE))
-        return *columns, size, self._flows.needed_by(record[_ID], most)
+        ends: list[Any] = []
+        edges = 0
+        for record in (one for one in there if one[_FINISH] is not None):
+            later = self._flows.needed_by(record[_ID], need.needed_by) if edges < need.edges else None
+            edges += len(later or ())
+            size = len(record[_PARAMS]) + len(record[_RESULT] or b"")
+            columns = (record[column] for column in (_SESSION, _FINISH, _ID, _LANE, _STATE))
+            ends.append((*columns, size, later))
+        return ends
 
     def _newest(self, where: Where, before: int | None) -> Iterable[Record]:
         start = None if before is None else (before,)

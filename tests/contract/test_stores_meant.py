@@ -65,6 +65,7 @@ def test_those_are_found_that_are_meant(store: Store, where: Where, found: list[
 
 def test_what_is_to_be_forgotten_is_told_with_what_comes_after_it(store: Store) -> None:
     write(store, edges=[(2, 3, 0), (2, 4, 0), (3, 4, 0), (1, 2, 0)])
-    rows = store.read(EndsOf((1, 2, 3, 99), 1))
+    rows = store.read(EndsOf((1, 2, 3, 99), 1, 10))
     assert [(one[2], one[1], one[4], one[-1]) for one in rows] == [(3, 2, CANCELLED, (4,)), (2, 1, FAILED, (3,))]
     assert all(type(one[5]) is int for one in rows)
+    assert [one[-1] for one in store.read(EndsOf((1, 2, 3), 2, 1))] == [(4,), None]

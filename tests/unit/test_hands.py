@@ -153,6 +153,16 @@ class TestDelete:
         assert order(pool, "delete", {"type": "a"}) == {"deleted": [4, 3], "next": 3}
         assert order(pool, "delete", {"type": "a"}, before=3) == {"deleted": [2, 1]}
 
+    def test_a_task_that_many_come_after_is_looked_at_in_the_next_order(
+        self, pool: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("workerhost.actors.core.tasks.removals._EDGES_MAX", 1)
+        for options in ({}, {"after": [1]}, {}, {"after": [3]}, {}):
+            pool.send(**options)
+        order(pool, "cancel", {"type": "a"})
+        assert order(pool, "delete", {"type": "a"}) == {"deleted": [5, 4, 3], "next": 3}
+        assert order(pool, "delete", {"type": "a"}, before=3) == {"deleted": [2, 1]}
+
 
 def granted_of(pool: Any) -> list[tuple[int, int, int]]:
     return [(id, lease.row.fence, lease.row.attempt) for id, lease in pool.pool.queue.leases.items()]

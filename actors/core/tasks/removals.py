@@ -17,6 +17,8 @@ from ..rows import FINAL, Row
 from ..step import Peer, Step
 from ..where import MEANT_MAX, mean
 
+_EDGES_MAX: Final = 100_000
+"""What comes after what, of all that one order looks at."""
 _FREED_BYTES_MAX: Final = 64 * 1024 * 1024
 """Params and results that one order frees: the pages of large ones are read to be freed."""
 
@@ -34,7 +36,7 @@ class Removals:
     def fetched(self, step: Step, need: Fetch | Matching, rows: dict[int, Row]) -> None:
         """The tasks that are meant are known; more must be, of those that have ended."""
         ended = tuple(row.id for row in rows.values() if row.state in FINAL)
-        step.needs.append(EndsOf(ended, MEANT_MAX, need.context))
+        step.needs.append(EndsOf(ended, MEANT_MAX, _EDGES_MAX, need.context))
 
     def known(self, step: Step, need: EndsOf, rows: Sequence[tuple[Any, ...]]) -> None:
         """What they are, the newest first: what comes after a task goes before it, or keeps it."""
@@ -43,7 +45,7 @@ class Removals:
         freed = 0
         gone: set[int] = set()
         for session, finish, id, lane, state, size, needed_by in rows:
-            if freed >= _FREED_BYTES_MAX:
+            if freed >= _FREED_BYTES_MAX or needed_by is None:
                 reply["next"] = id + 1  # it and those below it are for the next order
                 break
             if gone.issuperset(needed_by) and self._housekeeping.lets_go(id, session, finish):

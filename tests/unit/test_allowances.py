@@ -111,6 +111,18 @@ def test_who_sends_too_fast_is_told_when_to_go_on(pool: Any, monkeypatch: pytest
     assert submit(pool, ONE, 2, b"x") == Accepted(2, 3, 1)
 
 
+def test_tasks_for_which_older_ones_answer_count_to_how_fast_it_sends(
+    pool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allowances, "TASKS_PER_SECOND", 2.0)
+    again = [["a", 5, {"key": ["k"] * 14}, [b"x"] * 14]]
+    assert submit(pool, ONE, 1, b"x") == Accepted(1, 1, 1)
+    said = pool.say(ONE, Submit(2, 1, again))[ONE]
+    assert [one.count for one in said if isinstance(one, Accepted)] == [14], "one is stored, and 13 are that one"
+    late = submit(pool, ONE, 3, b"x")
+    assert (late.code, late.retry_after) == ("quota", 2.5)
+
+
 def test_who_keeps_making_mistakes_is_not_heard_for_a_minute(pool: Any) -> None:
     for _ in range(allowances.MISTAKES_MAX + 1):
         pool.say(ONE, Claim({"": 1}))

@@ -79,6 +79,12 @@ class Allowances:
     def check(self, peer: Peer, params: Iterable[list[bytes]], count: int, now: float) -> None:
         """Whether a submission may be taken; what it takes of the flow is taken.
 
+        Args:
+            peer: Who sends.
+            params: Of each group; those of tasks that others answer for, too.
+            count: How many tasks are new.
+            now: The instant.
+
         Raises:
             Unfit: Not now.
         """
@@ -100,8 +106,9 @@ class Allowances:
                 f"this identity sends faster than {TASKS_PER_SECOND:.0f} tasks or {BYTES_PER_SECOND:.0f} bytes a second"
             )
             raise Unfit("quota", reason, retry_after=wait)
-        flow.tasks -= count
-        flow.bytes -= sum(sum(map(len, batch)) for batch in params)
+        for batch in params:
+            flow.tasks -= len(batch)
+            flow.bytes -= sum(map(len, batch))
 
     def sent(self, peer: Peer, session: int, count: int) -> None:
         """Tasks of a session are stored."""

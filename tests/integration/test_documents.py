@@ -55,7 +55,7 @@ def test_a_block_that_is_not_run_says_why() -> None:
 
 
 def test_troubleshooting_has_a_heading_for_all_that_why_can_say() -> None:
-    source = "".join(path.read_text() for path in (ROOT / "actors" / "core").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "actors" / "core").rglob("*.py"))
     said = re.findall(r'_reason\(\s*"(\w+)"|Block\([\w.]+, "(\w+)"|"code": "(\w+)", "text"', source)
     codes = {code for found in said for code in found if code} | {
         "paused",

@@ -162,7 +162,7 @@ class TestThePool:
         until(lambda: http.get("/ready").status_code == 200)
         assert b"workerhost_" in http.get("/metrics").content
         assert http.get("/metrics").headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-        assert http.get("/workers/text.length/health").status_code == 200
+        until(lambda: http.get("/workers/text.length/health").status_code == 200)
         is_problem(http.get("/workers/no.such/health"), 404)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ceiling import PARAMS
-from figures import MEBIBYTE, Figure
+from figures import MEBIBYTE, Figure, rate
 from pool import NOTHING, PATIENCE, Pool, tasks_per_second
 
 CHAIN: Final = 1_000
@@ -39,6 +39,26 @@ def flows(rounds: int) -> list[Figure]:
         Figure(name, "s", sorted(found)[len(found) // 2], None if "processor" in name else 2.0, samples=found)
         for name, found in samples.items()
     ]
+
+
+def once(rounds: int, count: int) -> list[Figure]:
+    """Tasks that bear a key, that ask for an answer which is not there, and for one that is: to the same without."""
+    plain: list[float] = []
+    rates: dict[str, list[float]] = {"with a key": [], "with a cache, nothing in it": [], "from the cache": []}
+    with Pool(slots=2, isolation="thread") as pool:
+        tasks_per_second(pool.client, 1000, PARAMS)
+        for number in range(rounds):
+            params = {**PARAMS, "body": b"%d" % number}
+            plain.append(tasks_per_second(pool.client, count, params))
+            ways: list[dict[str, Any]] = [{"key": _key}, {"cache": 3600}, {"cache": 3600}]
+            for found, sending in zip(rates.values(), ways, strict=True):
+                found.append(tasks_per_second(pool.client, count, params, **sending))
+    goals = {"with a key": 0.7, "from the cache": 0.7}
+    return [rate(f"tasks {name} (to the same without)", found, plain, goals.get(name)) for name, found in rates.items()]
+
+
+def _key(params: dict[str, Any]) -> str:
+    return f"{params['body']}:{params['frame']}"
 
 
 def _chain(pool: Pool) -> float:

@@ -340,6 +340,11 @@ def flows(extent: Extent) -> list[Figure]:
     return features.flows(min(3, extent.rounds))
 
 
+def once(extent: Extent) -> list[Figure]:
+    """tasks with a key, or answered from a cache, to the same without."""
+    return features.once(extent.rounds, extent.tasks)
+
+
 def schedules(_extent: Extent) -> list[Figure]:
     """what 10,000 schedules that are not due take of a processor."""
     return features.schedules()
@@ -370,6 +375,7 @@ MEASURES: Final = {
     "guarded": Measure(guarded, usual=False),
     "floods": Measure(floods, usual=False),
     "flows": Measure(flows, usual=True),
+    "once": Measure(once, usual=False),
     "schedules": Measure(schedules, usual=False),
     "files": Measure(files, usual=False),
 }

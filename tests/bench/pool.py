@@ -168,11 +168,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def tasks_per_second(client: Client, count: int, params: dict[str, Any]) -> float:
-    """Send `count` tasks and take all their results."""
+def tasks_per_second(client: Client, count: int, params: dict[str, Any], **sending: Any) -> float:
+    """Send `count` tasks and take all their results; `sending` as for `Client.send`."""
     sent: Iterable[dict[str, Any]] = ({**params, "frame": i} for i in range(count))
     started = time.perf_counter()
-    results = client.send_many(NOTHING, sent).results(timeout=PATIENCE)
+    results = client.send_many(NOTHING, sent, **sending).results(timeout=PATIENCE)
     seconds = time.perf_counter() - started
     assert [result["frame"] for result in results] == list(range(count))
     return count / seconds

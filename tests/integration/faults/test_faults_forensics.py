@@ -127,6 +127,7 @@ def begin(pool: FaultPool, *options: str, isolation: str = "process") -> tuple[C
     client = pool.client()
     handle = client.send("dies.waits")
     until((pool.folder / "begun").exists, "it runs")
+    until(lambda: any(client.tail(handle.id)), "its words are heard: what its host has not read when it ends is lost")
     return client, host, handle.id
 
 

@@ -39,7 +39,6 @@ export class FlowPage {
       if (this.id !== id) return;
       if (types) this.counted = Date.now();
       this.show(graph, types);
-      if (OVER.has(graph.flow.state)) pause = 5 * EVERY;
     } catch (error) {
       if (this.id !== id) return;
       if (error.status === 404) {

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any, Final
 
 from ..transport.messages import STATES, Reply
-from .core.effects import Answer
+from .core.effects import Answer, Where
 from .core.flows.edges import POLICIES
 from .core.reports import shown
 from .core.sessions import ID_MAX
@@ -83,9 +83,7 @@ def _graph(store: Store, effect: Answer) -> Reply:
     counted = {name: value for name, value in flow.items() if name not in ("ids", "counts", "types", "next")}
     graph: dict[str, Any] = {"flow": counted, "tasks": None, "edges": [], "others": []}
     if flow["total"] <= GRAPH_TASKS_MAX:
-        found, _ = store.tasks(
-            state=None, type=None, tag=None, limit=GRAPH_TASKS_MAX, before=None, owner=effect.owner, flow=flow["id"]
-        )
+        found, _ = store.tasks(Where(owner=effect.owner, flow=flow["id"]), GRAPH_TASKS_MAX)
         edges, others = _edges(store, sorted(task["id"] for task in found))
         if len(edges) <= GRAPH_EDGES_MAX:
             listed = [{n: t[n] for n in _IN_GRAPH if t[n]} | effect.live.get(t["id"], {}) for t in reversed(found)]
@@ -121,12 +119,11 @@ def _flows(store: Store, effect: Answer) -> Reply:
 def _tasks(store: Store, effect: Answer) -> Reply:
     arguments = effect.arguments
     try:
-        tasks, before = store.tasks(
-            state=_optional(arguments, "state", int),
+        state = _optional(arguments, "state", int)
+        where = Where(
+            states=() if state is None else (state,),
             type=_optional(arguments, "type", str),
             tag=_optional(arguments, "tag", str),
-            limit=max(1, min(_optional(arguments, "limit", int) or 100, _LISTED_MAX)),
-            before=_optional(arguments, "before", int),
             owner=effect.owner,
             tenant=_optional(arguments, "tenant", str),
             flow=_optional(arguments, "flow", int),
@@ -134,10 +131,13 @@ def _tasks(store: Store, effect: Answer) -> Reply:
             sent_before=_instant(arguments, "sent_before"),
             key=_optional(arguments, "key", str),
         )
+        limit = max(1, min(_optional(arguments, "limit", int) or 100, _LISTED_MAX))
+        before = _optional(arguments, "before", int)
     except TypeError as error:
         return Reply(effect.request, False, {"code": "invalid", "reason": str(error)})
+    tasks, following = store.tasks(where, limit, before)
     listed = [{**task, **effect.live.get(task["id"], {})} for task in tasks]
-    return Reply(effect.request, True, {"tasks": listed, "next": before})
+    return Reply(effect.request, True, {"tasks": listed, "next": following})
 
 
 def _audit(store: Store, effect: Answer) -> Reply:

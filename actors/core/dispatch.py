@@ -1,9 +1,8 @@
 """Who gets what: free slots are filled, least loaded host first, each from the best lane it may take from.
 
 Order is (priority, place) within what the claiming host may run now (guarantee 4); tenants take turns at equal
-priority. What exceeds the free slots is the
-margin of a lane that is measured to be fast; the best lane is never passed over for want of a slot, so a margin never
-overtakes.
+priority. What exceeds the free slots is the margin of a lane that is measured to be fast; the best lane is never passed
+over for want of a slot, so a margin never overtakes.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from ..core.effects import Need, Persist
+from ..core.effects import Need, Persist, Where
 from ..core.opening import Opening
 
 
@@ -99,23 +99,9 @@ class Store(Protocol):
         """
         ...
 
-    def tasks(
-        self,
-        *,
-        state: int | None,
-        type: str | None,
-        tag: str | None,
-        limit: int,
-        before: int | None,
-        owner: str | None = None,
-        tenant: str | None = None,
-        flow: int | None = None,
-        error: str | None = None,
-        sent_before: float | None = None,
-        key: str | None = None,
-    ) -> tuple[list[dict[str, Any]], int | None]:
-        """Newest first, a bounded scan: (tasks, id to go on before, or None at the end). With `owner` only those that
-        this identity sent. See `Where`.
+    def tasks(self, where: Where, limit: int, before: int | None = None) -> tuple[list[dict[str, Any]], int | None]:
+        """Those that are meant, for people, the newest first, of a bounded number that are looked at: (tasks, the id to
+        go on before, or None at the end).
         """
         ...
 

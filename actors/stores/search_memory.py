@@ -43,23 +43,8 @@ class MemorySearch:
     def _columns(self, id: int) -> tuple[Any, ...] | None:
         raise NotImplementedError
 
-    def tasks(
-        self,
-        *,
-        state: int | None,
-        type: str | None,
-        tag: str | None,
-        limit: int,
-        before: int | None,
-        owner: str | None = None,
-        tenant: str | None = None,
-        flow: int | None = None,
-        error: str | None = None,
-        sent_before: float | None = None,
-        key: str | None = None,
-    ) -> tuple[list[dict[str, Any]], int | None]:
+    def tasks(self, where: Where, limit: int, before: int | None = None) -> tuple[list[dict[str, Any]], int | None]:
         """Newest first, a bounded scan. See `Store.tasks`."""
-        where = Where(None, () if state is None else (state,), type, tag, tenant, flow, error, sent_before, owner, key)
         found, following = self._search(where, limit, before, LISTED_ROWS_MAX)
         return [list_item(self._named(record)) for record in found], following
 

@@ -153,24 +153,8 @@ class SqliteStore(flows.FlowReads, names.NameReads):
             attempts = self._database.execute(statements.ATTEMPTS_OF, (id,)).fetchall()
             return full_view(task, [(*columns, unpack(detail)) for *columns, detail in attempts])
 
-    def tasks(
-        self,
-        *,
-        state: int | None,
-        type: str | None,
-        tag: str | None,
-        limit: int,
-        before: int | None,
-        owner: str | None = None,
-        tenant: str | None = None,
-        flow: int | None = None,
-        error: str | None = None,
-        sent_before: float | None = None,
-        key: str | None = None,
-    ) -> tuple[list[dict[str, Any]], int | None]:
+    def tasks(self, where: Where, limit: int, before: int | None = None) -> tuple[list[dict[str, Any]], int | None]:
         """Newest first, a bounded scan. See `Store.tasks`."""
-        states = () if state is None else (state,)
-        where = Where(None, states, type, tag, tenant, flow, error, sent_before, owner, key)
         with self._explained():
             ids, following = search.search(self._database, self._members, where, before, limit, search.LISTED_ROWS_MAX)
             return [list_item(task) for id in ids if (task := self._task(id)) is not None], following

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from store_rows import HOSTS, LANES, claim, ended, fetch, ids, returned, row, write
 
-from workerhost.actors.core.effects import Agenda, Ends, Fetch, Persist, Refill, Replay, Resume
+from workerhost.actors.core.effects import Agenda, Ends, Fetch, Persist, Refill, Replay, Resume, Where
 from workerhost.actors.core.rows import CANCELLED, COLUMNS, COMPLETED, FAILED, QUEUED, RUNNING, SCHEDULED
 from workerhost.actors.stores.contract import Store, StoreDisagrees
 
@@ -134,8 +134,8 @@ def everything(store: Store) -> dict[str, Any]:
         "ends": store.read(Replay(1, 0, 100, 2**30)),
         "submissions": store.read(Resume(b"peer", b"client-1", "")),
         "shown": [store.show(id) for id in range(1, 10)],
-        "red": store.tasks(state=None, type=None, tag="red", limit=10, before=None),
-        "newest": store.tasks(state=None, type=None, tag=None, limit=10, before=None),
+        "red": store.tasks(Where(tag="red"), 10),
+        "newest": store.tasks(Where(), 10),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from store_rows import HOSTS, LANES, SESSIONS, claim, ended, returned, row, write
 
-from workerhost.actors.core.effects import Agenda, EndedAfter, Ends, Fetch, Persist, Refill, Replay
+from workerhost.actors.core.effects import Agenda, EndedAfter, Ends, Fetch, Persist, Refill, Replay, Where
 from workerhost.actors.core.rows import CANCELLED, COMPLETED, FAILED, QUEUED, RUNNING, SCHEDULED
 from workerhost.actors.stores.contract import Store
 from workerhost.actors.stores.memory import MemoryStore
@@ -146,8 +146,8 @@ class Model:
             store.checkpoints(every),
             *(store.show(id) for id in every),
             *(
-                store.tasks(state=state, type=type, tag=tag, limit=4, before=before)
-                for state in (None, QUEUED, RUNNING, FAILED)
+                store.tasks(Where(states=states, type=type, tag=tag), 4, before)
+                for states in ((), (QUEUED,), (RUNNING,), (FAILED,))
                 for type in (None, "audio.probe")
                 for tag in (None, "red")
                 for before in (None, after[1])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from store_rows import LANES, SESSIONS, claim, ended, fetch, row, write
 
-from workerhost.actors.core.effects import EndedAfter, Persist
+from workerhost.actors.core.effects import EndedAfter, Persist, Where
 from workerhost.actors.core.flows.edges import CANCEL, RUN, WAIT, Awaited, Dependents, FlowsOf, Gathered, Unmet
 from workerhost.actors.core.rows import CANCELLED, COMPLETED, FAILED, QUEUED, WAITING
 from workerhost.actors.stores.contract import Store
@@ -40,16 +41,15 @@ def diamond(store: Store) -> Store:
 def test_the_tasks_of_a_flow_are_listed_newest_first_and_in_pages(diamond: Store) -> None:
     write(diamond, tags=[("red", 1), ("red", 9), ("red", 10)])
 
-    def listed(**filters: Any) -> list[int]:
-        every: dict[str, Any] = {"state": None, "type": None, "tag": None, "limit": 9, "before": None, "flow": 1}
-        return [task["id"] for task in diamond.tasks(**(every | filters))[0]]
+    def listed(before: int | None = None, **filters: Any) -> list[int]:
+        return [task["id"] for task in diamond.tasks(replace(Where(flow=1), **filters), 9, before)[0]]
 
     assert listed() == [10, 3, 2, 1]
     assert listed(flow=2) == []
     assert listed(before=3) == [2, 1]
     assert listed(tag="red") == [10, 1]
-    assert listed(state=WAITING, before=10) == [3, 2]
-    found, following = diamond.tasks(state=None, type=None, tag=None, limit=2, before=None, flow=1)
+    assert listed(states=(WAITING,), before=10) == [3, 2]
+    found, following = diamond.tasks(Where(flow=1), 2)
     assert ([task["id"] for task in found], following) == ([10, 3], 3)
 
 

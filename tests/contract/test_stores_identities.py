@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from store_rows import (  # pyright: ignore[reportMissingImports]
     HOSTS,
@@ -13,7 +12,7 @@ from store_rows import (  # pyright: ignore[reportMissingImports]
     write,
 )
 
-from workerhost.actors.core.effects import Fetch, Persist, Senders
+from workerhost.actors.core.effects import Fetch, Persist, Senders, Where
 from workerhost.actors.stores.contract import Store
 
 HOST = ("H" * 40, "host", "gpu-1", "video,audio.probe", 10.0, None, None)
@@ -105,9 +104,8 @@ def test_a_client_is_given_its_own_tasks_alone(reopen: Callable[[], Store]) -> N
     write(store, lanes=LANES, hosts=HOSTS, sessions=SESSIONS)  # session 1 is nobody's, session 2 is K's
     write(store, tasks=[row(1), row(2, session=2), row(3, session=2), row(4, session=7)], tags=[("red", 1), ("red", 3)])
 
-    def listed(owner: str | None, **filters: Any) -> list[int]:
-        every: dict[str, Any] = {"state": None, "type": None, "tag": None, "limit": 10, "before": None}
-        return [task["id"] for task in store.tasks(**(every | filters), owner=owner)[0]]
+    def listed(owner: str | None, tag: str | None = None, limit: int = 10, before: int | None = None) -> list[int]:
+        return [task["id"] for task in store.tasks(Where(owner=owner, tag=tag), limit, before)[0]]
 
     def fetched(owner: str | None) -> list[int]:
         return [columns[0] for columns in store.read(Fetch((1, 2, 3, 4), "watch", None, owner))]

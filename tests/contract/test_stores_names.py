@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from store_rows import claim, ended, row, write
 
-from workerhost.actors.core.effects import Consult, Persist
+from workerhost.actors.core.effects import Consult, Persist, Where
 from workerhost.actors.core.rows import QUEUED, RUNNING
 from workerhost.actors.stores.contract import Store
 
@@ -150,25 +151,16 @@ def test_tasks_are_listed_by_key(store: Store) -> None:
         store, keys=[(1, "", "a", "k", 0.0, b"1" * 16), (2, "", "b", "k", 0.0, b"2" * 16), (3, "K", "a", "k", 0.0, b"")]
     )
 
-    def listed(**given: Any) -> list[tuple[int, Any]]:
-        wanted: dict[str, Any] = {
-            "state": None,
-            "type": None,
-            "tag": None,
-            "limit": 9,
-            "before": None,
-            "key": "k",
-            **given,
-        }
-        found, following = store.tasks(**wanted)
-        assert following is None or len(found) == wanted["limit"]
+    def listed(limit: int = 9, before: int | None = None, **filters: Any) -> list[tuple[int, Any]]:
+        found, following = store.tasks(replace(Where(key="k"), **filters), limit, before)
+        assert following is None or len(found) == limit
         return [(task["id"], task["key"]) for task in found]
 
     assert listed() == [(3, "k"), (2, "k"), (1, "k")]
     assert listed(limit=2) == [(3, "k"), (2, "k")]
     assert listed(before=3) == [(2, "k"), (1, "k")]
     assert listed(tag="red") == [(2, "k"), (1, "k")]
-    assert listed(state=RUNNING) == listed(key="l") == listed(flow=1) == []
+    assert listed(states=(RUNNING,)) == listed(key="l") == listed(flow=1) == []
     assert listed(key=None)[0] == (4, None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from store_rows import claim, ended, fetch, row, write
 
-from workerhost.actors.core.effects import EndedAfter, Persist, Resume, SeenAfter
+from workerhost.actors.core.effects import EndedAfter, Persist, Resume, SeenAfter, Where
 from workerhost.actors.core.rows import CANCELLED, COMPLETED, FAILED
 from workerhost.actors.stores.contract import Store, StoreDisagrees
 
@@ -59,8 +59,8 @@ def test_a_pruned_task_leaves_nothing_behind(store_of_four: Store) -> None:
     assert [task.id for task in fetch(store_of_four, 1, 2, 3, 4)] == [3, 4]
     assert store_of_four.show(1) is None
     assert [end[2] for end in store_of_four.read(EndedAfter(0, 0, 10))] == [3]
-    for state, type, tag, there in ((None, None, None, [4, 3]), (FAILED, None, None, []), (None, None, "red", [4])):
-        tasks, following = store_of_four.tasks(state=state, type=type, tag=tag, limit=10, before=None)
+    for states, tag, there in (((), None, [4, 3]), ((FAILED,), None, []), ((), "red", [4])):
+        tasks, following = store_of_four.tasks(Where(states=states, tag=tag), 10)
         assert ([task["id"] for task in tasks], following) == (there, None)
     # A later task may not inherit anything by having the number again (after a restore, say).
     write(store_of_four, tasks=[row(1)])
@@ -71,14 +71,14 @@ def test_a_pruned_task_leaves_nothing_behind(store_of_four: Store) -> None:
 
 def test_a_prune_can_be_undone(store_of_four: Store) -> None:
     before = (store_of_four.show(1), store_of_four.read(EndedAfter(0, 0, 10)))
-    listed = store_of_four.tasks(state=None, type=None, tag="red", limit=10, before=None)
+    listed = store_of_four.tasks(Where(tag="red"), 10)
 
     store_of_four.begin()
     store_of_four.apply(_pruned((1, 1), (3, 3)))
     store_of_four.rollback()
 
     assert (store_of_four.show(1), store_of_four.read(EndedAfter(0, 0, 10))) == before
-    assert store_of_four.tasks(state=None, type=None, tag="red", limit=10, before=None) == listed
+    assert store_of_four.tasks(Where(tag="red"), 10) == listed
 
 
 @pytest.mark.parametrize("prune", [(4, 1), (1, 2), (9, 1)], ids=["not ended", "ended anew", "not there"])

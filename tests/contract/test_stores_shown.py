@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from store_rows import claim, ended, returned, row, write
 
+from workerhost.actors.core.effects import Where
 from workerhost.actors.core.rows import CANCELLED, COMPLETED, FAILED, QUEUED, RUNNING
 from workerhost.actors.stores.contract import Store
 
@@ -74,25 +75,24 @@ def test_tasks_are_listed_newest_first_by_state_type_and_tag(store: Store) -> No
         ],
     )
 
-    def listed(**filters: Any) -> list[int]:
-        every: dict[str, Any] = {"state": None, "type": None, "tag": None, "limit": 100, "before": None}
-        found, following = store.tasks(**(every | filters))
+    def listed(before: int | None = None, **filters: Any) -> list[int]:
+        found, following = store.tasks(Where(**filters), 100, before)
         assert following is None
         return [task["id"] for task in found]
 
     assert listed() == list(range(10, 0, -1))
     assert listed(before=4) == [3, 2, 1]
-    assert listed(state=FAILED) == [4, 3]
-    assert listed(state=RUNNING) == [8, 7, 6]
-    assert listed(state=QUEUED, type="audio.probe") == [9]
-    assert listed(state=COMPLETED) == [5]
-    assert listed(state=FAILED, type="audio.probe") == [3]
-    assert listed(state=FAILED, before=4) == [3]
+    assert listed(states=(FAILED,)) == [4, 3]
+    assert listed(states=(RUNNING,)) == [8, 7, 6]
+    assert listed(states=(QUEUED,), type="audio.probe") == [9]
+    assert listed(states=(COMPLETED,)) == [5]
+    assert listed(states=(FAILED,), type="audio.probe") == [3]
+    assert listed(states=(FAILED,), before=4) == [3]
     assert listed(tag="red") == [8, 6, 3]
-    assert listed(tag="red", state=FAILED, type="audio.probe", before=6) == [3]
+    assert listed(tag="red", states=(FAILED,), type="audio.probe", before=6) == [3]
     assert listed(tag="green") == []
     assert listed(type="video") == []
-    [item], _ = store.tasks(state=FAILED, type="audio.probe", tag=None, limit=1, before=None)
+    [item], _ = store.tasks(Where(states=(FAILED,), type="audio.probe"), 1)
     assert item == {
         "id": 3, "type": "audio.probe", "tenant": "", "state": "failed", "priority": 5, "attempt": 1, "failures": 1,
         "crashes": 0,
@@ -106,8 +106,7 @@ def test_tasks_of_a_tenant_and_what_one_of_them_requires(store: Store) -> None:
     write(store, lanes=lanes, tasks=[row(id, lane=1 + id % 4) for id in range(1, 9)])
 
     def listed(**filters: Any) -> list[int]:
-        every: dict[str, Any] = {"state": None, "type": None, "tag": None, "limit": 9, "before": None}
-        return [task["id"] for task in store.tasks(**(every | filters))[0]]
+        return [task["id"] for task in store.tasks(Where(**filters), 9)[0]]
 
     assert listed(tenant="acme") == [7, 6, 3, 2]
     assert listed(tenant="acme", type="audio.probe") == [6, 2]
@@ -117,7 +116,7 @@ def test_tasks_of_a_tenant_and_what_one_of_them_requires(store: Store) -> None:
     assert (shown["tenant"], shown["requires"]) == ("acme", {"gpu": 1, "zone": "eu"})
 
 
-@pytest.mark.parametrize("filters", [{}, {"tag": "red"}, {"state": FAILED}])
+@pytest.mark.parametrize("filters", [{}, {"tag": "red"}, {"states": (FAILED,)}])
 def test_a_long_list_is_read_in_pages(store: Store, filters: dict[str, Any]) -> None:
     write(store, tasks=[row(id) for id in range(1, 8)], tags=[("red", id) for id in range(1, 8)])
     write(store, finishes=[ended(id, 0, finish=id, state=FAILED) for id in range(1, 8)])
@@ -125,8 +124,7 @@ def test_a_long_list_is_read_in_pages(store: Store, filters: dict[str, Any]) -> 
     pages: list[list[int]] = []
     before: int | None = None
     while not pages or before is not None:
-        every: dict[str, Any] = {"state": None, "type": None, "tag": None}
-        found, before = store.tasks(**(every | filters), limit=3, before=before)
+        found, before = store.tasks(Where(**filters), 3, before)
         pages.append([task["id"] for task in found])
 
     assert pages == [[7, 6, 5], [4, 3, 2], [1]]
@@ -135,11 +133,11 @@ def test_a_long_list_is_read_in_pages(store: Store, filters: dict[str, Any]) -> 
 def test_a_list_that_finds_little_stops_and_can_be_gone_on_with(store: Store) -> None:
     write(store, tasks=[row(1, lane=2), *(row(id) for id in range(2, 7002))])
 
-    found, before = store.tasks(state=None, type="audio.probe", tag=None, limit=10, before=None)
+    found, before = store.tasks(Where(type="audio.probe"), 10)
     assert found == []
     assert before is not None
 
-    found, before = store.tasks(state=None, type="audio.probe", tag=None, limit=10, before=before)
+    found, before = store.tasks(Where(type="audio.probe"), 10, before)
     assert ([task["id"] for task in found], before) == ([1], None)
 
 

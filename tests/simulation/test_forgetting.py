@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from workerhost.actors.core.effects import Where
 from workerhost.actors.core.rows import FINAL
 from workerhost.actors.simulation.misfortune import FAULTS
 from workerhost.actors.simulation.world import World
@@ -25,7 +26,7 @@ def test_what_has_ended_is_forgotten_and_nothing_else(seed: int) -> None:
         assert pool is not None
         assert [pool.queue.lanes.total(state) for state in range(len(STATES))] == [0] * len(STATES)
         assert all(not any(lane.stored[state] for state in FINAL) for lane in pool.queue.lanes.by_number.values())
-        assert world.supervisor.disk.tasks(state=None, type=None, tag=None, limit=10, before=None) == ([], None)
+        assert world.supervisor.disk.tasks(Where(), 10) == ([], None)
 
 
 def test_a_connected_client_hears_of_every_end_however_short_it_is_kept() -> None:

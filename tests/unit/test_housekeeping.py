@@ -20,6 +20,7 @@ from unit.pool_words import (  # pyright: ignore[reportMissingImports]
 )
 
 from workerhost.actors.core.clients.clients import SESSION_SECONDS
+from workerhost.actors.core.effects import Where
 from workerhost.actors.core.settings import Keep
 from workerhost.transport.messages import (
     Accepted,
@@ -68,7 +69,7 @@ def counts(world: PoolAtHand, state: int) -> int:
     stored: dict[str, int] = {}
     before = None
     while True:
-        found, before = world.store.tasks(state=None, type=None, tag=None, limit=1000, before=before)
+        found, before = world.store.tasks(Where(), 1000, before)
         for task in found:
             stored[task["state"]] = stored.get(task["state"], 0) + 1
         if before is None:

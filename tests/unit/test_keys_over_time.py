@@ -18,6 +18,7 @@ from unit.pool_words import (  # pyright: ignore[reportMissingImports]
     failed,
 )
 
+from workerhost.actors.core.effects import Where
 from workerhost.actors.stores.sqlite import SqliteStore
 from workerhost.transport.messages import Accepted, Admin, Cancel, Rejected, Reply, Results, Submit
 
@@ -178,11 +179,11 @@ class Names(RuleBasedStateMachine):
     def a_key_is_that_of_one_unfinished_task(self) -> None:
         if not hasattr(self, "pool"):
             return
-        tasks, _ = self.pool.store.tasks(state=None, type=None, tag=None, limit=1000, before=None)
+        tasks, _ = self.pool.store.tasks(Where(), 1000)
         keys = [task["key"] for task in tasks if task["state"] in UNFINISHED and task["key"]]
         assert len(keys) == len(set(keys))
         for key in ("k", "l"):
-            listed, _ = self.pool.store.tasks(state=None, type=None, tag=None, limit=9, before=None, key=key)
+            listed, _ = self.pool.store.tasks(Where(key=key), 9)
             assert [task["id"] for task in listed] == ([self.bearer[key][0]] if key in self.bearer else [])
         for id, params in self.params.items():
             assert self.pool.store.show(id)["params"] == params

@@ -9,6 +9,7 @@ from unit.conftest import PoolAtHand  # pyright: ignore[reportMissingImports]
 from unit.flow_words import finish, flow, group  # pyright: ignore[reportMissingImports]
 from unit.pool_words import CLIENT, HOST  # pyright: ignore[reportMissingImports]
 
+from workerhost.actors.core.effects import Where
 from workerhost.actors.core.settings import Keep, PoolSettings
 from workerhost.actors.stores.memory import MemoryStore
 from workerhost.actors.stores.order import Order
@@ -40,12 +41,12 @@ def test_what_is_forgotten_leaves_nothing_behind() -> None:
             pool.send("a", key=name)
             flow(pool, group(), group(within=[0]), group(within=[0, 1]), submission=1000 + round)
             pool.say(CLIENT, Query(1, "tasks", {"tag": f"never {round}"}))
-            pool.store.tasks(state=None, type=None, tag=f"never {round}", limit=5, before=None)
+            pool.store.tasks(Where(tag=f"never {round}"), 5)
             pool.wait(1.0)
             for id in range(first, first + 6):
                 finish(pool, id)
             pool.wait(5.0)
-            assert pool.store.tasks(state=None, type=None, tag=None, limit=5, before=None)[0] == []
+            assert pool.store.tasks(Where(), 5)[0] == []
             pool.store._submissions.clear()  # pyright: ignore[reportPrivateUsage]  # they go with their session
             sizes.append({name: held(value) for name, value in vars(pool.store).items()})
         assert sizes[-1] == sizes[2]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from unit.conftest import PoolAtHand  # pyright: ignore[reportMissingImports]
 from unit.pool_words import CLIENT, completed  # pyright: ignore[reportMissingImports]
 
-from workerhost.actors.core.effects import Note, Persist
+from workerhost.actors.core.effects import Note, Persist, Where
 from workerhost.actors.core.settings import PoolSettings
 from workerhost.actors.core.step import Step
 from workerhost.actors.core.tasks.firings import FIRED_MAX, Firings
@@ -287,7 +287,7 @@ def listed(pool: Any) -> list[dict[str, Any]]:
 
 
 def tasks(pool: Any) -> int:
-    return len(pool.store.tasks(state=None, type=None, tag=None, limit=1000, before=None)[0])
+    return len(pool.store.tasks(Where(), 1000)[0])
 
 
 class TestInAPool:

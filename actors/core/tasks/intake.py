@@ -47,9 +47,9 @@ _DIGEST_BYTES: Final = 16
 _SPARE: Final = 8
 """Beyond its bound a type keeps so small a part less, so that not every new result must let an old one go."""
 _OWN: Final = frozenset(("key", "unique_for", "on_conflict", "cache"))
+"""Options that are not stored with a task as they came."""
 _TAKING_UP: Final = b"+"
 """Begins the digest of params that take up results: only together with these are they what they are."""
-"""Options that are not stored with a task as they came."""
 CLEARED: Final = "cache_from."
 """Begins the name in `meta` of the highest id whose result answers for nothing; the node's follows."""
 

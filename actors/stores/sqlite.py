@@ -228,7 +228,9 @@ class SqliteStore(flows.FlowReads, names.NameReads):
             # connection of this process may hold.
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except FileExistsError:
-            pass
+            # SQLite itself would call a file that may only be read a disk that fails.
+            if self.path.is_file() and not os.access(self.path, os.R_OK | os.W_OK):
+                raise StoreBroken(f"{self.path}: may not be used; {CURES[sqlite3.SQLITE_CANTOPEN]}") from None
         except OSError as error:
             message = f"{self.path}: cannot be created ({error.strerror}); its folder must exist and be writable"
             raise StoreBroken(message) from error

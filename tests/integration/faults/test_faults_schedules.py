@@ -26,8 +26,7 @@ def test_deaths_around_the_commit_of_a_firing_lose_and_double_none(pool: FaultPo
     pool.impatient()
     pool.start_supervisor(**broken_at(point, fail))
     pool.start_host("one")
-    pool.client().schedule("often", "quick", every=PERIOD, catch_up="all")
-    began = seen_to(pool)
+    began = pool.client().schedule("often", "quick", every=PERIOD, catch_up="all")["last"]
     for _ in range(times):
         fail.touch()
         assert pool.supervisor.ended() == -signal.SIGKILL, "it died as it fired"
@@ -39,8 +38,7 @@ def test_deaths_around_the_commit_of_a_firing_lose_and_double_none(pool: FaultPo
 def test_kills_at_any_moment_lose_and_double_no_firing(pool: FaultPool) -> None:
     pool.impatient()
     pool.start("one")
-    pool.client().schedule("often", "quick", every=PERIOD, catch_up="all")
-    began = seen_to(pool)
+    began = pool.client().schedule("often", "quick", every=PERIOD, catch_up="all")["last"]
     for _ in range(3):
         until_later(pool, seen_to(pool))
         pool.supervisor.kill()

@@ -218,7 +218,9 @@ def test_what_may_not_be_used_is_refused_with_its_path(pool: FaultPool, what: st
     if what == "a folder of others":
         folder.chmod(0o500)
     else:
-        SqliteStore(database).open()
+        store = SqliteStore(database)
+        store.open()
+        store.close()
         database.chmod(0o400 if what == "a file that may not be written" else 0o000)
     arguments = ("supervisor", "--bind", free_address(), "--database", str(database))
     refused = pool.program(*arguments, before=before)

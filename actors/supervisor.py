@@ -33,6 +33,7 @@ from ..transport.mailbox import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Batch, Mailbox
 from ..transport.messages import DEFAULT_ADDRESS, Refused, Reply
 from ..workers.errors import ConfigError
 from .answers import answer
+from .core.access.arrivals import Arrivals
 from .core.access.identities import Identity
 from .core.clients.reloads import Configuration
 from .core.effects import Answer, Backup, Note, Reread, Send
@@ -41,7 +42,7 @@ from .core.settings import KEEP, Keep, PoolSettings
 from .disk import Disk
 from .door import Door
 from .log import Log
-from .news import Arrivals
+from .news import Reader, said
 from .profile import Profile
 from .stores.contract import BackupEnded, Store, StoreBroken, StoreDamaged, StoreFull, StoreLocked
 from .turn import Speech, perform
@@ -122,7 +123,7 @@ class SupervisorActor(pykka.ThreadingActor):
         self.door: Door | None = None  # of a pool that others can reach
         self.failure: BaseException | None = None
         self.profile: Profile | None = None
-        self.arrivals = Arrivals(self._role_of, self._is_ignored, self._wrote)
+        self.arrivals = Arrivals(self._role_of, self._is_ignored, Reader(self._wrote).read)
         self.work_time: float | None = None  # when to go on with what goes on between turns
         self.try_time = 0.0  # without a pool, because there is no room: when to look again
 
@@ -308,7 +309,7 @@ class SupervisorActor(pykka.ThreadingActor):
 
     def _turn(self, pool: Pool, items: list[Any]) -> None:
         now, wall = clock.now(), clock.wall()
-        size = self.arrivals.add(items)
+        size = self.arrivals.add(said(items))
         news = self.arrivals.take(now)
         if self.door is not None and (away := self.door.turned_away()) is not None:
             news.insert(0, (b"", 0, away))

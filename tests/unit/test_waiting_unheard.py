@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from workerhost.actors.news import Arrivals
-from workerhost.transport.codec import encode
-from workerhost.transport.link import Received
+from workerhost.actors.core.access.arrivals import Arrivals
+from workerhost.transport.codec import decode, encode
 from workerhost.transport.messages import Heartbeat, Message, Query, Submit
 
 BULK = [b"%d" % n for n in range(5)]
 CHATTY = b"c"
-LINK: Any = None
 
 
 def test_who_waits_behind_others_keeps_its_session(pool: Any) -> None:
     """Five send in bulk, 0.4 s of work each time, and one asks all the time: each of them is heard every 10 s."""
-    arrivals = Arrivals(lambda peer: pool.pool.sessions.peers[peer].role, lambda _peer: False, lambda _size: None)
+    arrivals = Arrivals(lambda peer: pool.pool.sessions.peers[peer].role, lambda _peer: False, decode)
     for peer in BULK:
         pool.client(peer)
 
     def arrives(peer: bytes, message: Message) -> None:
         pool.numbers[peer] += 1
-        arrivals.add([Received(LINK, peer, encode(message, pool.numbers[peer]))])
+        arrivals.add([(peer, encode(message, pool.numbers[peer]))])
 
     for number in range(1, 9):
         for peer in BULK:

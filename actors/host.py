@@ -98,7 +98,7 @@ class HostSettings:
     serve: tuple[str, ...] = ()
     not_: tuple[str, ...] = ()
     fixed: frozenset[str] = frozenset()
-    resources: Mapping[str, int | str] = field(default_factory=dict[str, "int | str"])
+    resources: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
     isolation: str = "process"
     code: tuple[str, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict[str, Source])

@@ -34,10 +34,10 @@ class SlotSpec:
     """
 
     code: tuple[str, ...] = ()
-    sources: dict[str, Source] = field(default_factory=dict[str, Source])
+    sources: dict[str, Source] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
     environment: Environment = field(default_factory=Environment)
-    nodes: dict[str, bool] = field(default_factory=dict[str, bool])
+    nodes: dict[str, bool] = field(default_factory=dict)
     threads: int = 1
     watched: bool = False
     kept: Mapping[str, list[Any]] | None = None
@@ -64,11 +64,11 @@ class SlotNews:
 
     slot: int
     ready: dict[str, Any] | None = None
-    progress: list[Any] = field(default_factory=list[Any])
-    checkpoints: list[Any] = field(default_factory=list[Any])
-    results: list[Any] = field(default_factory=list[Any])
-    returned: list[Any] = field(default_factory=list[Any])
-    lines: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
+    progress: list[Any] = field(default_factory=list)
+    checkpoints: list[Any] = field(default_factory=list)
+    results: list[Any] = field(default_factory=list)
+    returned: list[Any] = field(default_factory=list)
+    lines: list[tuple[int, str]] = field(default_factory=list)
     exited: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
     worn: str = ""

@@ -87,7 +87,7 @@ class SupervisorSettings:
     fifo: bool = False
     ageing: float = 0.0
     policies: PolicyTree = field(default_factory=PolicyTree)
-    hosts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     queue_depth_high: int | None = None
     watching: Watching = UNWATCHED
     schedules: Mapping[str, Plan] = field(default_factory=dict[str, Plan])

@@ -75,7 +75,7 @@ class Finding:
     """
 
     case: str
-    violations: list[str] = field(default_factory=list[str])
+    violations: list[str] = field(default_factory=list)
     exit_code: int | None = None
     seconds: float | None = None
 

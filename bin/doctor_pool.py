@@ -47,7 +47,7 @@ class Answers:
     types: list[dict[str, Any]]
     hosts: list[dict[str, Any]]
     clock: float = 0.0
-    stuck: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    stuck: list[dict[str, Any]] = field(default_factory=list)
     settings: Settings | None = None
 
     def nodes(self) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -71,7 +71,7 @@ class Sight:
     nodes: list[Node]
     left_out: int
     hosts: list[dict[str, Any]]
-    notes: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list)
     outlook: str = ""
 
 

@@ -38,9 +38,9 @@ class Wanted:
 
     terms: Terms
     params: bytes
-    after: dict[int, str] = field(default_factory=dict[int, str])
-    within: dict[int, str] = field(default_factory=dict[int, str])
-    results: list[tuple[int, bool, int]] = field(default_factory=list[tuple[int, bool, int]])
+    after: dict[int, str] = field(default_factory=dict)
+    within: dict[int, str] = field(default_factory=dict)
+    results: list[tuple[int, bool, int]] = field(default_factory=list)
 
 
 def parts(tasks: Sequence[Wanted], name: str) -> Iterator[Part]:

@@ -84,10 +84,10 @@ class KnownPool:
     """
 
     server: str
-    addresses: list[str] = field(default_factory=list[str])
-    pairs: dict[str, KeyPair] = field(default_factory=dict[str, KeyPair])
-    invited: dict[str, KeyPair] = field(default_factory=dict[str, KeyPair])
-    spent: dict[str, str] = field(default_factory=dict[str, str])
+    addresses: list[str] = field(default_factory=list)
+    pairs: dict[str, KeyPair] = field(default_factory=dict)
+    invited: dict[str, KeyPair] = field(default_factory=dict)
+    spent: dict[str, str] = field(default_factory=dict)
 
     def met(self, addresses: Iterable[str]) -> None:
         """It was met there just now."""

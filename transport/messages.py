@@ -83,7 +83,7 @@ class Hello:
     versions: list[int]  # [lowest, highest]
     session: bytes
     name: str = ""
-    offer: dict[str, Any] = field(default_factory=dict[str, Any])
+    offer: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Welcome:
     epoch: int
     heartbeat: float
     lost_after: float
-    settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Heartbeat:
 
     KIND: ClassVar[int] = 4
     seen: int
-    levels: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    levels: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class Recorded:
 
     KIND: ClassVar[int] = 13
     number: int
-    stale: list[Any] = field(default_factory=list[Any])
+    stale: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +269,7 @@ class Reload:
 
     KIND: ClassVar[int] = 33
     order: int
-    types: list[str] = field(default_factory=list[str])
+    types: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +301,7 @@ class Submit:
     submission: int
     below: int
     groups: list[Any]
-    flow: dict[str, Any] = field(default_factory=dict[str, Any])
+    flow: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +318,7 @@ class Accepted:
     submission: int
     first: int
     count: int
-    others: list[Any] = field(default_factory=list[Any])
+    others: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +348,7 @@ class Watch:
     KIND: ClassVar[int] = 23
     after: int
     credit: int
-    ids: list[int] = field(default_factory=list[int])
+    ids: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,9 +363,9 @@ class Events:
 
     KIND: ClassVar[int] = 24
     finished: list[Any]
-    progress: list[Any] = field(default_factory=list[Any])
-    states: list[Any] = field(default_factory=list[Any])
-    output: list[Any] = field(default_factory=list[Any])
+    progress: list[Any] = field(default_factory=list)
+    states: list[Any] = field(default_factory=list)
+    output: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,7 +388,7 @@ class Query:
     KIND: ClassVar[int] = 26
     request: int
     what: str
-    arguments: dict[str, Any] = field(default_factory=dict[str, Any])
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +408,7 @@ class Admin:
     KIND: ClassVar[int] = 27
     request: int
     verb: str
-    arguments: dict[str, Any] = field(default_factory=dict[str, Any])
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

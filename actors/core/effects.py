@@ -75,57 +75,51 @@ class Persist:
         forgotten_hosts: Sessions of hosts that are forgotten (owner).
     """
 
-    shifts: list[float] = field(default_factory=list[float])
-    lanes: list[tuple[int, str, str, str]] = field(default_factory=list[tuple[int, str, str, str]])
-    sessions: list[tuple[int, bytes, str, float, int, str]] = field(
-        default_factory=list[tuple[int, bytes, str, float, int, str]]
-    )
-    hosts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    code: list[tuple[int, str, float, str]] = field(default_factory=list[tuple[int, str, float, str]])
-    tasks: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    tags: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
-    checkpoints: list[tuple[bytes, int, int]] = field(default_factory=list[tuple[bytes, int, int]])
-    adoptions: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
-    edits: list[tuple[int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int]])
-    uncached: list[int] = field(default_factory=list[int])
-    returns: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    finishes: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    cleared: list[int] = field(default_factory=list[int])
-    retries: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    claims: list[tuple[int, int, int, float, int]] = field(default_factory=list[tuple[int, int, int, float, int]])
-    attempts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    edges: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
-    met: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    freed: list[int] = field(default_factory=list[int])
-    waits: list[int] = field(default_factory=list[int])
-    flows: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    flow_parts: list[tuple[int, int, int, int]] = field(default_factory=list[tuple[int, int, int, int]])
-    keys: list[tuple[int, str, str, str, float, bytes]] = field(
-        default_factory=list[tuple[int, str, str, str, float, bytes]]
-    )
-    cached: list[tuple[int, str, str, bytes]] = field(default_factory=list[tuple[int, str, str, bytes]])
-    bounds: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
-    replacements: list[tuple[bytes, bytes, int]] = field(default_factory=list[tuple[bytes, bytes, int]])
-    submissions: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    forgotten: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    tallies: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
-    pauses: list[tuple[str, bool, float | None, str]] = field(default_factory=list[tuple[str, bool, float | None, str]])
-    rates: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    quotas: list[tuple[str, float, int]] = field(default_factory=list[tuple[str, float, int]])
-    identities: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    invitations: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    meta: dict[str, int] = field(default_factory=dict[str, int])
-    prunes: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    forgotten_sessions: list[int] = field(default_factory=list[int])
-    forgotten_hosts: list[int] = field(default_factory=list[int])
-    forgotten_identities: list[str] = field(default_factory=list[str])
-    shares: list[tuple[int, str, int]] = field(default_factory=list[tuple[int, str, int]])
-    audit: list[tuple[int, float, str, str, str, dict[str, Any]]] = field(
-        default_factory=list[tuple[int, float, str, str, str, dict[str, Any]]]
-    )
+    shifts: list[float] = field(default_factory=list)
+    lanes: list[tuple[int, str, str, str]] = field(default_factory=list)
+    sessions: list[tuple[int, bytes, str, float, int, str]] = field(default_factory=list)
+    hosts: list[tuple[Any, ...]] = field(default_factory=list)
+    code: list[tuple[int, str, float, str]] = field(default_factory=list)
+    tasks: list[tuple[Any, ...]] = field(default_factory=list)
+    tags: list[tuple[str, int]] = field(default_factory=list)
+    checkpoints: list[tuple[bytes, int, int]] = field(default_factory=list)
+    adoptions: list[tuple[int, int, int]] = field(default_factory=list)
+    edits: list[tuple[int, int, int, int]] = field(default_factory=list)
+    uncached: list[int] = field(default_factory=list)
+    returns: list[tuple[Any, ...]] = field(default_factory=list)
+    finishes: list[tuple[Any, ...]] = field(default_factory=list)
+    cleared: list[int] = field(default_factory=list)
+    retries: list[tuple[int, int]] = field(default_factory=list)
+    claims: list[tuple[int, int, int, float, int]] = field(default_factory=list)
+    attempts: list[tuple[Any, ...]] = field(default_factory=list)
+    edges: list[tuple[int, int, int]] = field(default_factory=list)
+    met: list[tuple[int, int]] = field(default_factory=list)
+    freed: list[int] = field(default_factory=list)
+    waits: list[int] = field(default_factory=list)
+    flows: list[tuple[Any, ...]] = field(default_factory=list)
+    flow_parts: list[tuple[int, int, int, int]] = field(default_factory=list)
+    keys: list[tuple[int, str, str, str, float, bytes]] = field(default_factory=list)
+    cached: list[tuple[int, str, str, bytes]] = field(default_factory=list)
+    bounds: list[tuple[str, int]] = field(default_factory=list)
+    replacements: list[tuple[bytes, bytes, int]] = field(default_factory=list)
+    submissions: list[tuple[Any, ...]] = field(default_factory=list)
+    forgotten: list[tuple[int, int]] = field(default_factory=list)
+    tallies: list[tuple[int, int, int]] = field(default_factory=list)
+    pauses: list[tuple[str, bool, float | None, str]] = field(default_factory=list)
+    rates: list[tuple[Any, ...]] = field(default_factory=list)
+    quotas: list[tuple[str, float, int]] = field(default_factory=list)
+    identities: list[tuple[Any, ...]] = field(default_factory=list)
+    invitations: list[tuple[Any, ...]] = field(default_factory=list)
+    meta: dict[str, int] = field(default_factory=dict)
+    prunes: list[tuple[int, int]] = field(default_factory=list)
+    forgotten_sessions: list[int] = field(default_factory=list)
+    forgotten_hosts: list[int] = field(default_factory=list)
+    forgotten_identities: list[str] = field(default_factory=list)
+    shares: list[tuple[int, str, int]] = field(default_factory=list)
+    audit: list[tuple[int, float, str, str, str, dict[str, Any]]] = field(default_factory=list)
     audit_from: int = 0
-    schedules: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    forgotten_schedules: list[str] = field(default_factory=list[str])
+    schedules: list[tuple[Any, ...]] = field(default_factory=list)
+    forgotten_schedules: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +321,7 @@ class Params:
 
     ids: tuple[int, ...]
     resumed: tuple[int, ...] = ()
-    spliced: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    spliced: dict[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +366,7 @@ class Note:
 
     level: str
     event: str
-    fields: dict[str, Any] = field(default_factory=dict[str, Any])
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
 Effect = Persist | Need | Params | Send | Answer | Backup | Reread | Note

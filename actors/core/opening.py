@@ -29,20 +29,18 @@ class Opening:
     """
 
     epoch: int
-    meta: dict[str, int] = field(default_factory=dict[str, int])
-    lanes: list[tuple[int, str, str, str]] = field(default_factory=list[tuple[int, str, str, str]])
-    tallies: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
-    running: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    hosts: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    pauses: list[tuple[str, float | None, str]] = field(default_factory=list[tuple[str, float | None, str]])
-    rates: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    quotas: list[tuple[str, float, int]] = field(default_factory=list[tuple[str, float, int]])
-    checkpoints: list[int] = field(default_factory=list[int])
-    identities: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    invitations: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
-    flows: list[tuple[tuple[Any, ...], list[tuple[int, int, int]]]] = field(
-        default_factory=list[tuple[tuple[Any, ...], list[tuple[int, int, int]]]]
-    )
-    shares: list[tuple[int, str, int]] = field(default_factory=list[tuple[int, str, int]])
-    schedules: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    meta: dict[str, int] = field(default_factory=dict)
+    lanes: list[tuple[int, str, str, str]] = field(default_factory=list)
+    tallies: list[tuple[int, int, int]] = field(default_factory=list)
+    running: list[tuple[Any, ...]] = field(default_factory=list)
+    hosts: list[tuple[Any, ...]] = field(default_factory=list)
+    pauses: list[tuple[str, float | None, str]] = field(default_factory=list)
+    rates: list[tuple[Any, ...]] = field(default_factory=list)
+    quotas: list[tuple[str, float, int]] = field(default_factory=list)
+    checkpoints: list[int] = field(default_factory=list)
+    identities: list[tuple[Any, ...]] = field(default_factory=list)
+    invitations: list[tuple[Any, ...]] = field(default_factory=list)
+    flows: list[tuple[tuple[Any, ...], list[tuple[int, int, int]]]] = field(default_factory=list)
+    shares: list[tuple[int, str, int]] = field(default_factory=list)
+    schedules: list[tuple[Any, ...]] = field(default_factory=list)
     copy: str | None = None

@@ -74,7 +74,7 @@ class PoolSettings:
     fifo: bool = False
     ageing: float = 0.0
     policies: PolicyTree = field(default_factory=PolicyTree)
-    hosts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     queue_depth_high: int | None = None
     watching: Watching = UNWATCHED
     schedules: Mapping[str, Plan] = field(default_factory=dict[str, Plan])
@@ -82,4 +82,4 @@ class PoolSettings:
     keep: Keep = KEEP
     disk_reserve: int = 0
     guarded: bool = False
-    about: dict[str, Any] = field(default_factory=dict[str, Any])
+    about: dict[str, Any] = field(default_factory=dict)

@@ -30,12 +30,12 @@ class Dependents:
         members: Which ids they have: [(first, how many), ...] of each flow.
     """
 
-    edges: dict[int, dict[int, int]] = field(default_factory=dict[int, dict[int, int]])
-    met: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
-    stages: dict[int, int] = field(default_factory=dict[int, int])
-    ended: dict[int, int] = field(default_factory=dict[int, int])
-    counts: dict[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
-    members: dict[int, list[tuple[int, int]]] = field(default_factory=dict[int, list[tuple[int, int]]])
+    edges: dict[int, dict[int, int]] = field(default_factory=dict)
+    met: set[tuple[int, int]] = field(default_factory=set)
+    stages: dict[int, int] = field(default_factory=dict)
+    ended: dict[int, int] = field(default_factory=dict)
+    counts: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    members: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
     def copied(self) -> Dependents:
         """One that does not change with this."""

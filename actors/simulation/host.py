@@ -62,7 +62,7 @@ class SimulatedSlot:
     """One invented slot process."""
 
     number: int
-    waiting: deque[SlotTask] = field(default_factory=deque[SlotTask])
+    waiting: deque[SlotTask] = field(default_factory=deque)
     task: SlotTask | None = None
     ready: bool = False
     doomed: bool = False

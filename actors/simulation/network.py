@@ -25,7 +25,7 @@ class Weather:
     reorder: float = 0.0
     old_hello: float = 0.0
     delay: float = 0.002
-    cut: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    cut: set[tuple[str, str]] = field(default_factory=set)
 
     def calm(self) -> None:
         """Nothing is lost any more, everything is quick."""

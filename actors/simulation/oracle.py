@@ -74,19 +74,19 @@ class History:
         schedules: Up to which instant each has been seen to, and whether it is paused.
     """
 
-    tasks: dict[int, Known] = field(default_factory=dict[int, Known])
-    lanes: dict[int, str] = field(default_factory=dict[int, str])
-    tenants: dict[int, str] = field(default_factory=dict[int, str])
-    needs: dict[int, dict[str, int]] = field(default_factory=dict[int, dict[str, int]])
-    sessions: dict[int, bytes] = field(default_factory=dict[int, bytes])
-    queued: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
-    running: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
-    grants: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict[tuple[int, int], tuple[int, float]])
-    checkpoints: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    tasks: dict[int, Known] = field(default_factory=dict)
+    lanes: dict[int, str] = field(default_factory=dict)
+    tenants: dict[int, str] = field(default_factory=dict)
+    needs: dict[int, dict[str, int]] = field(default_factory=dict)
+    sessions: dict[int, bytes] = field(default_factory=dict)
+    queued: dict[int, set[int]] = field(default_factory=dict)
+    running: dict[int, set[int]] = field(default_factory=dict)
+    grants: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict)
+    checkpoints: dict[int, bytes] = field(default_factory=dict)
     last_finish: int = 0
-    pruned: set[int] = field(default_factory=set[int])
+    pruned: set[int] = field(default_factory=set)
     dependents: Dependents = field(default_factory=Dependents)
-    schedules: dict[str, tuple[float, bool]] = field(default_factory=dict[str, tuple[float, bool]])
+    schedules: dict[str, tuple[float, bool]] = field(default_factory=dict)
 
     def copied(self) -> History:
         """One that does not change with this."""

@@ -42,7 +42,7 @@ class _Period:
 
 @dataclass(slots=True)
 class _Window:
-    grants: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
+    grants: deque[tuple[float, int]] = field(default_factory=deque)
     count: int = 0
 
 

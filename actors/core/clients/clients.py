@@ -56,14 +56,14 @@ class ClientSession:
     token: bytes
     name: str
     peer: Peer | None = None
-    submissions: dict[int, Submission] = field(default_factory=dict[int, Submission])
+    submissions: dict[int, Submission] = field(default_factory=dict)
     below: int = 0
     told: int = 0
     live: bool = False
     replaying: bool = False
     watching: bool = False
     credit: int = 0
-    unconsumed: deque[tuple[int, int]] = field(default_factory=deque[tuple[int, int]])
+    unconsumed: deque[tuple[int, int]] = field(default_factory=deque)
     outstanding: int = 0
     identity: str = ""
 

@@ -32,7 +32,7 @@ FLOW_WORDS: Final[dict[str, type]] = {"name": str, "of": int, "start": int, "las
 class Places:
     """Which ids the tasks of a flow have: (place of the first, its id, how many), by place."""
 
-    parts: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
+    parts: list[tuple[int, int, int]] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -111,8 +111,8 @@ class Plan:
         flow: The flow that they belong to, or None.
     """
 
-    groups: list[Any] = field(default_factory=list[Any])
-    edges: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
+    groups: list[Any] = field(default_factory=list)
+    edges: list[tuple[int, int, int]] = field(default_factory=list)
     flow: Any = None
 
 

@@ -37,7 +37,7 @@ class HostOptions:
     serve: tuple[str, ...] = ()
     refuse: tuple[str, ...] = ()
     fixed: frozenset[str] = frozenset()
-    resources: Mapping[str, int | str] = field(default_factory=dict[str, "int | str"])
+    resources: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
     isolation: str = "process"
     environments: Mapping[str, Environment] = field(default_factory=dict[str, Environment])
     drain_timeout: float = 30.0

@@ -32,8 +32,8 @@ class Reloading:
 
     number: int
     waiting: dict[Environment, int]
-    changed: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    failed: dict[str, str] = field(default_factory=dict[str, str])
+    changed: dict[str, list[str]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def judge(self, environment: Environment, before: Offer | None, failed: Mapping[str, str]) -> bool:
         """The new code of an environment is known; returns whether it may serve."""

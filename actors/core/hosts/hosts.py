@@ -94,12 +94,12 @@ class HostSession:
     peer: Peer | None = None
     gone_at: float | None = None
     offer: Offer = field(default_factory=Offer)
-    facts: dict[str, Any] = field(default_factory=dict[str, Any])
-    pools: dict[str, SlotPool] = field(default_factory=dict[str, SlotPool])
-    levels: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    unserved: set[str] = field(default_factory=set[str])
-    leases: dict[int, Lease] = field(default_factory=dict[int, "Lease"])
-    tree: set[str] = field(default_factory=set[str])
+    facts: dict[str, Any] = field(default_factory=dict)
+    pools: dict[str, SlotPool] = field(default_factory=dict)
+    levels: dict[str, list[str]] = field(default_factory=dict)
+    unserved: set[str] = field(default_factory=set)
+    leases: dict[int, Lease] = field(default_factory=dict)
+    tree: set[str] = field(default_factory=set)
     greeting: int = 0
     figures: Figures = field(default_factory=Figures)
     identity: str = ANYBODY

@@ -42,8 +42,8 @@ class Late:
 
     host: HostSession
     number: int
-    items: list[Result] = field(default_factory=list[Result])
-    stale: list[Any] = field(default_factory=list[Any])
+    items: list[Result] = field(default_factory=list)
+    stale: list[Any] = field(default_factory=list)
 
 
 class Endings:

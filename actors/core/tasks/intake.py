@@ -96,8 +96,8 @@ class _Group:
     priority: int
     options: dict[str, Any] | None
     state: int
-    numbered: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
-    keys: list[str] = field(default_factory=list[str])
+    numbered: list[tuple[int, bytes]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +133,15 @@ class Verdict:
 
     first: int
     count: int
-    others: list[list[int]] = field(default_factory=list[list[int]])
-    known: dict[int, int] = field(default_factory=dict[int, int])
+    others: list[list[int]] = field(default_factory=list)
+    known: dict[int, int] = field(default_factory=dict)
     stored: int = 0
-    groups: list[_Group] = field(default_factory=list["_Group"])
-    keys: dict[Name, tuple[int, str, str, str, float, bytes]] = field(
-        default_factory=dict[Name, tuple[int, str, str, str, float, bytes]]
-    )
-    replacements: dict[int, tuple[bytes, bytes, int]] = field(default_factory=dict[int, tuple[bytes, bytes, int]])
-    cached: list[tuple[int, str, str, bytes]] = field(default_factory=list[tuple[int, str, str, bytes]])
-    hits: Counter[str] = field(default_factory=Counter[str])
-    fresh: Counter[str] = field(default_factory=Counter[str])
+    groups: list[_Group] = field(default_factory=list)
+    keys: dict[Name, tuple[int, str, str, str, float, bytes]] = field(default_factory=dict)
+    replacements: dict[int, tuple[bytes, bytes, int]] = field(default_factory=dict)
+    cached: list[tuple[int, str, str, bytes]] = field(default_factory=list)
+    hits: Counter[str] = field(default_factory=Counter)
+    fresh: Counter[str] = field(default_factory=Counter)
 
 
 class Intake:

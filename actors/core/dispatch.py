@@ -7,6 +7,7 @@ over for want of a slot, so a margin never overtakes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from operator import attrgetter
 from typing import Any, Final
@@ -99,16 +100,31 @@ def _grant(
             room = min(room, _CHUNK)
         if not alone:
             room = min(room, _CHUNK if margin else 1)
-        if (lane.bounds or lane.needs) and not (room := lanes.tree.room(lane, room, pool, step)):
-            continue
-        rows = lane.window.take(*choice.stretch(room))
-        lanes.taken(lane, len(rows))
+        rows: list[Row] = []
+        if lane.bounds or lane.needs:
+            if not (room := lanes.tree.room(lane, room, pool, step)):
+                continue
+        elif head.params is not None and not (queue.checkpoints or queue.declines):
+            rows = choice.run(_room(pool, left.tasks if alone else room))
+        if not rows:
+            rows = lane.window.take(*choice.stretch(room))
+        lanes.in_memory -= len(rows)
         if living := _living(queue, step, rows):
-            _give(queue, step, pool, lane, living, groups, left)
-            lane.account.granted([step.wall - queued_since(row) for row in living if row.attempt == 1])
+            _give(queue, step, pool, living, groups, left)
         if not rows or not alone or queue.declines or left.out():
             return bool(rows)
     return False
+
+
+def _room(pool: SlotPool, most: int) -> Callable[[Lane, int], int]:
+    """How many of at most so many tasks a slot pool still takes, see `Choice.run`."""
+    capacity = pool.capacity
+    free = capacity - pool.held
+
+    def room(lane: Lane, taken: int) -> int:
+        return min(most, free if taken < free else free + lane.margin(capacity)) - taken
+
+    return room
 
 
 def _living(queue: Queue, step: Step, rows: list[Row]) -> list[Row]:
@@ -129,32 +145,37 @@ def _give(
     queue: Queue,
     step: Step,
     pool: SlotPool,
-    lane: Lane,
     rows: list[Row],
     groups: dict[str, list[list[Any]]],
     left: _Left,
     declined: Declined | None = None,
 ) -> None:
-    """Give a slot pool these tasks of a lane, which stand in no window any more."""
-    count, lanes = len(rows), queue.lanes
-    queue.grant(step, lane, pool, rows, declined)
-    tasks = groups.get(lane.type)
-    if tasks is None:
-        tasks = groups[lane.type] = []
-    left.tasks -= count
-    for row in rows:
-        params = row.params
-        if row.options is None and params is not None and not (row.failures or row.losses or queue.checkpoints):
-            left.bytes -= len(params)
-            tasks.append([row.id, row.fence, row.attempt, row.priority, row.sent_at, params, None])
-        else:
-            tasks.append(_item(queue, step, row, left))
-    pool.held += count
-    lane.counts[QUEUED] -= count
-    lane.counts[RUNNING] += count
-    lanes.touched.add(lane)
-    lanes.tree.granted(step, lane, pool, count, rows[-1].id)
-    lanes.tenants.served(lane.tenant)
+    """Give a slot pool these tasks, which stand in no window any more."""
+    lanes, wall, plain = queue.lanes, step.wall, not queue.checkpoints
+    queue.grant(step, pool, rows, declined)
+    pool.held += len(rows)
+    left.tasks -= len(rows)
+    by_lane = lanes.apart(rows)
+    lanes.touched.update(by_lane)
+    for lane, alike in by_lane.items():
+        tasks = groups.get(lane.type)
+        if tasks is None:
+            tasks = groups[lane.type] = []
+        for row in alike:
+            params = row.params
+            if plain and row.options is None and params is not None and not (row.failures or row.losses):
+                left.bytes -= len(params)
+                tasks.append([row.id, row.fence, row.attempt, row.priority, row.sent_at, params, None])
+            else:
+                tasks.append(_item(queue, step, row, left))
+        count = len(alike)
+        counts = lane.counts
+        counts[QUEUED] -= count
+        counts[RUNNING] += count
+        if declined is None:
+            lane.account.granted([wall - queued_since(row) for row in alike if row.attempt == 1])
+        lanes.tree.granted(step, lane, pool, count, alike[-1].id)
+        lanes.tenants.served(lane.tenant)
 
 
 def _grant_declined(
@@ -176,7 +197,7 @@ def _grant_declined(
         if (lane.bounds or lane.needs) and not lanes.tree.room(lane, 1, pool, step, lane.window.key(row)):
             continue
         declined = queue.declines.of(row.id)
-        _give(queue, step, pool, lane, [queue.take_out(row)], groups, left, declined)
+        _give(queue, step, pool, [queue.take_out(row)], groups, left, declined)
         return True
     return False
 

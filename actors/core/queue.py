@@ -199,12 +199,10 @@ class Queue:
                 lease.announced = True
                 step.changes.setdefault(lease.row.session, []).append([lease.row.id, RUNNING])
 
-    def grant(
-        self, step: Step, lane: Lane, pool: SlotPool, rows: Iterable[Row], declined: Declined | None = None
-    ) -> None:
-        """Tasks of a lane are given to a host: to each a new fence, a new attempt. `declined`: see `Lease`."""
+    def grant(self, step: Step, pool: SlotPool, rows: Iterable[Row], declined: Declined | None = None) -> None:
+        """Tasks are given to a host: to each a new fence, a new attempt. `declined`: see `Lease`."""
         known, leases, held, claims = self.rows, self.leases, pool.host.leases, step.persist.claims
-        fence, owner, wall = self.fence, pool.host.owner, step.wall
+        fence, owner, now, wall, lanes = self.fence, pool.host.owner, step.now, step.wall, self.lanes.by_number
         for row in rows:
             moved(row, "claim")
             fence += 1
@@ -212,8 +210,7 @@ class Queue:
             row.attempt = attempt = row.attempt + 1
             id = row.id
             known.pop(id, None)
-            leases[id] = held[id] = lease = Lease(row, lane, pool, step.now)
-            lease.declined = declined
+            leases[id] = held[id] = Lease(row, lanes[row.lane], pool, now, None, False, False, declined)
             claims.append((fence, attempt, owner, wall, id))
         self.fence = fence
 

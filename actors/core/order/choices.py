@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..policies.nodes import Node
+from ..rows import Row
 from .fronts import Fronts
 from .lane import Lane, Turn
 from .tenants import Tenant
@@ -109,6 +110,28 @@ class Choice:
             if line is None or len(self._order) > 1:
                 return min(most, 1), None
         return most, line.lanes.second()
+
+    def run(self, room: Callable[[Lane, int], int]) -> list[Row]:
+        """Take the next tasks in order, of one lane after the other, as long as nothing limits them, memory has them
+        with their params, and they are all of one tenant.
+
+        Args:
+            room: How many more may be taken, the next of this lane, when so many have been.
+        """
+        rows: list[Row] = []
+        parked = self.parked
+
+        def take(lane: Lane, key: Any, until: Any | None) -> Any | None:
+            if lane.bounds or lane.needs or lane.parked or lane.number in parked:
+                return key
+            taken = len(rows)
+            window = lane.window
+            front = window.run(rows, taken + room(lane, taken), until)
+            return window.horizon if front is None else front
+
+        if self._single is not None:
+            self._single.lanes.walk(take)
+        return rows
 
     def park(self, lane: Lane, where: object) -> None:
         """A lane has no room on this host, says a node or a stock."""

@@ -62,6 +62,29 @@ class Fronts(Generic[Thing]):
                 heapreplace(heap, (front, number, thing))
         return None
 
+    def walk(self, take: Callable[[Thing, Front, Any | None], Front | None]) -> None:
+        """Visit one best thing after the other, until one is left where it stood.
+
+        Args:
+            take: Told of a thing, where it is said to stand, and a bound on how far it stays best (see `second`); where
+                it stands then, or None: not here any more.
+        """
+        heap, entries = self._heap, self._entries
+        while heap:
+            key, number, thing = heap[0]
+            if entries.get(number) != key:
+                heappop(heap)
+                continue
+            front = take(thing, key, self.second())
+            if front == key:
+                return
+            if front is None:
+                heappop(heap)
+                del entries[number]
+            else:
+                entries[number] = front
+                heapreplace(heap, (front, number, thing))
+
     def second(self) -> Any | None:
         """A bound on how far the best stays best: the next entry's key (perhaps stale, then merely cautious)."""
         heap = self._heap

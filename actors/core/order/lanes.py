@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from itertools import compress
-from operator import ne
+from operator import attrgetter, ne
 from typing import Final
 
 from ....config.policy import PolicyTree
@@ -24,6 +24,7 @@ from .tree import Tree
 
 ROWS_MAX: Final = 50_000
 _REFILL_ROWS: Final = 4_000
+_lane: Final = attrgetter("lane")
 _STATES: Final = range(len(STATES))
 
 LaneKey = tuple[str, str, str]
@@ -112,6 +113,19 @@ class Lanes:
         """`count` rows left a window."""
         self.in_memory -= count
         self.touched.add(lane)
+
+    def apart(self, rows: list[Row]) -> dict[Lane, list[Row]]:
+        """Rows by lane, in their order."""
+        by_number = self.by_number
+        if len(set(map(_lane, rows))) == 1:
+            return {by_number[rows[0].lane]: rows}
+        found: dict[int, list[Row]] = {}
+        for row in rows:
+            if (alike := found.get(row.lane)) is None:
+                found[row.lane] = [row]
+            else:
+                alike.append(row)
+        return {by_number[number]: alike for number, alike in found.items()}
 
     def over_budget(self) -> list[tuple[Lane, list[Row]]]:
         """Trim the largest windows until the budget holds again; the rows dropped, by lane.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
+from math import inf
 from typing import Final
 
 from ..rows import QUEUED, Row
@@ -95,6 +96,33 @@ class Window:
                     taken.append(row)
         self.size -= len(taken)
         return taken
+
+    def run(self, rows: list[Row], most: int, until: Key | None) -> Key | None:
+        """Move first rows to the end of `rows`, none after the key `until`, until that has `most` or the next is large.
+
+        Returns:
+            Where the next row stands; None: memory has no more.
+        """
+        order, levels, begun = self._order, self._levels, len(rows)
+        following: Key | None = None
+        while order and following is None:
+            negative = order[0]
+            level = levels[negative]
+            last: float = inf
+            if until is not None and negative >= until[0]:
+                last = until[1] if negative == until[0] else -1
+            while level:
+                row = level[0]
+                if row.state == QUEUED:
+                    if row.place > last or len(rows) >= most or row.params is None:
+                        following = negative, row.place
+                        break
+                    rows.append(row)
+                level.popleft()
+            else:
+                del levels[order.pop(0)]
+        self.size -= len(rows) - begun
+        return following
 
     def add(self, row: Row) -> bool:
         """Put a queued row in its place; False if that is behind the horizon."""

@@ -128,7 +128,7 @@ class LoopSlots(Slots):
 
     def feed(self, items: Sequence[Any]) -> None:
         """Add tasks to the queue."""
-        self._waiting.extend(items)
+        self._line_up(items)
         self._wake()
 
     def stop(self) -> None:

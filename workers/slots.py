@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from queue import SimpleQueue
 from time import monotonic, perf_counter
 from typing import Any, Final
@@ -24,6 +25,8 @@ from .runner import Attempt, Runner, Stopped
 FLUSH_SECONDS: Final = 0.001
 BLOCKED_SECONDS: Final = 0.005
 PROGRESS_SECONDS: Final = 0.1
+OVERTAKEN_SECONDS: Final = 1.0
+"""So long a waiting task may be overtaken by those of higher priority: it has been granted, and shall run some day."""
 FLUSH_BYTES: Final = 1024 * 1024
 """Results of this many bytes leave at once, so that no frame grows without bound."""
 MEMORY_SECONDS: Final = 0.1
@@ -34,6 +37,8 @@ WORD: Final = struct.Struct("<qq")
 
 CHECKPOINTS_MAX: Final = 8
 """So many checkpoints leave at once, for the same reason."""
+
+_priority: Final = itemgetter(5)
 
 Emit = Callable[[list[Any], list[Any], list[Any], list[Any]], None]
 """Takes (progress, results, returned, checkpoints): items of PROGRESS, RESULTS, RELEASE and CHECKPOINT. Never called by
@@ -80,6 +85,8 @@ class Slots:
         self._lock = threading.Lock()
         self._tokens: SimpleQueue[None] = SimpleQueue()
         self._waiting: deque[Any] = deque()
+        self._last: Any = None  # of those that wait, when one was last overtaken, and since when it was the last
+        self._last_since = 0.0
         self._running: list[tuple[Any, Attempt, float] | None] = [None] * count
         self._seen = list(self._running)
         self._looked = 0.0
@@ -105,10 +112,29 @@ class Slots:
         return plain
 
     def feed(self, items: Sequence[Any]) -> None:
-        """Add tasks (`slot_news.SlotTask`) to the queue."""
-        self._waiting.extend(items)
+        """Add tasks (`slot_news.SlotTask`) to the queue, each before those of lower priority: it may have been fed
+        ahead, by the hundred, before this one was there.
+        """
+        self._line_up(items)
         for _ in range(min(len(items), self._count)):
             self._tokens.put(None)
+
+    def _line_up(self, items: Sequence[Any]) -> None:
+        """Only whoever feeds calls it. Among equals first come is first; and after `OVERTAKEN_SECONDS` among all."""
+        waiting = self._waiting
+        priorities = set(map(_priority, items))
+        if len(priorities) <= 1:  # the common case
+            with suppress(IndexError):  # the last one has begun
+                if not waiting or priorities <= {waiting[-1][5]} or max(priorities) < waiting[-1][5]:
+                    waiting.extend(items)
+                    return
+        with self._lock:
+            if waiting and waiting[-1] is not self._last:
+                self._last, self._last_since = waiting[-1], monotonic()
+            if not waiting or monotonic() - self._last_since < OVERTAKEN_SECONDS:
+                items = sorted([*waiting, *items], key=_priority, reverse=True)
+                waiting.clear()
+            waiting.extend(items)
 
     def cancel(self, id: int, fence: int) -> None:
         """Ask a running task to end; one that waits ends here as CANCELLED. Unknown ones are over already."""

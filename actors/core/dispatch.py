@@ -38,17 +38,17 @@ def dispatch(queue: Queue, step: Step) -> bool:
     """Grant what can be granted now; True if more can be, but not in this turn, so that it stays short."""
     queue.lanes.tree.tidy(step)
     contenders: list[tuple[float, int, str, SlotPool]] = []
+    left = _Left(mixed=queue.company.is_mixed(step.now, queue.unfinished_count))
     for choice in queue.lanes.choices.by_key.values():
         lane = choice.best()
         if lane is not None or queue.declines:
             contenders += [
                 _contender(pool)
                 for pool in choice.pools
-                if pool.capacity and pool.held < pool.capacity + (lane.margin(pool.capacity) if lane else 0)
+                if pool.capacity and pool.held < pool.capacity + (_margin(lane, pool, left) if lane else 0)
             ]
     heapify(contenders)
     granted: dict[HostSession, dict[str, list[list[Any]]]] = {}
-    left = _Left()
     while contenders and not left.out():
         pool = heappop(contenders)[3]
         if _grant(queue, step, pool, granted.setdefault(pool.host, {}), left, alone=not contenders):
@@ -61,14 +61,21 @@ def dispatch(queue: Queue, step: Step) -> bool:
 class _Left:
     """What one turn may still grant."""
 
-    __slots__ = ("bytes", "tasks")
+    __slots__ = ("bytes", "mixed", "tasks")
 
-    def __init__(self) -> None:
+    def __init__(self, *, mixed: bool) -> None:
         self.tasks, self.bytes = _TURN_TASKS, _TURN_BYTES
+        self.mixed = mixed  # somebody waits for a few tasks beside another's many
 
     def out(self) -> bool:
         """Whether the turn has granted enough."""
         return self.tasks <= 0 or self.bytes <= 0
+
+
+def _margin(lane: Lane, pool: SlotPool, left: _Left) -> int:
+    """Grants beyond the free slots."""
+    margin = lane.margin(pool.capacity)
+    return min(margin, int(pool.host.ahead.tasks)) if margin and left.mixed else margin
 
 
 def _contender(pool: SlotPool) -> tuple[float, int, str, SlotPool]:
@@ -90,7 +97,7 @@ def _grant(
             return False
         if (head := lane.window.head()) is None:
             return False  # its next task is on its way from the store
-        margin = lane.margin(pool.capacity)
+        margin = _margin(lane, pool, left)
         room = min(pool.capacity + margin - pool.held, left.tasks)
         if room <= 0:
             return False

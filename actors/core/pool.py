@@ -7,7 +7,7 @@ both return the effects of one step in the order in which they must be done. Wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 from ...transport.messages import (
@@ -248,7 +248,7 @@ class Pool:
         wall: float,
         *,
         more: bool = False,
-        waiting: Iterable[bytes] = (),
+        waiting: Collection[bytes] = (),
     ) -> list[Effect]:
         """One batch of messages, and whatever time has brought.
 
@@ -267,6 +267,7 @@ class Pool:
                 peer.heard += stall
             step.note("warning", "supervisor_stalled", seconds=round(stall, 3))
         self._look_at_clocks(step)
+        self.queue.company.unheard = waiting
         for address, number, message in batch:
             if message is None:
                 self.greetings.closed(address, now)
@@ -343,6 +344,7 @@ class Pool:
         self.queue.lanes.tree.write(step)
         self.queue.keep_bounds(step)
         self.allowances.settle(step)
+        self.queue.company.settle(step)
         self.clients.tell(step)
         self.checkpoints.settle(step)
         self.tails.settle(step)

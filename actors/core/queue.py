@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from .hosts.hosts import HostSession, Lease, SlotPool
 from .life import MOVES, moved
+from .order.company import Company
 from .order.declines import Declined, Declines
 from .order.lane import Lane
 from .order.lanes import Lanes
@@ -38,6 +39,7 @@ class Queue:
         leases: Granted tasks, by id.
         checkpoints: Unfinished tasks with a checkpoint in the store.
         declines: Queued tasks that stand aside, because a host declined them.
+        company: Who waits for a few tasks.
         hits: Tasks of each type that were not stored, because by `cache` an older one answers for them.
     """
 
@@ -48,6 +50,7 @@ class Queue:
         self.leases: dict[int, Lease] = {}
         self.checkpoints: set[int] = set()
         self.declines = Declines()
+        self.company = Company()
         self.hits: Counter[str] = Counter()
         self.schedules = {True: Schedule(relative=True), False: Schedule(relative=False)}
         self.last_id, self.last_finish = last_id, last_finish
@@ -106,6 +109,8 @@ class Queue:
         self.lanes.touched.add(lane)
         if state == WAITING:
             return
+        if state == QUEUED and session:
+            self.company.sent(session, len(new), step.now)
         horizon, level = lane.window.horizon, lane.window.level(priority, step.wall)
         if state == QUEUED and horizon is not None and (-level, new[0][0]) > horizon and lane.beyond() > len(new):
             return  # all of them stand behind what memory holds

@@ -81,9 +81,12 @@ class Bench:
             self.nudged.wait(wait)
             self.nudged.clear()
 
-    def feed(self, *items: tuple[int, str, Any]) -> None:
+    def feed(self, *items: tuple[int, str, Any], priority: int = 5) -> None:
         self.slots.feed(
-            [(id, 7, type, 1, 0, 5, 0.0, None, None, (), values.pack(params), None) for id, type, params in items]
+            [
+                (id, 7, type, 1, 0, priority, 0.0, None, None, (), values.pack(params), None)
+                for id, type, params in items
+            ]
         )
         self.nudged.set()
 
@@ -128,6 +131,46 @@ def bench() -> Iterator[Callable[..., Bench]]:
     yield make
     for one in made:
         one.close()
+
+
+def order(bench: Bench, count: int) -> list[int]:
+    """Let what waits behind a gate run; in which order it did."""
+    bench.gate.opened.set()
+    bench.until(lambda b: len(b.results) == count)
+    return [result[0] for result in bench.results]
+
+
+def test_what_was_fed_ahead_is_overtaken_by_higher_priority_alone(bench: Callable[..., Bench]) -> None:
+    here = bench(relieved=False)
+    here.feed((1, "gate", None))
+    assert here.gate.reached.acquire(timeout=SECONDS)
+    here.feed((2, "quick", None), (3, "quick", None))
+    here.feed((4, "quick", None), priority=9)
+    here.feed((5, "quick", None))
+    here.feed((6, "quick", None), priority=1)
+    here.feed((7, "quick", None), (8, "quick", None), priority=9)
+    assert order(here, 8) == [1, 4, 7, 8, 2, 3, 5, 6]
+
+
+def test_what_comes_together_runs_by_priority(bench: Callable[..., Bench]) -> None:
+    here = bench(relieved=False)
+    here.feed((1, "gate", None))
+    assert here.gate.reached.acquire(timeout=SECONDS)
+    items = [(id, 7, "quick", 1, 0, priority, 0.0, None, None, (), values.pack(None), None)
+             for id, priority in ((2, 1), (3, 5), (4, 1), (5, 9))]  # fmt: skip
+    here.slots.feed(items)
+    assert order(here, 5) == [1, 5, 3, 2, 4]
+
+
+def test_nothing_is_overtaken_for_long(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    here = bench(relieved=False)
+    here.feed((1, "gate", None))
+    assert here.gate.reached.acquire(timeout=SECONDS)
+    here.feed((2, "quick", None))
+    here.feed((3, "quick", None), priority=9)
+    monkeypatch.setattr("workerhost.workers.slots.OVERTAKEN_SECONDS", 0.0)
+    here.feed((4, "quick", None), priority=9)
+    assert order(here, 4) == [1, 3, 2, 4]
 
 
 def test_tasks_run_in_order_and_results_leave_in_few_batches(bench: Callable[..., Bench]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ..access.identities import ANYBODY
 from ..order.choices import Choice
+from ..order.company import Ahead
 from ..order.declines import Declined
 from ..order.lane import Lane
 from ..rows import Row
@@ -81,6 +82,7 @@ class HostSession:
         tree: The nodes that it was told of.
         greeting: Number of its latest HELLO.
         figures: What is counted of attempts here.
+        ahead: What it gets beyond its free slots while somebody waits for a few tasks.
         identity: The public key that its connection proved, or "" where nothing is proved.
     """
 
@@ -103,6 +105,7 @@ class HostSession:
     greeting: int = 0
     figures: Figures = field(default_factory=Figures)
     identity: str = ANYBODY
+    ahead: Ahead = field(default_factory=Ahead)
 
     def row(self, left_at: float | None = None) -> tuple[Any, ...]:
         """As the store keeps it."""

@@ -249,6 +249,7 @@ class Membership:
 
     def results(self, step: Step, peer: Peer, number: int, message: Results) -> None:
         """Ended attempts; RECORDED follows, after a look into the store for those of no live lease."""
+        peer.session.ahead.heard(behind=peer.address in self.queue.company.unheard)
         late = Late(peer.session, number)
         self.endings.results(step, late, message.items)
         ids = tuple({item[0] for item in late.items})

@@ -112,7 +112,7 @@ def _grant(
             if not (room := lanes.tree.room(lane, room, pool, step)):
                 continue
         elif head.params is not None and not (queue.checkpoints or queue.declines):
-            rows = choice.run(_room(pool, left.tasks if alone else room))
+            rows = choice.run(_room(pool, left.tasks if alone else room, left))
         if not rows:
             rows = lane.window.take(*choice.stretch(room))
         lanes.in_memory -= len(rows)
@@ -123,13 +123,12 @@ def _grant(
     return False
 
 
-def _room(pool: SlotPool, most: int) -> Callable[[Lane, int], int]:
+def _room(pool: SlotPool, most: int, left: _Left) -> Callable[[Lane, int], int]:
     """How many of at most so many tasks a slot pool still takes, see `Choice.run`."""
-    capacity = pool.capacity
-    free = capacity - pool.held
+    free = pool.capacity - pool.held
 
     def room(lane: Lane, taken: int) -> int:
-        return min(most, free if taken < free else free + lane.margin(capacity)) - taken
+        return min(most, free if taken < free else free + _margin(lane, pool, left)) - taken
 
     return room
 

@@ -86,7 +86,7 @@ def end(pool: Any, count: int, *, behind: bool) -> list[Any]:
     ended, pool.flight = pool.flight[:count], pool.flight[count:]
     pool.numbers[HOST] += 1
     message = Results([completed(id, fence, FAST) for id, fence, _ in ended])
-    waiting = {HOST} if behind else set()
+    waiting: set[bytes] = {HOST} if behind else set()
     effects = pool.pool.handle([(HOST, pool.numbers[HOST], message)], pool.now, pool.wall, waiting=waiting)
     new = granted(pool._turn(effects))
     pool.flight += new

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-_FIELDS: Final = ("hosts", "clients", "window", "durability", "ageing", "quick")
+_FIELDS: Final = ("hosts", "clients", "window", "durability", "ageing", "quick", "seconds")
 _DESCRIPTION: Final = (
     "A whole pool on virtual time, with the real core, store and protocol, through misfortune drawn from a seed. "
     "A seed is a history: the same command always shows the same one."
@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick", action=argparse.BooleanOptionalAction, help="tasks of one type take less than a millisecond (drawn)"
     )
+    parser.add_argument("--seconds", type=float, metavar="S", help="how long tasks take, on average (0.2)")
     parser.add_argument(
         "--with",
         dest="ingredients",

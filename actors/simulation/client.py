@@ -9,8 +9,8 @@ from ...transport.block import Block
 from ...transport.codec import decode, encode
 from ...transport.commands import Request
 from ...transport.conversation import Connect, Conversation, Disconnect, Effect, Say
-from ...transport.messages import STATES, Admin, Cancel, TaskState
-from ...transport.parcel import Parcel
+from ...transport.messages import STATES, Admin, Cancel, Query, TaskState
+from ...transport.parcel import ITEM_BYTES, Parcel
 from ...transport.part import Part
 from ...transport.terms import Terms
 from .network import Network, Wire
@@ -62,10 +62,10 @@ class SimulatedClient:
         self._wake += 1
         self._disconnect()
 
-    def send(self, type: str, priority: int, count: int, options: dict[str, Any] | None) -> None:
-        """Hand in some tasks."""
+    def send(self, type: str, priority: int, count: int, options: dict[str, Any] | None, size: int = 1) -> None:
+        """Hand in some tasks with params of so many bytes."""
         if self.talk is not None:
-            parcel = Parcel(Terms(type, priority, options), [b"\x01"] * count, 10 * count)
+            parcel = Parcel(Terms(type, priority, options), [b"\x01" * size] * count, (size + ITEM_BYTES) * count)
             self.blocks.append(parcel.block)
             self._do(self.talk.take([parcel], self.clock.now()))
 
@@ -115,6 +115,12 @@ class SimulatedClient:
     def order(self, verb: str, **arguments: Any) -> None:
         """Order something else."""
         self._ask(Request(Admin(0, verb, arguments)))
+
+    def chatter(self, times: int, pause: float) -> None:
+        """Ask something so often, with so many seconds in between."""
+        if self.talk is not None and times > 0:
+            self._ask(Request(Query(0, "show", {"id": 1})))
+            self._timeline.after(pause, self.chatter, times - 1, pause)
 
     def _ask(self, request: Request) -> None:
         if self.talk is not None:

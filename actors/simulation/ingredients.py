@@ -19,6 +19,7 @@ INGREDIENTS: Final = {
     "reloads": "the configuration is read again, with lower limits and with the former ones",
     "declines": "hosts with an odd number take one task in five from nobody",
     "forgetting": "what has ended is kept for seconds",
+    "bulk": "clients send much at a time, which keeps the supervisor busy, and ask questions without end",
 }
 SCHEDULES: Final = {
     "tick": Plan("a", b"\x01", Timing(every=3.0), "all"),
@@ -28,6 +29,9 @@ KEPT_SECONDS: Final = 3.0
 _SHARE: Final = 0.35
 _ORDER_CHANCE: Final = 0.2
 _DECLINED: Final = 5
+_CHATTERER: Final = "client-0"
+BYTE_SECONDS: Final = 10e-6
+"""What a byte costs a supervisor whose clients send in bulk."""
 
 
 def drawn(seed: int) -> frozenset[str]:
@@ -57,7 +61,7 @@ class Orders:
 
     def __init__(self, seed: int, ingredients: Collection[str]) -> None:
         self._random = Random(f"orders {seed}")
-        self._kinds = [kind for kind in ("edits", "reloads", "schedules") if kind in ingredients]
+        self._kinds = [kind for kind in ("edits", "reloads", "schedules", "bulk") if kind in ingredients]
 
     def given(self, client: SimulatedClient, known: list[int], types: list[str]) -> bool:
         """Let a client order something now and then; whether it did."""
@@ -69,6 +73,8 @@ class Orders:
             client.order("reload_config")
         elif kind == "schedules":
             client.order(random.choice(("pause_schedule", "resume_schedule")), name=random.choice(sorted(SCHEDULES)))
+        elif kind == "bulk":
+            self._crowd(client, types)
         elif known:
             latest = known[-40:]
             ids = random.sample(latest, min(4, len(latest)))
@@ -77,3 +83,14 @@ class Orders:
                 change = {"type": random.choice(types)}
             client.order("edit", ids=ids, **change)
         return True
+
+    def _crowd(self, client: SimulatedClient, types: list[str]) -> None:
+        """One says short words without end, the others much at a time."""
+        random = self._random
+        if client.name == _CHATTERER:
+            client.chatter(random.randint(20, 200), random.uniform(0.005, 0.04))
+            return
+        for _ in range(random.randint(3, 12)):
+            client.send(
+                random.choice(types), random.randint(1, 3), random.randint(1, 2), None, random.randint(300, 1500)
+            )

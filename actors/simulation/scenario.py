@@ -34,6 +34,7 @@ class Scenario:
         quick: Whether tasks of one type take less than a millisecond, so that they are shipped ahead.
         faults: Rates by name.
         ingredients: What else there is, see `ingredients`.
+        seconds: How long tasks take, on average.
     """
 
     seed: int
@@ -46,6 +47,7 @@ class Scenario:
     quick: bool
     faults: Mapping[str, float]
     ingredients: frozenset[str]
+    seconds: float = 0.2
 
     @classmethod
     def drawn(cls, seed: int, steps: int = STEPS, **given: Any) -> Self:
@@ -79,7 +81,7 @@ class Scenario:
 
     def world(self) -> World:
         """Its beginning."""
-        behaviour = Behaviour(quick={"a": 0.0005}) if self.quick else Behaviour()
+        behaviour = Behaviour(self.seconds, {"a": 0.0005} if self.quick else {})
         return World(
             self.seed,
             hosts=self.hosts,
@@ -96,7 +98,7 @@ class Scenario:
         """What shows exactly this history again."""
         words = ["bin/simulate", "--seed", str(self.seed), "--steps", str(self.steps)]
         drawn = Scenario.drawn(self.seed, self.steps)
-        for name in ("hosts", "clients", "window", "durability", "ageing"):
+        for name in ("hosts", "clients", "window", "durability", "ageing", "seconds"):
             if (value := getattr(self, name)) != getattr(drawn, name):
                 words += [f"--{name}", str(value)]
         if self.quick != drawn.quick:

@@ -11,10 +11,13 @@ from ...transport.codec import Malformed, decode, encode
 from ...transport.messages import Accepted, Hello, Message, Recorded, Refused, Results
 from .. import turn
 from ..answers import answer
+from ..core.access.arrivals import Arrivals, News, Said
+from ..core.access.identities import Garbled
 from ..core.clients.reloads import Configuration
 from ..core.effects import Answer, Note, Persist, Reread, Send
 from ..core.pool import Pool
 from ..core.settings import PoolSettings
+from .audience import Audience
 from .disk import DiskError, SimulatedDisk
 from .network import Network
 from .oracle import Oracle, Violation
@@ -46,17 +49,23 @@ class SimulatedSupervisor:
         settings: PoolSettings,
         oracle: Oracle,
         make_disk: Callable[[Callable[[list[Persist]], None]], SimulatedDisk],
+        byte_seconds: float = 0.0,
     ) -> None:
         self._timeline, self._network, self.clock, self._random = timeline, network, clock, random
         self._settings, self._oracle = settings, oracle
         self.disk = make_disk(self._committed)
         self.hearing = Hearing(timeline, settings.lost_after)
+        self.audience = Audience(timeline)
         self.pool: Pool | None = None
         self.starts = 0
         self.fall_silent: int | None = None
         self._tokens: dict[bytes, bytes] = {}
         self._reported: dict[tuple[bytes, int], list[Any]] = {}
-        self._inbox: list[tuple[bytes, int, Message | None]] = []
+        self._byte_seconds = byte_seconds
+        self._inbox: list[Said] = []  # what the socket holds
+        self._arrivals = self._nobody()
+        self._frames: list[bytes] = []  # that were read for the present turn
+        self._busy_until = 0.0
         self._turn_set = False
         self._idle = (0, 0)  # (second, turns without news in it)
         self._stalled_until = 0.0
@@ -75,9 +84,10 @@ class SimulatedSupervisor:
         opening = self.disk.open()
         self._timeline.tell("supervisor", f"starts, epoch {opening.epoch}")
         self.hearing.restarted()
+        self.audience.restarted()
         self.pool = Pool(self._settings, opening, self.clock.now(), self.clock.wall(), boot=1)
         self._inbox, self._turn_set, self._tokens = [], False, {}
-        self._reported = {}
+        self._reported, self._arrivals = {}, self._nobody()
         self._network.serve = self._receive
         self._run(self.pool.start(self.clock.now(), self.clock.wall()))
 
@@ -112,6 +122,7 @@ class SimulatedSupervisor:
     def stall(self, seconds: float) -> None:
         """The process stands still; what arrives waits."""
         self._stalled_until = self._timeline.now + seconds
+        self.audience.stands_still(self._stalled_until)
 
     def jump(self, seconds: float) -> None:
         """The wall clock is set."""
@@ -120,21 +131,30 @@ class SimulatedSupervisor:
     # Turns.
 
     def _receive(self, address: bytes, body: bytes | None) -> None:
-        if body is None:
-            self._inbox.append((address, 0, None))
-        else:
-            try:
-                number, message = decode(body)
-            except Malformed:
-                return
-            self._inbox.append((address, number, message))
-            self._timeline.tell(f"{self._network.name(address)} -> supervisor", message)
+        self._inbox.append((address, body))
         self._set_turn(_TURN_SECONDS)
+
+    def _nobody(self) -> Arrivals:
+        return Arrivals(self._role_of, self._is_ignored, self._read)
+
+    def _role_of(self, address: bytes) -> str:
+        known = self.pool.sessions.peers.get(address) if self.pool is not None else None
+        return known.role if known is not None else ""
+
+    def _is_ignored(self, address: bytes) -> bool:
+        return self.pool is not None and self.pool.gate.ignores(address, self.clock.now())
+
+    def _read(self, frame: bytes) -> tuple[int, Message | Garbled]:
+        self._frames.append(frame)
+        try:
+            return decode(frame)
+        except Malformed:
+            return 0, Garbled()
 
     def _set_turn(self, seconds: float) -> None:
         if not self._turn_set:
             self._turn_set = True
-            wait = max(seconds, self._stalled_until - self._timeline.now)
+            wait = max(seconds, max(self._stalled_until, self._busy_until) - self._timeline.now)
             self._timeline.after(wait, self._turn, self.starts)
 
     def _turn(self, start: int) -> None:
@@ -145,16 +165,34 @@ class SimulatedSupervisor:
             self._set_turn(0.0)
             return
         batch, self._inbox = self._inbox[:_BATCH], self._inbox[_BATCH:]
-        self._check_idle(batch)
-        self.hearing.batch(self.pool, batch)
-        for address, number, message in batch:
+        news, took = self._hear(batch)
+        now, wall = self.clock.now(), self.clock.wall()
+        self._arrivals.ended(now + took * self.clock.rate)
+        more, waiting = len(batch) == _BATCH, self._arrivals.waiting()
+        self._run(self.pool.handle(news, now, wall, more=more, waiting=waiting))
+        if self._inbox or self._arrivals.next_time() == 0.0:
+            self._set_turn(took)
+
+    def _hear(self, batch: list[Said]) -> tuple[list[News], float]:
+        """What this turn hears, and how many of the world's seconds it takes."""
+        assert self.pool is not None
+        self._frames = []
+        self.audience.came(batch)
+        self._arrivals.add(batch)
+        news = self._arrivals.take(self.clock.now())
+        took = _TURN_SECONDS + self._byte_seconds * sum(map(len, self._frames))
+        self._busy_until = self._timeline.now + took
+        self.audience.heard(self._frames, news, took)
+        self._check_idle(news)
+        self.hearing.batch(self.pool, news)
+        for address, number, message in news:
+            if message is not None:
+                self._timeline.tell(f"{self._network.name(address)} -> supervisor", message)
             if isinstance(message, Hello):
                 self._tokens[address] = message.session
             elif isinstance(message, Results):
                 self._reported[address, number] = message.items
-        self._run(self.pool.handle(batch, self.clock.now(), self.clock.wall()))
-        if self._inbox:
-            self._set_turn(_TURN_SECONDS)
+        return news, took
 
     def _check_idle(self, batch: Sequence[object]) -> None:
         """Guarantee 9, of loops: time alone wakes a supervisor, but not again and again for nothing."""
@@ -184,7 +222,10 @@ class SimulatedSupervisor:
             elif isinstance(effect, Reread) and self._configurations is not None:
                 self._timeline.after(_READ_SECONDS, self._reread, self.starts, next(self._configurations))
         self._wake += 1
-        self._timeline.after(self.clock.until(self.pool.next_time(self.clock.now())), self._timer, self._wake)
+        due = self.pool.next_time(self.clock.now())
+        if (held := self._arrivals.next_time()) is not None:
+            due = min(due, held)
+        self._timeline.after(self.clock.until(due), self._timer, self._wake)
 
     def _reread(self, start: int, read: Configuration) -> None:
         if self.pool is not None and start == self.starts:
@@ -219,7 +260,7 @@ class SimulatedSupervisor:
             self._oracle.recorded(self._reported.pop((effect.peer, message.number)), message.stale)
         self._timeline.tell(f"supervisor -> {self._network.name(effect.peer)}", message)
         if not self._network.down(effect.peer, encode(message, effect.number)):
-            self._inbox.append((effect.peer, 0, None))
+            self._inbox.append((effect.peer, None))
             self._set_turn(_TURN_SECONDS)
 
     def _answer(self, effect: Answer) -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...config.policy import PolicyTree
-from ...transport.messages import Hello, Message
+from ...transport.messages import Hello
+from ..core.access.arrivals import News
 from ..core.hosts.hosts import SUSPECT_SECONDS
 from ..core.pool import Pool
 from .oracle import Oracle, Violation
@@ -42,7 +43,7 @@ class Hearing:
         self._tokens, self._address, self._greeting = {}, {}, {}
         self._started = self._timeline.now
 
-    def batch(self, pool: Pool, batch: Iterable[tuple[bytes, int, Message | None]]) -> None:
+    def batch(self, pool: Pool, batch: Iterable[News]) -> None:
         """Messages that the supervisor is about to heed."""
         now = self._timeline.now
         self._greeted = {}

@@ -21,7 +21,7 @@ from .client import SimulatedClient
 from .disk import SimulatedDisk
 from .flows_made_up import made_up_edges, made_up_flow
 from .host import Behaviour, SimulatedHost
-from .ingredients import KEPT_SECONDS, SCHEDULES, Orders, configurations, declines, tighter
+from .ingredients import BYTE_SECONDS, KEPT_SECONDS, SCHEDULES, Orders, configurations, declines, tighter
 from .inspection import inspect, inspect_at_rest, restlessness, unanswered
 from .misfortune import FAULTS, Misfortune, weather_of
 from .network import Network
@@ -167,7 +167,14 @@ class World:
             schedules=schedules,
         )
         supervisor = SimulatedSupervisor(
-            self.timeline, self.network, self._clock(), self.random, settings, self.oracle, make_disk
+            self.timeline,
+            self.network,
+            self._clock(),
+            self.random,
+            settings,
+            self.oracle,
+            make_disk,
+            byte_seconds=BYTE_SECONDS if "bulk" in self.ingredients else 0.0,
         )
         supervisor.reread(configurations(self.policies, tighter(NODES, _DEFAULTS, TENANTS), schedules))
         return supervisor

@@ -42,3 +42,15 @@ def test_tasks_that_stand_for_older_ones_are_kept_up_to_a_bound(pool: Any, monke
     assert (refused.code, refused.path) == ("invalid", "below")
     assert isinstance(answer(pool, 11, 1, [["a", 5, None, [b"x"]]]), Accepted)
     assert isinstance(answer(pool, 100, 100, cached), Accepted)
+
+
+def test_how_many_are_kept_is_known_after_a_restart_too(pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "_OTHERS_MAX", 1000)
+    cached = [["a", 5, {"cache": 60}, [b"x"] * 100]]
+    assert all(isinstance(answer(pool, number, 1, cached), Accepted) for number in range(1, 11))
+    pool.start()
+    pool.client()
+    assert isinstance(answer(pool, 11, 1, cached), Rejected)
+    assert isinstance(answer(pool, 100, 100, cached), Accepted)
+    [client] = pool.pool.clients.by_number.values()
+    assert client.others == sum(len(kept) for *_, kept in client.submissions.values() if kept)

@@ -42,6 +42,7 @@ class ClientSession:
     Attributes:
         number: Its number in the store; rows name it.
         submissions: What it has submitted and may repeat: {submission: (first id, count, checksum, others)}.
+        others: How many tasks of these submissions stand for older ones.
         told: The `finish` number up to which it has been told everything.
         live: It has been told all ends so far, so new ones are pushed as they happen.
         unconsumed: (finish, count) of EVENTS sent that it has not said to have consumed; `outstanding` ends in all.
@@ -66,6 +67,21 @@ class ClientSession:
     unconsumed: deque[tuple[int, int]] = field(default_factory=deque)
     outstanding: int = 0
     identity: str = ""
+    others: int = 0
+
+    def keep(self, number: int, answer: Submission) -> None:
+        """A submission is stored: it is answered so when it is repeated."""
+        self.submissions[number] = answer
+        if answer[3] is not None:
+            self.others += len(answer[3])
+
+    def forget_below(self, below: int) -> None:
+        """Submissions under a number are acknowledged and will not be repeated."""
+        self.below = below
+        for number in [number for number in self.submissions if number < below]:
+            _, _, _, others = self.submissions.pop(number)
+            if others is not None:
+                self.others -= len(others)
 
     def row(self, wall: float) -> tuple[int, bytes, str, float, int, str]:
         """As the store keeps it: heard now."""

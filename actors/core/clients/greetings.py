@@ -81,7 +81,8 @@ class Greetings:
         client = ClientSession(0, need.token, need.name, identity=peer.identity or whose)
         if rows:
             client.number, client.below, known, _ = rows[0]
-            client.submissions = {n: tuple(answer) for n, *answer in known}
+            for number, *answer in known:
+                client.keep(number, tuple(answer))
         else:
             self._clients.last_session = client.number = self._clients.last_session + 1
             client.below = past + 1 if past else 0

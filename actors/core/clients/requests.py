@@ -190,7 +190,8 @@ class Requests:
         if plan is not None:
             self.flows.stored(step, plan, message.flow, count, states or {})
         self.allowances.sent(peer, client.number, stored)
-        answer = client.submissions[number] = (first, count, checksum, others)
+        answer = (first, count, checksum, others)
+        client.keep(number, answer)
         step.persist.submissions.append((client.number, number, *answer))
         self._accept(step, peer, number, answer, {} if verdict is None else verdict.known)
         self._introduce_types(step)
@@ -213,9 +214,7 @@ class Requests:
 
     def _forget_below(self, step: Step, client: ClientSession, below: int) -> None:
         """Submissions under a number are acknowledged and will not be repeated."""
-        client.below = below
-        for old in [number for number in client.submissions if number < below]:
-            del client.submissions[old]
+        client.forget_below(below)
         step.persist.forgotten.append((client.number, below))
         step.persist.sessions.append(client.row(step.wall))
 
@@ -425,7 +424,7 @@ class Requests:
 
 
 def _check_others(client: ClientSession, others: list[list[int]]) -> None:
-    if others and len(others) + sum(len(kept) for *_, kept in client.submissions.values() if kept) > _OTHERS_MAX:
+    if others and len(others) + client.others > _OTHERS_MAX:
         reason = f"{_OTHERS_MAX} tasks that stand for older ones are kept; raise `below`"
         raise Unfit("invalid", reason, "below")
 

@@ -73,6 +73,7 @@ class Persist:
         prunes: Ended tasks that are forgotten with all that is kept of them (id, finish).
         forgotten_sessions: Sessions of clients that are forgotten, with their submissions.
         forgotten_hosts: Sessions of hosts that are forgotten (owner).
+        forgotten_lanes: Lanes of which no task is left (lane).
     """
 
     shifts: list[float] = field(default_factory=list)
@@ -114,6 +115,7 @@ class Persist:
     prunes: list[tuple[int, int]] = field(default_factory=list)
     forgotten_sessions: list[int] = field(default_factory=list)
     forgotten_hosts: list[int] = field(default_factory=list)
+    forgotten_lanes: list[int] = field(default_factory=list)
     forgotten_identities: list[str] = field(default_factory=list)
     shares: list[tuple[int, str, int]] = field(default_factory=list)
     audit: list[tuple[int, float, str, str, str, dict[str, Any]]] = field(default_factory=list)

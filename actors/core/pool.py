@@ -67,6 +67,7 @@ from .hosts.membership import Membership
 from .hosts.tails import Tails
 from .housekeeping import Housekeeping
 from .opening import Opening
+from .order.empties import Empties
 from .queue import ANNOUNCE_SECONDS, Queue
 from .restoring import restore
 from .room import Room
@@ -226,7 +227,9 @@ class Pool:
     def _all_timed(self, now: float) -> tuple[Timed, ...]:
         """What time brings something to."""
         digest = Digest(self.queue, self.hosts, now)
-        return self.queue.lanes.tree, self.housekeeping, self.flows, self.firings, self.audit, self.report.watch, digest
+        lanes = self.queue.lanes
+        kept = self.housekeeping, Empties(lanes), self.audit
+        return lanes.tree, *kept, self.flows, self.firings, self.report.watch, digest
 
     def start(self, now: float, wall: float) -> list[Effect]:
         """The first needs: the heads of all lanes and what falls due first."""

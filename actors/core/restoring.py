@@ -39,4 +39,5 @@ def _restore_lanes(queue: Queue, opening: Opening, boot: int, now: float, wall: 
         lane.counts[state] = lane.stored[state] = count
         lanes.totals[state] += count
         queue.unfinished_count += 0 if state in FINAL else count
+    lanes.emptied = {lane: now for lane in lanes.by_number.values() if lane.is_unused()}
     lanes.statistics.unfinished_before = queue.unfinished_count

@@ -124,6 +124,10 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
         """Write one step's changes. See `Store.apply`."""
         for seconds in persist.shifts:
             self._shift(seconds)
+        for lane in persist.forgotten_lanes:
+            self._drop(self._lanes, lane)
+            for tally in self._tallies.keys() & {(lane, state) for state in range(len(STATES))}:
+                self._drop(self._tallies, tally)
         for lane in persist.lanes:
             self._put_new(self._lanes, lane[0], lane)
         for session in persist.sessions:

@@ -310,6 +310,8 @@ class SqliteStore(flows.FlowReads, names.NameReads):
 
     def _insert(self, persist: Persist, waiting: list[tuple[Any, ...]], running: list[tuple[Any, ...]]) -> None:
         self._many(statements.SHIFT, [(seconds,) for seconds in persist.shifts])
+        self._many(statements.FORGET_LANE, [(lane,) for lane in persist.forgotten_lanes])
+        self._many(statements.FORGET_TALLIES, [(lane,) for lane in persist.forgotten_lanes])
         self._many(statements.INSERT_LANE, persist.lanes)
         self._many(statements.PUT_SESSION, persist.sessions)
         self._many(statements.PUT_HOST, persist.hosts)

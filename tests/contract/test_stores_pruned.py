@@ -131,3 +131,17 @@ def _pruned(*prunes: tuple[int, int]) -> Persist:
 
 def _forgotten(*owners: int) -> Persist:
     return Persist(forgotten_hosts=list(owners), forgotten_sessions=[1])
+
+
+def test_a_forgotten_lane_may_be_made_anew(store: Store) -> None:
+    write(store, lanes=[(7, "b", "tenant", "")], tallies=[(7, 2, 1), (7, 4, 3)])
+    write(store, tallies=[(7, 2, 0), (7, 4, 0)])
+    store.close()
+    assert (7, "b", "tenant", "") in store.open().lanes
+
+    write(store, forgotten_lanes=[7], lanes=[(8, "b", "tenant", "")])
+
+    store.close()
+    after = store.open()
+    assert [lane for lane in after.lanes if lane[1] == "b"] == [(8, "b", "tenant", "")]
+    assert not [tally for tally in after.tallies if tally[0] == 7]

@@ -26,6 +26,7 @@ from ..flows.flows import Flows
 from ..flows.waits import WAITS_SHOWN, waits_for
 from ..hosts.hosts import HostSession
 from ..hosts.membership import Membership
+from ..order.empties import EMPTY_SECONDS
 from ..queue import Queue
 from ..reports import shown
 from ..room import RETRY_SECONDS, Room
@@ -36,7 +37,7 @@ from ..tasks.clearing import Clearing
 from ..tasks.endings import Endings
 from ..tasks.intake import Asked, Intake
 from ..tasks.retries import Retries
-from ..tasks.submissions import LANES_MAX, TYPES_MAX, checked, lane_key
+from ..tasks.submissions import LANES_EACH_MAX, LANES_MAX, TYPES_MAX, checked, lane_key
 from ..telling.placement import lacks, required
 from ..telling.why import Why
 from ..unfit import Unfit
@@ -169,19 +170,19 @@ class Requests:
                 if states is None and (ids := wanted(message.groups)):
                     self._fetch(step, peer, tuple(ids), "after", (message, count, checksum))
                     return
-                self._check_room(message, count)
+                self._check_room(message, count, peer.owner)
                 plan = self.flows.plan(client.number, message, count, step)
             if consulted is not None:
                 groups = message.groups if plan is None else plan.groups
                 verdict = self.intake.judge(groups, *consulted, step.wall)
                 _check_others(client, verdict.others)
             stored = count if verdict is None else verdict.stored
-            self._check_room(message, stored)
+            self._check_room(message, stored, peer.owner)
             self.allowances.check(peer, (group[3] for group in message.groups), stored, step.now)
         except Unfit as unfit:
             self._reject(step, peer, number, unfit)
             return
-        self.queue.lanes.new.clear()
+        self.queue.lanes.begin(peer.owner or "")
         others: Others = None
         if verdict is None:
             first = self.queue.submit(step, client.number, message.groups if plan is None else plan.groups)
@@ -203,6 +204,7 @@ class Requests:
             Unfit: There is no room.
         """
         self._check_room(Submit(0, 0, list(groups)), sum(len(group[3]) for group in groups))
+        self.queue.lanes.begin()
         first = self.queue.submit(step, 0, groups)
         self._introduce_types(step)
         return first
@@ -256,13 +258,13 @@ class Requests:
             step.say(peer, Rejected(message.submission, "invalid", reason, "after"))
         return unknown is None
 
-    def _check_room(self, message: Submit, count: int) -> None:
+    def _check_room(self, message: Submit, count: int, owner: str | None = None) -> None:
         if self.room.low:
             raise Unfit("disk_full", self.room.reason())
         if self.queue.unfinished_count + count > self.max_size:
             reason = f"the queue holds {self.queue.unfinished_count} unfinished tasks of at most {self.max_size}"
             raise Unfit("queue_full", reason)
-        self._check_lanes(message)
+        self._check_lanes(message, owner)
         for type, _, options, _ in message.groups:
             if options and options.get("require_host"):
                 self._check_hosts(type, options)
@@ -275,16 +277,20 @@ class Requests:
         if all(lacks(host, lane) for host in serving):
             raise Unfit("no_host", f"no joined host that serves {type} offers {required(lane)}", "requires")
 
-    def _check_lanes(self, message: Submit) -> None:
+    def _check_lanes(self, message: Submit, owner: str | None) -> None:
         lanes = self.queue.lanes
         if len(lanes.by_type) + len({group[0] for group in message.groups} - lanes.by_type.keys()) > TYPES_MAX:
             raise Unfit("invalid", f"the pool knows {len(lanes.by_type)} types already, of at most {TYPES_MAX}", "type")
-        if len(lanes.by_key) + len(message.groups) <= LANES_MAX:
+        made = lanes.made[owner] if owner else 0
+        if max(len(lanes.by_key), made + LANES_MAX - LANES_EACH_MAX) + len(message.groups) <= LANES_MAX:
             return
         new = {lane_key(type, options or {})[0] for type, _, options, _ in message.groups} - lanes.by_key.keys()
         if len(lanes.by_key) + len(new) > LANES_MAX:
             reason = f"the pool has {LANES_MAX} lanes (of a type, a tenant and requirements), and keeps no more"
             raise Unfit("invalid", reason, "tenant" if any(key[1] for key in new) else "requires")
+        if made + len(new) > LANES_EACH_MAX:
+            reason = f"{made} lanes (of a type, a tenant and requirements) are this identity's making"
+            raise Unfit("quota", f"{reason}, of at most {LANES_EACH_MAX}", "tenant", retry_after=EMPTY_SECONDS)
 
     def watch(self, step: Step, peer: Peer, message: Watch) -> None:
         """What the client has consumed, and single tasks that it wants to hear of."""

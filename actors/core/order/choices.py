@@ -137,6 +137,15 @@ class Choice:
         """A lane has no room on this host, says a node or a stock."""
         self.parked[lane.number] = (where, lane)
 
+    def forget(self, lanes: Iterable[Lane]) -> None:
+        """Lanes are there no more."""
+        for lane in lanes:
+            self._asked.pop(lane.number, None)
+            self.parked.pop(lane.number, None)
+            line = None if lane.tenant.lanes else self._lines.pop(lane.tenant.number, None)
+            if line is not None and line is self._single:
+                self._single = None
+
     def unpark(self, where: object) -> None:
         """There may be room on this host again."""
         for number in [number for number, (said_no, _) in self.parked.items() if said_no is where]:
@@ -200,6 +209,11 @@ class Choices:
         for choice in self.by_key.values():
             if choice.parked and (owner is None or choice.pools[0].host.owner == owner):
                 choice.unpark(node)
+
+    def forget(self, lanes: Iterable[Lane]) -> None:
+        """Lanes are there no more. They have no front, so they stand nowhere in line."""
+        for choice in self.by_key.values():
+            choice.forget(lanes)
 
     def unpark_all(self) -> None:
         """Limits have changed."""

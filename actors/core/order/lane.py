@@ -36,13 +36,14 @@ class Lane:
         counted: Those that count leases.
         guarded: Those that have a breaker.
         spending: Those that count grants: a rate, a quota.
+        maker: Whose first task made it, as far as this supervisor knows; "": nobody's in particular.
         account: Where what happens to its tasks is counted.
         policy: The effective settings of its type.
     """
 
     __slots__ = (
-        "account", "aside", "bounds", "counted", "counts", "filling", "guarded", "held", "labels", "needs", "number",
-        "pace", "parked", "policy", "requirements", "spending", "stored", "tenant", "type", "window",
+        "account", "aside", "bounds", "counted", "counts", "filling", "guarded", "held", "labels", "maker", "needs",
+        "number", "pace", "parked", "policy", "requirements", "spending", "stored", "tenant", "type", "window",
     )  # fmt: skip
 
     def __init__(
@@ -69,12 +70,17 @@ class Lane:
         self.guarded: list[Node] = []
         self.spending: list[Node] = []
         self.aside = 0
+        self.maker = ""
         self.parked = False
         self.filling = False
 
     def __repr__(self) -> str:
         more = " ".join(text for text in (self.tenant.name, self.requirements) if text)
         return f"<Lane {self.number} {self.type} {more} queued={self.counts[QUEUED]} in memory={self.window.size}>"
+
+    def is_unused(self) -> bool:
+        """Whether there is no task of it, ended or not, and nobody holds one."""
+        return not (any(self.counts) or self.held or self.filling)
 
     def beyond(self) -> int:
         """Queued tasks that are only in the store."""

@@ -6,7 +6,8 @@ allow is `tree`'s, who gets what is decided in `dispatch`.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections import Counter
+from collections.abc import Collection, Container
 from itertools import compress
 from operator import attrgetter, ne
 from typing import Final
@@ -47,7 +48,9 @@ class Lanes:
         self.in_memory = 0
         self.new: list[str] = []  # types first seen since somebody looked
         self.totals = [0] * len(STATES)  # by state, as of the last `tallies`
-        self._last = 0
+        self.emptied: dict[Lane, float] = {}  # those without any task, and since when; see `empties`
+        self.made: Counter[str] = Counter()  # lanes that are there, by their maker
+        self._last, self._maker = 0, ""
 
     def restore(self, number: int, type: str, tenant: str = "", requirements: str = "") -> Lane:
         """Take a lane over from the store."""
@@ -58,8 +61,14 @@ class Lanes:
         if alike:
             lane.pace = alike[0].pace  # it is the type's worker that is fast or slow
         alike.append(lane)
+        lane.tenant.lanes += 1
         self._last = max(self._last, number)
         return lane
+
+    def begin(self, maker: str = "") -> None:
+        """Whose tasks come now, if lanes are to be counted as an identity's making; and nothing is `new` yet."""
+        self._maker = maker
+        self.new.clear()
 
     def of(self, key: LaneKey, step: Step) -> Lane:
         """The lane of a type, a tenant and requirements, made when it is first used."""
@@ -68,8 +77,26 @@ class Lanes:
             if key[0] not in self.by_type:
                 self.new.append(key[0])
             lane = self.restore(self._last + 1, *key)
+            if self._maker:
+                lane.maker = self._maker
+                self.made[lane.maker] += 1
             step.persist.lanes.append((lane.number, *key))
         return lane
+
+    def forget(self, lanes: Collection[Lane], step: Step) -> None:
+        """Lanes of which there is no task are needed no more; if somebody sends one they are made anew."""
+        gone = set(lanes)
+        for lane in gone:
+            del self.by_number[lane.number], self.by_key[lane.type, lane.tenant.name, lane.requirements]
+            if lane.maker:
+                self.made[lane.maker] -= 1
+            step.persist.forgotten_lanes.append(lane.number)
+        for type in {lane.type for lane in gone}:
+            self.by_type[type] = [lane for lane in self.by_type[type] if lane not in gone]
+        if gone:
+            self.touched -= gone
+            self.tree.uproot(gone, self.tenants.left(lane.tenant for lane in gone))
+            self.choices.forget(gone)
 
     def like(self, key: LaneKey) -> Lane:
         """The lane of a type, a tenant and requirements, or one like it that nobody keeps."""
@@ -202,6 +229,9 @@ class Lanes:
                     tallies.append((number, state, count))
                     totals[state] += count - stored[state]
                 lane.stored = counts.copy()
+                if not any(counts):
+                    self.emptied.pop(lane, None)
+                    self.emptied[lane] = step.now
         self.touched.clear()
 
     def total(self, state: int) -> int:

@@ -22,6 +22,7 @@ from ..step import Step
 from .choices import Choices
 from .lane import Lane
 from .stock import Stock
+from .tenants import Tenant
 from .window import Key
 
 _SOONEST: Final = 0.001  # seconds until a parked lane is looked at again, at the least
@@ -101,6 +102,16 @@ class Tree:
         for node in self._chain(lane):
             self._below.setdefault(node.type, []).append(lane)
         self._bind(lane)
+
+    def uproot(self, gone: set[Lane], tenants: Iterable[Tenant]) -> None:
+        """Lanes are there no more, and tenants without any. What counts for a tenant stays where it has settings."""
+        for path in {node.type for lane in gone for node in self._chain(lane)}:
+            self._below[path] = [lane for lane in self._below[path] if lane not in gone]
+        for node, lanes in list(self._parked.items()):
+            self._parked[node] = [lane for lane in lanes if lane not in gone]
+        for path in [tenant_node(tenant.name) for tenant in tenants if tenant.name]:
+            if not self._limited(path) and self.tenants[path].paused is None:
+                del self.tenants[path], self._below[path]
 
     def _chain(self, lane: Lane) -> list[Node]:
         """The nodes above a lane, the tenant's limits among them, its own type last."""

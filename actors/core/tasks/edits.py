@@ -62,7 +62,7 @@ class Edits:
     def fetched(self, step: Step, need: Fetch | Matching, rows: dict[int, Row]) -> None:
         """The rows of tasks to change are known."""
         peer, request, reply, change = need.context
-        self._queue.lanes.new.clear()
+        self._queue.lanes.begin()
         edited = [row.id for row in rows.values() if self._edit(step, self._queue.rows.get(row.id, row), change)]
         for type in self._queue.lanes.new:
             for host in self._membership.hosts.serving(type):

@@ -47,6 +47,8 @@ TYPES_MAX: Final = 10_000
 """Types that a pool knows."""
 LANES_MAX: Final = 20_000
 """Lanes (of a type, a tenant and requirements) that a pool keeps."""
+LANES_EACH_MAX: Final = LANES_MAX // 4
+"""Those of them that are one identity's making, so that nobody's inventions keep others from theirs."""
 PRIORITY_BOUND: Final = 2**31
 _TAGS_MAX: Final = 32
 _KEY_CHARACTERS_MAX: Final = 255

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
 from typing import Any, Final
 
 from ..transport.messages import STATES, Reply
@@ -12,6 +11,8 @@ from .core.flows.edges import POLICIES
 from .core.reports import shown
 from .core.sessions import ID_MAX
 from .core.telling.story import story
+from .core.unfit import Unfit
+from .core.where import listed_of
 from .stores.contract import Store
 
 _LISTED_MAX: Final = 1000
@@ -119,20 +120,11 @@ def _flows(store: Store, effect: Answer) -> Reply:
 def _tasks(store: Store, effect: Answer) -> Reply:
     arguments = effect.arguments
     try:
-        state = _optional(arguments, "state", int)
-        where = Where(
-            states=() if state is None else (state,),
-            type=_optional(arguments, "type", str),
-            tag=_optional(arguments, "tag", str),
-            owner=effect.owner,
-            tenant=_optional(arguments, "tenant", str),
-            flow=_optional(arguments, "flow", int),
-            error=_optional(arguments, "error", str),
-            sent_before=_instant(arguments, "sent_before"),
-            key=_optional(arguments, "key", str),
-        )
+        where = listed_of(arguments, effect.owner)
         limit = max(1, min(_optional(arguments, "limit", int) or 100, _LISTED_MAX))
         before = _optional(arguments, "before", int)
+    except Unfit as unfit:
+        return Reply(effect.request, False, {"code": "invalid", "reason": unfit.reason, "path": unfit.path})
     except TypeError as error:
         return Reply(effect.request, False, {"code": "invalid", "reason": str(error)})
     tasks, following = store.tasks(where, limit, before)
@@ -149,14 +141,6 @@ def _audit(store: Store, effect: Answer) -> Reply:
     found = store.audit(limit, ID_MAX if before is None else before)
     following = found[-1]["number"] if len(found) == limit else None
     return Reply(effect.request, True, {"audit": found, "next": following})
-
-
-def _instant(arguments: dict[str, Any], key: str) -> float | None:
-    value = arguments.get(key)
-    if value is not None and (type(value) not in (int, float) or not isfinite(value)):
-        message = f"{key} must be an instant"
-        raise TypeError(message)
-    return value
 
 
 def _optional(arguments: dict[str, Any], key: str, kind: type) -> Any:

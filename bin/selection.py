@@ -21,7 +21,7 @@ from . import arguments, documents, options, progress
 from .exits import FAILED, OK, UsageError, say
 from .options import Address, Json
 from .tables import count
-from .tasks import Ids, OfFlow, OfTenant, OfType, Older, State, Tag, WithError, state_of
+from .tasks import Ids, OfFlow, OfTenant, OfType, Older, State, Tag, WithError, WithKey, state_of
 
 STEP: Final = 10_000
 """Tasks that one order changes at the most: one transaction."""
@@ -39,6 +39,7 @@ _FILTERS: Final = {
     "flow": OfFlow,
     "error": WithError,
     "older_than": Older,
+    "key": WithKey,
 }
 _REST: Final = {"dry_run": (DryRun, False), "yes": (Yes, False), "as_json": (Json, False), "address": (Address, None)}
 

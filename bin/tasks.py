@@ -66,6 +66,9 @@ OfFlow = Annotated[int | None, typer.Option("--flow", metavar="ID", min=1, help=
 WithError = Annotated[
     str | None, typer.Option("--error", metavar="TEXT", help="Only tasks whose last error has this text in it.")
 ]
+WithKey = Annotated[
+    str | None, typer.Option("--key", metavar="TEXT", help="Only the latest of each type with this key.")
+]
 Older = Annotated[
     str | None, typer.Option("--older-than", metavar="TIME", help="Only tasks that were sent so long ago: 30m, 7d.")
 ]
@@ -195,7 +198,7 @@ def ls(
     flow: OfFlow = None,
     error: WithError = None,
     older_than: Older = None,
-    key: Annotated[str | None, typer.Option("--key", metavar="TEXT", help="Only the latest with this key.")] = None,
+    key: WithKey = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=PAGE, help="At most so many.")] = LISTED,
     as_json: Json = False,
     address: Address = None,
@@ -211,7 +214,7 @@ def ls(
         return
     print("\n".join(task_views.tasks(found, time.time()) or ["no such task"]), flush=True)
     if len(found) == limit:
-        narrower = "--state, --type, --tag, --tenant, --flow, --error"
+        narrower = "--state, --type, --tag, --tenant, --flow, --error, --older-than"
         say(f"there may be more: --limit {min(limit * 10, PAGE)}, or narrow it with {narrower}")
 
 

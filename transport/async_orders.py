@@ -12,12 +12,12 @@ from ..workers.errors import TaskUnknown, WorkerHostError
 from .async_handle import AsyncBatch, AsyncHandle, Place
 from .async_waiting import cancel, look_up, request, wait
 from .block import UNKNOWN, Block
-from .changes import Changing, Where, carry_out_awaiting, changing, naming
+from .changes import Changing, Where, carry_out_awaiting, changing, listing, naming
 from .commands import Listener
 from .connection import Connection, Connections
 from .handle import IDS_MAX
-from .messages import Admin, Query, TaskState
-from .orders import check_id, clearing, no_task, search, unpacked
+from .messages import Admin, Query
+from .orders import check_id, clearing, no_task, unpacked
 from .scheduling import scheduled
 from .tail import FIRST_WORD_SECONDS, Line, Reader
 from .terms import terms
@@ -42,50 +42,21 @@ class AsyncOrders:
             raise no_task(id)
         return AsyncHandle(self._place, connection, block, offset)
 
-    async def tasks(
-        self,
-        *,
-        state: TaskState | str | None = None,
-        type: str | None = None,
-        tag: str | None = None,
-        tenant: str | None = None,
-        flow: int | None = None,
-        error: str | None = None,
-        older_than: float | timedelta | None = None,
-        key: str | None = None,
-        limit: int = 100,
-    ) -> list[dict[str, Any]]:
+    async def tasks(self, *, limit: int = 100, **where: Unpack[Where]) -> list[dict[str, Any]]:
         """As `Client.tasks`."""
         found: list[dict[str, Any]] = []
         before: int | None = None
         while len(found) < limit:
-            left = limit - len(found)
-            page = await self.page(
-                state=state, type=type, tag=tag, tenant=tenant, flow=flow, error=error, older_than=older_than,
-                key=key, limit=left, before=before,
-            )  # fmt: skip
+            page = await self.page(limit=limit - len(found), before=before, **where)
             found += page["tasks"]
             before = page.get("next")
             if before is None:
                 break
         return found
 
-    async def page(
-        self,
-        *,
-        state: TaskState | str | None = None,
-        type: str | None = None,
-        tag: str | None = None,
-        tenant: str | None = None,
-        flow: int | None = None,
-        error: str | None = None,
-        older_than: float | timedelta | None = None,
-        key: str | None = None,
-        limit: int = 100,
-        before: int | None = None,
-    ) -> dict[str, Any]:
+    async def page(self, *, limit: int = 100, before: int | None = None, **where: Unpack[Where]) -> dict[str, Any]:
         """As `Client.page`."""
-        return await self._query("tasks", search(state, type, tag, limit, before, tenant, flow, error, older_than, key))
+        return await self._query("tasks", listing(where, limit, before))
 
     async def show(self, id: int) -> dict[str, Any]:
         """As `Client.show`."""

@@ -38,6 +38,7 @@ class Where(TypedDict, total=False):
         flow: Of the flow of this number.
         error: Whose last error has this text in it, however it is capitalised.
         older_than: Sent so long ago: seconds, or a timedelta.
+        key: Of each type the latest that was sent with this key.
     """
 
     state: TaskState | str | Sequence[TaskState | str] | None
@@ -47,6 +48,7 @@ class Where(TypedDict, total=False):
     flow: int | None
     error: str | None
     older_than: float | timedelta | None
+    key: str | None
 
 
 def changing(verb: str, ids: Sequence[int] | None, where: Where, *, dry_run: bool = False, **change: Any) -> Changing:
@@ -89,7 +91,7 @@ def naming(verb: str, ids: Sequence[int]) -> Changing:
 
 
 def filters_of(where: Where) -> dict[str, Any]:
-    """As ADMIN takes them.
+    """As the pool takes them.
 
     Raises:
         ValueError: There is no such state.
@@ -99,13 +101,18 @@ def filters_of(where: Where) -> dict[str, Any]:
     if state is not None:
         given["states"] = [STATES.index(TaskState(one)) for one in ((state,) if isinstance(state, str) else state)]
     if "older_than" in given:
-        given["sent_before"] = sent_before(given.pop("older_than"))
+        age: Any = given.pop("older_than")
+        given["sent_before"] = time.time() - (age.total_seconds() if isinstance(age, timedelta) else age)
     return given
 
 
-def sent_before(age: float | timedelta) -> float:
-    """When something so old was sent."""
-    return time.time() - (age.total_seconds() if isinstance(age, timedelta) else age)
+def listing(where: Where, limit: int, before: int | None) -> dict[str, Any]:
+    """A page of a list, as QUERY `tasks` takes it.
+
+    Raises:
+        ValueError: There is no such state.
+    """
+    return {**filters_of(where), "limit": limit} | ({} if before is None else {"before": before})
 
 
 def carry_out(steps: Changing, ask: Callable[[Admin], dict[str, Any]]) -> list[int]:

@@ -10,10 +10,10 @@ from ..config.resources import Required
 from ..workers import values
 from ..workers.errors import InvalidTask, TaskUnknown, WorkerHostError
 from .block import UNKNOWN
-from .changes import Changing, Where, carry_out, changing, naming, sent_before
+from .changes import Changing, Where, carry_out, changing, listing, naming
 from .connection import Connections
 from .handle import Batch, Handle, cancel
-from .messages import STATES, Admin, Query, TaskState
+from .messages import Admin, Query
 from .outcome import error_of
 from .scheduling import scheduled
 from .tail import Line, tail
@@ -45,22 +45,12 @@ class Orders:
             raise no_task(id)
         return Handle(self._connections, connection, block, offset)
 
-    def tasks(
-        self,
-        *,
-        state: TaskState | str | None = None,
-        type: str | None = None,
-        tag: str | None = None,
-        tenant: str | None = None,
-        flow: int | None = None,
-        error: str | None = None,
-        older_than: float | timedelta | None = None,
-        key: str | None = None,
-        limit: int = 100,
-    ) -> list[dict[str, Any]]:
-        """Tasks of the pool, newest first, at most `limit`: those in `state`, of `type`, with `tag`, of `tenant`,
-        of the flow with the number `flow`, with `error` in the text of their last error, sent `older_than` seconds ago,
-        with `key` (of each type the latest that was sent with it).
+    def tasks(self, *, limit: int = 100, **where: Unpack[Where]) -> list[dict[str, Any]]:
+        """Tasks of the pool, newest first, at most `limit`: all, or those that the filters name.
+
+        Args:
+            limit: How many at the most.
+            where: Filters, of which a task must have all; see `cancel`.
 
         Raises:
             ValueError: There is no such state.
@@ -68,31 +58,14 @@ class Orders:
         found: list[dict[str, Any]] = []
         before: int | None = None
         while len(found) < limit:
-            left = limit - len(found)
-            page = self.page(
-                state=state, type=type, tag=tag, tenant=tenant, flow=flow, error=error, older_than=older_than,
-                key=key, limit=left, before=before,
-            )  # fmt: skip
+            page = self.page(limit=limit - len(found), before=before, **where)
             found += page["tasks"]
             before = page.get("next")
             if before is None:
                 break
         return found
 
-    def page(
-        self,
-        *,
-        state: TaskState | str | None = None,
-        type: str | None = None,
-        tag: str | None = None,
-        tenant: str | None = None,
-        flow: int | None = None,
-        error: str | None = None,
-        older_than: float | timedelta | None = None,
-        key: str | None = None,
-        limit: int = 100,
-        before: int | None = None,
-    ) -> dict[str, Any]:
+    def page(self, *, limit: int = 100, before: int | None = None, **where: Unpack[Where]) -> dict[str, Any]:
         """One step of a search through tasks, that costs the pool little: newest first, from below `before` on.
 
         Returns:
@@ -102,7 +75,7 @@ class Orders:
         Raises:
             ValueError: There is no such state.
         """
-        return self._query("tasks", search(state, type, tag, limit, before, tenant, flow, error, older_than, key))
+        return self._query("tasks", listing(where, limit, before))
 
     def show(self, id: int) -> dict[str, Any]:
         """Everything that is known of a task, its attempts included.
@@ -158,8 +131,9 @@ class Orders:
         Args:
             tasks: Which, by handle or number; None: whatever the filters name.
             dry_run: Change nothing; only say which tasks it would be.
-            where: Filters, of which a task must have all: `state`, `type`, `tag`, `tenant`, `flow`, `error` (a part of
-                its last error's text), `older_than` (sent so long ago: seconds, or a timedelta).
+            where: Filters, of which a task must have all: `state` (one, or several), `type`, `tag`, `tenant`, `flow`
+                (its number), `error` (a part of its last error's text), `older_than` (sent so long ago: seconds, or a
+                timedelta), `key` (of each type the latest that was sent with it).
 
         Returns:
             The numbers of those that had not ended before.
@@ -445,30 +419,6 @@ def check_id(id: int) -> None:
     """
     if not 0 < id <= ID_MAX:
         raise no_task(id)
-
-
-def search(
-    state: TaskState | str | None,
-    type: str | None,
-    tag: str | None,
-    limit: int,
-    before: int | None,
-    tenant: str | None,
-    flow: int | None = None,
-    error: str | None = None,
-    older_than: float | timedelta | None = None,
-    key: str | None = None,
-) -> dict[str, Any]:
-    """What `page` asks for, as QUERY `tasks` takes it.
-
-    Raises:
-        ValueError: There is no such state.
-    """
-    code = None if state is None else STATES.index(TaskState(state))
-    given: dict[str, Any] = {"state": code, "type": type, "tag": tag, "tenant": tenant, "flow": flow}
-    given |= {"limit": limit, "before": before, "error": error, "key": key}
-    given["sent_before"] = None if older_than is None else sent_before(older_than)
-    return {key: value for key, value in given.items() if value is not None}
 
 
 def clearing(type: str | None, key: str | None) -> dict[str, Any]:

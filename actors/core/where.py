@@ -5,7 +5,7 @@ Owns what may be said of them, and what is asked of the store. Whoever changes w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Any, Final, cast
 
@@ -19,8 +19,9 @@ from .unfit import Unfit
 MEANT_MAX: Final = 10_000
 """Tasks that one order changes, in one transaction: the answer says where a larger one goes on."""
 _TEXT_MAX: Final = 1000
-_TEXTS: Final = ("type", "tag", "tenant", "error")
+_TEXTS: Final = ("type", "tag", "tenant", "error", "key")
 _FILTERS: Final = ("ids", "states", *_TEXTS, "flow", "sent_before")
+_STATE_CODES: Final = range(len(STATES))
 DONE: Final = {"cancel": "cancelled", "again": "retried", "edit": "edited", "delete": "deleted"}
 """By the purpose: under which word the answer lists what was done."""
 
@@ -60,16 +61,45 @@ def where_of(given: Any, allowed: Iterable[int], owner: str | None) -> Where:
     Raises:
         Unfit: That is nothing, or what cannot be meant.
     """
-    allowed = sorted(allowed)
     if not isinstance(given, dict) or not set(cast("dict[Any, Any]", given)) <= set(_FILTERS):
         raise Unfit("invalid", f"where: a mapping of {', '.join(_FILTERS)} is needed", "where")
     values = {name: value for name, value in cast("dict[str, Any]", given).items() if value is not None}
     if not values:
         raise Unfit("invalid", f"where: names no task; give one of {', '.join(_FILTERS)}", "where")
+    allowed = sorted(allowed)
+    return _checked({"states": allowed, **values}, allowed, owner)
+
+
+def listed_of(arguments: dict[str, Any], owner: str | None) -> Where:
+    """The same of a question for a list, whose filters stand beside other arguments; without any, all are meant.
+
+    Raises:
+        Unfit: They cannot be meant.
+    """
+    values = {name: arguments[name] for name in _FILTERS if arguments.get(name) is not None}
+    if arguments.get("state") is not None:
+        values.setdefault("states", [arguments["state"]])
+    return _checked(values, _STATE_CODES, owner)
+
+
+def _checked(values: dict[str, Any], allowed: Sequence[int], owner: str | None) -> Where:
+    """Filters, each for itself."""
     for name in _TEXTS:
         if name in values and (not isinstance(values[name], str) or not 0 < len(values[name]) <= _TEXT_MAX):
             raise Unfit("invalid", f"where: {name} {shown(values[name])} is no text of at most {_TEXT_MAX}", name)
-    states: Any = values.get("states", allowed)
+    states = _states(values["states"], allowed) if "states" in values else ()
+    flow: Any = values.get("flow")
+    if flow is not None and (type(flow) is not int or not 0 < flow <= ID_MAX):
+        raise Unfit("invalid", f"where: flow {shown(flow)} is no number of one", "flow")
+    sent_before: Any = values.get("sent_before")
+    if sent_before is not None and (type(sent_before) not in (int, float) or not isfinite(sent_before)):
+        raise Unfit("invalid", f"where: sent_before {shown(sent_before)} is no instant", "sent_before")
+    ids = _ids(values["ids"]) if "ids" in values else None
+    texts = {name: values.get(name) for name in _TEXTS}
+    return Where(ids, states, flow=flow, sent_before=sent_before, owner=owner, **texts)
+
+
+def _states(states: Any, allowed: Sequence[int]) -> tuple[int, ...]:
     if not isinstance(states, list) or not all(type(one) is int for one in cast("list[Any]", states)):
         raise Unfit("invalid", "where: states is a list of codes", "states")
     if stray := [one for one in cast("list[int]", states) if one not in allowed]:
@@ -78,19 +108,7 @@ def where_of(given: Any, allowed: Iterable[int], owner: str | None) -> Where:
         raise Unfit("invalid", f"a task that is {name} cannot be meant here; of these states: {words}", "states")
     if not states:
         raise Unfit("invalid", "where: states is empty", "states")
-    flow: Any = values.get("flow")
-    if flow is not None and (type(flow) is not int or not 0 < flow <= ID_MAX):
-        raise Unfit("invalid", f"where: flow {shown(flow)} is no number of one", "flow")
-    sent_before: Any = values.get("sent_before")
-    if sent_before is not None and (type(sent_before) not in (int, float) or not isfinite(sent_before)):
-        raise Unfit("invalid", f"where: sent_before {shown(sent_before)} is no instant", "sent_before")
-    ids: Any = values.get("ids")
-    if ids is not None:
-        ids = _ids(ids)
-    texts = {name: values.get(name) for name in _TEXTS}
-    return Where(
-        ids, tuple(dict.fromkeys(cast("list[int]", states))), flow=flow, sent_before=sent_before, owner=owner, **texts
-    )
+    return tuple(dict.fromkeys(cast("list[int]", states)))
 
 
 def _ids(given: Any) -> tuple[int, ...]:

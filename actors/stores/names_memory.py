@@ -95,6 +95,10 @@ class MemoryNames:
                 found.append(((id, *name), until, digest, row(bearer)))
         return found + [(id, 0.0, b"", row(id)) for id in need.ids if id in self._tasks and owns(id, need.owner)]
 
+    def bears(self, id: int, key: str) -> bool:
+        """Whether a task has this key."""
+        return id in self._by_id and self._by_id[id][2] == key
+
     def bearing(self, key: str) -> list[int]:
         """The tasks that have a key, newest first."""
         return sorted((id for (_, _, name), (id, _, _) in self._by_name.items() if name == key), reverse=True)

@@ -27,6 +27,7 @@ _TAGGED: Final = """select tag.id, state, lane, session, sent_at from tag cross 
     where tag = ? and tag.id < ? order by tag.id desc limit ?"""
 _KEYED: Final = """select key.id, state, lane, session, sent_at from key cross join task using (id)
     where key = ? and key.id < ? order by key.id desc limit ?"""
+_HAS_KEY: Final = "select 1 from key where key = ? and id = ?"
 _HAS_TAG: Final = "select 1 from tag where tag = ? and id = ?"
 _LANES: Final = "select lane from lane where (?1 is null or type = ?1) and (?2 is null or tenant = ?2)"
 _DETAIL: Final = "select detail from task where id = ?"
@@ -133,6 +134,8 @@ def _has_the_rest(execute: Callable[..., sqlite3.Cursor], where: Where, id: int,
     """Whether what is not in the first columns of a task is as it is meant."""
     otherwise_found = where.flow is not None or where.ids is not None or where.key is not None
     if where.tag is not None and otherwise_found and execute(_HAS_TAG, (where.tag, id)).fetchone() is None:
+        return False
+    if where.key is not None and where.ids is not None and execute(_HAS_KEY, (where.key, id)).fetchone() is None:
         return False
     if where.flow is not None and (where.ids is not None or where.key is not None):
         [options] = execute(statements.OPTIONS_OF, (id,)).fetchone()

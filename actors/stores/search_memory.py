@@ -75,6 +75,8 @@ class MemorySearch:
         start = None if before is None else (before,)
         if where.ids is not None:
             ids = (id for id in sorted(where.ids, reverse=True) if before is None or id < before)
+            if (key := where.key) is not None:
+                ids = (id for id in ids if self._names.bears(id, key))
             return (self._tasks[id] for id in ids if id in self._tasks)
         if where.key is not None:
             return [self._tasks[id] for id in self._names.bearing(where.key) if before is None or id < before]

@@ -12,15 +12,19 @@ from workerhost.actors.core.effects import EndsOf, Matching, Where
 from workerhost.actors.core.rows import CANCELLED, FAILED, QUEUED
 from workerhost.actors.stores.contract import Store
 
+KEYS: list[tuple[Any, ...]] = [
+    (id, "", type, "k", 0.0, b"") for id, type in ((2, "video.thumbnail"), (3, "audio.probe"))
+]
+
 
 @pytest.fixture
 def store(reopen: Callable[[], Store]) -> Store:
-    """1 queued, 2 and 4 failed, 3 cancelled; 2 and 3 of session 2, which is K's; 3 and 4 in lane 2."""
+    """1 queued, 2 and 4 failed, 3 cancelled; 2 and 3 of session 2, which is K's, with the key k; 3 and 4 in lane 2."""
     store = reopen()
     store.open()
     write(store, lanes=LANES, hosts=HOSTS, sessions=SESSIONS)
     tasks = [row(1), row(2, session=2), row(3, session=2, lane=2), row(4, lane=2, options={"flow": 4})]
-    write(store, tasks=tasks, tags=[("red", 1), ("red", 3)])
+    write(store, tasks=tasks, tags=[("red", 1), ("red", 3)], keys=KEYS)
     detail: dict[str, Any] = {"error_type": "ValueError", "message": "Not FOUND"}
     write(
         store,
@@ -48,6 +52,10 @@ def store(reopen: Callable[[], Store]) -> Store:
         (Where(ids=(1, 2, 3), tag="red", states=(QUEUED,)), [1]),
         (Where(ids=(3, 4), flow=4), [4]),
         (Where(owner="K"), [3, 2]),
+        (Where(key="k"), [3, 2]),
+        (Where(key="k", states=(FAILED,)), [2]),
+        (Where(key="k", ids=(1, 3)), [3]),
+        (Where(key="other"), []),
         (Where(sent_before=0.0), []),
         (Where(sent_before=1e12), [4, 3, 2, 1]),
     ],

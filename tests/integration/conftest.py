@@ -21,3 +21,15 @@ def browser() -> Generator[Any]:
 
     with chromium() as found:
         yield found
+
+
+@pytest.fixture
+def opened(browser: Any, pool: Any, request: pytest.FixtureRequest) -> Generator[Any]:
+    """A page that shows the module's `pool`: it must not complain, nor ask anybody else for anything."""
+    from browsing import Page
+
+    page = Page(browser, pool.url, **getattr(request, "param", {}))
+    yield page
+    page.context.close()
+    assert page.complaints == []
+    assert [url for url in page.requests if not url.startswith(pool.url)] == []

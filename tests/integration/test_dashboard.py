@@ -38,15 +38,6 @@ def pool() -> Generator[Served]:
         yield found
 
 
-@pytest.fixture
-def opened(browser: Any, pool: Served, request: pytest.FixtureRequest) -> Generator[Page]:
-    page = Page(browser, pool.url, **getattr(request, "param", {}))
-    yield page
-    page.context.close()
-    assert page.complaints == []
-    assert [url for url in page.requests if not url.startswith(pool.url)] == []
-
-
 def test_a_task_that_begins_is_in_its_square_within_a_second(opened: Page, pool: Served, tmp_path: Path):
     page = opened.open()
     page.wait_for_selector(".host[data-host=embedded] .slot")
@@ -153,6 +144,32 @@ def test_it_is_used_by_keyboard(opened: Page, pool: Served, tmp_path: Path):
     page.keyboard.type(str(handle.id))
     page.keyboard.press("Enter")
     expect(page.locator("#task .head h2")).to_contain_text(f"Task {handle.id}")
+
+
+def test_tasks_are_found_and_changed_by_what_is_written(opened: Page, pool: Served):
+    first, second = (pool.client.send("film.none", key=key, tags=("these",)).id for key in ("a", "b"))
+    broken = pool.client.send("film.broken", {"note": "no such reel"})
+    broken.wait(15)
+    page = opened.open(f"#{TOKEN}")
+    for written, found in [
+        ("key:b", [second]), ('film.broken error:"no such"', [broken.id]), ("#these older:1d", []),
+        ("#these key:a", [first]), ("older:soon", []),
+    ]:  # fmt: skip
+        page.locator("#search").fill(written)
+        expect(page.locator("#rows tr")).to_have_count(len(found))
+        for id in found:
+            expect(page.locator(f"#rows tr[data-task='{id}']")).to_be_visible()
+    page.locator("#search").fill("#these")
+    button = page.get_by_role("button", name="cancel all tasks that are like this")
+    button.click()
+    expect(page.locator("dialog")).to_contain_text("Cancel 2 tasks?")
+    page.locator("#ask-yes").click()
+    expect(page.locator("#said")).to_have_text("2 tasks: cancelled.")
+    assert [pool.client.show(id)["state"] for id in (first, second)] == ["cancelled"] * 2
+    button.click()
+    expect(page.locator("#said")).to_have_text("No task that is like this can be cancelled.")
+    page.locator("#search").fill("")
+    expect(button).to_be_hidden()
 
 
 @pytest.mark.parametrize("opened", [{"viewport": {"width": 390, "height": 844}}], indirect=True)

@@ -40,15 +40,6 @@ def pool() -> Generator[Served]:
         yield found
 
 
-@pytest.fixture
-def opened(browser: Any, pool: Served, request: pytest.FixtureRequest) -> Generator[Page]:
-    page = Page(browser, pool.url, **getattr(request, "param", {}))
-    yield page
-    page.context.close()
-    assert page.complaints == []
-    assert [url for url in page.requests if not url.startswith(pool.url)] == []
-
-
 def film(pool: Served, reel: Path, name: str = "") -> Any:
     """Five shots, then a cut that fails as long as the reel is missing, then four more."""
     with pool.client.flow(name) as flow:

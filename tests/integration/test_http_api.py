@@ -118,6 +118,37 @@ class TestTasks:
         assert pool.client.task(handle.id).wait(SECONDS)
         is_problem(http.post(f"/api/tasks/{handle.id}/retry", headers=RIGHT), 409)
 
+    def test_orders_over_all_that_filters_name(self, http: httpx.Client, pool: Served):
+        def order(word: str, **body: Any) -> Any:
+            answer = http.post(f"/api/tasks/{word}", json=body, headers=RIGHT)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        first, second = (handle.id for handle in pool.client.send_many("nobody.does", [{}, {}], tags=("these",)))
+        third = pool.client.send("nobody.does", key="the third").id
+        assert order("cancel", tag="these", dry_run=True) == {"cancelled": [second, first]}
+        assert order("priority", type="nobody.does", priority=9) == {"edited": [third, second, first]}
+        assert order("move", key="the third", to="nobody.else") == {"edited": []}
+        assert order("move", tag="these", ids=[first], to="nobody.else") == {"edited": [first]}
+        assert order("cancel", type="nobody.does", older_than=3600) == {"cancelled": []}
+        assert order("cancel", tag="these") == {"cancelled": [second, first]}
+        assert order("retry", state="cancelled", tag="these", type="nobody.else") == {"retried": [first]}
+        assert order("cancel", ids=[third, first]) == {"cancelled": [third, first]}
+        assert order("delete", tag="these", error="nothing like it") == {"deleted": []}
+        assert order("delete", tag="these") == {"deleted": [second, first]}
+        listed = http.get("/api/tasks", params={"key": "the third", "older_than": 0.001, "state": "cancelled"}).json()
+        assert [task["id"] for task in listed["tasks"]] == [third]
+        assert http.get("/api/tasks", params={"key": "the third", "error": "nothing like it"}).json()["tasks"] == []
+
+    def test_orders_that_name_nothing_or_cannot_be_meant(self, http: httpx.Client):
+        for word, body, status in [
+            ("cancel", {}, 422), ("cancel", {"dry_run": True}, 422), ("cancel", {"tag": None}, 422),
+            ("cancel", {"state": "lost"}, 422), ("cancel", {"state": "failed"}, 409), ("retry", {"ids": []}, 422),
+            ("delete", {"colour": "red"}, 422), ("priority", {"tag": "x"}, 422), ("move", {"tag": "x", "to": ""}, 422),
+        ]:  # fmt: skip
+            is_problem(http.post(f"/api/tasks/{word}", json=body, headers=RIGHT), status)
+        is_problem(http.post("/api/tasks/cancel", json={"tag": "x"}), 401)
+
     def test_an_unknown_task_is_a_404_whatever_is_wanted_of_it(self, http: httpx.Client):
         for path in ("", "/why", "/output"):
             is_problem(http.get(f"/api/tasks/999999{path}"), 404)

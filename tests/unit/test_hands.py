@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from unit.pool_words import CANCELLED, COMPLETED, completed  # pyright: ignore
 
-from workerhost.transport.messages import Admin, Reply, Results
+from workerhost.actors.answers import answer
+from workerhost.transport.messages import Admin, Query, Reply, Results
 
 
 def order(pool: Any, verb: str, where: dict[str, Any], **more: Any) -> Any:
@@ -19,9 +20,9 @@ def order(pool: Any, verb: str, where: dict[str, Any], **more: Any) -> Any:
 
 @pytest.fixture
 def mixed(pool: Any) -> Any:
-    """1, 2: a, red. 3: b, of the tenant t. 4: a, cancelled. 5: b, red, cancelled."""
+    """1, 2: a, red. 3: b, of the tenant t, with the key k. 4: a, cancelled. 5: b, red, cancelled."""
     pool.send("a", count=2, tags=["red"])
-    pool.send("b", tenant="t")
+    pool.send("b", tenant="t", key="k")
     pool.send("a")
     pool.send("b", tags=["red"])
     order(pool, "cancel", {"ids": [4, 5]})
@@ -44,6 +45,9 @@ class TestFilters:
             ({"sent_before": 0}, []),
             ({"sent_before": 1e12}, [3, 2, 1]),
             ({"error": "nothing like it"}, []),
+            ({"key": "k"}, [3]),
+            ({"key": "k", "ids": [1, 2]}, []),
+            ({"key": "other"}, []),
         ],
     )
     def test_a_dry_run_says_what_would_be_and_changes_nothing(self, mixed: Any, where: Any, found: list[int]) -> None:
@@ -73,6 +77,7 @@ class TestFilters:
             ("delete", {"states": [3]}, "a task that is running cannot be meant here"),
             ("cancel", {"type": 7}, "type 7 is no text"),
             ("cancel", {"tag": ""}, "no text"),
+            ("cancel", {"key": 1}, "key 1 is no text"),
             ("cancel", {"flow": 0}, "flow 0"),
             ("cancel", {"flow": True}, "flow True"),
             ("cancel", {"sent_before": "noon"}, "no instant"),
@@ -84,6 +89,32 @@ class TestFilters:
     def test_what_cannot_be_meant_changes_nothing(self, mixed: Any, verb: str, where: Any, says: str) -> None:
         assert says in order(mixed, verb, where)
         assert [mixed.state(id) for id in range(1, 6)] == ["queued"] * 3 + ["cancelled"] * 2
+
+    @pytest.mark.parametrize(
+        ("filters", "found"),
+        [
+            ({}, [5, 4, 3, 2, 1]),
+            ({"state": 6}, [5, 4]),
+            ({"states": [2, 6], "type": "b"}, [5, 3]),
+            ({"key": "k"}, [3]),
+            ({"ids": [1, 5], "limit": 1}, [5]),
+            ({"colour": "red"}, [5, 4, 3, 2, 1]),
+            ({"state": 99}, "99 cannot be meant here"),
+            ({"states": []}, "states is empty"),
+            ({"type": 7}, "type 7 is no text"),
+            ({"sent_before": float("inf")}, "no instant"),
+            ({"flow": 0}, "flow 0"),
+            ({"limit": "all"}, "limit"),
+        ],
+    )
+    def test_a_list_takes_the_same_filters(self, mixed: Any, filters: dict[str, Any], found: Any) -> None:
+        mixed.say(b"c", Query(7, "tasks", filters))
+        reply = answer(mixed.store, mixed.answers[-1])
+        if isinstance(found, str):
+            assert (reply.ok, reply.value["code"]) == (False, "invalid")
+            assert found in reply.value["reason"]
+        else:
+            assert [task["id"] for task in reply.value["tasks"]] == found
 
 
 class TestWords:

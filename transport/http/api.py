@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import api_flows, api_pool, api_schedules, api_tasks
+from . import api_flows, api_pool, api_schedules, api_selection, api_tasks
 
 OPERATIONS: Final = (
     *api_pool.OPERATIONS,
+    *api_selection.OPERATIONS,
     *api_tasks.OPERATIONS,
     *api_flows.OPERATIONS,
     *api_schedules.OPERATIONS,

@@ -6,8 +6,9 @@ Protocols only. The application calls them from its own threads, several at a ti
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
+from ..changes import Where
 from ..handle import Handle
 from ..stored_flow import StoredFlow
 
@@ -71,18 +72,7 @@ class Pool(Protocol):
     def snapshot(self) -> dict[str, Any]: ...  # noqa: D102
     def hosts(self) -> list[dict[str, Any]]: ...  # noqa: D102
     def types(self) -> list[dict[str, Any]]: ...  # noqa: D102
-    def page(  # noqa: D102
-        self,
-        *,
-        state: str | None = None,
-        type: str | None = None,
-        tag: str | None = None,
-        tenant: str | None = None,
-        flow: int | None = None,
-        key: str | None = None,
-        limit: int = 100,
-        before: int | None = None,
-    ) -> dict[str, Any]: ...
+    def page(self, *, limit: int = 100, before: int | None = None, **where: Unpack[Where]) -> dict[str, Any]: ...  # noqa: D102
     def show(self, id: int) -> dict[str, Any]: ...  # noqa: D102
     def why(self, id: int) -> dict[str, Any]: ...  # noqa: D102
     def tail(self, task: int, *, follow: bool = False) -> Iterable[Any]: ...  # noqa: D102

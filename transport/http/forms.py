@@ -20,6 +20,8 @@ from ..orders import ID_MAX
 from ..terms import AFTER_MAX, KEY_CHARACTERS_MAX, PRIORITY_MAX, TAG_CHARACTERS_MAX, TAGS_MAX
 from .problems import Problem
 
+STATE_PATTERN: Final = f"^({'|'.join(STATES)})$"
+ERROR_CHARACTERS_MAX: Final = 1000
 _SECONDS_MAX: Final = 10 * 365 * 86400.0
 _ATTEMPTS_MAX: Final = 1_000_000
 _HOUR: Final = 3600
@@ -95,12 +97,21 @@ class TasksQuery(BaseModel):
     """Which tasks to list."""
 
     model_config = ConfigDict(extra="forbid")
-    state: str | None = Field(None, json_schema_extra={"enum": [state.value for state in STATES]})
+    state: str | None = Field(None, pattern=STATE_PATTERN)
     type: TypePath | None = None
     tag: Tag | None = None
     tenant: Tenant | None = Field(None, description="Whose they are.")
     flow: int | None = Field(None, ge=1, le=ID_MAX, description="The number of the flow that they belong to.")
-    key: str | None = Field(None, min_length=1, max_length=255, description="Of each type the latest with this key.")
+    error: str | None = Field(
+        None,
+        min_length=1,
+        max_length=ERROR_CHARACTERS_MAX,
+        description="A part of its last error's text, however it is capitalised.",
+    )
+    older_than: Seconds | None = Field(None, description="Sent so many seconds ago, or longer.")
+    key: str | None = Field(
+        None, min_length=1, max_length=KEY_CHARACTERS_MAX, description="Of each type the latest with this key."
+    )
     limit: int = Field(100, ge=1, le=_PAGE_MAX, description="At most so many.")
     before: int | None = Field(None, ge=1, le=ID_MAX, description="Go on below this number: `next` of the page before.")
 

@@ -2,6 +2,7 @@
 
 import { post } from "./api.js";
 import { byId, h, text } from "./dom.js";
+import { count } from "./words.js";
 
 const WHY_NOT = "Only to look at: open the address with the token that `workerhost up` printed to change things";
 
@@ -14,10 +15,10 @@ export function allow(is) {
   text(byId("access"), is ? "" : `${WHY_NOT}.`);
 }
 
-/** A button for an order. `order` is `{path, body, ask, yes, done}`, or a function that gives one when it is pressed. */
+/** A button for an order. `order` is `{path, body, ask, yes, done}`, or a function that gives one when it is pressed; without one nothing happens. */
 export function button(label, order, { name = label, strong = false } = {}) {
   const made = h("button", { type: "button", class: strong ? "order strong" : "order", "aria-label": name }, label);
-  made.addEventListener("click", () => carryOut(typeof order === "function" ? order() : order));
+  made.addEventListener("click", () => pressed(order));
   gate(made);
   return made;
 }
@@ -27,11 +28,16 @@ function gate(element) {
   element.title = allowed ? "" : WHY_NOT;
 }
 
+async function pressed(order) {
+  const found = await Promise.resolve(typeof order === "function" ? order() : order).catch((error) => say(error.message, true));
+  if (found) await carryOut(found);
+}
+
 async function carryOut({ path, body, ask, yes, done }) {
   if (!(await confirmed(ask, yes))) return;
   try {
-    await post(path, body);
-    say(done);
+    const answer = await post(path, body);
+    say(typeof done === "function" ? done(answer) : done);
     document.dispatchEvent(new Event("ordered"));
   } catch (error) {
     say(error.message, true);
@@ -74,6 +80,21 @@ export const retry = (task) => ({
   yes: "Run it again",
   done: `Task ${task.id} is queued again.`,
 });
+
+const MANY = {
+  cancel: ["cancelled", "Cancel", "Those that run are stopped at once, their work so far is lost.", "Cancel them"],
+  retry: ["retried", "Run again", "They are queued anew, with all their counters at zero.", "Run them again"],
+  delete: ["deleted", "Forget", "Their params, results and attempts are gone then.", "Forget them"],
+};
+
+/** An order over all tasks that filters name: how many those are is asked first. */
+export async function overTasks(word, filters) {
+  const [done, verb, means, yes] = MANY[word], path = `/tasks/${word}`;
+  const meant = (await post(path, { ...filters, dry_run: true }))[done].length;
+  const tasks = (number) => (number === 1 ? "1 task" : `${count(number)} tasks`);
+  if (!meant) return say(`No task that is like this can be ${done}.`);
+  return { path, body: filters, ask: `${verb} ${tasks(meant)}? ${means}`, yes, done: (answer) => `${tasks(answer[done].length)}: ${done}.` };
+}
 
 export const pause = (type, paused) => ({
   path: `/types/${encodeURIComponent(type)}/${paused ? "resume" : "pause"}`,

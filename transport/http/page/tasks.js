@@ -1,11 +1,12 @@
-// The list of tasks, newest first: found by number, type, tag and state; renewed when the pool's counts change.
+// The list of tasks, newest first: found by number, or by what `search.js` reads; renewed when the pool's counts change.
 
 import { get } from "./api.js";
 import { byId, h, Keyed, text } from "./dom.js";
+import { button, overTasks } from "./orders.js";
+import { filters } from "./search.js";
 import { clock, count, media, percent, since, span } from "./words.js";
 
 const STATES = ["running", "queued", "scheduled", "waiting", "completed", "failed", "quarantined", "cancelled"];
-const TYPE = /^[\w-]{1,64}(\.[\w-]{1,64}){0,2}$/;
 const SHOWN = 15, RENEW = 1_000;
 
 export class Tasks {
@@ -13,6 +14,7 @@ export class Tasks {
     Object.assign(this, { limit: SHOWN, asked: 0, due: null, stale: false, counts: "" });
     this.rows = new Keyed(byId("rows"), row, change);
     byId("state").append(h("option", { value: "" }, "every state"), ...STATES.map((state) => h("option", { value: state }, state)));
+    byId("many").append(...["cancel", "retry", "delete"].map((word) => button(`${word} these`, () => overTasks(word, this.wanted()), { name: `${word} all tasks that are like this` })));
     byId("filters").addEventListener("submit", (event) => { event.preventDefault(); this.go(); });
     byId("search").addEventListener("input", () => this.again());
     byId("state").addEventListener("change", () => this.again());
@@ -66,13 +68,19 @@ export class Tasks {
   }
 
   async ask() {
-    const wanted = byId("search").value.trim(), exact = /^\d+$/.test(wanted);
-    const query = exact ? new URLSearchParams({ before: Number(wanted) + 1 }) : asked(wanted); // it comes first, if it is there
-    if (!query) return this.list([], null);
-    query.set("limit", this.limit);
-    if (byId("state").value) query.set("state", byId("state").value);
+    const text = byId("search").value.trim(), exact = /^\d+$/.test(text);
+    const wanted = exact ? { before: Number(text) + 1 } : this.wanted(); // it comes first, if it is there
+    byId("many").hidden = exact || !wanted || !Object.keys(wanted).length;
+    if (!wanted) return this.list([], null);
+    const query = new URLSearchParams({ ...wanted, limit: this.limit });
     const found = await get(`/tasks?${query}`).catch(() => ({ tasks: [], next: null }));
-    this.list(exact ? found.tasks.filter((task) => String(task.id) === wanted) : found.tasks, exact ? null : found.next);
+    this.list(exact ? found.tasks.filter((task) => String(task.id) === text) : found.tasks, exact ? null : found.next);
+  }
+
+  /** What is looked for, as the API takes it; null where nothing can be like that. */
+  wanted() {
+    const found = filters(byId("search").value), state = byId("state").value;
+    return found && state ? { ...found, state } : found;
   }
 
   list(found, next) {
@@ -87,20 +95,6 @@ export class Tasks {
     const here = links.indexOf(document.activeElement);
     links[Math.min(links.length - 1, Math.max(0, here + by))]?.focus();
   }
-}
-
-/** `video #nightly flow:12 tenant:ann` as a question, or null where it can have no answer. */
-function asked(wanted) {
-  const query = new URLSearchParams();
-  for (const word of wanted.split(/\s+/).filter(Boolean)) {
-    const [, name, value] = /^(flow|tenant):(.+)$/.exec(word) ?? [];
-    if (name === "flow" && !/^[1-9]\d{0,17}$/.test(value)) return null;
-    if (name) query.set(name, value);
-    else if (word.startsWith("#") && word.length > 1) query.set("tag", word.slice(1));
-    else if (TYPE.test(word)) query.set("type", word);
-    else return null;
-  }
-  return query;
 }
 
 function row(id) {

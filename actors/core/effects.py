@@ -37,6 +37,7 @@ class Persist:
         returns: Back to queued or scheduled (state, place, due, relative, attempt, failures, crashes, losses, releases,
             id, fence).
         finishes: Ends (state, finish, ended_at, started_at, slot, body, detail, failures, crashes, id, fence).
+        setbacks: Losses and releases of ended tasks, where there were any (losses, releases, id, fence).
         cleared: Ids of ended tasks whose checkpoints go.
         retries: Final tasks queued again by hand (new fence, id): counters zero, finish and result cleared.
         claims: Grants (fence, attempt, owner, started_at, id). Last: what a step gives back it may grant.
@@ -89,6 +90,7 @@ class Persist:
     uncached: list[int] = field(default_factory=list)
     returns: list[tuple[Any, ...]] = field(default_factory=list)
     finishes: list[tuple[Any, ...]] = field(default_factory=list)
+    setbacks: list[tuple[int, int, int, int]] = field(default_factory=list)
     cleared: list[int] = field(default_factory=list)
     retries: list[tuple[int, int]] = field(default_factory=list)
     claims: list[tuple[int, int, int, float, int]] = field(default_factory=list)

@@ -242,6 +242,8 @@ class Queue:
         step.persist.finishes.append(
             (row.state, finish, step.wall, started_at, slot, body, detail, row.failures, row.crashes, row.id, row.fence)
         )
+        if row.losses or row.releases:  # the last of them was not stored
+            step.persist.setbacks.append((row.losses, row.releases, row.id, row.fence))
         step.persist.meta["last_finish"] = finish
         lane.counts[was] -= 1
         lane.counts[row.state] += 1

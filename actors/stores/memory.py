@@ -232,6 +232,13 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
             new[STARTED_AT], new[ENDED_AT] = started_at, ended_at
             new[RESULT], new[DETAIL], new[FAILURES], new[CRASHES] = body or None, pack(detail), failures, crashes
             self._replace(old, new)
+        for losses, releases, id, fence in persist.setbacks:
+            old = self._tasks.get(id)
+            if old is None or old[FENCE] != fence or old[STATE] not in FINAL:
+                raise _disagrees("setbacks", id)
+            new = old.copy()
+            new[LOSSES], new[RELEASES] = losses, releases
+            self._replace(old, new)
 
     def _retry(self, persist: Persist) -> None:
         for fence, id in persist.retries:

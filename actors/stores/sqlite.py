@@ -326,6 +326,7 @@ class SqliteStore(flows.FlowReads, names.NameReads):
         self._exactly("edits", statements.EDIT, persist.edits)
         self._exactly("returns", statements.RETURN, persist.returns)
         self._exactly("finishes", *for_finishes(persist.finishes))
+        self._exactly("setbacks", statements.COUNT_SETBACKS, persist.setbacks)
         self._many(statements.CLEAR_CHECKPOINT, [(id,) for id in persist.cleared])
         self._many(statements.KEEP_LAST_ATTEMPT, [(id,) for _, id in persist.retries])
         self._exactly("retries", statements.RETRY, persist.retries)

@@ -34,6 +34,7 @@ FINISH: Final = """update task set state = ?, finish = ?, ended_at = ?, started_
     result = nullif(?, x''), detail = ?, failures = ?, crashes = ? where id = ? and fence = ? and state < 4"""
 COMPLETE: Final = """update task set state = 4, finish = ?, ended_at = ?, started_at = ?, slot = ?,
     result = nullif(?, x''), detail = null, failures = 0, crashes = 0 where id = ? and fence = ? and state < 4"""
+COUNT_SETBACKS: Final = "update task set losses = ?, releases = ? where id = ? and fence = ? and state >= 4"
 KEEP_LAST_ATTEMPT: Final = f"""insert or replace into attempt
     select id, attempt, fence, owner, slot, started_at, ended_at,
         case state {" ".join(f"when {code} then '{state}'" for code, state in enumerate(STATES))} end, detail

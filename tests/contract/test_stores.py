@@ -357,6 +357,19 @@ def test_a_return_sets_the_counters_it_is_given(store: Store) -> None:
     ]  # fmt: skip
 
 
+def test_an_end_keeps_the_setbacks_that_led_to_it(store: Store) -> None:
+    write(store, tasks=[row(1), row(2)])
+    write(store, claims=[claim(1, 7), claim(2, 8)])
+    write(
+        store,
+        finishes=[ended(1, 7, finish=1, state=FAILED), ended(2, 8, finish=2)],
+        setbacks=[(4, 5, 1, 7)],
+    )
+
+    shown = [store.show(id) or {} for id in (1, 2)]
+    assert [(task["losses"], task["releases"]) for task in shown] == [(4, 5), (0, 0)]
+
+
 # --- ends
 
 

@@ -404,3 +404,4 @@ def test_a_host_that_never_answers_three_times_is_the_tasks_own_fault_only_when_
         said = pool.wait(1.5)
         pool.client()
     assert pool.state(1) == "quarantined"
+    assert pool.store.show(1)["losses"] == 4

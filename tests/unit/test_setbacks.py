@@ -128,7 +128,9 @@ def test_a_task_that_is_set_back_for_ever_fails_in_the_end(
         ((again, fence, _),) = granted(said)
         assert again == id
     assert ended(pool.say(HOST, report(id, fence, kind=kind, after=0.0, message="come back"))) == [(id, FAILED)]
-    detail = pool.store.show(id)["detail"]
+    task = pool.store.show(id)
+    detail = task["detail"]
+    assert task["releases"] == 3
     assert (detail["cause"], detail["message"]) == ("release_limit", "released 3 times, the last time: come back")
     assert pool.pool.queue.lanes.tree.node("v.y").paused, "its like need not try"
 

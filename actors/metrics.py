@@ -20,6 +20,7 @@ _UNFINISHED: Final = ("queued", "scheduled", "waiting", "running")
 _ENDS: Final = ("completed", "failed", "cancelled", "quarantined")
 _COUNTERS: Final = {
     "sent": ("tasks_sent_total", "Tasks handed in."),
+    "hits": ("cache_hits_total", "Tasks handed in that an older one answers for, by `cache`."),
     "attempts": ("attempts_total", "Attempts that ran until they completed or failed."),
     "seconds": ("attempt_seconds_total", "How long these attempts ran."),
     "retried": ("attempts_retried_total", "Attempts that failed and whose task is tried again."),
@@ -132,12 +133,12 @@ def _own_numbers(snapshot: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _copy(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    return {**{key: numbers[key] for key in _SUMMED}, "causes": dict(numbers["causes"])}
+    return {**{key: numbers.get(key, 0) for key in _SUMMED}, "causes": dict(numbers["causes"])}
 
 
 def _less(own: dict[str, Any], below: Mapping[str, Any]) -> None:
     for key in _SUMMED:
-        if value := below[key]:
+        if value := below.get(key):
             own[key] -= value
     causes = own["causes"]
     for cause, count in below["causes"].items():

@@ -1,4 +1,4 @@
-"""Commands about what the pool sends by itself: `schedules`, `schedule pause|resume|run|remove`."""
+"""Commands about what the pool sends by itself: `schedules`, `schedule next|pause|resume|run|remove`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from . import documents, options
-from .exits import say
+from .exits import UsageError, say
 from .options import Address, Json
 from .tables import table
 
@@ -30,6 +30,24 @@ def schedules(context: typer.Context, as_json: Json = False, address: Address = 
             say(f"schedule {one['name']} sends nothing: {one['error']}")
     rows = [[one["name"], one["type"], _when(one), _next(one), one["task"] or "-", one["source"]] for one in found]
     print("\n".join(table(["NAME", "TYPE", "WHEN", "NEXT", "TASK", "FROM"], rows) or ["no schedule"]), flush=True)
+
+
+@schedule.command("next")
+def next_instants(context: typer.Context, name: Name, as_json: Json = False, address: Address = None) -> None:
+    """When a schedule sends next: the five instants to come, by this machine's clock."""
+    with options.pool(context, address) as client:
+        found = next((one for one in client.schedules() if one["name"] == name), None)
+    if found is None:
+        message = f"the pool has no schedule {name!r}; `workerhost schedules` lists those that it has"
+        raise UsageError(message)
+    if as_json:
+        document = documents.schedule(found)
+        documents.show({"name": name, "coming": document["coming"]})
+        return
+    for instant in found["coming"]:
+        print(datetime.fromtimestamp(instant).astimezone().isoformat(" ", "seconds"))
+    if not found["coming"]:
+        say(f"schedule {name} sends nothing: it {'is paused' if found['paused'] else _next(found)}")
 
 
 @schedule.command("pause")

@@ -28,6 +28,7 @@ def status(reply: dict[str, Any], now: float) -> list[str]:
         "queue": f"{durable}, {about.get('database') or 'in memory'}",
         "tasks": counts(reply["tasks"]),
         "unfinished": f"{queue.get('unfinished'):,} of at most {queue.get('max_size'):,}{high}",
+        **({"cache": f"{queue['cache_hits']:,} answered by older tasks"} if queue.get("cache_hits") else {}),
         "hosts": _hosts_at_a_glance(found) if found else _JOIN,
     }
     lines = [line for name, text in facts.items() for line in wrapped(name, text, indent=_INDENT)]
@@ -100,10 +101,12 @@ def _levels(found: list[dict[str, Any]]) -> list[list[Any]]:
 
 def types(found: list[dict[str, Any]]) -> list[str]:
     """A table of types, and what is odd about them."""
+    figures = ["queued", "running", "completed", "failed"]
+    figures += ["cache_hits"] if any(item.get("cache_hits") for item in found) else []
     rows = [
         [
             item["type"] + (" (paused)" if item.get("paused") else ""),
-            *(figure(item[name]) for name in ("queued", "running", "completed", "failed")),
+            *(figure(item.get(name, 0)) for name in figures),
             _names(item.get("hosts", [])),
         ]
         for item in found
@@ -112,7 +115,8 @@ def types(found: list[dict[str, Any]]) -> list[str]:
     for item in found:
         notes.update(dict.fromkeys(_oddities(item)))
     lines = [line for note in notes for line in wrapped("", note, indent=0)]
-    return table(["TYPE", "QUEUED", "RUNNING", "COMPLETED", "FAILED", "HOSTS"], rows) + (["", *lines] if lines else [])
+    names = ["TYPE", *(name.upper().replace("_", " ") for name in figures), "HOSTS"]
+    return table(names, rows) + (["", *lines] if lines else [])
 
 
 def _oddities(item: dict[str, Any]) -> Iterable[str]:

@@ -54,6 +54,13 @@ class Timing:
             return next(instant for n in (number, number + 1) if (instant := n * self.every) > wall)
         return next(self._minutes(wall), math.inf)
 
+    def coming(self, wall: float, count: int) -> list[float]:
+        """The first instants after another, at most so many."""
+        found: list[float] = []
+        while len(found) < count and (wall := self.after(wall)) < math.inf:
+            found.append(wall)
+        return found
+
     def due(self, after: float, wall: float, most: int) -> list[float]:
         """The latest instants after one and up to another, in order, at most so many."""
         if self.every is not None:

@@ -18,7 +18,7 @@ from .connection import Connection, Connections
 from .handle import IDS_MAX
 from .messages import Admin, Query
 from .orders import check_id, clearing, no_task, unpacked
-from .scheduling import scheduled
+from .scheduling import scheduled, told, with_coming
 from .tail import FIRST_WORD_SECONDS, Line, Reader
 from .terms import terms
 
@@ -162,7 +162,7 @@ class AsyncOrders:
             type, params, cron, every, zone, catch_up, priority=priority, timeout=timeout, max_attempts=max_attempts,
             tags=tags, tenant=tenant, requires=requires,
         )  # fmt: skip
-        return (await self._order("schedule", {"name": name, "plan": order}))["schedule"]
+        return with_coming((await self._order("schedule", {"name": name, "plan": order}))["schedule"])
 
     async def unschedule(self, name: str) -> None:
         """As `Client.unschedule`."""
@@ -179,7 +179,7 @@ class AsyncOrders:
 
     async def schedules_page(self, *, after: str = "", limit: int = 1000) -> dict[str, Any]:
         """As `Client.schedules_page`."""
-        return await self._query("schedules", {"after": after, "limit": limit})
+        return told(await self._query("schedules", {"after": after, "limit": limit}))
 
     async def pause_schedule(self, name: str) -> None:
         """As `Client.pause_schedule`."""

@@ -60,9 +60,9 @@ def listed(reply: dict[str, Any]) -> dict[str, Any]:
 
 
 def schedule(reply: dict[str, Any]) -> dict[str, Any]:
-    """One of the schedules that `schedules` shows, as a document: here `next` and `last` are instants."""
+    """One of the schedules that `schedules` shows, as a document: here `next`, `coming` and `last` are instants."""
     instants = {name: None if reply[name] is None else moment(reply[name]) for name in ("next", "last")}
-    return {**plain_data(reply), **instants}
+    return {**plain_data(reply), **instants, "coming": list(map(moment, reply["coming"]))}
 
 
 def _progress(reply: dict[str, Any]) -> dict[str, Any] | None:

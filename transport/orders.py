@@ -15,7 +15,7 @@ from .connection import Connections
 from .handle import Batch, Handle, cancel
 from .messages import Admin, Query
 from .outcome import error_of
-from .scheduling import scheduled
+from .scheduling import scheduled, told, with_coming
 from .tail import Line, tail
 from .terms import terms
 
@@ -229,7 +229,7 @@ class Orders:
             type, params, cron, every, zone, catch_up, priority=priority, timeout=timeout, max_attempts=max_attempts,
             tags=tags, tenant=tenant, requires=requires,
         )  # fmt: skip
-        return self._order("schedule", {"name": name, "plan": order})["schedule"]
+        return with_coming(self._order("schedule", {"name": name, "plan": order})["schedule"])
 
     def unschedule(self, name: str) -> None:
         """Forget a schedule of a client; tasks that it sent stay.
@@ -241,7 +241,8 @@ class Orders:
 
     def schedules(self) -> list[dict[str, Any]]:
         """The schedules by name: `name`, `source` (`config` or `client`), `type`, `cron`, `every`, `zone`, `catch_up`,
-        `priority`, `options`, `paused`, `next` (seconds since the epoch, or None), `last` (the instant up to which it
+        `priority`, `options`, `paused`, `next` (seconds since the epoch, or None), `coming` (that and the instants
+        after it, five in all), `last` (the instant up to which it
         has been seen to), `task` (the latest that it sent, or None) and `error` (why the pool cannot read it and sends
         nothing, or None).
         """
@@ -256,7 +257,7 @@ class Orders:
         """`schedules`, at most `limit` (1 to 1000) of them, those behind the name `after`; and `next`: the `after` to
         go on with, or None at the end.
         """
-        return self._query("schedules", {"after": after, "limit": limit})
+        return told(self._query("schedules", {"after": after, "limit": limit}))
 
     def pause_schedule(self, name: str) -> None:
         """Let a schedule send nothing until `resume_schedule`, and nothing for that time afterwards.

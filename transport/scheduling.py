@@ -1,8 +1,11 @@
-"""What a caller wrote about a schedule, checked, as ADMIN `schedule` carries it."""
+"""Schedules on a client's side: what a caller wrote, checked, as ADMIN `schedule` carries it; and what comes next of
+one that the pool has told of.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from ..workers import values
@@ -10,6 +13,8 @@ from ..workers.errors import InvalidTask
 from .terms import terms
 
 PARAMS_BYTES_MAX: Final = 16 * 1024
+COMING: Final = 5
+"""Instants of a schedule that are told ahead."""
 
 
 def scheduled(
@@ -38,3 +43,25 @@ def scheduled(
         return plan(order).written()
     except ValueError as error:
         raise InvalidTask(str(error), str(error).partition(":")[0]) from None
+
+
+def told(page: dict[str, Any]) -> dict[str, Any]:
+    """An answer to QUERY `schedules`, each with its next instants as `coming`."""
+    return {**page, "schedules": list(map(with_coming, page["schedules"]))}
+
+
+def with_coming(schedule: dict[str, Any]) -> dict[str, Any]:
+    """A schedule as the pool tells of it, with its next instants as `coming`: the first is its `next`."""
+    when = schedule["cron"], schedule["every"], schedule["zone"]
+    return {**schedule, "coming": [] if schedule["next"] is None else list(_coming(*when, schedule["next"]))}
+
+
+@lru_cache(maxsize=10_000)
+def _coming(cron: str | None, every: float | None, zone: str, first: float) -> tuple[float, ...]:
+    """Remembered, for a dashboard asks again and again and a calendar takes its time."""
+    from ..config.schedules import Timing
+
+    try:
+        return first, *Timing(cron, every, zone).coming(first, COMING - 1)
+    except (LookupError, ValueError, OSError):  # a zone that only the supervisor knows
+        return (first,)

@@ -31,7 +31,7 @@ def _check_statistics(pool: Pool) -> None:
     assert left == pool.queue.unfinished_count, f"{left} tasks are left, {pool.queue.unfinished_count} are unfinished"
     assert sum(times.durations) == all_of_it.attempts, "the times of some attempts are not known"
     assert sum(times.waits) == all_of_it.grants, "the waits of some tasks are not known"
-    for name in ("sent", "attempts", "grants", "retried", "rescued", "released"):
+    for name in ("sent", "hits", "attempts", "grants", "retried", "rescued", "released"):
         tops = sum(getattr(figures, name) for path, figures in statistics.nodes.items() if path and "." not in path)
         assert tops == getattr(all_of_it, name), f"{name} of the nodes and of the pool differ"
 

@@ -7,7 +7,6 @@ it is refused.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, Final
@@ -40,7 +39,6 @@ class Queue:
         checkpoints: Unfinished tasks with a checkpoint in the store.
         declines: Queued tasks that stand aside, because a host declined them.
         company: Who waits for a few tasks.
-        hits: Tasks of each type that were not stored, because by `cache` an older one answers for them.
     """
 
     def __init__(self, settings: PoolSettings, epoch: int, last_id: int, last_finish: int) -> None:
@@ -51,7 +49,6 @@ class Queue:
         self.checkpoints: set[int] = set()
         self.declines = Declines()
         self.company = Company()
-        self.hits: Counter[str] = Counter()
         self.schedules = {True: Schedule(relative=True), False: Schedule(relative=False)}
         self.last_id, self.last_finish = last_id, last_finish
         self.unfinished_count = 0

@@ -34,6 +34,7 @@ class Figures:
 
     Attributes:
         sent: Tasks handed in, or run once more by hand.
+        hits: Tasks handed in that were not stored, because by `cache` an older one answers for them.
         completed, failed, cancelled, quarantined: Tasks that ended so, retried ones each time.
         retried: Attempts that failed or crashed and whose tasks are tried again.
         rescued: Attempts taken back from hosts that were lost or no longer had them.
@@ -44,12 +45,12 @@ class Figures:
     """
 
     __slots__ = (
-        "attempts", "cancelled", "causes", "completed", "failed", "grants", "quarantined", "released", "rescued",
-        "retried", "seconds", "sent", "waited",
+        "attempts", "cancelled", "causes", "completed", "failed", "grants", "hits", "quarantined", "released",
+        "rescued", "retried", "seconds", "sent", "waited",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.sent = self.completed = self.failed = self.cancelled = self.quarantined = 0
+        self.sent = self.hits = self.completed = self.failed = self.cancelled = self.quarantined = 0
         self.retried = self.rescued = self.released = self.attempts = self.grants = 0
         self.seconds = self.waited = 0.0
         self.causes: dict[str, int] = {}
@@ -70,6 +71,7 @@ class Figures:
         """All of them as plain data."""
         return {
             "sent": self.sent,
+            "hits": self.hits,
             "completed": self.completed,
             "failed": self.failed,
             "cancelled": self.cancelled,
@@ -101,12 +103,16 @@ class Account:
     Args:
         nodes: The figures of the pool and of each node down to the type.
         times: Those of the pool and of the first node.
+
+    Attributes:
+        hits: As in `Figures`, of the type alone.
     """
 
-    __slots__ = ("_durations", "_nodes", "_times", "_waits")
+    __slots__ = ("_durations", "_nodes", "_times", "_waits", "hits")
 
     def __init__(self, nodes: Sequence[Figures], times: Sequence[Times]) -> None:
         self._nodes, self._times = tuple(nodes), tuple(times)
+        self.hits = 0
         self._waits: list[float] = []  # not yet told to the nodes
         self._durations: list[float] = []
 
@@ -114,6 +120,12 @@ class Account:
         """Tasks were handed in."""
         for node in self._nodes:
             node.sent += count
+
+    def answered(self, count: int) -> None:
+        """Older tasks answer for tasks that were handed in."""
+        self.hits += count
+        for node in self._nodes:
+            node.hits += count
 
     def granted(self, waits: list[float]) -> None:
         """First attempts began, after tasks had waited so long."""
@@ -205,6 +217,11 @@ class Statistics:
         """Make the figures whole: say this before they are read."""
         for account in self._accounts.values():
             account.settle()
+
+    def hits(self, type: str) -> int:
+        """Tasks of a type that older ones answer for."""
+        account = self._accounts.get(type)
+        return 0 if account is None else account.hits
 
     def of(self, type: str) -> Account:
         """Where to count what happens to tasks of a type."""

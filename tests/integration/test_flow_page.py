@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -146,6 +147,7 @@ def test_schedules_are_paused_and_run(opened: Page, pool: Served):
     page = opened.open(f"#{TOKEN}")
     row = page.locator("#schedules tr[data-schedule='nightly']")
     expect(row).to_contain_text("0 3 * * *")
+    expect(row.locator(".then")).to_have_text(re.compile(r"^then \d+[hd], \dd, \dd, \dd$"))
     row.get_by_role("button", name="run nightly now").click()
     page.get_by_role("button", name="Send it now").click()
     expect(row.get_by_role("link")).to_have_count(1)

@@ -141,11 +141,12 @@ class TestTasks:
         assert http.get("/api/tasks", params={"key": "the third", "error": "nothing like it"}).json()["tasks"] == []
 
     def test_orders_that_name_nothing_or_cannot_be_meant(self, http: httpx.Client):
-        for word, body, status in [
+        wrong: list[tuple[str, dict[str, Any], int]] = [
             ("cancel", {}, 422), ("cancel", {"dry_run": True}, 422), ("cancel", {"tag": None}, 422),
             ("cancel", {"state": "lost"}, 422), ("cancel", {"state": "failed"}, 409), ("retry", {"ids": []}, 422),
             ("delete", {"colour": "red"}, 422), ("priority", {"tag": "x"}, 422), ("move", {"tag": "x", "to": ""}, 422),
-        ]:  # fmt: skip
+        ]  # fmt: skip
+        for word, body, status in wrong:
             is_problem(http.post(f"/api/tasks/{word}", json=body, headers=RIGHT), status)
         is_problem(http.post("/api/tasks/cancel", json={"tag": "x"}), 401)
 

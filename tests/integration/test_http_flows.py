@@ -11,6 +11,7 @@ from served_pool import TOKEN, Served, served
 from test_http_api import RIGHT, SECONDS, is_problem
 
 from workerhost import worker
+from workerhost.transport import documents
 
 LATER = "2999-01-01T00:00:00Z"
 
@@ -187,6 +188,9 @@ class TestSchedules:
         found = http.get("/api/schedules").json()
         assert [one["name"] for one in found["schedules"]] == ["hourly", "nightly"]
         assert found["schedules"][1]["next"].endswith("T03:00:00.000Z")
+        instants = [documents.instant(one) for one in found["schedules"][1]["coming"]]
+        assert [round(one - instants[0]) for one in instants] == [day * 86400 for day in range(5)]
+        assert found["schedules"][1]["coming"][0] == found["schedules"][1]["next"]
         assert found["next"] is None
         first = http.get("/api/schedules?limit=1").json()
         assert first["next"] == "hourly"
@@ -196,6 +200,7 @@ class TestSchedules:
     def test_one_is_paused_goes_on_and_runs_now(self, http: httpx.Client, pool: Served):
         assert http.post("/api/schedules/nightly/pause").json() == {"schedule": "nightly", "paused": True}
         assert http.get("/api/schedules?after=hourly").json()["schedules"][0]["paused"] is True
+        assert http.get("/api/schedules?after=hourly").json()["schedules"][0]["coming"] == []
         assert http.post("/api/schedules/nightly/resume").json() == {"schedule": "nightly", "paused": False}
         task = http.post("/api/schedules/nightly/run").json()["task"]
         assert pool.client.task(task).result(SECONDS) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,13 @@ def test_what_a_program_and_a_person_order(capsys: pytest.CaptureFixture[str]) -
         assert run(["--address", address, "schedules"]) == 0
         shown = capsys.readouterr().out.splitlines()
         assert [line.split()[0] for line in shown] == ["NAME", "mine", "rarely", "often"]
+        assert run(["--address", address, "schedule", "next", "mine"]) == 0
+        coming = [datetime.fromisoformat(line).timestamp() for line in capsys.readouterr().out.splitlines()]
+        assert [instant % 3600 for instant in coming] == [0] * 5
+        assert coming == said["coming"]
+        assert run(["--address", address, "schedule", "next", "often"]) == 0
+        assert capsys.readouterr().err == "workerhost: schedule often sends nothing: it is paused\n"
+        assert run(["--address", address, "schedule", "next", "none"]) == 2
         assert run(["--address", address, "schedule", "resume", "often"]) == 0
         assert run(["--address", address, "schedule", "pause", "often"]) == 0
         assert run(["--address", address, "schedule", "remove", "mine"]) == 0

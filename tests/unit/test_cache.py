@@ -36,9 +36,13 @@ def run(pool: Any, id: int, end: Any = completed, **more: Any) -> None:
     pool.say(HOST, Results([end(id, pool.pool.queue.leases[id].row.fence, **more)]))
 
 
+def reported(pool: Any, what: str) -> Any:
+    (reply,) = pool.say(CLIENT, Query(1, what))[CLIENT]
+    return reply.value
+
+
 def hits(pool: Any, type: str) -> int:
-    (reply,) = pool.say(CLIENT, Query(1, "types"))[CLIENT]
-    return next(shown["cache_hits"] for shown in reply.value["types"] if shown["type"] == type)
+    return next(shown["cache_hits"] for shown in reported(pool, "types")["types"] if shown["type"] == type)
 
 
 def test_one_run_answers_for_all_that_come_while_it_runs_and_after(pool: Any) -> None:
@@ -50,6 +54,9 @@ def test_one_run_answers_for_all_that_come_while_it_runs_and_after(pool: Any) ->
     assert said == [Accepted(3, 5, 1, [[0, 1, 0]])]
     assert pool.wait(0.1)[CLIENT] == [Events([[1, 0, COMPLETED, b"value", None]])]
     assert hits(pool, "a") == 3
+    assert reported(pool, "status")["queue"]["cache_hits"] == 3
+    snapshot = reported(pool, "snapshot")
+    assert (snapshot["pool"]["hits"], snapshot["nodes"]["a"]["hits"]) == (3, 3)
     assert pool.store.show(1)["options"] is None
 
 

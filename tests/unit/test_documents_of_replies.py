@@ -18,10 +18,11 @@ def test_a_resource_may_be_called_as_instants_are() -> None:
 
 
 def test_when_a_schedule_comes_next_is_an_instant() -> None:
-    schedule = {"name": "nightly", "every": 60.0, "next": 60.0, "last": 0.0, "task": None}
+    schedule = {"name": "nightly", "every": 60.0, "next": 60.0, "last": 0.0, "task": None, "coming": [60.0, 120.0]}
     assert documents.schedule(schedule) == {
         **schedule,
         "next": "1970-01-01T00:01:00.000Z",
         "last": "1970-01-01T00:00:00.000Z",
+        "coming": ["1970-01-01T00:01:00.000Z", "1970-01-01T00:02:00.000Z"],
     }
     assert documents.schedule({**schedule, "next": None})["next"] is None

@@ -31,11 +31,9 @@ def at(text: str) -> float:
 
 
 def instants(timing: Timing, after: str, count: int) -> list[str]:
-    wall, found = at(after), list[str]()
-    for _ in range(count):
-        wall = timing.after(wall)
-        found.append(datetime.fromtimestamp(wall, UTC).strftime("%m-%d %H:%M"))
-    return found
+    found = timing.coming(at(after), count)
+    assert found[0] == timing.after(at(after))
+    return [datetime.fromtimestamp(wall, UTC).strftime("%m-%d %H:%M") for wall in found]
 
 
 class TestInstants:

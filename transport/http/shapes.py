@@ -44,7 +44,7 @@ FLOW: Final = object_of(
 )  # fmt: skip
 DRAWN: Final = object_of("id", "type", "state", id=INTEGER, type=TEXT, state=STATE)
 SCHEDULE: Final = object_of(
-    "name", "source", "type", "cron", "every", "zone", "catch_up", "priority", "paused", "next", "task",
+    "name", "source", "type", "cron", "every", "zone", "catch_up", "priority", "paused", "next", "coming", "task",
     name=TEXT, source={"enum": ["config", "client"]}, type=TEXT, priority=INTEGER, paused={"type": "boolean"},
-    task={"type": ["integer", "null"]},
+    coming=list_of(TEXT), task={"type": ["integer", "null"]},
 )  # fmt: skip

@@ -278,7 +278,8 @@ class Intake:
         step.persist.cached += verdict.cached
         for type, count in verdict.fresh.items():
             self._keep_bound(step, type, count)
-        queue.hits.update(verdict.hits)
+        for type, count in verdict.hits.items():
+            queue.lanes.statistics.of(type).answered(count)
         for params, digest, id in verdict.replacements.values():
             queue.replace(id, params)
             step.persist.replacements.append((params, digest, id))

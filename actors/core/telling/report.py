@@ -14,6 +14,7 @@ from ..queue import Queue
 from ..room import Room
 from ..rows import COMPLETED, FAILED, QUEUED, RUNNING
 from ..settings import PoolSettings
+from ..statistics import POOL
 from ..step import Step
 from .placement import required, unmet
 from .snapshot import Snapshot
@@ -79,6 +80,7 @@ class Report:
                 "depth_warning": self.watch.deep_since is not None,
                 "disk_low": self._room.low,
                 "in_memory": lanes.in_memory,
+                "cache_hits": lanes.statistics.nodes[POOL].hits,
             },
             "unserved": unserved,
             **self._tenants(step),
@@ -184,7 +186,7 @@ class Report:
                     "running": counts[RUNNING],
                     "completed": counts[COMPLETED],
                     "failed": counts[FAILED],
-                    "cache_hits": self._queue.hits[type],
+                    "cache_hits": lanes.statistics.hits(type),
                     "hosts": sorted(host.name for host in self._hosts.serving(type)),
                     "broken": {
                         host.name: host.facts["failed"][type]

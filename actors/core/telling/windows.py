@@ -19,7 +19,7 @@ _STEPS: Final = {"1m": 5.0, "5m": 30.0, "1h": 300.0}
 _EXTRA: Final = 2  # looks kept beyond a window: one that is just too old, and one that is just too new
 COUNTED: Final = (
     "sent", "completed", "failed", "cancelled", "quarantined", "retried", "rescued", "released", "attempts", "seconds",
-    "grants", "waited",
+    "grants", "waited", "hits",
 )  # fmt: skip
 """What of a snapshot's numbers is kept, beside the failures of all causes."""
 
@@ -47,6 +47,7 @@ class Totals(NamedTuple):
     seconds: float = 0
     grants: float = 0
     waited: float = 0
+    hits: float = 0
     errors: float = 0
     busy: float = 0
     able: float = 0
@@ -139,6 +140,7 @@ class Growth(NamedTuple):
         of = self.of
         return {
             "sent": of.sent,
+            "hits": of.hits,
             "completed": of.completed,
             "failed": of.failed + of.quarantined,
             "cancelled": of.cancelled,

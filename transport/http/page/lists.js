@@ -5,7 +5,7 @@ import { attribute, byId, h, Keyed, text } from "./dom.js";
 import { button, pauseSchedule, runSchedule } from "./orders.js";
 import { bar, countsOf, ended, shares } from "./shares.js";
 import { chips } from "./tree.js";
-import { clock, count, media, since, span } from "./words.js";
+import { brief, clock, count, media, since, span } from "./words.js";
 
 const FLOWS = 8, SCHEDULES = 10, EVERY = 1_000;
 const SCHEDULES_A_SECOND = 100; // that are asked for anew for this page
@@ -72,8 +72,8 @@ function showFlow(made, flow) {
 }
 
 function scheduleRow(name) {
-  const made = { type: h("td", { class: "wide" }), when: h("td", { class: "wide" }), next: h("td"), task: h("td", { class: "n" }), orders: h("td", { class: "orders" }), paused: null };
-  made.element = h("tr", { "data-schedule": name }, h("th", { scope: "row" }, name), made.type, made.when, made.next, made.task, made.orders);
+  const made = { type: h("td", { class: "wide" }), when: h("td", { class: "wide" }), next: h("span"), then: h("small", { class: "then" }), task: h("td", { class: "n" }), orders: h("td", { class: "orders" }), paused: null };
+  made.element = h("tr", { "data-schedule": name }, h("th", { scope: "row" }, name), made.type, made.when, h("td", {}, made.next, " ", made.then), made.task, made.orders);
   return made;
 }
 
@@ -84,6 +84,9 @@ function showSchedule(made, one) {
   const left = one.next ? -since(one.next) : null;
   text(made.next, one.paused ? "paused" : left === null ? "never" : left > 0 ? `in ${span(left)}` : "now");
   attribute(made.next, "title", one.next ? clock(one.next) : null);
+  const later = one.coming.slice(1);
+  text(made.then, later.length ? `then ${later.map((instant) => brief(Math.max(0, -since(instant)))).join(", ")}` : "");
+  attribute(made.then, "title", later.map(clock).join("\n") || null);
   if (made.sent !== one.task) made.task.replaceChildren(...(one.task ? [h("a", { href: `#/task/${one.task}`, title: "the latest task of it" }, String(one.task))] : []));
   made.sent = one.task;
   if (made.paused === one.paused) return;

@@ -22,7 +22,7 @@ export class Tree {
     const most = Math.max(1, ...names.map((name) => pool.nodes[name].queued));
     this.rows.show(names.map((name) => {
       const node = pool.nodes[name];
-      return [name, { name, node, hour: figures[name] ?? {}, minute: minute[name] ?? {}, most, reasons: reasons(name, node, pool.nodes) }];
+      return [name, { name, node, hour: figures[name] ?? {}, minute: minute[name] ?? {}, most, reasons: reasons(name, node, pool.nodes, figures[name]) }];
     }));
     byId("no-nodes").hidden = names.length > 0;
   }
@@ -37,8 +37,8 @@ const byPath = (a, b) => {
   return left.length - right.length;
 };
 
-/** Why tasks of a node wait: [loudness, text]. */
-function reasons(name, node, nodes) {
+/** Why tasks of a node wait, and how many did not have to: [loudness, text]. */
+function reasons(name, node, nodes, hour) {
   const found = (node.blocks ?? []).map((block) => [WORDS[block.code] ?? "warn", blockText(name, block)]);
   if (node.queued && !node.hosts) found.push(["bad", "no host serves it"]);
   if (!found.length && node.queued) {
@@ -48,6 +48,7 @@ function reasons(name, node, nodes) {
   if (!found.length && node.limits?.breaker === "probing") found.push(["warn", "breaker: trying one"]);
   if (node.scheduled) found.push(["quiet", `${count(node.scheduled)} scheduled`]);
   if (node.waiting) found.push(["quiet", `${count(node.waiting)} wait for others`]);
+  if (hour?.hits) found.push(["quiet", `${count(hour.hits)} from the cache`]);
   return found;
 }
 

@@ -3,7 +3,8 @@
 One chunk of lines is one SUBMIT, stored whole or not at all, and the next waits until it is. How far a file has come
 stands in `FILE.sent` beside it, so that the same command goes on where an interrupted one has ended. That one's session
 is taken over first, so that nothing of it is still on its way; what it had stored and could not write down any more,
-the pool knows by the batch's tag.
+the pool knows by the batch's tag: one task says that its whole chunk is there, the lines that older tasks answered for
+included.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Sent:
         pool: The pool's address.
         tag: Every task of the batch has it.
         lines: Lines that are dealt with.
+        under_way: Lines that are dealt with once the chunk that is being sent is stored.
         tasks: Tasks that are stored.
         last: The highest id of these, or 0.
         digest: Of the lines that are dealt with.
@@ -56,6 +58,7 @@ class Sent:
     tasks: int = 0
     last: int = 0
     digest: str = ""
+    under_way: int = 0
     session: str = ""
 
 
@@ -153,11 +156,16 @@ def send(client: Client, type: str, lines: Lines, sending: dict[str, Any], *, an
         stream = sys.stdin.buffer if lines.path is None else stack.enter_context(lines.path.open("rb"))
         size = 0 if lines.file is None else lines.file.stat().st_size
         bar = stack.enter_context(progress.bar(type, 1.0))
-        digest, first = _skip(stream, lines, sent, found)
+        digest, first, dealt_with = _skip(stream, lines, sent, found)
+        sent = replace(sent, tasks=sent.tasks + dealt_with)
+        if sent.tasks:
+            say(f"going on after {sent.tasks} tasks that were sent before, tag {sent.tag}")
         tags = (*sending.get("tags", ()), sent.tag)
         options: dict[str, Any] = {**sending, "tags": tags, "full": "wait"}
         for number, chunk in _chunks(stream, first, digest.update, lines):
             if chunk:
+                if state is not None:
+                    _write(state, replace(sent, under_way=number))
                 batch = client.send_many(type, chunk, chunk=len(chunk), **options)
                 # A line that an older task answers for (a key, a cache) has a lower number than those before it.
                 last = max(sent.last, *(ids.stop - 1 for ids in batch.ids()))
@@ -198,13 +206,12 @@ def _gone_on(client: Client, sent: Sent, state: Path) -> tuple[Sent, int]:
         newer += [id for id in ids if id > before.last]
         if page["next"] is None or (ids and ids[-1] <= before.last):
             break
-    tasks = before.tasks + len(newer)
-    say(f"going on after {tasks} tasks that were sent before, tag {before.tag}")
-    return replace(before, tasks=tasks, last=max([before.last, *newer])), len(newer)
+    return replace(before, last=max([before.last, *newer])), len(newer)
 
 
-def _skip(stream: BinaryIO, lines: Lines, sent: Sent, found: int) -> tuple[Any, int]:
-    """Read over what was dealt with and over the lines of `found` tasks; the digest of all that, and its last line.
+def _skip(stream: BinaryIO, lines: Lines, sent: Sent, found: int) -> tuple[Any, int, int]:
+    """Read over what was dealt with and over the lines of `found` tasks that are stored beyond that; the digest of all
+    that, its last line, and for how many tasks the lines beyond stand.
 
     Raises:
         UsageError: It is not what it was.
@@ -214,11 +221,13 @@ def _skip(stream: BinaryIO, lines: Lines, sent: Sent, found: int) -> tuple[Any, 
         digest.update(stream.readline(LINE_BYTES_MAX))
     if sent.digest and digest.hexdigest() != sent.digest:
         raise UsageError(f"{lines.name} has changed since it was begun; to begin anew: --anew")
-    while found and (line := stream.readline(LINE_BYTES_MAX)):
+    means = 0
+    # The chunk that was under way is there as a whole. Where even that was not written down, lines are counted.
+    while found and (means < found or number < sent.under_way) and (line := stream.readline(LINE_BYTES_MAX)):
         digest.update(line)
         number += 1
-        found -= bool(line.strip())
-    return digest, number
+        means += bool(line.strip())
+    return digest, number, means
 
 
 def _chunks(

@@ -166,6 +166,29 @@ def test_lines_that_older_tasks_answer_for_do_not_hide_how_far_it_came(pool: tes
     assert numbers(pool) == list(range(25))
 
 
+def test_a_chunk_some_of_whose_lines_older_tasks_answered_for_is_not_sent_twice(
+    pool: testing.Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stored whole or not at all, so one task of it says that all of its lines are dealt with."""
+    pool.client.send_many("take", [{"n": n} for n in range(4)], cache=60.0)
+    pool.run_until_idle()
+    path = written(tmp_path / "params", [{"n": n} for n in range(25)])
+    send_many = pool.client.send_many
+
+    def die_after(*given: Any, **more: Any) -> Any:
+        send_many(*given, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        dying.setattr(pool.client, "send_many", die_after)
+        sent(pool, path, cache=60.0)
+    assert numbers(pool) == list(range(10))
+    pool.advance(hours=1)  # by now no older task would answer
+    done = sent(pool, path, cache=60.0)
+    assert numbers(pool) == list(range(25))
+    assert done.tasks == len(range(25))
+
+
 @pytest.mark.parametrize("line", ["[" * 200_000, '{"n": NaN}', '{"n": -Infinity}'])
 def test_what_is_no_json_is_a_mistake_in_a_line(pool: testing.Pool, tmp_path: Path, line: str) -> None:
     with pytest.raises(UsageError, match=r"line 2: .*as JSON"):

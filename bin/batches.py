@@ -48,7 +48,7 @@ class Sent:
         tasks: Tasks that are stored.
         last: The highest id of these, or 0.
         digest: Of the lines that are dealt with.
-        session: Of the command that sends them, see `taking_over`.
+        session: Of the command that sends them, see `Client.take_over`.
     """
 
     type: str
@@ -142,15 +142,13 @@ def send(client: Client, type: str, lines: Lines, sending: dict[str, Any], *, an
     Raises:
         UsageError: A line means no params, or the file has changed since it was begun. What came before is stored.
     """
-    from ..transport.taking_over import session_of
-
     state = None if lines.file is None else lines.file.with_name(lines.file.name + ".sent")
     sent, found = Sent(type, client.address, f"batch-{token_hex(4)}"), 0
     if state is not None:
         if state.is_file() and not anew:
             sent, found = _gone_on(client, sent, state)
         else:
-            sent = replace(sent, session=session_of(client))
+            sent = replace(sent, session=client.session())
             _write(state, sent)  # before anything is sent: tag and session must be known
     with ExitStack() as stack:
         stream = sys.stdin.buffer if lines.path is None else stack.enter_context(lines.path.open("rb"))
@@ -182,8 +180,6 @@ def send(client: Client, type: str, lines: Lines, sending: dict[str, Any], *, an
 
 def _gone_on(client: Client, sent: Sent, state: Path) -> tuple[Sent, int]:
     """What an earlier command has done, and how many tasks more are stored than it could write down."""
-    from ..transport.taking_over import session_of, take_over
-
     again = f"; to begin anew, and have all of it sent again: --anew (or remove {state})"
     try:
         before = Sent(**json.loads(state.read_text()))
@@ -193,10 +189,10 @@ def _gone_on(client: Client, sent: Sent, state: Path) -> tuple[Sent, int]:
         raise UsageError(f"{state}: this file was begun as {before.type} to {before.pool}{again}")
     if before.session:
         try:
-            take_over(client, before.session)
+            client.take_over(before.session)
         except ValueError:
             raise UsageError(f"{state} does not say how far the batch has come{again}") from None
-    before = replace(before, session=session_of(client))
+    before = replace(before, session=client.session())
     _write(state, before)
     newer: list[int] = []
     page: dict[str, Any] = {"next": None}

@@ -6,26 +6,32 @@ its session first: what the supervisor hears of it from then on is refused, so w
 
 from __future__ import annotations
 
-from .client import Client
+from .connection import Connections
 
 
-def session_of(client: Client) -> str:
-    """What names the session of a client, for whoever may have to take it over.
+class TakingOver:
+    """The part of a `Client` that is about sessions."""
 
-    Raises:
-        RuntimeError: The client was closed.
-    """
-    return client._connections.current().conversation.session.hex()  # pyright: ignore[reportPrivateUsage]
+    _connections: Connections
 
+    def session(self) -> str:
+        """What names this client's session, for whoever may have to take it over.
 
-def take_over(client: Client, session: str) -> None:
-    """End the session that `session_of` has named; returns when the pool has heard that.
+        Raises:
+            RuntimeError: The client was closed.
+        """
+        return self._connections.current().conversation.session.hex()
 
-    Raises:
-        ValueError: It names none.
-        PoolUnreachable: No supervisor answered in time.
-    """
-    token = bytes.fromhex(session)
-    if len(token) != len(client._connections.current().conversation.session):  # pyright: ignore[reportPrivateUsage]
-        raise ValueError(f"{session!r} names no session")
-    client._connections.take_over(token)  # pyright: ignore[reportPrivateUsage]
+    def take_over(self, session: str) -> None:
+        """End the session of another client, which `session` has named there: what it says from then on counts no more.
+
+        Returns when the pool has heard that.
+
+        Raises:
+            ValueError: It names none.
+            PoolUnreachable: No supervisor answered in time.
+        """
+        token = bytes.fromhex(session)
+        if len(token) != len(self._connections.current().conversation.session):
+            raise ValueError(f"{session!r} names no session")
+        self._connections.take_over(token)

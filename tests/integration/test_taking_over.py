@@ -8,7 +8,6 @@ import pytest
 from raw_peers import ACCEPTED, REFUSED, SUBMIT, Peer
 
 from workerhost import Client, WorkerHost
-from workerhost.transport.taking_over import session_of, take_over
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def test_what_a_session_that_was_taken_over_says_is_refused(pool: WorkerHost) ->
     killed.say(SUBMIT, 1, 1, [group])
     killed.hear(ACCEPTED)
     with Client(pool.address) as client:
-        take_over(client, (b"k" * 16).hex())
+        client.take_over((b"k" * 16).hex())
         killed.say(SUBMIT, 2, 2, [group])
         assert killed.hear(REFUSED)[0] == "unknown_session"
         assert len(client.tasks(tag="mine")) == 1
@@ -36,7 +35,7 @@ def test_what_a_session_that_was_taken_over_says_is_refused(pool: WorkerHost) ->
 def test_a_client_tells_its_session_and_goes_on_after_it_was_taken_over(pool: WorkerHost) -> None:
     with Client(pool.address) as one, Client(pool.address) as other:
         first = one.send("a.b", tags=["its"])
-        take_over(other, session_of(one))
+        other.take_over(one.session())
         assert {task["id"] for task in other.tasks(tag="its")} == {first.id}
         second = one.send("a.b", tags=["its"])
         assert second.id != first.id
@@ -45,4 +44,4 @@ def test_a_client_tells_its_session_and_goes_on_after_it_was_taken_over(pool: Wo
 @pytest.mark.parametrize("name", ["", "00", "no session", "00" * 17])
 def test_what_names_no_session_is_told(pool: WorkerHost, name: str) -> None:
     with Client(pool.address) as client, pytest.raises(ValueError, match=r"session|fromhex"):
-        take_over(client, name)
+        client.take_over(name)

@@ -152,7 +152,10 @@ def test_wrong_usage_ends_with_2_and_says_why(capsys: Captured, command: tuple[s
         (("wait",), "name what to wait for: ids, or --tag TAG, or --idle"),
         (("wait", "1", "--idle"), "name what to wait for: ids, or --tag TAG, or --idle"),
         (("wait", "1", "--timeout", "0"), "--timeout '0' is out of range"),
-        (("cancel",), "name tasks: ids, or a filter (--state, --type, --tag, --tenant, --flow, --error, --older-than)"),
+        (
+            ("cancel",),
+            "name tasks: ids, or a filter (--state, --type, --tag, --tenant, --flow, --error, --older-than, --key)",
+        ),
         (("ls", "--state", "done"), "--state 'done' is no state; use waiting, scheduled, queued, running"),
         (("host", "--slots", "many"), "--slots 'many' is not understood; write --slots 4 or --slots video=4,audio=2"),
         (("host", "--slots", "video=1,video=2"), "--slots 'video=1,video=2' is not understood"),

@@ -11,7 +11,10 @@ import sys
 import time
 import traceback
 
-from targets import TARGETS
+from crowds import Crowd
+from targets import TARGETS as _TARGETS
+
+TARGETS = {**_TARGETS, "crowd": Crowd}
 
 
 def arguments() -> argparse.Namespace:

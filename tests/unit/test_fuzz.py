@@ -16,5 +16,5 @@ fuzz: Any = _fuzz  # found by its folder, which a type checker does not know
 
 @pytest.mark.parametrize("name", list(fuzz.TARGETS))
 def test_nothing_is_found(name: str) -> None:
-    cases = {"pool": 100, "config": 25, "wire": 60}.get(name, 500)
+    cases = {"pool": 100, "config": 25, "wire": 60, "crowd": 15}.get(name, 500)
     assert fuzz.run(name, 1_000_000, cases, 60.0) == cases

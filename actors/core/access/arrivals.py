@@ -10,7 +10,7 @@ by whoever carries it, when its turn has come.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from math import inf
 from typing import Any, Final
 
@@ -101,7 +101,7 @@ class Arrivals:
             return 0.0
         return self._held_until if all(self._is_held(peer, line) for peer, line in self._lines.items()) else 0.0
 
-    def waiting(self) -> Iterable[bytes]:
+    def waiting(self) -> Collection[bytes]:
         """Who has said something that was not heard yet."""
         return self._lines.keys()
 

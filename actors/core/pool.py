@@ -354,6 +354,9 @@ class Pool:
         if self.queue.lanes.touched:
             self.queue.lanes.tallies(step)
             self.report.watch.look_at_depth(step)
+        for peer, message in step.later:
+            if self.sessions.peers.get(peer.address) is peer:
+                step.say(peer, message)
         return step.effects()
 
     def _look_at_clocks(self, step: Step) -> None:

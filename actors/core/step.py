@@ -42,6 +42,7 @@ class Step:
         "again",
         "changes",
         "ends",
+        "later",
         "needs",
         "now",
         "persist",
@@ -60,6 +61,7 @@ class Step:
         self.resumed: list[int] = []
         self.spliced: dict[int, bytes] = {}
         self.speech: list[Send | Answer | Backup | Reread | Note] = []
+        self.later: list[tuple[Peer, Message]] = []  # what nobody waits for: said when all else is
         self.again: dict[int, int] = {}  # client session -> tasks of it that run once more by hand
         self.ends: dict[int, list[Any]] = {}  # client session -> items of EVENTS.finished
         self.changes: dict[int, list[Any]] = {}  # client session -> items of EVENTS.states

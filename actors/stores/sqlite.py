@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from ...transport import clock
 from ..core.effects import Need, Persist, Where
@@ -400,32 +400,29 @@ class SqliteStore(flows.FlowReads, names.NameReads):
                 self._connection.close()
             self._connection = None
 
-    @contextlib.contextmanager
-    def _explained(self) -> Generator[None]:
-        """Say what SQLite's errors mean to the people who run the pool. Misuse by our own code stays as it is."""
-        try:
-            yield
-        except sqlite3.ProgrammingError:
-            raise
-        except sqlite3.IntegrityError as error:
+    def _explained(self) -> _Explained:
+        return _Explained(self._explain)
+
+    def _explain(self, error: sqlite3.DatabaseError) -> NoReturn:
+        """Say what SQLite's errors mean to the people who run the pool."""
+        if isinstance(error, sqlite3.IntegrityError):
             message = f"{self.path}: a row is there already, or incomplete ({error})"
             raise StoreDisagrees(message) from error
-        except sqlite3.DatabaseError as error:
-            code = error.sqlite_errorcode & 0xFF
-            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                message = f"{self.path}: another supervisor has this database open; stop it, or name another file"
-                raise StoreLocked(message) from error
-            if code == sqlite3.SQLITE_NOTADB:
-                raise StoreBroken(self._damaged(str(error))) from error
-            message = f"{self.path}: {error}; {CURES.get(code, 'start again, and report it if it returns')}"
-            if code == sqlite3.SQLITE_FULL:
-                raise StoreFull(message) from error
-            if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR):
-                raise StoreBroken(message) from error
-            self._damage = True
-            if code == sqlite3.SQLITE_CORRUPT:
-                message = self._damaged(str(error))
-            raise StoreDamaged(message) from error
+        code = error.sqlite_errorcode & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            message = f"{self.path}: another supervisor has this database open; stop it, or name another file"
+            raise StoreLocked(message) from error
+        if code == sqlite3.SQLITE_NOTADB:
+            raise StoreBroken(self._damaged(str(error))) from error
+        message = f"{self.path}: {error}; {CURES.get(code, 'start again, and report it if it returns')}"
+        if code == sqlite3.SQLITE_FULL:
+            raise StoreFull(message) from error
+        if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR):
+            raise StoreBroken(message) from error
+        self._damage = True
+        if code == sqlite3.SQLITE_CORRUPT:
+            message = self._damaged(str(error))
+        raise StoreDamaged(message) from error
 
     def _damaged(self, found: str) -> str:
         return (
@@ -433,3 +430,22 @@ class SqliteStore(flows.FlowReads, names.NameReads):
             f"without one keep a copy of it and of {self.path.name}-wal, then salvage what can be read with "
             f"`sqlite3 {self.path.name} .recover`, or move both away to start empty"
         )
+
+
+class _Explained:
+    """`with` it SQLite's errors are explained; misuse by our own code stays as it is.
+
+    Several of these are in each turn, and `contextlib.contextmanager` takes Python many times as long.
+    """
+
+    __slots__ = ("_explain",)
+
+    def __init__(self, explain: Callable[[sqlite3.DatabaseError], NoReturn]) -> None:
+        self._explain = explain
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.ProgrammingError):
+            self._explain(error)

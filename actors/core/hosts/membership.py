@@ -248,7 +248,9 @@ class Membership:
                 host.pools[name].capacity = 0 if host.state == "draining" else max(0, min(count, most))
 
     def results(self, step: Step, peer: Peer, number: int, message: Results) -> None:
-        """Ended attempts; RECORDED follows, after a look into the store for those of no live lease."""
+        """Ended attempts; RECORDED follows, after a look into the store for those of no live lease, and after the next
+        tasks: a slot is waiting for those.
+        """
         peer.session.ahead.heard(behind=peer.address in self.queue.company.unheard)
         late = Late(peer.session, number)
         self.endings.results(step, late, message.items)
@@ -257,7 +259,7 @@ class Membership:
             self.queue.lanes.tree.stopped(peer.session.owner, [item[:2] for item in late.items])
             step.needs.append(Fetch(ids, "late", late))
         else:
-            step.say(peer, Recorded(number, [[item[0], item[1]] for item in late.items]))
+            step.later.append((peer, Recorded(number, [])))
 
     def progress(self, step: Step, host: HostSession, message: Progress) -> None:
         """Pass progress on to those who watch; it is never stored."""

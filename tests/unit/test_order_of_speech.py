@@ -1,4 +1,4 @@
-"""In which order a turn is told: whom a slot or a person waits for comes first, each peer's messages as they were said."""
+"""In which order a turn is told: first whom a slot or a person waits for, each peer as it was said."""
 
 from __future__ import annotations
 

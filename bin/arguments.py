@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from ..config.durations import seconds
-from ..config.policy import TYPE_PATTERN
-from ..config.resources import resources as found_resources
 from .exits import UsageError
 
 
@@ -112,13 +110,20 @@ def slots(text: str | None) -> dict[str, int] | None:
         raise UsageError(message) from None
 
 
+def is_type(text: str) -> bool:
+    """Whether it is a task type."""
+    from ..config.policy import TYPE_PATTERN  # the whole tree of settings comes with it
+
+    return TYPE_PATTERN.match(text) is not None
+
+
 def type_path(text: str, name: str) -> str:
     """A task type, as it is.
 
     Raises:
         UsageError: It is none.
     """
-    if not TYPE_PATTERN.match(text):
+    if not is_type(text):
         message = f"{name}: {text!r} is not a type; write one to three parts such as video.youtube.channel"
         raise UsageError(message)
     return text
@@ -132,8 +137,10 @@ def resources(text: str | None, option: str) -> dict[str, int | str] | None:
     """
     if text is None:
         return None
+    from ..config.resources import resources as found
+
     try:
-        return found_resources(text)
+        return found(text)
     except ValueError as error:
         message = f"{option} {text!r} {error}"
         raise UsageError(message) from None
@@ -149,7 +156,7 @@ def types(text: str | None, option: str) -> list[str] | None:
         return None
     found = [part.strip() for part in text.split(",") if part.strip()]
     for type in found:
-        if not TYPE_PATTERN.match(type):
+        if not is_type(type):
             message = f"{option}: {type!r} is not a type; write video or video.youtube, with commas between several"
             raise UsageError(message)
     return found

@@ -1,36 +1,20 @@
 """The command line: which commands there are, and what happens with an error. Each group of commands has a file.
 
-Nothing heavy is imported before a command runs, so that `--help` and mistakes are answered at once.
+Nothing heavy is imported before a command runs, so that `--help` and mistakes are answered at once; and of the files of
+commands only the one that is needed.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
-from . import (
-    authoring,
-    backup,
-    cache,
-    doctor,
-    edits,
-    flows,
-    keys,
-    monitor,
-    pool,
-    reload,
-    schedules,
-    service,
-    setup,
-    start,
-    tail,
-    tasks,
-    top,
-)
 from .exits import OK, report
 from .options import Address
 
@@ -49,18 +33,6 @@ class Grouped(TyperGroup):
                 formatter.write_dl(rows)
 
 
-app = typer.Typer(
-    name="workerhost",
-    cls=Grouped,
-    help="A durable pool of workers: one supervisor keeps the queue, hosts on any machine run the tasks.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
 def main() -> None:
     """Run a command and end the process with its exit code."""
     sys.exit(run(sys.argv[1:]))
@@ -73,7 +45,7 @@ def run(arguments: list[str]) -> int:
         Its exit code; whatever went wrong has been said on stderr.
     """
     try:
-        code: Any = app(arguments, prog_name="workerhost", standalone_mode=False)
+        code: Any = application(_named(arguments))(arguments, prog_name="workerhost", standalone_mode=False)
         sys.stdout.flush()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else OK
@@ -96,7 +68,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def common(
     address: Address = None,
     version: Annotated[
@@ -108,49 +79,81 @@ def common(
 
 START, TASKS, POOL, SETUP = "Start", "Tasks", "Pool", "Set-up"
 
-for panel, commands in {
-    START: (start.up, start.supervisor, start.host, monitor.monitor, start.try_),
+_COMMANDS: Final = {
+    START: (
+        ("start", ("up", "supervisor", "host")),
+        ("monitor", ("monitor",)),
+        ("start", ("try",)),
+    ),
     TASKS: (
-        tasks.send,
-        tasks.wait,
-        tasks.ls,
-        tasks.show,
-        tail.tail,
-        tasks.why,
-        edits.cancel,
-        edits.retry,
-        edits.delete,
-        edits.priority,
-        edits.move,
-        flows.flows,
-        flows.unblock,
-        schedules.schedules,
+        ("tasks", ("send", "wait", "ls", "show")),
+        ("tail", ("tail",)),
+        ("tasks", ("why",)),
+        ("edits", ("cancel", "retry", "delete", "priority", "move")),
+        ("flows", ("flows", "unblock")),
+        ("schedules", ("schedules",)),
+        ("flows", ("flow",)),
+        ("schedules", ("schedule",)),
+        ("cache", ("cache",)),
     ),
     POOL: (
-        pool.status,
-        top.top,
-        pool.hosts,
-        pool.types,
-        pool.pause,
-        pool.resume,
-        pool.drain,
-        reload.reload,
-        backup.backup,
-        backup.restore,
+        ("pool", ("status",)),
+        ("top", ("top",)),
+        ("pool", ("hosts", "types", "pause", "resume", "drain")),
+        ("reload", ("reload",)),
+        ("backup", ("backup", "restore")),
     ),
-}.items():
-    for command in commands:
-        app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
+    SETUP: (
+        ("doctor", ("doctor",)),
+        ("keys", ("invite", "keys")),
+        ("service", ("service",)),
+        ("setup", ("config",)),
+        ("authoring", ("new", "check")),
+        ("setup", ("demo",)),
+    ),
+}
+"""Panel -> (file, its commands), in the order in which `--help` lists them."""
 
-app.add_typer(flows.flow, name="flow", rich_help_panel=TASKS)
-app.add_typer(schedules.schedule, name="schedule", rich_help_panel=TASKS)
-app.add_typer(cache.cache, name="cache", rich_help_panel=TASKS)
-app.command("doctor", rich_help_panel=SETUP)(doctor.doctor)
-app.command("invite", rich_help_panel=SETUP)(keys.invite)
-app.add_typer(keys.keys, name="keys", rich_help_panel=SETUP)
-app.add_typer(service.service, name="service", rich_help_panel=SETUP)
-app.add_typer(setup.config, name="config", rich_help_panel=SETUP)
-app.add_typer(authoring.new, name="new", rich_help_panel=SETUP)
-app.add_typer(authoring.check, name="check", rich_help_panel=SETUP)
-if find_spec(".demo", __package__):
-    app.command("demo", rich_help_panel=SETUP)(setup.demo)
+
+def _all_commands() -> Iterable[tuple[str, str, str]]:
+    """(name, file, panel) of each."""
+    for panel, files in _COMMANDS.items():
+        for file, names in files:
+            for name in names:
+                if name != "demo" or find_spec(".demo", __package__):
+                    yield name, file, panel
+
+
+def application(named: str | None = None) -> typer.Typer:
+    """The command line with all its commands, or with the one that is named."""
+    app = typer.Typer(
+        name="workerhost",
+        cls=Grouped,
+        help="A durable pool of workers: one supervisor keeps the queue, hosts on any machine run the tasks.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(common)
+    for name, file, panel in _all_commands():
+        if named in (None, name):
+            module = import_module(f".{file}", __package__)
+            found: Any = getattr(module, f"{name}_" if name == "try" else name)  # `try` is a word of Python's
+            if isinstance(found, typer.Typer):
+                app.add_typer(found, name=name, rich_help_panel=panel)
+            else:
+                app.command(name, rich_help_panel=panel)(found)
+    return app
+
+
+def _named(arguments: Sequence[str]) -> str | None:
+    """The command that a command line names, if that can be told; else every command has to be known."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--address":
+            next(words, None)
+        elif not word.startswith("--address="):
+            return word if any(word == name for name, _, _ in _all_commands()) else None
+    return None

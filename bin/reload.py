@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from ..config.policy import TYPE_PATTERN
 from ..workers.errors import plain
-from . import documents, options
+from . import arguments, documents, options
 from .exits import BUSY, FAILED, UsageError, say
 from .options import Address, Json
 
@@ -35,7 +34,7 @@ def reload(
         names = {host["name"] for host in client.hosts() if host["state"] in ("joined", "draining", "suspect")}
         if which is None or which in names:
             order = client.reload(host=which)
-        elif TYPE_PATTERN.match(which):
+        elif arguments.is_type(which):
             order = client.reload(type=which)
         else:
             message = f"{which!r} is neither a host that has joined nor a type"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import arguments, batches, documents, options, task_views, waiting
+from . import arguments, documents, options, task_views, waiting
 from .exits import OK, UsageError, say
 from .options import Address, Json, JsonLines, Pairs
 
@@ -141,15 +141,22 @@ def send(
         "on_conflict": on_conflict.value,
         "cache": False if cache == "off" else arguments.duration(cache, "--cache"),
     }
-    many = None if from_file is None and each is None else batches.lines_of(from_file, each, values)
-    with options.pool(context, address) as client:
-        if many is None:
+    if from_file is None and each is None:
+        with options.pool(context, address) as client:
             code = _one(client, type, values, sending, wait=wait, as_json=as_json)
-        else:
+    else:
+        from . import batches
+
+        many = batches.lines_of(from_file, each, values)
+        with options.pool(context, address) as client:
             sent = batches.send(client, type, many, sending, anew=anew)
-            documents.show(batches.document(sent)) if as_json else print(sent.tag, flush=True)
-            code = waiting.for_tag(client, sent.tag, waiting.deadline(None)) if wait else OK
+            code = _said(client, sent.tag, batches.document(sent), wait=wait, as_json=as_json)
     raise typer.Exit(code)
+
+
+def _said(client: Client, tag: str, document: dict[str, Any], *, wait: bool, as_json: bool) -> int:
+    documents.show(document) if as_json else print(tag, flush=True)
+    return waiting.for_tag(client, tag, waiting.deadline(None)) if wait else OK
 
 
 def _one(client: Client, type: str, params: Any, sending: dict[str, Any], *, wait: bool, as_json: bool) -> int:

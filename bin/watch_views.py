@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..config.watching import METRICS, written
 from .tables import span, wrapped
 
 _INDENT = 12
@@ -25,4 +24,6 @@ def lines(reply: dict[str, Any], now: float) -> list[str]:
 
 
 def _value(goal: dict[str, Any]) -> str:
+    from ..config.watching import METRICS, written  # not for `--help`
+
     return written(goal["name"], goal["value"]) if goal["name"] in METRICS else str(goal["value"])

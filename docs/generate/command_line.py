@@ -8,7 +8,7 @@ from typing import Any
 from typer.main import get_command
 from writing import head, table
 
-from workerhost.bin.main import app
+from workerhost.bin.main import application
 
 _INTRODUCTION = """\
 `workerhost COMMAND --help` says the same. `--address ADDRESS` (before or after the command) or `$WORKERHOST_ADDRESS`
@@ -18,7 +18,7 @@ names the pool. stdout carries data only, logs and progress go to stderr; [exit 
 
 def command_line() -> str:
     """The whole page."""
-    top: Any = get_command(app)
+    top: Any = get_command(application())
     groups: dict[str, list[tuple[str, Any]]] = {}
     for name, command in top.commands.items():
         groups.setdefault(str(getattr(command, "rich_help_panel", "") or "Others"), []).append((name, command))

@@ -13,14 +13,14 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from workerhost.bin.main import app, run
+from workerhost.bin.main import application, run
 
 DEPLOY = Path(__file__).resolve().parents[2] / "examples" / "deploy"
 SECONDS = 60
 
 
 def known_options(program: str) -> set[str]:
-    command = get_command(app).commands[program]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+    command = get_command(application()).commands[program]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
     return {name for parameter in command.params for name in parameter.opts}  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 

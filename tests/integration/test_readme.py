@@ -14,7 +14,7 @@ from page_runner import Reader, free_ports
 from typer.main import get_command
 
 import workerhost
-from workerhost.bin.main import app
+from workerhost.bin.main import application
 from workerhost.config.loading import check, load
 
 
@@ -70,7 +70,7 @@ def commands() -> list[list[str]]:
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_its_commands_are_commands(words: list[str]) -> None:
     """Each command is there, and so is each of its options."""
-    command: Any = get_command(app)
+    command: Any = get_command(application())
     words = words[1:]
     while words and hasattr(command, "commands"):
         if words[0].startswith("-"):

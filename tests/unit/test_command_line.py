@@ -13,7 +13,7 @@ import pytest
 
 from workerhost import __version__
 from workerhost.bin import arguments, documents, examples, exits, hosting, tables, views
-from workerhost.bin.main import run
+from workerhost.bin.main import _COMMANDS, run  # pyright: ignore[reportPrivateUsage]
 from workerhost.bin.up import free_address
 from workerhost.config.loading import load
 from workerhost.workers import errors
@@ -107,12 +107,36 @@ def test_every_command_explains_itself(capsys: Captured, command: str) -> None:
     assert "--parent" not in out
 
 
-def test_help_loads_nothing_heavy() -> None:
-    program = "import sys\nfrom workerhost.bin.main import run\nrun(['--help'])\nprint(*sys.modules, file=sys.stderr)"
+def loaded_by(*arguments: str) -> set[str]:
+    """The modules that a command line has loaded when it has ended."""
+    program = f"""
+import sys
+from workerhost.bin.main import run
+run({list(arguments)!r})
+print(*sys.modules, file=sys.stderr)
+"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
+    return set(done.stderr.split())
 
+
+def test_help_loads_nothing_heavy() -> None:
     heavy = {"zmq", "pykka", "pydantic", "msgpack", "structlog", "rich", "yaml", "psutil", "sqlite3", "asyncio"}
-    assert heavy & set(done.stderr.split()) == set()
+    ours = {f"workerhost.{name}" for name in ("config.policy", "config.watching", "transport.client", "bin.batches")}
+    assert (heavy | ours | {"hashlib", "zoneinfo"}) & loaded_by("--help") == set()
+
+
+def test_a_command_loads_no_other_file_of_commands() -> None:
+    files = {f"workerhost.bin.{file}" for commands in _COMMANDS.values() for file, _ in commands}
+    assert files & loaded_by("--address", "tcp://127.0.0.1:1", "host", "--help") == {"workerhost.bin.start"}
+    assert files & loaded_by("send", "--help") == {"workerhost.bin.tasks"}
+    assert files & loaded_by("--help") == files
+
+
+def test_every_command_is_where_the_table_says(capsys: Captured) -> None:
+    for commands in _COMMANDS.values():
+        for _, names in commands:
+            for name in names:
+                assert answer(capsys, name, "--help")[0] == 0, name
 
 
 def test_python_m_workerhost_is_the_command_line() -> None:

@@ -101,8 +101,8 @@ def _grant(
         room = min(pool.capacity + margin - pool.held, left.tasks)
         if room <= 0:
             return False
-        if head.params is None:
-            room = min(room, 1)  # a large one: count after each
+        if head.params is None or (queue.declines and queue.declines.best(pool)):
+            room = min(room, 1)  # a large one: count after each; or one that stands aside may be the next
         elif queue.checkpoints:
             room = min(room, _CHUNK)
         if not alone:

@@ -43,6 +43,16 @@ def test_it_keeps_its_place_before_what_came_after_it(pool: Any) -> None:
     assert [id for id, _, _ in granted(pool.host(OTHER, "a", "b", slots=3), OTHER)] == [5, 1, 3]
 
 
+def test_a_host_with_several_free_slots_takes_it_in_its_place_too(pool: Any) -> None:
+    pool.host(slots=1)
+    ((id, fence, _),) = granted(pool.send())
+    pool.say(HOST, Claim({"": 0}))
+    decline(pool, HOST, id, fence)
+    pool.send(priority=9)
+    pool.send(priority=1)
+    assert [id for id, _, _ in granted(pool.host(OTHER, slots=2), OTHER)] == [2, 1]
+
+
 def test_when_nobody_is_left_it_waits_and_the_pool_says_why_until_a_hello(pool: Any) -> None:
     pool.host(slots=2)
     pool.host(OTHER, slots=2)

@@ -85,5 +85,9 @@ def _load(speech: Iterable[Speech], params: dict[int, bytes], checkpoints: dict[
                 for task in tasks:
                     if task[5] is None:
                         task[5] = params[task[0]]
-                    if task[6] is not None and "checkpoint" in task[6]:
+                    if task[6] is None or "checkpoint" not in task[6]:
+                        continue
+                    if task[0] in checkpoints:
                         task[6]["checkpoint"] = checkpoints[task[0]]
+                    else:  # it was cancelled later in this turn; its host is told that too
+                        del task[6]["checkpoint"]

@@ -135,7 +135,7 @@ class Oracle:
         self.highest_fence = 0
         self.lost: set[int] = set()
         self._never_again: set[int] = set()
-        self._resumes: dict[tuple[int, int], bytes | None] = {}  # grant -> the checkpoint that it must bring
+        self._resumes: dict[tuple[int, int], tuple[bytes | None, ...]] = {}  # grant -> checkpoints that it may bring
         self._turns: dict[str, int] = {}  # when each tenant was last served, counted in grants of this core
         self._core: Pool | None = None
 
@@ -171,8 +171,8 @@ class Oracle:
             Violation: It is not the latest that was recorded when the task was granted.
         """
         self.executed.add((id, fence))
-        recorded = self._resumes.get((id, fence))
-        _must(checkpoint == recorded, f"task {id} goes on from {checkpoint}, recorded was {recorded}")
+        recorded = self._resumes.get((id, fence), (None,))
+        _must(checkpoint in recorded, f"task {id} goes on from {checkpoint}, recorded was {recorded}")
 
     # Commits.
 
@@ -237,6 +237,8 @@ class Oracle:
         for id in persist.cleared:
             _must(self.tasks[id].state in FINAL, f"task {id} lost its checkpoint before its end")
             del self.history.checkpoints[id]
+            if (grant := (id, self.tasks[id].fence)) in self._resumes:  # cancelled, maybe in the turn of its grant
+                self._resumes[grant] += (None,)
         for finish in persist.finishes:
             _must(finish[9] not in self.history.checkpoints, f"task {finish[9]} ended and kept its checkpoint")
 
@@ -320,7 +322,7 @@ class Oracle:
             known.fence, known.attempt, known.owner = fence, attempt, owner
             self.history.move(id, RUNNING)
             self.history.grants[id, fence] = (known.runs, now)
-            self._resumes[id, fence] = self.history.checkpoints.get(id)
+            self._resumes[id, fence] = (self.history.checkpoints.get(id),)
             if pool is not None:
                 self._check_order(id, known, owner, pool)
                 self._check_stock(owner, pool)

@@ -101,9 +101,9 @@ def lease_on_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
     handle, overdue = Pool.handle, Hosts.overdue
     drift: dict[Hosts, tuple[float, float]] = {}  # wall less monotonic time, at first and now
 
-    def watching(self: Pool, batch: Any, now: float, wall: float) -> Any:
+    def watching(self: Pool, batch: Any, now: float, wall: float, **more: Any) -> Any:
         drift[self.hosts] = (drift.get(self.hosts, (wall - now,))[0], wall - now)
-        return handle(self, batch, now, wall)
+        return handle(self, batch, now, wall, **more)
 
     def by_wall(self: Hosts, now: float) -> Any:
         first, present = drift[self]

@@ -7,7 +7,7 @@ Ends are pushed to a client that has caught up and has credit; one that has not 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -109,6 +109,7 @@ class Clients:
         self.by_number: dict[int, ClientSession] = {}
         self.by_token: dict[bytes, ClientSession] = {}
         self.watchers: dict[int, set[Peer]] = {}
+        self._watched: dict[Peer, set[int]] = {}  # the same by who watches
         self.last_session = 0
         self.behind: dict[ClientSession, None] = {}  # those that are told from the store, slice by slice
         self.asked: deque[tuple[Peer, tuple[int, ...]]] = deque()  # ended tasks that somebody asked about by id
@@ -129,10 +130,18 @@ class Clients:
             client.outstanding = 0
             self.by_number.pop(client.number, None)
             self.by_token.pop(client.token, None)
-        for id in [id for id, peers in self.watchers.items() if peer in peers]:
-            self.watchers[id].discard(peer)
-            if not self.watchers[id]:
+        for id in self._watched.pop(peer, ()):  # not all that anybody watches: somebody may watch a million
+            peers = self.watchers[id]
+            peers.discard(peer)
+            if not peers:
                 del self.watchers[id]
+
+    def tell_of(self, peer: Peer, ids: Iterable[int]) -> None:
+        """A connection hears of these tasks, whoever sent them, until they end."""
+        watched = self._watched.setdefault(peer, set())
+        for id in ids:
+            watched.add(id)
+            self.watchers.setdefault(id, set()).add(peer)
 
     def waits_for(self, session: int, finish: int) -> bool:
         """Whether a connected client has not been told of this end of its own yet."""
@@ -209,6 +218,7 @@ class Clients:
     def _tell_watchers(self, step: Step, events: list[Any], session: int) -> None:
         for event in events:
             for peer in self.watchers.pop(event[0], ()):
+                self._watched[peer].discard(event[0])
                 if peer.session.number != session:
                     # finish 0: it is not one of this session's own, whose numbers the client counts
                     step.say(peer, Events([[event[0], 0, *event[2:]]]))

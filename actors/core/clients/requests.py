@@ -309,8 +309,7 @@ class Requests:
         if ended:
             self.clients.asked.append((peer, tuple(ended)))
         if self.sessions.peers.get(peer.address) is peer:
-            for id in (id for id in known if id not in ended):
-                self.clients.watchers.setdefault(id, set()).add(peer)
+            self.clients.tell_of(peer, (id for id in known if id not in ended))
         states = [[id, known[id]] for id in ids if id in known and id not in ended]
         progress = [
             [id, *lease.progress]

@@ -62,10 +62,20 @@ class SimulatedClient:
         self._wake += 1
         self._disconnect()
 
-    def send(self, type: str, priority: int, count: int, options: dict[str, Any] | None, size: int = 1) -> None:
-        """Hand in some tasks with params of so many bytes."""
+    def send(
+        self,
+        type: str,
+        priority: int,
+        count: int,
+        options: dict[str, Any] | None,
+        params: list[bytes] | None = None,
+        keys: list[str] | None = None,
+    ) -> None:
+        """Hand in some tasks, each with a key if there are keys."""
         if self.talk is not None:
-            parcel = Parcel(Terms(type, priority, options), [b"\x01" * size] * count, (size + ITEM_BYTES) * count)
+            params = params or [b"\x01"] * count
+            size = sum(map(len, (*params, *(keys or ())))) + 2 * ITEM_BYTES * count
+            parcel = Parcel(Terms(type, priority, options), params, size, keys=keys)
             self.blocks.append(parcel.block)
             self._do(self.talk.take([parcel], self.clock.now()))
 
@@ -128,8 +138,9 @@ class SimulatedClient:
             self._do(self.talk.take([request], self.clock.now()))
 
     def accepted(self) -> list[int]:
-        """The ids of all tasks that were acknowledged to this process."""
-        return [id for block in self.blocks if block.first for id in range(block.first, block.first + block.count)]
+        """The ids of all tasks that were acknowledged to this process and stand for no others."""
+        blocks = [block for block in self.blocks if block.first]
+        return [block.first + offset for block in blocks for offset in range(block.count) if offset not in block.others]
 
     def unanswered(self) -> bool:
         """Whether anything that it sent or asked waits for an answer."""

@@ -31,11 +31,14 @@ TAKES: Final = 0.01
 class Unwatched(Oracle):
     """Checks nothing: the guarantees are this package's own business, and tested there."""
 
-    def committed(self, turn: object, pool: object, now: float, own: float) -> None:
+    def committed(self, turn: object, pool: object, now: float, own: float, wall: float) -> None:
         """Anything may be written."""
 
-    def acknowledged(self, token: bytes, first: int, count: int) -> None:
+    def acknowledged(self, token: bytes, first: int, count: int, others: list[list[int]]) -> None:
         """Anything may be acknowledged."""
+
+    def rejected(self, token: bytes, submission: int, wall: float) -> None:
+        """Any key may be in use."""
 
     def recorded(self, items: object, stale: object) -> None:
         """Anything may be recorded."""

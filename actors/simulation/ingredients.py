@@ -20,6 +20,8 @@ INGREDIENTS: Final = {
     "declines": "hosts with an odd number take one task in five from nobody",
     "forgetting": "what has ended is kept for seconds",
     "bulk": "clients send much at a time, which keeps the supervisor busy, and ask questions without end",
+    "keys": "tasks have keys, and their senders say what becomes of a second one",
+    "cache": "results answer for tasks with the same params, and people clear them",
 }
 SCHEDULES: Final = {
     "tick": Plan("a", b"\x01", Timing(every=3.0), "all"),
@@ -29,6 +31,8 @@ KEPT_SECONDS: Final = 3.0
 _SHARE: Final = 0.35
 _ORDER_CHANCE: Final = 0.2
 _DECLINED: Final = 5
+_KEYS: Final = ("red", "blue")
+_NAMED_SHARE: Final = 0.4
 _CHATTERER: Final = "client-0"
 BYTE_SECONDS: Final = 10e-6
 """What a byte costs a supervisor whose clients send in bulk."""
@@ -61,7 +65,7 @@ class Orders:
 
     def __init__(self, seed: int, ingredients: Collection[str]) -> None:
         self._random = Random(f"orders {seed}")
-        self._kinds = [kind for kind in ("edits", "reloads", "schedules", "bulk") if kind in ingredients]
+        self._kinds = [kind for kind in ("edits", "reloads", "schedules", "bulk", "cache") if kind in ingredients]
 
     def given(self, client: SimulatedClient, known: list[int], types: list[str]) -> bool:
         """Let a client order something now and then; whether it did."""
@@ -75,6 +79,8 @@ class Orders:
             client.order(random.choice(("pause_schedule", "resume_schedule")), name=random.choice(sorted(SCHEDULES)))
         elif kind == "bulk":
             self._crowd(client, types)
+        elif kind == "cache":
+            client.order("clear_cache", type=random.choice(("", "b", *types)))
         elif known:
             latest = known[-40:]
             ids = random.sample(latest, min(4, len(latest)))
@@ -91,6 +97,30 @@ class Orders:
             client.chatter(random.randint(20, 200), random.uniform(0.005, 0.04))
             return
         for _ in range(random.randint(3, 12)):
-            client.send(
-                random.choice(types), random.randint(1, 3), random.randint(1, 2), None, random.randint(300, 1500)
-            )
+            priority, count, size = random.randint(1, 3), random.randint(1, 2), random.randint(300, 1500)
+            client.send(random.choice(types), priority, count, None, [b"\x01" * size] * count)
+
+
+class Naming:
+    """Tasks for which older ones may answer, drawn from a source of its own."""
+
+    def __init__(self, seed: int, ingredients: Collection[str]) -> None:
+        self._random = Random(f"names {seed}")
+        self._kinds = [kind for kind in ("keys", "cache") if kind in ingredients]
+
+    def given(
+        self, options: dict[str, Any] | None, count: int
+    ) -> tuple[dict[str, Any] | None, list[bytes] | None, list[str] | None]:
+        """Options, params and keys of some tasks."""
+        random = self._random
+        if not self._kinds or random.random() >= _NAMED_SHARE:
+            return options, None, None
+        params = [random.choice((b"\x01", b"\x02")) for _ in range(count)]
+        if random.choice(self._kinds) == "cache":
+            return {**(options or {}), "cache": random.choice((1.0, 5.0, 60.0))}, params, None
+        more: dict[str, Any] = {}
+        if unique_for := random.choice((None, None, 2.0, 20.0, "kept")):
+            more["unique_for"] = unique_for
+        if (conflict := random.choice(("return", "return", "replace", "refuse"))) != "return":
+            more["on_conflict"] = conflict
+        return {**(options or {}), **more}, params, [random.choice(_KEYS) for _ in range(count)]

@@ -32,7 +32,7 @@ def inspect(supervisor: SimulatedSupervisor, hosts: Sequence[SimulatedHost], ora
         _check_checkpoints(pool, supervisor.disk, oracle)
         _check_windows(pool, supervisor.disk)
         _check_leases(pool, oracle)
-    if (wrong := oracle.miscounted()) is not None:
+    if (wrong := oracle.miscounted() or oracle.doubled()) is not None:
         raise Violation(wrong)
     for host in hosts:
         if host.core is not None:
@@ -148,7 +148,8 @@ def _check_ends(disk: SimulatedDisk, clients: Sequence[SimulatedClient], oracle:
             raise Violation(f"task {id} has ended {known.ends} times in {known.runs} run-throughs")
     for client in clients:
         for block in client.blocks:
-            for id, end in enumerate(block.ends, block.first):
+            for offset, end in enumerate(block.ends):
+                id = block.id(offset)
                 state = COMPLETED if isinstance(end, bytes) else (end or (-9,))[0]
                 if not block.refused and id in oracle.tasks and state != oracle.tasks[id].state:
                     raise Violation(f"{client.name} was told that task {id} ended as {state}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from copy import copy
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ...config.policy import PolicyTree, parents, tenant_node
@@ -16,7 +14,7 @@ from ..core.order.ageing import level_of
 from ..core.pool import Pool
 from ..core.rows import CANCELLED, COMPLETED, FAILED, FINAL, QUEUED, RUNNING, SCHEDULED, WAITING
 from ..core.tasks.endings import LOSSES_ALONE
-from .dependents import Dependents
+from .history import History, Known
 from .promises import Promises, instants_missed
 
 _COUNTED: Final = {
@@ -31,90 +29,6 @@ _COUNTED: Final = {
 
 class Violation(AssertionError):
     """A guarantee was broken."""
-
-
-@dataclass(slots=True)
-class Known:
-    """One task as the commits so far tell it."""
-
-    lane: int
-    priority: int
-    place: int
-    state: int
-    session: int
-    failures_max: int
-    sent_at: float
-    fence: int = 0
-    attempt: int = 0
-    failures: int = 0
-    crashes: int = 0
-    losses: int = 0
-    owner: int = 0
-    ends: int = 0
-    runs: int = 1
-
-
-@dataclass(slots=True)
-class History:
-    """All that the commits have told.
-
-    Attributes:
-        tasks: All tasks ever stored.
-        lanes: Type by lane.
-        tenants: Tenant by lane.
-        needs: What tasks of a lane use up of their host, by lane.
-        sessions: Token by client session.
-        queued: Queued tasks by lane.
-        running: Running tasks by lane.
-        grants: Every (id, fence) granted -> (the run-through it belongs to, the world's time).
-        checkpoints: The latest of each unfinished task that has one.
-        last_finish: The latest number of an end.
-        pruned: Tasks that had ended and were forgotten.
-        dependents: What comes after what.
-        schedules: Up to which instant each has been seen to, and whether it is paused.
-    """
-
-    tasks: dict[int, Known] = field(default_factory=dict)
-    lanes: dict[int, str] = field(default_factory=dict)
-    tenants: dict[int, str] = field(default_factory=dict)
-    needs: dict[int, dict[str, int]] = field(default_factory=dict)
-    sessions: dict[int, bytes] = field(default_factory=dict)
-    queued: dict[int, set[int]] = field(default_factory=dict)
-    running: dict[int, set[int]] = field(default_factory=dict)
-    grants: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict)
-    checkpoints: dict[int, bytes] = field(default_factory=dict)
-    last_finish: int = 0
-    pruned: set[int] = field(default_factory=set)
-    dependents: Dependents = field(default_factory=Dependents)
-    schedules: dict[str, tuple[float, bool]] = field(default_factory=dict)
-
-    def copied(self) -> History:
-        """One that does not change with this."""
-        return History(
-            {id: copy(known) for id, known in self.tasks.items()},
-            dict(self.lanes),
-            dict(self.tenants),
-            dict(self.needs),
-            dict(self.sessions),
-            {lane: set(ids) for lane, ids in self.queued.items()},
-            {lane: set(ids) for lane, ids in self.running.items()},
-            dict(self.grants),
-            dict(self.checkpoints),
-            self.last_finish,
-            set(self.pruned),
-            self.dependents.copied(),
-            dict(self.schedules),
-        )
-
-    def move(self, id: int, state: int) -> None:
-        """A task changes its state."""
-        known = self.tasks[id]
-        for code, ids in ((QUEUED, self.queued), (RUNNING, self.running)):
-            if known.state == code:
-                ids[known.lane].discard(id)
-            if state == code:
-                ids.setdefault(known.lane, set()).add(id)
-        known.state = state
 
 
 class Oracle:
@@ -176,7 +90,7 @@ class Oracle:
 
     # Commits.
 
-    def committed(self, turn: list[Persist], pool: Pool | None, now: float, own: float) -> None:
+    def committed(self, turn: list[Persist], pool: Pool | None, now: float, own: float, wall: float) -> None:
         """A turn is on disk.
 
         Args:
@@ -184,6 +98,7 @@ class Oracle:
             pool: The core that decided it.
             now: The world's time.
             own: The supervisor's.
+            wall: Its wall clock.
 
         Raises:
             Violation: It broke a guarantee.
@@ -195,6 +110,8 @@ class Oracle:
             history.needs.update((lane, self._needs(type, text)) for lane, type, _, text in persist.lanes)
             history.sessions.update((session, token) for session, token, *_ in persist.sessions)
             self._inserted(persist)
+            wrong = history.names.committed(persist, history.sessions, self._how_it_stands, wall)
+            _must(wrong is None, str(wrong))
             self._saved(persist)
             self._adopted(persist)
             self._edited(persist)
@@ -418,18 +335,32 @@ class Oracle:
 
     # Words.
 
-    def acknowledged(self, token: bytes, first: int, count: int) -> None:
-        """The supervisor tells a client that tasks are stored.
+    def acknowledged(self, token: bytes, first: int, count: int, others: list[list[int]]) -> None:
+        """The supervisor tells a client that tasks are stored; `others` stand for some that were there before.
 
         Raises:
             Violation: They are not.
         """
+        stood_for = {first + position: id for position, id, _ in others}
+        for id in stood_for.values():
+            _must(id in self.tasks or id in self.history.pruned, f"task {id} answers for others and is not stored")
         for id in range(first, first + count):
+            if id in stood_for:
+                continue
             known = self.tasks.get(id)
             _must(known is not None or id in self.history.pruned, f"task {id} was acknowledged and is not stored")
             if known is not None:
                 told = self.history.sessions.get(known.session)
                 _must(told == token, f"task {id} was acknowledged to a client that did not send it")
+
+    def rejected(self, token: bytes, submission: int, wall: float) -> None:
+        """The supervisor tells a client that a key is in use.
+
+        Raises:
+            Violation: It is not, or nobody wanted to know.
+        """
+        wrong = self.history.names.rejected(token, submission, self._how_it_stands, wall)
+        _must(wrong is None, str(wrong))
 
     def recorded(self, items: list[Any], stale: list[Any]) -> None:
         """A host is told that what these results report is stored, but for the stale ones.
@@ -452,6 +383,14 @@ class Oracle:
     def stuck(self) -> list[int]:
         """Tasks that wait for a person."""
         return sorted(self.history.dependents.stuck({id: known.state for id, known in self.tasks.items()}))
+
+    def doubled(self) -> str | None:
+        """Which key two unfinished tasks have, if one has."""
+        return self.history.names.doubled(self.unfinished())
+
+    def _how_it_stands(self, id: int) -> tuple[int, int] | None:
+        known = self.tasks.get(id)
+        return None if known is None else (known.state, known.attempt)
 
     def miscounted(self) -> str | None:
         """Which flow does not know how its tasks ended, if one does not."""

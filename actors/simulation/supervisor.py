@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, Final
 
 from ...transport.codec import Malformed, decode, encode
-from ...transport.messages import Accepted, Hello, Message, Recorded, Refused, Results
+from ...transport.messages import Accepted, Hello, Message, Recorded, Refused, Rejected, Results, Submit
 from .. import turn
 from ..answers import answer
 from ..core.access.arrivals import Arrivals, News, Said
@@ -192,6 +192,8 @@ class SimulatedSupervisor:
                 self._tokens[address] = message.session
             elif isinstance(message, Results):
                 self._reported[address, number] = message.items
+            elif isinstance(message, Submit) and (token := self._tokens.get(address)) is not None:
+                self._oracle.history.names.heard(token, message)
         return news, took
 
     def _check_idle(self, batch: Sequence[object]) -> None:
@@ -242,7 +244,7 @@ class SimulatedSupervisor:
         return True
 
     def _committed(self, turn: list[Persist]) -> None:
-        self._oracle.committed(turn, self.pool, self._timeline.now, self.clock.now())
+        self._oracle.committed(turn, self.pool, self._timeline.now, self.clock.now(), self.clock.wall())
         for persist in turn:
             for _, token, name, _, _, _, state, _ in persist.hosts:
                 if state == "lost":
@@ -255,7 +257,9 @@ class SimulatedSupervisor:
     def _send(self, effect: Send) -> None:
         message = effect.message
         if isinstance(message, Accepted):
-            self._oracle.acknowledged(self._tokens[effect.peer], message.first, message.count)
+            self._oracle.acknowledged(self._tokens[effect.peer], message.first, message.count, message.others)
+        elif isinstance(message, Rejected) and message.code == "conflict":
+            self._oracle.rejected(self._tokens[effect.peer], message.submission, self.clock.wall())
         elif isinstance(message, Recorded):
             self._oracle.recorded(self._reported.pop((effect.peer, message.number)), message.stale)
         self._timeline.tell(f"supervisor -> {self._network.name(effect.peer)}", message)

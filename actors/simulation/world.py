@@ -21,7 +21,7 @@ from .client import SimulatedClient
 from .disk import SimulatedDisk
 from .flows_made_up import made_up_edges, made_up_flow
 from .host import Behaviour, SimulatedHost
-from .ingredients import BYTE_SECONDS, KEPT_SECONDS, SCHEDULES, Orders, configurations, declines, tighter
+from .ingredients import BYTE_SECONDS, KEPT_SECONDS, SCHEDULES, Naming, Orders, configurations, declines, tighter
 from .inspection import inspect, inspect_at_rest, restlessness, unanswered
 from .misfortune import FAULTS, Misfortune, weather_of
 from .network import Network
@@ -102,6 +102,7 @@ class World:
         self.following = Random(f"flows {seed}")
         self.ingredients = ingredients
         self.orders = Orders(seed, ingredients)
+        self.naming = Naming(seed, ingredients)
         self.faults = FAULTS if faults is None else faults
         self.timeline = Timeline()
         self.policies = policies or PolicyTree(NODES, _DEFAULTS, TENANTS)
@@ -236,7 +237,8 @@ class World:
             options = self._placed(self._options())
             if known and self.following.random() < 0.1:
                 options = {**(options or {}), **made_up_edges(self.following, known)}
-            client.send(type, priority, count, options)
+            options, params, keys = self.naming.given(options, count)
+            client.send(type, priority, count, options, params, keys)
 
     def _resume(self, type: str) -> None:
         self.random.choice(self.clients).pause(type, paused=False)

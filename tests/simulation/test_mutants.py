@@ -26,7 +26,8 @@ from workerhost.actors.core.policies.quotas import Meter
 from workerhost.actors.core.policies.rates import SlidingRate
 from workerhost.actors.core.pool import Pool
 from workerhost.actors.core.queue import Queue
-from workerhost.actors.core.rows import Row
+from workerhost.actors.core.rows import COMPLETED, FINAL, Row
+from workerhost.actors.core.tasks import intake
 from workerhost.actors.core.tasks.checkpoints import Checkpoints
 from workerhost.actors.core.tasks.endings import Endings, Late
 from workerhost.actors.simulation import disk
@@ -299,6 +300,20 @@ def what_is_short_overtakes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(arrivals._Line, "take", shortest)  # pyright: ignore[reportPrivateUsage]
 
 
+def a_key_is_whoevers_asks_last(patch: pytest.MonkeyPatch) -> None:
+    def free(self: Any, wall: float) -> bool:
+        return False
+
+    patch.setattr(intake._Named, "holds", free)  # pyright: ignore[reportPrivateUsage]  # a mutant changes what is inside
+
+
+def a_result_answers_for_ever(patch: pytest.MonkeyPatch) -> None:
+    def always(state: int, until: float, wall: float) -> bool:
+        return state not in FINAL or state == COMPLETED
+
+    patch.setattr(intake, "holds_key", always)
+
+
 CUT_OFF: Final = {"partition": 0.3, "pause_host": 0.3}
 CROWD: Any = {"clients": 3, "ingredients": frozenset({"bulk"}), "faults": {}}
 
@@ -344,6 +359,8 @@ MUTANTS: dict[Mutant, Sign] = {
     ),
     bulk_is_never_heard_beside_short_words: Sign("has waited [0-9.]+ s to be heard", **CROWD),
     what_is_short_overtakes: Sign("is heard and was not its next", **CROWD),
+    a_key_is_whoevers_asks_last: Sign("stands for None, it should for [0-9]+", ingredients=frozenset({"keys"})),
+    a_result_answers_for_ever: Sign("stands for [0-9]+, it should for None", ingredients=frozenset({"cache"})),
 }
 
 

@@ -41,7 +41,7 @@ def break_turns(point: str, file: Path) -> None:
     from workerhost.actors.core.pool import Pool
     from workerhost.actors.stores.sqlite import SqliteStore
     from workerhost.transport.codec import decode
-    from workerhost.transport.messages import Submit, Tasks
+    from workerhost.transport.messages import Admin, Submit, Tasks
     from workerhost.transport.zmq_link import ZmqServerLink
 
     handle, commit, send = Pool.handle, SqliteStore.commit, ZmqServerLink.send
@@ -49,7 +49,7 @@ def break_turns(point: str, file: Path) -> None:
 
     def broken_handle(self: Pool, batch: Any, *arguments: Any, **named: Any) -> Any:
         news = list(batch)
-        if file.exists() and (point == "in_turn" or any(isinstance(item[2], Submit) for item in news)):
+        if file.exists() and (point == "in_turn" or any(isinstance(item[2], Submit | Admin) for item in news)):
             reached[0] = True
             if point == "in_turn":
                 raise RuntimeError("a bug within a turn")

@@ -1,4 +1,4 @@
-"""A supervisor that dies over an order by filters: the order is carried out whole or not at all, and nothing beside it."""
+"""A supervisor that dies over an order by filters: it is carried out whole or not at all, and nothing else is."""
 
 from __future__ import annotations
 

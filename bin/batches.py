@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn, cast
 
 from . import progress
 from .exits import UsageError, say
+from .tables import count
 
 if TYPE_CHECKING:
     from ..transport.client import Client
@@ -160,18 +161,21 @@ def send(client: Client, type: str, lines: Lines, sending: dict[str, Any], *, an
             say(f"going on after {sent.tasks} tasks that were sent before, tag {sent.tag}")
         tags = (*sending.get("tags", ()), sent.tag)
         options: dict[str, Any] = {**sending, "tags": tags, "full": "wait"}
-        for number, chunk in _chunks(stream, first, digest.update, lines):
-            if chunk:
+        try:
+            for number, chunk in _chunks(stream, first, digest.update, lines):
+                if chunk:
+                    if state is not None:
+                        _write(state, replace(sent, under_way=number))
+                    batch = client.send_many(type, chunk, chunk=len(chunk), **options)
+                    # A line that an older task answers for (a key, a cache) has a lower number than those before it.
+                    last = max(sent.last, *(ids.stop - 1 for ids in batch.ids()))
+                    sent = replace(sent, tasks=sent.tasks + len(chunk), last=last)
+                sent = replace(sent, lines=number, digest=digest.hexdigest())
                 if state is not None:
-                    _write(state, replace(sent, under_way=number))
-                batch = client.send_many(type, chunk, chunk=len(chunk), **options)
-                # A line that an older task answers for (a key, a cache) has a lower number than those before it.
-                last = max(sent.last, *(ids.stop - 1 for ids in batch.ids()))
-                sent = replace(sent, tasks=sent.tasks + len(chunk), last=last)
-            sent = replace(sent, lines=number, digest=digest.hexdigest())
-            if state is not None:
-                _write(state, sent)
-            bar.update(min(stream.tell() / size, 0.99) if size else 0.0, f"{sent.tasks} sent")
+                    _write(state, sent)
+                bar.update(min(stream.tell() / size, 0.99) if size else 0.0, f"{sent.tasks} sent")
+        except UsageError as problem:
+            raise _told(problem, sent, state) from None
         bar.update(1.0, f"{sent.tasks} sent")
     if state is not None:
         state.unlink(missing_ok=True)
@@ -252,6 +256,14 @@ def _chunks(
     yield number, chunk
     if problem is not None:
         raise problem
+
+
+def _told(problem: UsageError, sent: Sent, state: Path | None) -> UsageError:
+    """What is wrong with a line, and what became of those before it."""
+    if not sent.tasks:
+        return problem
+    cure = "" if state is None else ": mend it, and the same command goes on behind them"
+    return UsageError(f"{problem}; {count(sent.tasks, 'task')} before it are sent, tag {sent.tag}{cure}")
 
 
 def _write(state: Path, sent: Sent) -> None:

@@ -93,7 +93,7 @@ def over_tasks(command: Callable[..., Change]) -> Callable[..., None]:
             else:
                 if not ids:
                     _agreed(meant, change.verb, yes=given["yes"])
-                done = _in_steps(meant, lambda some: act(some, **where), f"to {change.verb}", change.rate)
+                done = _in_steps(meant, lambda some: act(some, **where), change.done, change.rate)
         tell(meant, done, change.done, change.why_not, by_id=bool(ids), as_json=given["as_json"])
 
     optional = [_optional(name, kind, None) for name, kind in _FILTERS.items()]

@@ -96,11 +96,22 @@ class AsyncFlow(Draft):
                     await cancel(connection, ids, IDS_MAX)
             raise
         self._batch = AsyncBatch[Any](self._place, connection, blocks)
-        return AsyncStoredFlow(self._place.connections, self.id)
+        return self._stored()
 
     async def wait(self, timeout: float | None = None) -> bool:
         """As `Flow.wait`."""
         return await self.tasks.wait(timeout)
+
+    async def show(self) -> dict[str, Any]:
+        """As `Flow.show`."""
+        return await self._stored().show()
+
+    async def retry(self) -> int:
+        """As `Flow.retry`."""
+        return await self._stored().retry()
+
+    def _stored(self) -> AsyncStoredFlow:
+        return AsyncStoredFlow(self._place.connections, self.id)
 
     async def cancel(self) -> int:
         """As `Flow.cancel`."""

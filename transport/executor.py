@@ -30,7 +30,7 @@ from .connection import Connection
 from .handle import Handle
 from .messages import Cancel
 from .outcome import error_of, value_of
-from .terms import Sending
+from .terms import Sending, terms
 
 Value = TypeVar("Value")
 
@@ -128,6 +128,7 @@ class PoolExecutor(Executor):
 
     Raises:
         ConfigError: The address is malformed, or this machine has no identity for it.
+        InvalidTask, TypeError: Something in `sending` is wrong.
         ImportError: `pickle=True`, and cloudpickle is not installed here.
     """
 
@@ -139,6 +140,7 @@ class PoolExecutor(Executor):
         name: str | None = None,
         **sending: Unpack[Sending],
     ) -> None:
+        terms(FUNCTION, **sending)  # what is wrong with them is said now, not at the first call
         self._client = client if isinstance(client, Client) else Client(client)
         self._owned = not isinstance(client, Client)
         self._pickle = pickling() if pickle else None

@@ -56,11 +56,22 @@ class Flow(Draft):
                     cancel(connection, ids)
             raise
         self._batch = Batch[Any](self._connections, connection, blocks)
-        return StoredFlow(self._connections, self.id)
+        return self._stored()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until every task has ended, in whatever way; False if `timeout` (seconds) passed first."""
         return self.tasks.wait(timeout)
+
+    def show(self) -> dict[str, Any]:
+        """How far it is, asked of the pool; see `StoredFlow.show`."""
+        return self._stored().show()
+
+    def retry(self) -> int:
+        """Go on from where it failed; see `StoredFlow.retry`."""
+        return self._stored().retry()
+
+    def _stored(self) -> StoredFlow:
+        return StoredFlow(self._connections, self.id)
 
     def cancel(self) -> int:
         """End every task that has not ended; how many those were."""

@@ -10,6 +10,7 @@ from ..workers.task import Task
 from .block import Block
 from .flow_order import circle, ordered
 from .flow_parts import Wanted, parts
+from .messages import TaskState
 from .part import Part
 from .references import Reference, pack
 from .terms import ON_FAILURE, SendingInFlow, id_of, ids_of, terms
@@ -51,6 +52,24 @@ class FlowNode(Reference):
     def result(self, timeout: float | None = None) -> Any:
         """Its value, as the result of its handle."""
         return self.handle.result(timeout)
+
+    @property
+    def state(self) -> TaskState:
+        """Where it is now, as its handle says; so are the three that follow."""
+        return self.handle.state
+
+    @property
+    def progress(self) -> Any:
+        """See `Handle.progress`."""
+        return self.handle.progress
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """See `Handle.wait`; of a flow of an `AsyncClient` it is awaited, and so is `cancel`."""
+        return self.handle.wait(timeout)
+
+    def cancel(self) -> Any:
+        """See `Handle.cancel`."""
+        return self.handle.cancel()
 
     def is_of(self, flow: Draft) -> bool:
         """Whether it was made by this flow."""

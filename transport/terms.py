@@ -96,19 +96,20 @@ def terms(
     on_conflict: Literal["return", "replace", "refuse"] = "return",
     cache: float | timedelta | Literal[False] | None = None,
     full: Literal["raise", "wait"] = "raise",
+    **unknown: Any,
 ) -> Terms:
     """Check what a caller wrote.
 
     Raises:
+        TypeError: There is no such option.
         InvalidTask: One of them is wrong; `path` names it and the message says what would be right.
         ValueError: `full` is neither `raise` nor `wait`.
     """
+    _check_call(full, unknown)
     if type.__class__ is not str or not TYPE_PATTERN.match(type):
         raise _invalid("type", type, "one to three parts of letters, digits, _ and -, such as video.youtube.channel")
     if priority.__class__ is not int or not -PRIORITY_MAX <= priority <= PRIORITY_MAX:
         raise _invalid("priority", priority, "an integer of 32 bits")
-    if full not in ("raise", "wait"):
-        raise ValueError(f"full={full!r}: it is 'raise' or 'wait'")
     options: dict[str, Any] = {}
     if delay is not None:
         options["delay"] = _seconds("delay", delay)
@@ -243,7 +244,21 @@ def id_of(task: Any) -> int:
 
 
 def _invalid(path: str, value: Any, right: str) -> InvalidTask:
-    return InvalidTask(f"{path}={plain(value, 100)}: it must be {right}", path)
+    return InvalidTask(f"{path}={plain(repr(value), 100)}: it must be {right}", path)
+
+
+def _check_call(full: str, unknown: dict[str, Any]) -> None:
+    """What no task is sent with, whatever its value."""
+    if full not in ("raise", "wait"):
+        raise ValueError(f"full={full!r}: it is 'raise' or 'wait'")
+    if not unknown:
+        return
+    from difflib import get_close_matches
+
+    name, known = next(iter(unknown)), list(terms.__kwdefaults__ or ())
+    near = get_close_matches(name, known, n=1)
+    cure = f"did you mean {near[0]}=?" if near else f"it is with {', '.join(f'{one}=' for one in known)}"
+    raise TypeError(f"a task is not sent with {name}=; {cure}")
 
 
 def _number(value: Any) -> float | None:
@@ -268,7 +283,7 @@ def _instant(path: str, value: Any) -> float:
     if isinstance(value, datetime) and value.utcoffset() is not None:
         return value.timestamp()
     number = _number(value)
-    if number is None:
+    if number is None or number < 0:
         raise _invalid(path, value, "an aware datetime (use .astimezone()), or seconds since the epoch")
     return number
 

@@ -141,6 +141,14 @@ def test_who_cancels_the_task_cancels_the_future(pool: WorkerHost, executor: Poo
         held[5].result(SECONDS)
 
 
+def test_what_no_task_is_sent_with_is_said_at_once() -> None:
+    wrong: Any = {"keys": "night"}
+    with pytest.raises(TypeError, match=r"keys=; did you mean key=\?"):
+        PoolExecutor("tcp://127.0.0.1:1", **wrong)
+    with pytest.raises(InvalidTask, match="timeout=-1"):
+        PoolExecutor("tcp://127.0.0.1:1", timeout=-1)
+
+
 def test_submit_after_shutdown(pool: WorkerHost) -> None:
     executor = PoolExecutor(pool.address)
     assert executor.submit(jobs.power, 2).result(SECONDS) == 4

@@ -112,10 +112,11 @@ def test_a_failed_flow_goes_on_from_where_it_failed(client: Any) -> None:
     with pytest.raises(TaskCancelled, match=f"task {broken.id}, which it comes after, is failed"):
         after.result(20)
     assert anyway.result(20) == 3
+    assert (broken.state, broken.wait(20), broken.cancel()) == ("failed", True, False)
     stored = client.flow(flow.id)
-    assert stored.show()["state"] == "failed"
+    assert stored.show()["state"] == flow.show()["state"] == "failed"
     BROKEN.clear()
-    assert stored.retry() == 2
+    assert flow.retry() == 2
     assert after.result(20) == 2
     assert before.handle.result(20) == 1
     assert stored.show()["state"] == "completed"
@@ -187,7 +188,9 @@ def test_a_flow_in_an_event_loop(client: Any) -> None:
                 parts = [flow.send("flow.number", {"n": n}) for n in range(5)]
                 last = flow.send("flow.add", {"parts": parts})
             value = await last.result(20)
+            assert await last.wait(20)
             assert await flow.wait(20)
+            assert ((await flow.show())["state"], await flow.retry(), last.state) == ("completed", 0, "completed")
             stored = asking.flow(flow.id)
             handle = await asking.send("flow.next", {"before": last.handle})
             return value, await handle.result(20), await stored.show(), await asking.flows(), await stored.retry()

@@ -93,7 +93,9 @@ def test_a_wrong_line_is_named_and_the_same_command_goes_on_when_it_is_right(
 ) -> None:
     values: list[Any] = [{"n": n} for n in range(45)]
     path = written(tmp_path / "params", [*values[:42], "{wrong", *values[43:]])
-    with pytest.raises(UsageError, match=r"params, line 43: .*a line is one task's params as JSON"):
+    wrong = r"params, line 43: .*a line is one task's params as JSON"
+    cure = r"; 42 tasks before it are sent, tag batch-\w+: mend it, and the same command goes on behind them"
+    with pytest.raises(UsageError, match=wrong + cure):
         sent(pool, path)
     assert numbers(pool) == list(range(42))
     written(path, values)

@@ -88,6 +88,7 @@ def test_a_task_for_later_begins_as_scheduled() -> None:
         ("at", datetime(2026, 7, 1)),  # noqa: DTZ001  # a naive one is what is refused
         ("at", math.inf),
         ("expires", "tomorrow"),
+        ("expires", -1),
         ("timeout", 0),
         ("timeout", False),
         ("max_attempts", 0),
@@ -109,6 +110,20 @@ def test_a_wrong_option_is_named(path: str, value: Any) -> None:
     with pytest.raises(InvalidTask, match=name) as caught:
         terms(**given)
     assert caught.value.path == path
+
+
+def test_a_wrong_value_is_shown_as_it_is_written() -> None:
+    with pytest.raises(InvalidTask, match=r"^priority='high': it must be"):
+        terms("a", priority="high")  # pyright: ignore[reportArgumentType]  # that is the mistake
+    with pytest.raises(InvalidTask, match=r"^key='': it must be"):
+        terms("a", key="")
+
+
+def test_an_option_that_there_is_not_is_named_with_its_neighbour() -> None:
+    with pytest.raises(TypeError, match=r"^a task is not sent with prioriti=; did you mean priority=\?"):
+        terms("a", prioriti=3)
+    with pytest.raises(TypeError, match=r"^a task is not sent with zzz=; it is with priority=, delay=, "):
+        terms("a", zzz=3)
 
 
 def test_options_that_contradict_each_other_are_refused() -> None:

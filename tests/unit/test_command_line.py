@@ -171,7 +171,7 @@ def test_wrong_usage_ends_with_2_and_says_why(capsys: Captured, command: tuple[s
         (("send", "x", "--params", "[1", "--wait"), "--params '[1' is not JSON"),
         (("send", "x", "a=1", "--params", "[1]"), "--params is no JSON object, so 'a=1' cannot be added to it"),
         (("send", "x", "--delay", "soon"), "--delay 'soon' is not a duration; write seconds or 500ms, 30s, 5m"),
-        (("send", "a b"), "type=a b: it must be one to three parts of letters"),
+        (("send", "a b"), "type='a b': it must be one to three parts of letters"),
         (("send", "x", f"n:={2**70}"), 'params["n"]'),
         (("wait",), "name what to wait for: ids, or --tag TAG, or --idle"),
         (("wait", "1", "--idle"), "name what to wait for: ids, or --tag TAG, or --idle"),

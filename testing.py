@@ -129,7 +129,11 @@ class Pool:
         return datetime.fromtimestamp(self._clock.wall(), UTC)
 
     def advance(self, seconds: float = 0.0, *, minutes: float = 0.0, hours: float = 0.0, days: float = 0.0) -> None:
-        """Let exactly so much time pass, with all that happens in it."""
+        """Let exactly so much time pass, with all that happens in it.
+
+        Messages take a few milliseconds here, too, and `delay` counts from when the pool has the task: one that is due
+        at the very end has not run yet. Let a moment more pass, or `run_until_idle`.
+        """
         self._timeline.run_for(seconds + 60.0 * minutes + 3600.0 * hours + 86400.0 * days)
 
     def run_until_idle(self, *, hours: float = _IDLE_HOURS) -> None:

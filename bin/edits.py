@@ -41,7 +41,7 @@ def delete() -> Change:
 
 @over_tasks
 def priority(
-    number: Annotated[int, typer.Argument(metavar="PRIORITY", help="Larger runs first; before it `--` if negative.")],
+    number: Annotated[int, typer.Argument(metavar="PRIORITY", help="Larger runs first; a negative one stands last, behind `--`.")],
 ) -> Change:
     """Give tasks that wait another priority: by number, or all that the filters name. What runs goes on."""
     verb = f"give the priority {number} to"

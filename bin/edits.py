@@ -41,7 +41,9 @@ def delete() -> Change:
 
 @over_tasks
 def priority(
-    number: Annotated[int, typer.Argument(metavar="PRIORITY", help="Larger runs first; a negative one stands last, behind `--`.")],
+    number: Annotated[
+        int, typer.Argument(metavar="PRIORITY", help="Larger runs first; a negative one last, after `--`.")
+    ],
 ) -> Change:
     """Give tasks that wait another priority: by number, or all that the filters name. What runs goes on."""
     verb = f"give the priority {number} to"

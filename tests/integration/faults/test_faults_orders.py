@@ -38,7 +38,8 @@ class Order:
 def stored(pool: FaultPool) -> dict[int, str]:
     """The state of each task, read while no supervisor is there."""
     with closing(sqlite3.connect(pool.database)) as database:
-        return {id: str(STATES[state]) for id, state in database.execute("select id, state from task")}
+        rows: list[tuple[int, int]] = database.execute("select id, state from task").fetchall()
+    return {id: str(STATES[state]) for id, state in rows}
 
 
 @pytest.mark.parametrize("verb", ["cancel", "delete"])

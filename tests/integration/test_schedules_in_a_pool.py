@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import datetime
 from pathlib import Path
@@ -91,3 +92,19 @@ def test_what_a_program_and_a_person_order(capsys: pytest.CaptureFixture[str]) -
         assert run(["--address", address, "schedule", "remove", "mine"]) != 0
         assert "no schedule mine" in capsys.readouterr().err.replace("'", "")
         assert [one["name"] for one in client.schedules()] == ["often", "rarely"]
+
+
+def test_a_person_adds_a_schedule_and_replaces_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with WorkerHost(CONFIG, workers=[tick]) as pool:
+        client, add = pool.client, ["--address", pool.address, "schedule", "add"]
+        assert run([*add, "typed", "tick", "word=y", "--every", "1h", "--priority", "7", "--tag", "t", "--json"]) == 0
+        made = json.loads(capsys.readouterr().out)
+        assert (made["name"], made["every"], made["priority"], made["options"]) == ("typed", 3600, 7, {"tags": ["t"]})
+        assert client.task(client.run_schedule("typed")).result(timeout=SECONDS) == "y"
+        assert run([*add, "typed", "tick", "--cron", "0 3 * * *", "--zone", "Europe/Berlin"]) == 0
+        assert capsys.readouterr().err.startswith("workerhost: schedule typed sends tick next at ")
+        assert client.schedules()[-1]["cron"] == "0 3 * * *", "it was replaced"
+        assert run([*add, "typed", "tick"]) == 2
+        assert "one of the two" in capsys.readouterr().err
+        assert run([*add, "typed", "tick", "--cron", "61 3 * * *"]) == 2
+        assert "'61 3 * * *' is not understood" in capsys.readouterr().err

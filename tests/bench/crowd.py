@@ -1,6 +1,7 @@
 """Who else is at a pool's door, in a process of its own: `crowd.py KIND ADDRESS`.
 
-It says `ready` when it is in full swing, goes on until its input ends (a minute at most), and says how much it did.
+It says `ready` when it is in full swing, goes on until its input ends (a minute at most), and says how much it did. It
+takes what processors the pool leaves it: as if it were on a machine of its own, it costs others what the pool does for it.
 """
 
 from __future__ import annotations
@@ -167,6 +168,7 @@ def main() -> None:
         one.__name__: one for one in (flood, waits, hostile, garbage, churn, idle)
     }
     kind, address = sys.argv[1:]
+    os.nice(19)
     timer = threading.Timer(SECONDS_MAX, over.set)
     timer.daemon = True
     timer.start()

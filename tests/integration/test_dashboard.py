@@ -153,12 +153,13 @@ def test_tasks_are_found_and_changed_by_what_is_written(opened: Page, pool: Serv
     page = opened.open(f"#{TOKEN}")
     for written, found in [
         ("key:b", [second]), ('film.broken error:"no such"', [broken.id]), ("#these older:1d", []),
-        ("#these key:a", [first]), ("older:soon", []),
+        ("#these key:a", [first]), ("type:film.broken", [broken.id]), ("tag:these key:b", [second]), ("older:soon", []),
     ]:  # fmt: skip
         page.locator("#search").fill(written)
         expect(page.locator("#rows tr")).to_have_count(len(found))
         for id in found:
             expect(page.locator(f"#rows tr[data-task='{id}']")).to_be_visible()
+    expect(page.locator("#no-tasks")).to_contain_text("Not understood")
     page.locator("#search").fill("#these")
     button = page.get_by_role("button", name="cancel all tasks that are like this")
     button.click()

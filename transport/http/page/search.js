@@ -5,6 +5,8 @@ const WORD = /(?:[a-z]+:)?"[^"]*"|\S+/g;
 const SECONDS = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86400 };
 
 const READ = {
+  type: (value) => (TYPE.test(value) ? { type: value } : null),
+  tag: (value) => ({ tag: value }),
   flow: (value) => (/^[1-9]\d{0,17}$/.test(value) ? { flow: Number(value) } : null),
   tenant: (value) => ({ tenant: value }),
   key: (value) => ({ key: value }),
@@ -15,7 +17,7 @@ const READ = {
   },
 };
 
-/** The filters that a text names, or null where no task can be like that. */
+/** The filters that a text names, or null where a word of it means nothing. */
 export function filters(text) {
   const found = {};
   for (const word of text.match(WORD) ?? []) {

@@ -71,13 +71,14 @@ export class Tasks {
     const text = byId("search").value.trim(), exact = /^\d+$/.test(text);
     const wanted = exact ? { before: Number(text) + 1 } : this.wanted(); // it comes first, if it is there
     byId("many").hidden = exact || !wanted || !Object.keys(wanted).length;
+    byId("no-tasks").textContent = wanted ? "No task is like that." : "Not understood: a number, a type, #tag, key:a, error:\"not found\", older:2h, flow:12 and tenant:ann find tasks.";
     if (!wanted) return this.list([], null);
     const query = new URLSearchParams({ ...wanted, limit: this.limit });
     const found = await get(`/tasks?${query}`).catch(() => ({ tasks: [], next: null }));
     this.list(exact ? found.tasks.filter((task) => String(task.id) === text) : found.tasks, exact ? null : found.next);
   }
 
-  /** What is looked for, as the API takes it; null where nothing can be like that. */
+  /** What is looked for, as the API takes it; null where a word means nothing. */
   wanted() {
     const found = filters(byId("search").value), state = byId("state").value;
     return found && state ? { ...found, state } : found;

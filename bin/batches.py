@@ -176,6 +176,11 @@ def send(client: Client, type: str, lines: Lines, sending: dict[str, Any], *, an
                 bar.update(min(stream.tell() / size, 0.99) if size else 0.0, f"{sent.tasks} sent")
         except UsageError as problem:
             raise _told(problem, sent, state) from None
+        except KeyboardInterrupt:
+            if sent.tasks:
+                goes_on = "" if state is None else "; the same command goes on behind them"
+                say(f"{count(sent.tasks, 'task')} of the batch are sent, tag {sent.tag}{goes_on}")
+            raise
         bar.update(1.0, f"{sent.tasks} sent")
     if state is not None:
         state.unlink(missing_ok=True)

@@ -104,6 +104,27 @@ def test_a_wrong_line_is_named_and_the_same_command_goes_on_when_it_is_right(
     assert not path.with_name("params.sent").exists()
 
 
+class Interrupted(batches.Lines):
+    """Lines over which somebody presses Ctrl-C."""
+
+    def params(self, number: int, line: bytes) -> Any:
+        if number == 25:
+            raise KeyboardInterrupt
+        return super().params(number, line)
+
+
+def test_who_stops_it_hears_how_far_it_is_and_that_it_goes_on(
+    pool: testing.Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "params", [{"n": n} for n in range(45)])
+    with pytest.raises(KeyboardInterrupt):
+        batches.send(pool.client, "take", Interrupted(path, None, {}), {}, anew=False)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("workerhost: 20 tasks of the batch are sent, tag batch-")
+    assert said.endswith("; the same command goes on behind them")
+    assert sent(pool, path).tasks == len(numbers(pool)) == 45
+
+
 @pytest.mark.parametrize("known", [0, 10, 20])
 def test_what_was_stored_and_not_written_down_is_not_sent_twice(pool: testing.Pool, tmp_path: Path, known: int) -> None:
     """As after a kill, or a power cut that took the latest notes."""

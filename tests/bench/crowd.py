@@ -1,7 +1,8 @@
 """Who else is at a pool's door, in a process of its own: `crowd.py KIND ADDRESS`.
 
 It says `ready` when it is in full swing, goes on until its input ends (a minute at most), and says how much it did. It
-takes what processors the pool leaves it: as if it were on a machine of its own, it costs others what the pool does for it.
+takes what processors the pool leaves it: as if it were on a machine of its own, it costs others what the pool does for
+it.
 """
 
 from __future__ import annotations

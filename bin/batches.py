@@ -156,7 +156,7 @@ def send(client: Client, type: str, lines: Lines, sending: dict[str, Any], *, an
         size = 0 if lines.file is None else lines.file.stat().st_size
         bar = stack.enter_context(progress.bar(type, 1.0))
         digest, first, dealt_with = _skip(stream, lines, sent, found)
-        sent = replace(sent, tasks=sent.tasks + dealt_with)
+        sent = replace(sent, tasks=sent.tasks + dealt_with, lines=first, digest=digest.hexdigest())
         if sent.tasks:
             say(f"going on after {sent.tasks} tasks that were sent before, tag {sent.tag}")
         tags = (*sending.get("tags", ()), sent.tag)

@@ -213,6 +213,29 @@ def test_a_chunk_some_of_whose_lines_older_tasks_answered_for_is_not_sent_twice(
     assert done.tasks == len(range(25))
 
 
+def test_a_command_that_dies_when_it_has_only_begun_to_go_on_sends_nothing_twice(
+    pool: testing.Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "params", [{"n": n} for n in range(35)])
+    send_many = pool.client.send_many
+
+    def die_after(*given: Any, **more: Any) -> Any:
+        send_many(*given, **more)
+        raise KeyboardInterrupt
+
+    def die_before(*given: Any, **more: Any) -> Any:
+        raise KeyboardInterrupt
+
+    for die in (die_after, die_before, die_after, die_before):
+        with monkeypatch.context() as dying:
+            dying.setattr(pool.client, "send_many", die)
+            with pytest.raises(KeyboardInterrupt):
+                sent(pool, path)
+    assert numbers(pool) == list(range(20))
+    assert sent(pool, path).tasks == len(range(35))
+    assert numbers(pool) == list(range(35))
+
+
 @pytest.mark.parametrize("line", ["[" * 200_000, '{"n": NaN}', '{"n": -Infinity}'])
 def test_what_is_no_json_is_a_mistake_in_a_line(pool: testing.Pool, tmp_path: Path, line: str) -> None:
     with pytest.raises(UsageError, match=r"line 2: .*as JSON"):

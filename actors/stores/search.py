@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, Final
 
 from ..core.effects import EndsOf, MeantNeed, Where
@@ -117,8 +118,8 @@ def _candidates(
 ) -> Candidates:
     execute = database.execute
     if where.ids is not None:
-        ids = sorted((id for id in where.ids if id < before), reverse=True)[:looked_at]
-        return (row for id in ids for row in execute(_ONE, (id,)))
+        ids = sorted((id for id in where.ids if id < before), reverse=True)
+        return islice((row for id in ids for row in execute(_ONE, (id,))), looked_at)  # of those that are there
     if where.key is not None:
         return execute(_KEYED, (where.key, before, looked_at))
     if where.flow is not None:

@@ -11,6 +11,7 @@ from store_rows import HOSTS, LANES, SESSIONS, ended, row, write  # pyright: ign
 from workerhost.actors.core.effects import EndsOf, Matching, Where
 from workerhost.actors.core.rows import CANCELLED, FAILED, QUEUED
 from workerhost.actors.stores.contract import Store
+from workerhost.actors.stores.search import LISTED_ROWS_MAX
 
 KEYS: list[tuple[Any, ...]] = [
     (id, "", type, "k", 0.0, b"") for id, type in ((2, "video.thumbnail"), (3, "audio.probe"))
@@ -69,6 +70,13 @@ def test_those_are_found_that_are_meant(store: Store, where: Where, found: list[
         [(rows, before)] = store.read(Matching(where, before, 1, "x"))
         listed += [columns[0] for columns in rows]
     assert (listed, before) == (found, None)
+
+
+def test_numbers_of_no_task_hide_none_that_is_there(store: Store) -> None:
+    """However many they are: they are not what a page looks at."""
+    missing = range(10, 10 + LISTED_ROWS_MAX)
+    found, following = store.tasks(Where(ids=(1, 2, *missing)), 10)
+    assert ([task["id"] for task in found], following) == ([2, 1], None)
 
 
 def test_what_is_to_be_forgotten_is_told_with_what_comes_after_it(store: Store) -> None:

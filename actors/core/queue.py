@@ -62,7 +62,8 @@ class Queue:
             bodies: list[bytes] = batch
             start = self.last_id + 1
             self.last_id += len(bodies)
-            self.store(step, session, type, priority, options, enumerate(bodies, start))
+            if bodies:
+                self.store(step, session, type, priority, options, enumerate(bodies, start))
         step.persist.meta["last_id"] = self.last_id
         return first
 
@@ -95,8 +96,6 @@ class Queue:
         if keys:
             common = options or {}
             new = [(*task[:-2], {**common, "key": key}, task[-1]) for task, key in zip(new, keys, strict=True)]
-        if not new:
-            return
         self.unfinished_count += len(new)
         step.persist.tasks += new
         if options and options.get("tags"):

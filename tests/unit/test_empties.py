@@ -88,6 +88,13 @@ def test_lanes_that_were_empty_at_the_start_go_too(pool: Any) -> None:
     assert lanes(pool) == []
 
 
+def test_a_group_without_a_task_makes_no_lane(pool: Any) -> None:
+    pool.send("a", count=0, tenant="one")
+    pool.send("c", count=0)
+    assert lanes(pool) == []
+    assert list(pool.pool.queue.lanes.by_type) == []
+
+
 def test_what_one_identity_invents_keeps_no_other_from_its_own(
     pool_with: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,7 +108,7 @@ class Refused:
     """Supervisor -> peer. No session: say HELLO again if `code` is `unknown_session`, else `reason` tells a person why.
 
     `code`: `version`, `name_taken`, `forbidden`, `unknown_session`, `leaving`, `enrolled` (the key in `offer.enroll` of
-    the HELLO is known from now on: connect with it).
+    the HELLO is known from now on: connect with it), `quota`.
     """
 
     KIND: ClassVar[int] = 3

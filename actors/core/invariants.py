@@ -140,6 +140,11 @@ def _check_sessions(pool: Pool) -> None:
     for host in pool.hosts.by_owner.values():
         if host.peer is not None:
             assert pool.sessions.peers.get(host.peer.address) is host.peer, f"{host.name} speaks by a dropped session"
+    kept: Counter[str] = Counter()
+    for client in pool.clients.by_number.values():
+        if client.submissions:
+            kept[client.identity] += client.kept_bytes()
+    assert kept == pool.clients.kept_bytes, f"sessions keep {kept} bytes, {pool.clients.kept_bytes} are counted"
 
 
 def check_at_rest(pool: Pool) -> None:

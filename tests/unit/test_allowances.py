@@ -10,6 +10,7 @@ from unit.pool_words import CANCELLED  # pyright: ignore[reportMissingImports]
 
 from workerhost.actors.core.access import allowances
 from workerhost.actors.core.access.identities import Garbled, Identity, Proved
+from workerhost.actors.core.clients import clients
 from workerhost.actors.core.step import Step
 from workerhost.transport.messages import Accepted, Admin, Cancel, Claim, Hello, Query, Rejected, Submit, Watch
 
@@ -121,6 +122,15 @@ def test_tasks_for_which_older_ones_answer_count_to_how_fast_it_sends(
     assert [one.count for one in said if isinstance(one, Accepted)] == [14], "one is stored, and 13 are that one"
     late = submit(pool, ONE, 3, b"x")
     assert (late.code, late.retry_after) == ("quota", 2.5)
+
+
+def test_what_one_identity_keeps_in_memory_is_no_other_ones_affair(pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "KEPT_BYTES_MAX", 2 * clients.SUBMISSION_BYTES)
+    assert submit(pool, ONE, 1, b"x").count == submit(pool, ONE, 2, b"x").count == 1
+    refused = submit(pool, ONE, 3, b"x")
+    assert (refused.code, refused.path) == ("quota", "below")
+    assert "this identity" in refused.reason
+    assert submit(pool, OTHER, 1, b"x").count == 1
 
 
 def test_who_keeps_making_mistakes_is_not_heard_for_a_minute(pool: Any) -> None:

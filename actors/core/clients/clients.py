@@ -6,9 +6,11 @@ Ends are pushed to a client that has caught up and has credit; one that has not 
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final
 
 from ....transport.messages import Events
@@ -16,11 +18,20 @@ from ..effects import Ends, Replay
 from ..reports import weight
 from ..sessions import ID_MAX
 from ..step import Peer, Step
+from ..unfit import Unfit
 
 Others = list[list[int]] | None
 """Tasks of a submission that stand for tasks which were there before: [[position, id, how], ...]; mostly None."""
 Submission = tuple[int, int, int, Others]
 """What a repeated one is answered from: (first id, count, checksum, others)."""
+_Kept = tuple[int, int, int, "array[int] | None"]
+"""The same in memory: the others one after another, which takes a sixth of the room."""
+_OTHER_NUMBERS: Final = 3
+OTHER_BYTES: Final = 24
+SUBMISSION_BYTES: Final = 300
+"""What one that is kept takes of memory, about, beside its others."""
+KEPT_BYTES_MAX: Final = 256 * 1024 * 1024
+"""For the kept submissions of all connected sessions of one identity; where nothing is proved, of all."""
 SESSION_SECONDS: Final = 7 * 86400.0
 """A session is forgotten so long after its last word."""
 FRESH_SECONDS: Final = 86400.0
@@ -30,6 +41,8 @@ _FORGOTTEN_SECONDS: Final = SESSION_SECONDS - 2 * FRESH_SECONDS
 REPLAY_ROWS: Final = 500
 REPLAY_BYTES: Final = 4 * 1024 * 1024
 CREDIT_MAX: Final = 100_000
+_KEPT_SECONDS: Final = 1.0
+"""After so long who keeps too much may try again."""
 _SLICES: Final = 4
 _MESSAGE_BYTES: Final = 2 * 1024 * 1024
 _EVENT_BYTES: Final = 32
@@ -41,7 +54,7 @@ class ClientSession:
 
     Attributes:
         number: Its number in the store; rows name it.
-        submissions: What it has submitted and may repeat: {submission: (first id, count, checksum, others)}.
+        submissions: What it has submitted and may repeat, see `answer`.
         others: How many tasks of these submissions stand for older ones.
         told: The `finish` number up to which it has been told everything.
         live: It has been told all ends so far, so new ones are pushed as they happen.
@@ -57,7 +70,7 @@ class ClientSession:
     token: bytes
     name: str
     peer: Peer | None = None
-    submissions: dict[int, Submission] = field(default_factory=dict)
+    submissions: dict[int, _Kept] = field(default_factory=dict)
     below: int = 0
     told: int = 0
     live: bool = False
@@ -71,9 +84,19 @@ class ClientSession:
 
     def keep(self, number: int, answer: Submission) -> None:
         """A submission is stored: it is answered so when it is repeated."""
-        self.submissions[number] = answer
-        if answer[3] is not None:
-            self.others += len(answer[3])
+        first, count, checksum, others = answer
+        flat = None if others is None else array("q", chain.from_iterable(others))
+        self.submissions[number] = first, count, checksum, flat
+        if others is not None:
+            self.others += len(others)
+
+    def answer(self, number: int) -> Submission:
+        """What a submission that is kept was answered."""
+        first, count, checksum, others = self.submissions[number]
+        if others is None:
+            return first, count, checksum, None
+        places = range(0, len(others), _OTHER_NUMBERS)
+        return first, count, checksum, [others[at : at + _OTHER_NUMBERS].tolist() for at in places]
 
     def forget_below(self, below: int) -> None:
         """Submissions under a number are acknowledged and will not be repeated."""
@@ -81,7 +104,11 @@ class ClientSession:
         for number in [number for number in self.submissions if number < below]:
             _, _, _, others = self.submissions.pop(number)
             if others is not None:
-                self.others -= len(others)
+                self.others -= len(others) // _OTHER_NUMBERS
+
+    def kept_bytes(self) -> int:
+        """What its submissions take of memory, about."""
+        return SUBMISSION_BYTES * len(self.submissions) + OTHER_BYTES * self.others
 
     def row(self, wall: float) -> tuple[int, bytes, str, float, int, str]:
         """As the store keeps it: heard now."""
@@ -111,12 +138,48 @@ class Clients:
         self.watchers: dict[int, set[Peer]] = {}
         self._watched: dict[Peer, set[int]] = {}  # the same by who watches
         self.last_session = 0
+        self.kept_bytes: Counter[str] = Counter()  # of what connected sessions keep, by identity
         self.behind: dict[ClientSession, None] = {}  # those that are told from the store, slice by slice
         self.asked: deque[tuple[Peer, tuple[int, ...]]] = deque()  # ended tasks that somebody asked about by id
 
     def add(self, client: ClientSession) -> None:
         """A session is known from now on."""
         self.by_number[client.number] = self.by_token[client.token] = client
+        self._weigh(client, client.kept_bytes())
+
+    def keep(self, client: ClientSession, number: int, answer: Submission) -> None:
+        """A submission of a session is stored."""
+        before = client.kept_bytes()
+        client.keep(number, answer)
+        self._weigh(client, client.kept_bytes() - before)
+
+    def forget_below(self, client: ClientSession, below: int) -> None:
+        """Submissions of a session under a number are acknowledged."""
+        before = client.kept_bytes()
+        client.forget_below(below)
+        self._weigh(client, client.kept_bytes() - before)
+
+    def check_kept(self, identity: str, more: int) -> None:
+        """Whether so many more bytes may be kept for an identity.
+
+        Raises:
+            Unfit: Its sessions keep too much already.
+        """
+        kept = self.kept_bytes[identity]
+        if kept + more > KEPT_BYTES_MAX:
+            whose = "this identity" if identity else "all clients"
+            reason = (
+                f"the sessions of {whose} keep {kept} bytes of submissions, of at most {KEPT_BYTES_MAX}: "
+                "raise `below` as answers come, or end sessions that are not needed"
+            )
+            raise Unfit("quota", reason, "below", retry_after=_KEPT_SECONDS)
+
+    def _weigh(self, client: ClientSession, change: int) -> None:
+        """A session keeps more, or less; it counts while it is connected."""
+        if change and self.by_number.get(client.number) is client:
+            self.kept_bytes[client.identity] += change
+            if not self.kept_bytes[client.identity]:
+                del self.kept_bytes[client.identity]
 
     def gone(self, peer: Peer) -> None:
         """A connection ended; the session may come back with another."""
@@ -128,6 +191,7 @@ class Clients:
             client.live = client.watching = client.replaying = False
             client.unconsumed.clear()
             client.outstanding = 0
+            self._weigh(client, -client.kept_bytes())
             self.by_number.pop(client.number, None)
             self.by_token.pop(client.token, None)
         for id in self._watched.pop(peer, ()):  # not all that anybody watches: somebody may watch a million

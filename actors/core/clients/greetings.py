@@ -18,6 +18,7 @@ from ..hosts.tails import Tails
 from ..reports import shown
 from ..sessions import Sessions
 from ..step import Peer, Step
+from ..unfit import Unfit
 from .clients import Clients, ClientSession, past_of
 
 _NAME_MAX: Final = 255
@@ -83,6 +84,12 @@ class Greetings:
             client.number, client.below, known, _ = rows[0]
             for number, *answer in known:
                 client.keep(number, tuple(answer))
+            try:
+                self._clients.check_kept(client.identity, client.kept_bytes())
+            except Unfit as unfit:
+                self.drop(peer)
+                step.say_first(need.peer, Refused(unfit.code, unfit.reason))
+                return
         else:
             self._clients.last_session = client.number = self._clients.last_session + 1
             client.below = past + 1 if past else 0

@@ -42,11 +42,13 @@ from ..telling.placement import lacks, required
 from ..telling.why import Why
 from ..unfit import Unfit
 from ..where import mean
-from .clients import Clients, ClientSession, Others, Submission, parted
+from .clients import OTHER_BYTES, SUBMISSION_BYTES, Clients, ClientSession, Others, Submission, parted
 
 _SUBMISSIONS_MAX: Final = 20_000
 _OTHERS_MAX: Final = 1_000_000
-"""Tasks of one session's kept submissions that stand for older ones: each costs memory, some 100 bytes."""
+"""Tasks of one session's kept submissions that stand for older ones: each costs memory, and time at every HELLO."""
+_OTHERS_LONG: Final = 10_000
+"""With so many of them submissions are forgotten at once: a client that has sent all it had raises `below` no more."""
 _FORGET_TOGETHER: Final = 64
 """Submissions that are forgotten at a time: each time costs two more pages of the database."""
 _NO_SUCH_TASK: Final = {"code": "unknown", "reason": "the pool has no such task"}
@@ -150,21 +152,13 @@ class Requests:
         client: ClientSession = peer.session
         number = message.submission
         verdict = None
-        if (below := min(message.below, number)) - client.below >= _FORGET_TOGETHER:
+        below = min(message.below, number)
+        if below - client.below >= (1 if client.others >= _OTHERS_LONG else _FORGET_TOGETHER):
             self._forget_below(step, client, below)
         try:
-            known = client.submissions.get(number)
-            if known is None and len(client.submissions) >= _SUBMISSIONS_MAX:
-                raise Unfit("invalid", f"{_SUBMISSIONS_MAX} submissions are kept; raise `below`", "below")
-            if known is not None:
-                if known[1:3] != (count, checksum):
-                    raise Unfit("conflict", f"submission {number} was sent before with other tasks")
-                self._accept(step, peer, number, known)
+            if _was_stored(client, number, count, checksum):
+                self._accept(step, peer, number, client.answer(number))
                 return
-            if number < client.below:
-                raise Unfit(
-                    "forgotten", f"submission {number} was answered, or its session is forgotten; its tasks may exist"
-                )
             plan: Plan | None = None
             if message.flow or names_others(message.groups):
                 if states is None and (ids := wanted(message.groups)):
@@ -176,6 +170,8 @@ class Requests:
                 groups = message.groups if plan is None else plan.groups
                 verdict = self.intake.judge(groups, *consulted, step.wall)
                 _check_others(client, verdict.others)
+            more = 0 if verdict is None else OTHER_BYTES * len(verdict.others)
+            self.clients.check_kept(client.identity, SUBMISSION_BYTES + more)
             stored = count if verdict is None else verdict.stored
             self._check_room(message, stored, peer.owner)
             self.allowances.check(peer, (group[3] for group in message.groups), stored, step.now)
@@ -192,7 +188,7 @@ class Requests:
             self.flows.stored(step, plan, message.flow, count, states or {})
         self.allowances.sent(peer, client.number, stored)
         answer = (first, count, checksum, others)
-        client.keep(number, answer)
+        self.clients.keep(client, number, answer)
         step.persist.submissions.append((client.number, number, *answer))
         self._accept(step, peer, number, answer, {} if verdict is None else verdict.known)
         self._introduce_types(step)
@@ -216,7 +212,7 @@ class Requests:
 
     def _forget_below(self, step: Step, client: ClientSession, below: int) -> None:
         """Submissions under a number are acknowledged and will not be repeated."""
-        client.forget_below(below)
+        self.clients.forget_below(client, below)
         step.persist.forgotten.append((client.number, below))
         step.persist.sessions.append(client.row(step.wall))
 
@@ -426,6 +422,21 @@ class Requests:
         peer, request = need.context
         free = [row.id for row in rows.values() if self.flows.free(step, row)]
         step.say(peer, Reply(request, True, {"unblocked": free}))
+
+
+def _was_stored(client: ClientSession, number: int, count: int, checksum: int) -> bool:
+    """Whether a submission is the repetition of one that is kept."""
+    known = client.submissions.get(number)
+    if known is not None:
+        if known[1:3] != (count, checksum):
+            raise Unfit("conflict", f"submission {number} was sent before with other tasks")
+        return True
+    if len(client.submissions) >= _SUBMISSIONS_MAX:
+        raise Unfit("invalid", f"{_SUBMISSIONS_MAX} submissions are kept; raise `below`", "below")
+    if number < client.below:
+        reason = f"submission {number} was answered, or its session is forgotten; its tasks may exist"
+        raise Unfit("forgotten", reason)
+    return False
 
 
 def _check_others(client: ClientSession, others: list[list[int]]) -> None:

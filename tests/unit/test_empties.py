@@ -95,11 +95,9 @@ def test_a_group_without_a_task_makes_no_lane(pool: Any) -> None:
     assert list(pool.pool.queue.lanes.by_type) == []
 
 
-def test_what_one_identity_invents_keeps_no_other_from_its_own(
-    pool_with: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(requests, "LANES_MAX", 8)
-    monkeypatch.setattr(requests, "LANES_EACH_MAX", 3)
+@pytest.fixture
+def guarded(pool_with: Callable[..., Any]) -> Any:
+    """A pool with two clients, each with an identity."""
     world = pool_with(guarded=True, keep=Keep(completed=10.0, failed=10.0))
     step = Step(world.now, world.wall)
     for key in KEYS.values():
@@ -109,11 +107,21 @@ def test_what_one_identity_invents_keeps_no_other_from_its_own(
         world._turn(world.pool.handle([(peer, 0, Proved(key))], world.now, world.wall))
         world.say(peer, Hello("client", [1, 1], peer * 16, "name"))
         world.say(peer, Watch(0, 100))
+    return world
+
+
+def answer(world: Any, peer: bytes, number: int, groups: list[Any]) -> Accepted | Rejected:
+    said = world.say(peer, Submit(number, 1, groups))[peer]
+    return next(one for one in said if isinstance(one, (Accepted, Rejected)))
+
+
+def test_what_one_identity_invents_keeps_no_other_from_its_own(guarded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "LANES_MAX", 8)
+    monkeypatch.setattr(requests, "LANES_EACH_MAX", 3)
+    world = guarded
 
     def submit(peer: bytes, number: int, *tenants: str) -> Accepted | Rejected:
-        groups = [["a", 5, {"tenant": tenant}, [b"x"]] for tenant in tenants]
-        said = world.say(peer, Submit(number, 1, groups))[peer]
-        return next(one for one in said if isinstance(one, (Accepted, Rejected)))
+        return answer(world, peer, number, [["a", 5, {"tenant": tenant}, [b"x"]] for tenant in tenants])
 
     assert isinstance(submit(ONE, 1, "t1", "t2"), Accepted)
     refused = submit(ONE, 2, "t3", "t4")
@@ -128,3 +136,25 @@ def test_what_one_identity_invents_keeps_no_other_from_its_own(
     world.wait(EMPTY_SECONDS + 120.0, step=2.0)
     assert lanes(world) == []
     assert isinstance(submit(ONE, 3, "t7", "t8", "t9"), Accepted), "what was forgotten counts no more"
+
+
+def test_types_that_one_identity_invents_one_after_the_other_leave_others_theirs(
+    guarded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their lanes are forgotten, what is counted of them is not."""
+    monkeypatch.setattr(requests, "TYPES_MAX", 4)
+    monkeypatch.setattr(requests, "TYPES_EACH_MAX", 2)
+
+    def submit(peer: bytes, number: int, *types: str) -> Accepted | Rejected:
+        return answer(guarded, peer, number, [[type, 5, None, [b"x"]] for type in types])
+
+    assert isinstance(submit(ONE, 1, "t1", "t2"), Accepted)
+    guarded.say(ONE, Cancel(1, [1, 2]))
+    guarded.wait(EMPTY_SECONDS + 120.0, step=2.0)
+    assert lanes(guarded) == []
+    refused = submit(ONE, 2, "t3")
+    assert isinstance(refused, Rejected)
+    assert (refused.code, refused.path) == ("invalid", "type")
+    assert refused.reason == "2 types are this identity's making, of at most 2"
+    assert isinstance(submit(ONE, 2, "t1", "t2"), Accepted)
+    assert isinstance(submit(OTHER, 1, "t3", "t4"), Accepted)

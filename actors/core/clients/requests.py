@@ -37,7 +37,7 @@ from ..tasks.clearing import Clearing
 from ..tasks.endings import Endings
 from ..tasks.intake import Asked, Intake
 from ..tasks.retries import Retries
-from ..tasks.submissions import LANES_EACH_MAX, LANES_MAX, TYPES_MAX, checked, lane_key
+from ..tasks.submissions import LANES_EACH_MAX, LANES_MAX, TYPES_EACH_MAX, TYPES_MAX, checked, lane_key
 from ..telling.placement import lacks, required
 from ..telling.why import Why
 from ..unfit import Unfit
@@ -275,8 +275,13 @@ class Requests:
 
     def _check_lanes(self, message: Submit, owner: str | None) -> None:
         lanes = self.queue.lanes
-        if len(lanes.by_type) + len({group[0] for group in message.groups} - lanes.by_type.keys()) > TYPES_MAX:
-            raise Unfit("invalid", f"the pool knows {len(lanes.by_type)} types already, of at most {TYPES_MAX}", "type")
+        if types := len({group[0] for group in message.groups} - lanes.by_type.keys()):
+            if len(lanes.by_type) + types > TYPES_MAX:
+                reason = f"the pool knows {len(lanes.by_type)} types already, of at most {TYPES_MAX}"
+                raise Unfit("invalid", reason, "type")
+            if owner and lanes.types_made[owner] + types > TYPES_EACH_MAX:
+                reason = f"{lanes.types_made[owner]} types are this identity's making, of at most {TYPES_EACH_MAX}"
+                raise Unfit("invalid", reason, "type")
         made = lanes.made[owner] if owner else 0
         if max(len(lanes.by_key), made + LANES_MAX - LANES_EACH_MAX) + len(message.groups) <= LANES_MAX:
             return

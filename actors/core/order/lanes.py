@@ -50,6 +50,7 @@ class Lanes:
         self.totals = [0] * len(STATES)  # by state, as of the last `tallies`
         self.emptied: dict[Lane, float] = {}  # those without any task, and since when; see `empties`
         self.made: Counter[str] = Counter()  # lanes that are there, by their maker
+        self.types_made: Counter[str] = Counter()  # types that are known, by who was the first to send one
         self._last, self._maker = 0, ""
 
     def restore(self, number: int, type: str, tenant: str = "", requirements: str = "") -> Lane:
@@ -76,6 +77,8 @@ class Lanes:
         if lane is None:
             if key[0] not in self.by_type:
                 self.new.append(key[0])
+                if self._maker:
+                    self.types_made[self._maker] += 1
             lane = self.restore(self._last + 1, *key)
             if self._maker:
                 lane.maker = self._maker

@@ -45,6 +45,8 @@ TASKS_MAX: Final = 10_000
 """Tasks of one SUBMIT: what a turn can bear."""
 TYPES_MAX: Final = 10_000
 """Types that a pool knows."""
+TYPES_EACH_MAX: Final = TYPES_MAX // 2
+"""Those of them that one identity was the first to send. They are known as long as the supervisor runs."""
 LANES_MAX: Final = 20_000
 """Lanes (of a type, a tenant and requirements) that a pool keeps."""
 LANES_EACH_MAX: Final = LANES_MAX // 4

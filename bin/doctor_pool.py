@@ -125,8 +125,12 @@ def hosts(answers: Answers) -> Iterator[Finding]:
 
 
 def broken(answers: Answers) -> Iterator[Finding]:
-    """Code that hosts cannot run, and levels that failed."""
+    """Code that hosts cannot run, slots that cannot be started, and levels that failed."""
     for host in answers.hosts:
+        for pool, why in list(host.get("start_failed", {}).items())[:_LISTED_MAX]:
+            text = f"cannot start its slots{f' for {pool}' if pool else ''}: {why}"
+            cure = f"put right what it says on {host.get('machine') or 'its machine'}; the host tries again by itself"
+            yield Finding("broken", WRONG, text, host["name"], cure)
         for type, why in list(host.get("failed", {}).items())[:_LISTED_MAX]:
             cure = "workerhost check worker CODE there; then workerhost reload"
             yield Finding("broken", WRONG, f"cannot run {type}: {why}", host["name"], cure)
@@ -151,7 +155,7 @@ def served(answers: Answers) -> Iterator[Finding]:
             cure = f"workerhost host --join {answers.address} CODE, or the right type: workerhost types"
             yield Finding("served", WRONG, text, type, cure)
     for host in answers.hosts:
-        if not (host.get("types") or host.get("any") or host.get("failed")) and host["state"] == "joined":
+        if not any(host.get(what) for what in ("types", "any", "failed", "start_failed")) and host["state"] == "joined":
             cure = f"start it with code: workerhost host --join {answers.address} CODE"
             yield Finding("served", ODD, "serves no type at all, so it gets no task", host["name"], cure)
 

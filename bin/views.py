@@ -87,6 +87,10 @@ def host_details(found: list[dict[str, Any]]) -> list[str]:
         for code, why in host.get("failed", {}).items()
         for line in wrapped("", f"{host['name']} cannot run {code}: {why}", indent=0)
     ]
+    for host in found:
+        for pool, why in host.get("start_failed", {}).items():
+            which = f" for {pool}" if pool else ""
+            broken += wrapped("", f"{host['name']} cannot start its slots{which}: {why}", indent=0)
     return lines + (["", *broken] if broken else [])
 
 

@@ -149,12 +149,14 @@ class Claim:
     """Host -> supervisor: how many tasks it can run at a time now, by slot pool. Absolute, not additional.
 
     What it holds counts against it, so a RESULTS frees what it reports. Sent after WELCOME and when it changes.
-    `leaving`: it drains because its own process was told to end, which nobody can undo.
+    `leaving`: it drains because its own process was told to end, which nobody can undo. `start_failed`: slot pools
+    with slots whose process cannot be started, and why.
     """
 
     KIND: ClassVar[int] = 10
     capacity: dict[str, int]
     leaving: bool = False
+    start_failed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

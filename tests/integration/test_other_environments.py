@@ -143,6 +143,19 @@ def test_two_versions_of_one_library_serve_one_pool(folder: Path):
     assert len({pid for *_, pid in found}) < 8, "a slot is kept as long as it fits"
 
 
+def test_why_says_what_keeps_slots_from_starting_until_they_can(start: Callable[..., Client], folder: Path):
+    (folder / "lame.py").write_text("import os, sys\nprint('no libcuda', file=sys.stderr, flush=True)\nos._exit(4)\n")
+    client = start({}, code=("lame.py",))
+    handle = client.send("here")
+    (reason,) = until(lambda: client.why(handle.id)["reasons"])
+    assert reason["code"] == "start_failed"
+    assert "its process ended with exit code 4, and said: no libcuda" in reason["text"]
+
+    (folder / "lame.py").write_text(WORK)
+    assert handle.result(SECONDS) == sys.prefix
+    assert until(lambda: not client.hosts()[0]["start_failed"])
+
+
 TRIED = """
 import sys
 import shapes

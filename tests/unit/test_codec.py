@@ -73,7 +73,7 @@ GOLDEN: dict[type[Message], tuple[int, Message, str]] = {
     Heartbeat: (300, Heartbeat(299, {"video": ["idle", ""]}), "9404cd012ccd012b81a5766964656f92a469646c65a0"),
     Alive: (9, Alive(300), "930509cd012c"),
     Bye: (4, Bye("drained"), "930604a7647261696e6564"),
-    Claim: (1, Claim({"": 4, "ml": 1}), "940a0182a004a26d6c01c2"),
+    Claim: (1, Claim({"": 4, "ml": 1}), "950a0182a004a26d6c01c280"),
     Tasks: (
         2,
         Tasks([["video.thumbnail", [[7, 12884901889, 1, 5, 1700000000.5, b"\x80", None]]]]),

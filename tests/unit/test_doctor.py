@@ -69,6 +69,10 @@ def test_a_lost_host_whose_name_another_process_has_is_no_finding() -> None:
         (answers(hosts=[TWO, {**HOST, "state": "lost", "silent": 9}]), "hosts", ODD, "one", "lost", ""),
         (answers(hosts=[{**HOST, "state": "draining"}]), "hosts", ODD, "one", "drains", "workerhost drain one --undo"),
         (answers(hosts=[{**HOST, "failed": {"x.y": "no av"}}]), "broken", WRONG, "one", "x.y: no av", "reload"),
+        (
+            answers(hosts=[{**HOST, "types": [], "start_failed": {"": "no libcuda"}}]),
+            "broken", WRONG, "one", "cannot start its slots: no libcuda", "tries again by itself",
+        ),
         (answers(hosts=[{**HOST, "levels": {"v": ["failed", "no key"]}}]), "broken", WRONG, "one", "no key", "reload"),
         (answers(types=[{"type": "a", "code": {"1": ["x"], "2": ["y"]}}]), "broken", ODD, "a", "1 on x; 2 on y", "rel"),
         (answers({"a.b": {"queued": 1, "hosts": 0}}), "served", WRONG, "a.b", "1 task waits", "workerhost host --join"),

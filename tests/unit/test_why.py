@@ -13,6 +13,7 @@ from workerhost.actors.core.effects import Answer
 from workerhost.actors.core.host.verdicts import within
 from workerhost.actors.core.rows import QUEUED
 from workerhost.actors.core.settings import PoolSettings
+from workerhost.actors.core.step import Step
 from workerhost.actors.core.telling.story import story
 from workerhost.actors.turn import perform
 from workerhost.config.limits import Quota
@@ -82,6 +83,59 @@ def test_a_draining_host_and_a_paused_node(pool: Any) -> None:
     said = why(pool, 1)
     assert codes(said) == ["paused", "hosts_busy"]
     assert said["hosts"] == [{"name": "h", "says": "drains: it takes nothing new"}]
+
+
+NO_LIBRARY = "its process ended with exit code 1, and said: OSError: libcuda.so.1 is missing"
+
+
+def test_slots_that_cannot_be_started_are_the_reason_and_what_they_said_with_it(pool: Any) -> None:
+    pool.host(HOST, "a", slots=2)
+    pool.say(HOST, Claim({"": 0}, start_failed={"": NO_LIBRARY}))
+    pool.send("a")
+
+    mend = "mend that there: the host tries again by itself"
+    assert why(pool, 1) == {
+        "reasons": [
+            {
+                "code": "start_failed",
+                "text": f"no slot of the hosts that serve a can be started; h: {NO_LIBRARY}; {mend}",
+                "until": None,
+            }
+        ],
+        "hosts": [{"name": "h", "says": f"cannot start its slots: {NO_LIBRARY}"}],
+        "ahead": 0,
+    }
+    (host,) = pool.pool.report.hosts(Step(pool.now, pool.wall))["hosts"]
+    assert host["start_failed"] == {"": NO_LIBRARY}
+
+    assert granted(pool.say(HOST, Claim({"": 1}, start_failed={"": NO_LIBRARY}))), "one of them can"
+    pool.send("a")
+    assert codes(why(pool, 2)) == ["hosts_busy"], "it waits for the one that can"
+
+
+def test_a_host_that_never_could_start_a_slot_is_the_reason_if_it_might_serve_the_type(pool: Any) -> None:
+    pool.host(HOST, "", types=[], serve=["a"])
+    pool.say(HOST, Claim({"": 0}, start_failed={"": NO_LIBRARY}))
+    pool.send("a")
+    pool.send("b")
+
+    said = why(pool, 1)
+    assert codes(said) == ["start_failed"]
+    assert said["hosts"] == [{"name": "h", "says": f"cannot start its slots: {NO_LIBRARY}"}]
+    assert codes(why(pool, 2)) == ["not_served"], "it would not take this one anyway"
+
+    pool.host(b"i", "a")
+    assert codes(why(pool, 1)) == ["running"], "another host has it"
+
+
+def test_what_slots_cannot_be_started_for_is_held_short_and_to_slot_pools_that_there_are(pool: Any) -> None:
+    pool.host(HOST, "a")
+    pool.say(HOST, Claim({"": 0}, start_failed={"": "x" * 100_000, "elsewhere": "y"}))
+    (host,) = pool.pool.hosts.by_owner.values()
+    assert host.start_failed == {"": "x" * 1024}
+
+    pool.say(HOST, Claim({"": 0}, start_failed={"": 5}))  # pyright: ignore[reportArgumentType]
+    assert host.peer is None, "and it must be a text"
 
 
 def test_a_limit_by_host_is_what_that_host_says(pool_with: Any) -> None:
@@ -198,9 +252,11 @@ def test_what_waits_has_a_reason_and_the_reasons_say_what_is_taken_next(moves: l
             done = completed(lease.row.id, lease.row.fence, duration=60.0)
             said = pool.say(lease.pool.host.peer.address, Results([done]))
             if frees:
-                # The other host may take one too, where the end made room under a limit.
-                taken = [id for peer in (b"h", b"i") for id, _, _ in granted(said, peer)]
-                assert taken == [] if expected is None else expected in taken, (moves[:request], before)
+                # The other host may take one too, where the end made room under a limit, or the only one.
+                taken = {peer: [id for id, _, _ in granted(said, peer)] for peer in (b"h", b"i")}
+                own = taken[lease.pool.host.peer.address]
+                both = taken[b"h"] + taken[b"i"]
+                assert own == [] if expected is None else expected in both, (moves[:request], before)
         elif move == "slots":
             pool.say(what, Claim({"": number}))
         elif move in ("pause", "resume"):

@@ -473,7 +473,7 @@ class HostCore:
         capacity = self.slots.capacity()
         if self.draining:
             capacity = dict.fromkeys(capacity, 0)
-        if (claimed := Claim(capacity, self._final)) != self._claimed:
+        if (claimed := Claim(capacity, self._final, self.slots.start_failed())) != self._claimed:
             self._claimed = claimed
             self.joining.say(claimed)
 

@@ -284,7 +284,10 @@ class SlotTable(Roster):
             self._effects.append(Note("warning", "slot_died" if started else "slot_failed_to_start", fields))
         slot.clear(SlotState.DOWN if delay else SlotState.STARTING)
         # one that broke keeps no slot from others
-        slot.environment = self._place_of(slot) if started else self.environments.of(slot.pool)
+        environment = self._place_of(slot) if started else self.environments.of(slot.pool)
+        if not started and not expected and environment == slot.environment:
+            slot.start_failed = str(exited.get("message", ""))[:_NOTE_LENGTH_MAX]
+        slot.environment = environment
         if delay:
             slot.due = now + delay
         else:

@@ -54,6 +54,7 @@ class Slot:
         next: A task that waits for the slot to be empty, because it must run without neighbours.
         reserved: One such task waits or runs: nothing else is fed.
         due: When `SlotTable.tick` must look at it.
+        start_failed: Why its process could not be started when it was tried last, or "".
     """
 
     __slots__ = (
@@ -71,6 +72,7 @@ class Slot:
         "reserved",
         "restarts",
         "retiring",
+        "start_failed",
         "starts",
         "state",
         "stopping",
@@ -85,6 +87,7 @@ class Slot:
         self.restarts = Restarts()
         self.retiring = self.fresh = False
         self.idle_since = 0.0
+        self.start_failed = ""
         self.clear(SlotState.STARTING)
 
     def clear(self, state: SlotState) -> None:
@@ -390,6 +393,7 @@ class Roster:
         slot = self.slots.get(number)
         if slot is not None and slot.state is SlotState.STARTING:
             slot.state = SlotState.READY
+            slot.start_failed = ""
             slot.settle(now)
             self.changed = True
             if slot.retiring and not slot.tasks:
@@ -411,6 +415,14 @@ class Roster:
             elif slot.holds():
                 capacity[slot.pool] += min(len(slot.tasks), slot.width)
         return capacity
+
+    def start_failed(self) -> dict[str, str]:
+        """Slot pools with slots that count and whose process cannot be started, and why the first of them cannot."""
+        failed: dict[str, str] = {}
+        for slot in self.slots.values():
+            if slot.start_failed and not slot.retiring:
+                failed.setdefault(slot.pool, slot.start_failed)
+        return failed
 
     def in_hand(self) -> Iterable[SlotTask]:
         """Every task that is with a slot, or waits to be alone in one."""

@@ -77,6 +77,7 @@ class HostSession:
         gone_at: When its connection closed, by `now`, or None.
         facts: What else its HELLO said (pid, isolation, ...), for people.
         levels: Its level actors, {type: [state, note]}.
+        start_failed: Its slot pools with slots whose process cannot be started, and why, by its last CLAIM.
         unserved: Types that it has just said no worker of its is for.
         leases: What it holds, by task.
         tree: The nodes that it was told of.
@@ -99,6 +100,7 @@ class HostSession:
     facts: dict[str, Any] = field(default_factory=dict)
     pools: dict[str, SlotPool] = field(default_factory=dict)
     levels: dict[str, list[str]] = field(default_factory=dict)
+    start_failed: dict[str, str] = field(default_factory=dict)
     unserved: set[str] = field(default_factory=set)
     leases: dict[int, Lease] = field(default_factory=dict)
     tree: set[str] = field(default_factory=set)

@@ -6,7 +6,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any, Final, cast
@@ -50,6 +50,7 @@ _TREE_NODES: Final = 1000
 _FAILED_MAX: Final = 100
 _TYPES_MAX: Final = 5000
 _FINGERPRINT_MAX: Final = 64
+_REASON_MAX: Final = 1024
 
 
 class Membership:
@@ -239,7 +240,8 @@ class Membership:
             self.recovered(host, message.levels)
 
     def claim(self, host: HostSession, claim: Claim) -> None:
-        """How many tasks each slot pool of a host can run now, and whether it is about to leave."""
+        """How many tasks each slot pool of a host can run now, why not more, and whether it is about to leave."""
+        host.start_failed = _reasons(claim.start_failed, host.pools)
         if claim.leaving and host.state == "joined":
             host.state = "draining"
         for name, count in claim.capacity.items():
@@ -336,7 +338,7 @@ class Membership:
         self._leave_choices(host)
         self.queue.lanes.tree.gone(host.owner)
         self.queue.declines.gone(host.owner)
-        host.facts, host.levels = {}, {}
+        host.facts, host.levels, host.start_failed = {}, {}, {}
         step.persist.hosts.append(host.row(left_at=step.wall))
 
     def drain(self, step: Step, peer: Peer, request: int, name: str, undo: bool) -> None:
@@ -392,6 +394,13 @@ def _entry(entries: Mapping[str, dict[str, Any]], name: str) -> dict[str, Any]:
     """What is set for a host of this name."""
     none: dict[str, Any] = {}
     return next((settings for pattern, settings in entries.items() if fnmatchcase(name, pattern)), none)
+
+
+def _reasons(given: Mapping[str, Any], pools: Collection[str]) -> dict[str, str]:
+    """Why slots of some of these slot pools cannot be started, for people."""
+    if not all(isinstance(why, str) for why in given.values()):
+        raise TypeError("why slots cannot be started is a text")
+    return {name: given[name][:_REASON_MAX] for name in pools if given.get(name)}
 
 
 def _reload(given: Any) -> dict[str, Any]:

@@ -60,12 +60,12 @@ class Offer:
 
     def serves(self, type: str) -> bool:
         """Whether tasks of this type may be given to the host."""
+        return self.wants(type) and type not in self.declined and self.has(type)
+
+    def wants(self, type: str) -> bool:
+        """Whether its `serve` and `not` let it take a type."""
         path = parents(type)
-        if self.serve and self.serve.isdisjoint(path):
-            return False
-        if type in self.declined or not self.refuse.isdisjoint(path):
-            return False
-        return self.has(type)
+        return (not self.serve or not self.serve.isdisjoint(path)) and self.refuse.isdisjoint(path)
 
     def has(self, type: str) -> bool:
         """Whether it has a worker that runs the type, or may be asked about it."""

@@ -152,6 +152,7 @@ class Report:
                     "any": host.offer.any,
                     "isolation": host.facts.get("isolation"),
                     "failed": host.facts.get("failed", {}),
+                    "start_failed": host.start_failed,
                     "reload": host.facts.get("reload", {}),
                     "tasks": [_lease(lease) for lease in running.get(host.owner, [])[:_TASKS_MAX]],
                 }

@@ -23,6 +23,8 @@ from .placement import lacks, required, shortage, unmet
 _HOSTS_MAX: Final = 100
 """Hosts that are named one by one; who has more of them sees the first, those that serve the type before the others."""
 _SAID_NO: Final = "is not asked again: no worker there took it, or enough others were asked"
+_NO_START: Final = "cannot start its slots"
+_MEND: Final = "mend that there: the host tries again by itself"
 _JOIN: Final = "start one: workerhost host --join ADDRESS CODE"
 
 
@@ -128,6 +130,10 @@ class Why:
         if serving and (miss := unmet(serving, lane)) is not None:
             text = f"no host that serves {lane.type} offers what it requires ({required(lane)})"
             return _reason("not_offered", f"{text}; the nearest, {miss.host.name}, {miss.text()}")
+        lame = [text for host in alive if (text := _lame(host, lane)) is not None]
+        if lame and not any(host.pool_of(lane.type).capacity for host in serving if host.pools):
+            which = f"the hosts that serve {lane.type}" if serving else f"the hosts that may serve {lane.type}"
+            return _reason("start_failed", f"no slot of {which} can be started; {lame[0]}; {_MEND}")
         if not serving:
             failed = sorted({f"{code}: {why}" for host in alive for code, why in host.facts.get("failed", {}).items()})
             broken = f"; code that could not be loaded: {'; '.join(failed[:3])}" if failed else ""
@@ -214,6 +220,8 @@ def _refusal(host: HostSession, lane: Lane, pool: SlotPool | None) -> str | None
         return f"offers {', '.join(found)}"
     if pool.capacity == 0:
         state, note = (*host.levels.get(type, ("", "")), "", "")[:2]
+        if pool.name in host.start_failed:
+            return f"{_NO_START}: {host.start_failed[pool.name]}"
         return f"has no slot that is ready{f': {note}' if state == 'failed' and note else ''}"
     if pool.held >= pool.capacity + lane.margin(pool.capacity):
         which = f" for {pool.name}" if pool.name else ""
@@ -224,8 +232,21 @@ def _refusal(host: HostSession, lane: Lane, pool: SlotPool | None) -> str | None
     return None
 
 
+def _lame(host: HostSession, lane: Lane) -> str | None:
+    """Why no slot of a host can be started for a lane that it serves, or may: none has yet said what there is."""
+    offer, type = host.offer, lane.type
+    unknown = offer.wants(type) and not (offer.types or offer.any)
+    if not (host.pools and host.state == "joined" and (offer.serves(type) or unknown)):
+        return None
+    pool = host.pool_of(type)
+    failed = None if pool.capacity or lacks(host, lane) else host.start_failed.get(pool.name)
+    return None if failed is None else f"{host.name}: {failed}"
+
+
 def _not_served(host: HostSession, type: str) -> str:
     offer = host.offer
+    if not (offer.types or offer.any) and host.start_failed:
+        return f"{_NO_START}: {next(iter(host.start_failed.values()))}"
     if type in offer.declined:
         return "said that no worker there is for it; it is asked again when it has joined anew"
     failed = host.facts.get("failed", {})

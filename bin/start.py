@@ -35,6 +35,7 @@ def up(
     """Start a supervisor and hosts here, start them again when they crash, end them on Ctrl-C."""
     from ..transport.addresses import beyond, is_local, within
     from ..transport.keys import Home
+    from ..transport.reachability import checked
     from .up import Plan, Up, free_address
 
     _check_one(network=network, insecure=insecure)
@@ -46,9 +47,9 @@ def up(
     bind = free_address(wanted or settings.pool.bind)
     if network or insecure:
         bind = beyond(bind)
+    here = checked(within(bind))
     if not insecure and not is_local(bind):
         Home.of(os.environ).own(bind, make=network)  # before anybody of ours wants to join
-    here = within(bind)
     found = tuple(codes or ())
     plan = Plan(
         address=here,

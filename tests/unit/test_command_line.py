@@ -199,6 +199,7 @@ def test_a_mistake_is_one_line_and_2(capsys: Captured, command: tuple[str, ...],
         (("send", "x", "a=@absent.txt"), exits.INPUT_OUTPUT, "[Errno 2] No such file or directory: 'absent.txt'"),
         (("up", "-c", "absent.yaml"), exits.CONFIGURATION, "absent.yaml: no such file; name one with -c FILE"),
         (("status", "--address", "here"), exits.CONFIGURATION, "'here' is no address; write tcp://HOST:PORT"),
+        (("up", "--address", "here"), exits.CONFIGURATION, "'here' is no address; write tcp://HOST:PORT"),
         (("try", "absent.py"), exits.CONFIGURATION, "{folder}/absent.py: no such file"),
     ],
 )

@@ -85,7 +85,7 @@ class Slots:
         self._lock = threading.Lock()
         self._tokens: SimpleQueue[None] = SimpleQueue()
         self._waiting: deque[Any] = deque()
-        self._last: Any = None  # of those that wait, when one was last overtaken, and since when it was the last
+        self._last: Any = None  # the last of those that waited when some began to be overtaken, until it has begun
         self._last_since = 0.0
         self._running: list[tuple[Any, Attempt, float] | None] = [None] * count
         self._seen = list(self._running)
@@ -129,8 +129,8 @@ class Slots:
                     waiting.extend(items)
                     return
         with self._lock:
-            if waiting and waiting[-1] is not self._last:
-                self._last, self._last_since = waiting[-1], monotonic()
+            if waiting and not any(item is self._last for item in waiting):
+                self._last, self._last_since = min(reversed(waiting), key=_priority), monotonic()
             if not waiting or monotonic() - self._last_since < OVERTAKEN_SECONDS:
                 items = sorted([*waiting, *items], key=_priority, reverse=True)
                 waiting.clear()

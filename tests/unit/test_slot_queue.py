@@ -14,7 +14,7 @@ from workerhost.workers import ends, values
 from workerhost.workers.base import BaseWorker
 from workerhost.workers.loop_slots import LoopSlots
 from workerhost.workers.registry import offer_of, worker
-from workerhost.workers.slots import WORD, Slots
+from workerhost.workers.slots import OVERTAKEN_SECONDS, WORD, Slots
 from workerhost.workers.task import Task
 
 SECONDS = 5.0
@@ -171,6 +171,21 @@ def test_nothing_is_overtaken_for_long(bench: Callable[..., Bench], monkeypatch:
     monkeypatch.setattr("workerhost.workers.slots.OVERTAKEN_SECONDS", 0.0)
     here.feed((4, "quick", None), priority=9)
     assert order(here, 4) == [1, 3, 2, 4]
+
+
+def test_nor_for_longer_because_its_like_come_behind_it(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("workerhost.workers.slots.monotonic", lambda: now[0])
+    here = bench(relieved=False)
+    here.feed((1, "gate", None))
+    assert here.gate.reached.acquire(timeout=SECONDS)
+    for low, high in ((2, 3), (4, 5), (6, 7)):
+        here.feed((low, "quick", None))
+        here.feed((high, "quick", None), priority=9)
+        now[0] += 0.6 * OVERTAKEN_SECONDS
+    assert order(here, 7) == [1, 3, 5, 2, 4, 6, 7]
 
 
 def test_tasks_run_in_order_and_results_leave_in_few_batches(bench: Callable[..., Bench]) -> None:

@@ -103,10 +103,10 @@ class Queue:
         lane.counts[state] += len(new)
         lane.account.sent(len(new))
         self.lanes.touched.add(lane)
+        if session:
+            self.company.sent(session, len(new), step.now)
         if state == WAITING:
             return
-        if state == QUEUED and session:
-            self.company.sent(session, len(new), step.now)
         horizon, level = lane.window.horizon, lane.window.level(priority, step.wall)
         if state == QUEUED and horizon is not None and (-level, new[0][0]) > horizon and lane.beyond() > len(new):
             return  # all of them stand behind what memory holds

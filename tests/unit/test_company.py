@@ -131,3 +131,13 @@ def test_when_the_company_has_gone_the_margin_is_whole_again(flooded: Any) -> No
     end(flooded, 1, behind=True)
     assert len(flooded.flight) == before
     assert CLIENT in flooded.pool.sessions.peers
+
+
+@pytest.mark.parametrize("options", [{"delay": 3600}, {"after": [1]}])
+def test_whose_other_tasks_wait_for_something_is_no_company_of_itself(pool: Any, options: dict[str, Any]) -> None:
+    pool.client(CLIENT)
+    pool.send("b")  # 1, for which nobody is there
+    pool.send("a", count=100, **options)
+    pool.send("a", count=3)
+    queue = pool.pool.queue
+    assert not queue.company.is_mixed(pool.now, queue.unfinished_count)

@@ -58,7 +58,7 @@ class Company:
         self._until = -inf  # it is there
 
     def sent(self, session: int, count: int, now: float) -> None:
-        """Tasks of a client's session are queued."""
+        """Tasks of a client's session are stored: queued, or to be when their time or their turn comes."""
         unfinished = self._unfinished[session] = self._unfinished.get(session, 0) + count
         if unfinished <= FEW:
             self._few, self._until = session, now + THERE_SECONDS

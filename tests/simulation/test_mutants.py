@@ -334,7 +334,12 @@ MUTANTS: dict[Mutant, Sign] = {
     no_fence_check: Sign(
         "with the result of another attempt|and never ran so|while a copy runs on", seconds=3.0, faults=CUT_OFF
     ),
-    checkpoint_without_fence_check: Sign("has the checkpoint of another attempt"),
+    checkpoint_without_fence_check: Sign(
+        "has the checkpoint of another attempt",
+        clients=2,
+        seconds=1.0,
+        faults={"partition": 0.5, "pause_host": 0.5},
+    ),
     acknowledge_before_commit: Sign("was acknowledged and is not stored"),
     lease_on_the_wall_clock: Sign("was given up after|the supervisor spins"),
     no_grace_after_restart: Sign("was given up after"),

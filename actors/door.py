@@ -46,6 +46,11 @@ class Door:
             self._ips[told] = ip
         return welcome
 
+    def ignores(self, public: str) -> bool:
+        """See `Guard.ignores`."""
+        pool = self._pool()
+        return pool is not None and bool(pool.allowances.ignored) and pool.allowances.ignores(public, clock.now())
+
     def turned_away(self) -> TurnedAway | None:
         """Who was since this was asked last; None: nobody."""
         away, self._away = self._away, Counter()

@@ -26,6 +26,12 @@ class Guard(Protocol):
         """
         ...
 
+    def ignores(self, public: str) -> bool:
+        """Whether nothing that somebody who came in says is heard at present. The connections over which they speak
+        are closed then. Asked in the actor's thread, often.
+        """
+        ...
+
 
 class Credentials(NamedTuple):
     """What a peer shows, and what it expects to be shown.

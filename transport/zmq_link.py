@@ -190,7 +190,20 @@ class ZmqServerLink:
                 items.append(Received(self, peer, body))
         except zmq.Again:
             pass
+        if self._guard is not None:
+            self._hang_up(self._guard, items)
         return items
+
+    def _hang_up(self, guard: Guard, items: list[Any]) -> None:
+        """Closes the connections of those that have spoken and are not heard: to read them costs others time."""
+        spoke = {item.peer for item in items if isinstance(item, Received)}
+        ignored = [peer for peer in spoke if guard.ignores(self._identities.get(peer, ""))]
+        if not ignored:
+            return
+        items.extend(self._drain_monitor())  # a descriptor whose end is known may be somebody else's by now
+        for peer in ignored:
+            if (descriptor := self._descriptor_by_peer.get(peer)) is not None:
+                _shut(descriptor)
 
     def _learn(self, peer: bytes, frame: zmq.Frame, items: list[Any]) -> None:
         """Notes the connection of a peer's first message.
@@ -199,6 +212,8 @@ class ZmqServerLink:
         by now are taken first; whoever still holds this descriptor then is gone without our having heard it.
         """
         items.extend(self._drain_monitor())
+        if self._guard is not None and self._guard.ignores(_identity_of(frame)):
+            return  # what is left of a connection that was closed, or it will be known by what it says later
         try:
             descriptor = int(frame.get(zmq.SRCFD))
         except zmq.ZMQError:  # it spoke and was gone before we listened: nothing is left that could be disconnected
@@ -377,6 +392,12 @@ def _sole_body(source: zmq.Socket[bytes], frame: zmq.Frame) -> bytes:
     while frame.more:
         frame = source.recv(_NOBLOCK, False)
     return b""
+
+
+def _shut(descriptor: int) -> None:
+    """Ends a connection as its other side would; ZeroMQ, which owns it, notices and lets it go."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _set(target: zmq.Socket[bytes], *tables: dict[Any, int]) -> None:

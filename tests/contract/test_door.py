@@ -15,7 +15,7 @@ from workerhost.actors.core.step import Step
 from workerhost.actors.door import Door
 from workerhost.actors.stores.memory import MemoryStore
 from workerhost.transport import keys, link
-from workerhost.transport.contract import Credentials, Denied, Opened, Received
+from workerhost.transport.contract import Closed, Credentials, Denied, Opened, Received
 
 GOOD, REVOKED, EXPIRED, UNKNOWN, SPENT = (keys.new_pair() for _ in range(5))
 
@@ -110,3 +110,20 @@ def test_a_flood_of_made_up_keys_takes_no_memory(house: House) -> None:
     assert away is not None
     assert (len(away.times), sum(away.times.values())) == (21, 1000)
     assert house.knocks == 1
+
+
+def test_who_is_ignored_is_put_off_at_the_door_and_its_connection_goes(house: House) -> None:
+    bad = house.knock(GOOD)
+    [received] = house.end.until(Received)
+    assert not house.door.ignores(GOOD.public)
+    house.pool.allowances.ignored[GOOD.public] = link_now() + SECONDS
+    assert house.door.ignores(GOOD.public)
+    assert not house.door.ignores(UNKNOWN.public)
+    assert house.door.admits(GOOD.public, "") is None
+    assert bad.link.send(b"noise")
+    assert [item.peer for item in house.end.until(Closed)] == [received.peer]
+    house.pool.allowances.ignored[GOOD.public] = link_now()
+    assert not house.door.ignores(GOOD.public)
+    house.pool = None
+    assert not house.door.ignores(GOOD.public)
+    bad.link.close()

@@ -23,6 +23,10 @@ class Guard:
         self.known: set[str] = set()
         self.away = False
         self.asked: list[str] = []
+        self.ignored: set[str] = set()
+
+    def ignores(self, public: str) -> bool:
+        return public in self.ignored
 
     def admits(self, public: str, ip: str) -> bool | None:
         assert ip in ("127.0.0.1", "")
@@ -127,6 +131,34 @@ def test_who_is_not_let_in_is_told_so_at_once(guard: Guard, server: End, shows: 
         outsider.look(0.05)
     assert {item.identity for item in outsider.items if isinstance(item, Denied)} == {shows}
     outsider.link.close()
+
+
+def test_who_is_ignored_loses_its_connection_once_it_speaks_and_nobody_else_does(guard: Guard, server: End) -> None:
+    good, bad = keys.new_pair(), keys.new_pair()
+    guard.known |= {good.public, bad.public}
+    friend, foe = (peer(server, Credentials(guard.pair.public, pair)) for pair in (good, bad))
+    for end, body in ((friend, b"friend"), (foe, b"foe")):
+        assert end.link.send(body)
+    of = {item.body: item.peer for item in server.until(Received, 2)}
+    guard.ignored.add(bad.public)
+    guard.known.remove(bad.public)
+    server.items.clear()
+    for _ in range(500):
+        foe.link.send(b"more")
+        friend.link.send(b"hello")
+    server.until(Closed)
+    foe.until(Closed)
+    assert friend.link.send(b"still here")
+    end = link_now() + SECONDS
+    while not any(isinstance(item, Received) and item.body == b"still here" for item in server.items):
+        assert link_now() < end
+        server.look(0.05)
+    assert [item.peer for item in server.items if isinstance(item, Closed)] == [of[b"foe"]]
+    assert not [item for item in server.items if isinstance(item, Opened)]
+    assert server.link.send(of[b"friend"], b"welcome")
+    friend.until(Received)
+    friend.link.close()
+    foe.link.close()
 
 
 def test_a_server_that_cannot_say_denies_nobody(guard: Guard, server: End) -> None:

@@ -9,13 +9,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
-from ceiling import PARAMS
-from figures import MEBIBYTE, Figure, rate
+from ceiling import PARAMS, Ceiling
+from figures import MEBIBYTE, Figure, percentile, rate
 from pool import NOTHING, PATIENCE, Pool, tasks_per_second
 
+A_CHAIN: Final = "a chain of 1,000 tasks"
 CHAIN: Final = 1_000
+TRIPS: Final = 500
 GROUP: Final = 10_000
 SCHEDULES: Final = 10_000
 SECONDS_MAX: Final = 300.0
@@ -24,20 +27,30 @@ _DAY: Final = 86_400
 
 
 def flows(rounds: int) -> list[Figure]:
-    """A chain, in which each task comes after the one before, and a group with a task that comes after all of it."""
+    """A chain, in which each task comes after the one before, and a group with a task that comes after all of it.
+
+    How fast a chain can be depends on how fast the machine hands one task on, so a link is held against a round trip of
+    the bare loop, too.
+    """
     samples: dict[str, list[float]] = {}
-    with Pool(slots=2, isolation="thread") as pool:
+    trips: list[float] = []
+    with Ceiling() as ceiling, Pool(slots=2, isolation="thread") as pool:
         tasks_per_second(pool.client, 1000, PARAMS)
         for _ in range(rounds):
-            for name, run in (("a chain of 1,000 tasks", _chain), ("a group of 10,000 and a final task", _group)):
+            trips.append(1e3 * percentile(ceiling.round_trips(TRIPS), 0.5))
+            for name, run in ((A_CHAIN, _chain), ("a group of 10,000 and a final task", _group)):
                 before = pool.processor_seconds()
                 samples.setdefault(name, []).append(run(pool))
                 after = pool.processor_seconds()
                 spent = sum(after.values()) - sum(before.values())
                 samples.setdefault(f"{name}, processor time of the pool", []).append(spent)
+    links = [1e3 * seconds / CHAIN for seconds in samples[A_CHAIN]]
     return [
-        Figure(name, "s", sorted(found)[len(found) // 2], None if "processor" in name else 2.0, samples=found)
-        for name, found in samples.items()
+        *(
+            Figure(name, "s", median(found), None if "processor" in name else 2.0, samples=found)
+            for name, found in samples.items()
+        ),
+        Figure("a link of a chain, to a round trip", "ms", median(links), None, median(trips), False, links, trips),
     ]
 
 

@@ -41,6 +41,10 @@ class Wishes:
     offer: dict[str, int | str] | None = None
 
 
+_PLACE: Final = "CODE"
+"""What the line of an invitation says for what it cannot know."""
+
+
 class _Left:
     """The host has left."""
 
@@ -52,6 +56,9 @@ def run(wishes: Wishes, settings: Settings) -> int:
         UsageError, ConfigError: The host cannot be as it is wanted.
     """
     wanted = combined(wishes, settings)
+    if _PLACE in wanted.code and not Path(_PLACE).exists():
+        message = f"{_PLACE} stands for your workers: put their file or module in its place, such as tasks.py"
+        raise UsageError(message)
     logs.set_up_as(settings.logging, process="host")
     events = Events()
     if wishes.parent is not None:

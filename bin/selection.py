@@ -88,6 +88,8 @@ def over_tasks(command: Callable[..., Change]) -> Callable[..., None]:
         with options.pool(context, given["address"], _CHANGE_SECONDS) as client:
             act = partial(getattr(client, change.word), *change.first)
             meant: Sequence[int] = ids or act(dry_run=True, **where)
+            if not meant:
+                say("no task is like that")
             if given["dry_run"]:
                 done = act(ids, dry_run=True) if ids else list(meant)
             else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ..workers.errors import PoolUnreachable, TaskUnknown, WorkerHostError
@@ -23,6 +23,9 @@ GLANCE_SECONDS = 0.2
 """Between two looks at the progress of a task; its end is heard at once."""
 
 POLL_SECONDS = 0.5
+_STUCK_SECONDS = 3.0
+"""After which a task that is queued still is said to be, and why."""
+
 COUNTED_MAX = 1000
 """Unfinished tasks of a tag that are counted: whether there are any is what matters."""
 
@@ -66,9 +69,12 @@ class Patience:
 def for_value(client: Client, handle: Handle, *, as_json: bool) -> int:
     """Wait for the end of a task and print its value, or everything about it as one document."""
     with _going_on(lambda: [handle.id]) as interrupted, progress.bar(f"task {handle.id}", 1.0) as bar:
-        patience = Patience()
+        patience, stuck = Patience(), deadline(_STUCK_SECONDS)
         while not patience.during(lambda: handle.wait(GLANCE_SECONDS), False):
             latest = handle.progress
+            if time.monotonic() > stuck and handle.state == "queued":
+                stuck = deadline(None)
+                _say_why(client, handle.id)
             if latest.at is not None:
                 bar.update(latest.fraction, latest.note)
     if interrupted:
@@ -79,6 +85,13 @@ def for_value(client: Client, handle: Handle, *, as_json: bool) -> int:
         return OK if document["state"] == "completed" else FAILED
     documents.show(json_value(handle.result(0)))
     return OK
+
+
+def _say_why(client: Client, id: int) -> None:
+    with suppress(PoolUnreachable):
+        reasons = client.why(id)["reasons"]
+        if reasons:
+            say(f"task {id} waits: {reasons[0]['text']}; `workerhost why {id}` says more")
 
 
 def for_tasks(client: Client, ids: Sequence[int], until: float, *, as_json: bool) -> int:

@@ -139,7 +139,10 @@ def timing(cron: Any, every: Any, zone: Any) -> Timing:
     Raises:
         ValueError: Something is wrong; the message begins with its name.
     """
-    if (cron is None) == (every is None):
+    if cron is not None and every is not None:
+        message = "cron: or `every` says when; both were given, leave one of the two out"
+        raise ValueError(message)
+    if cron is None and every is None:
         message = 'cron: or `every` must say when; write one of the two: cron: "0 3 * * *", or every: 5m'
         raise ValueError(message)
     if every is not None:

@@ -131,6 +131,9 @@ class Draft:
             type, params = type.type, type.params
         body, references = pack(params)
         wanted = Wanted(terms(type, **sending), body)
+        if wanted.terms.key is not None:
+            reason = "a task of a flow has no key: send it before the flow, and let tasks of that come after it"
+            raise InvalidTask(reason, "key")
         if wanted.terms.patient:
             raise ValueError("full='wait': a flow is taken whole or not at all; QueueFull says when to try again")
         place = len(self._tasks)

@@ -317,6 +317,27 @@ def test_a_task_for_nobody_is_told(pool: Pool) -> None:
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "nobody.home" in refused.stderr
 
+    patient = Program(pool.folder, "send", "nobody.home", "--wait", WORKERHOST_ADDRESS=pool.address)
+    try:
+        end = time.monotonic() + ANSWER_SECONDS
+        while "waits: none of 1 hosts serves nobody.home" not in (said := patient.log.read_text()):
+            assert time.monotonic() < end, said
+        assert patient.end(signal.SIGINT) == 75
+    finally:
+        patient.discard()
+
+
+def test_the_place_for_code_in_an_invitations_line_is_no_code(pool: Pool) -> None:
+    refused = pool.ask("host", "--join", pool.address, "CODE")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "CODE stands for your workers" in refused.stderr
+
+
+def test_a_filter_that_means_nothing_says_so(pool: Pool) -> None:
+    none = pool.ask("retry", "--error", "no such error")
+    assert (none.returncode, none.stdout) == (0, "")
+    assert "no task is like that" in none.stderr
+
 
 def test_status_hosts_and_types(pool: Pool) -> None:
     status = pool.answer("status")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from workerhost.transport.flow_draft import Draft
 from workerhost.transport.flow_order import circle, ordered
 from workerhost.transport.flow_parts import PART_EDGES_MAX, PART_TASKS_MAX, Wanted, parts
 from workerhost.transport.references import Reference, pack
@@ -107,3 +110,9 @@ def test_tasks_to_come_after_are_named_in_any_way() -> None:
 
     assert terms("a", after=[Other(7), 8, Several(), 7]).options == {"after": [7, 8, 3, 4, 9]}
     assert terms("a", after=5, on_failure="wait").options == {"after": [5], "on_failure": "wait"}
+
+
+def test_a_key_in_a_flow_is_refused_and_not_lost() -> None:
+    options: dict[str, Any] = {"key": "x"}
+    with pytest.raises(InvalidTask, match="a task of a flow has no key: send it before the flow"):
+        Draft("").send("a", **options)

@@ -91,7 +91,7 @@ class TestInstants:
         ("given", "says"),
         [
             ((None, None, "UTC"), "write one of the two"),
-            (("0 3 * * *", 5, "UTC"), "write one of the two"),
+            (("0 3 * * *", 5, "UTC"), "leave one of the two out"),
             (("0 3 * *", None, "UTC"), "five fields"),
             (("0 0 3 * * *", None, "UTC"), "five fields"),
             (("61 3 * * *", None, "UTC"), "Bad minute"),

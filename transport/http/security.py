@@ -94,7 +94,7 @@ def authorised(headers: Headers, token: str) -> None:
         raise Problem(
             401,
             "this needs `Authorization: Bearer TOKEN`; `workerhost up` prints the dashboard's address with the token "
-            "behind #, and the file http.token beside the identities holds it",
+            "behind #, and the file http.token in ~/.workerhost (or $WORKERHOST_HOME) holds it",
             headers={"WWW-Authenticate": "Bearer"},
         )
 

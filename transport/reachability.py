@@ -16,8 +16,8 @@ NO_IDENTITY: Final = (
 )
 UNKNOWN_HERE: Final = (
     f"{SILENT}; it may not know this machine's identity (revoked, expired, its invitation was used already, or the pool"
-    " is another one by now): ask for a new invitation there: workerhost invite. Else check that it is a supervisor, and"
-    " that it is not stuck"
+    " is another one by now): ask for a new invitation there: workerhost invite. Else check that it is a supervisor,"
+    " and that it is not stuck"
 )
 _TCP: Final = re.compile(r"tcp://(\[[^\]]+\]|[^:/\[\]]+):(\d{1,5})\Z")
 

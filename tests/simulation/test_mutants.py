@@ -345,7 +345,7 @@ MUTANTS: dict[Mutant, Sign] = {
     no_grace_after_restart: Sign("was given up after"),
     retry_count_not_stored: Sign("came back with 0 failures"),
     epoch_and_fences_kept_after_restore: Sign("was given fence|has fence|came back with fence|another history"),
-    duplicate_submit_inserts: Sign("and not acknowledged"),
+    duplicate_submit_inserts: Sign("and not acknowledged|sessions keep .* are counted"),
     rate_forgotten_over_a_restart: Sign("tasks of d began within", clients=3, faults={"crash_supervisor": 0.3}),
     rate_counted_from_the_full_minute: Sign("tasks of d began within"),
     quota_forgotten_over_a_restart: Sign("d used [0-9]+ units"),

@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 
 from ..config.durations import seconds
 from .exits import UsageError
+
+CODE: Final = "CODE"
+"""What a line that is printed to be pasted says in the place of somebody's workers."""
 
 
 def params(pairs: Sequence[str], document: str | None = None) -> Any:

@@ -24,7 +24,7 @@ from .exits import UsageError, say
 from .tables import count
 
 if TYPE_CHECKING:
-    from ..transport.client import Client
+    from ..transport.taking_over import ResumableClient
 
 CHUNK_LINES: Final = 1000
 CHUNK_BYTES: Final = 2 * 1024 * 1024
@@ -49,7 +49,7 @@ class Sent:
         tasks: Tasks that are stored.
         last: The highest id of these, or 0.
         digest: Of the lines that are dealt with.
-        session: Of the command that sends them, see `Client.take_over`.
+        session: Of the command that sends them, see `ResumableClient.take_over`.
     """
 
     type: str
@@ -130,7 +130,14 @@ def document(sent: Sent) -> dict[str, Any]:
     return {"tag": sent.tag, "type": sent.type, "tasks": sent.tasks}
 
 
-def send(client: Client, type: str, lines: Lines, sending: dict[str, Any], *, anew: bool) -> Sent:
+def client(address: str | None, patience: float) -> ResumableClient:
+    """One with which `send` works."""
+    from ..transport.taking_over import ResumableClient
+
+    return ResumableClient(address, timeout=patience)
+
+
+def send(client: ResumableClient, type: str, lines: Lines, sending: dict[str, Any], *, anew: bool) -> Sent:
     """Send them all, with a bar on stderr.
 
     Args:
@@ -187,7 +194,7 @@ def send(client: Client, type: str, lines: Lines, sending: dict[str, Any], *, an
     return sent
 
 
-def _gone_on(client: Client, sent: Sent, state: Path) -> tuple[Sent, int]:
+def _gone_on(client: ResumableClient, sent: Sent, state: Path) -> tuple[Sent, int]:
     """What an earlier command has done, and how many tasks more are stored than it could write down."""
     again = f"; to begin anew, and have all of it sent again: --anew (or remove {state})"
     try:

@@ -13,6 +13,7 @@ from ..config.kinds import host_name
 from ..workers.errors import ConfigError, PoolRefused
 from ..workers.registry import search_paths
 from . import logs
+from .arguments import CODE
 from .exits import INTERNAL, OK, UsageError, report, say
 from .options import again
 from .parent import end_with
@@ -41,10 +42,6 @@ class Wishes:
     offer: dict[str, int | str] | None = None
 
 
-_PLACE: Final = "CODE"
-"""What the line of an invitation says for what it cannot know."""
-
-
 class _Left:
     """The host has left."""
 
@@ -56,8 +53,8 @@ def run(wishes: Wishes, settings: Settings) -> int:
         UsageError, ConfigError: The host cannot be as it is wanted.
     """
     wanted = combined(wishes, settings)
-    if _PLACE in wanted.code and not Path(_PLACE).exists():
-        message = f"{_PLACE} stands for your workers: put their file or module in its place, such as tasks.py"
+    if CODE in wanted.code and not Path(CODE).exists():
+        message = f"{CODE} stands for your workers: put their file or module in its place, such as tasks.py"
         raise UsageError(message)
     logs.set_up_as(settings.logging, process="host")
     events = Events()

@@ -56,7 +56,7 @@ def invite(
         answer: dict[str, Any] = client.invite(order)
     where = tuple(_reachable(about, at or []))[:REACHED_MAX]
     text = Invitation(where, about["public_key"], pair, role).text()
-    line = f"workerhost host --join {text} CODE" if role == "host" else f"export WORKERHOST_ADDRESS={text}"
+    line = f"workerhost host --join {text} {arguments.CODE}" if role == "host" else f"export WORKERHOST_ADDRESS={text}"
     if as_json:
         told = {"invitation": text, "role": role, "uses": uses, "expires": answer["expires"], "addresses": list(where)}
         documents.show(documents.plain_data(told))

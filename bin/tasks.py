@@ -148,7 +148,7 @@ def send(
         from . import batches
 
         many = batches.lines_of(from_file, each, values)
-        with options.pool(context, address) as client:
+        with batches.client(options.chosen(context, address), options.PATIENCE_SECONDS) as client:
             sent = batches.send(client, type, many, sending, anew=anew)
             code = _said(client, sent.tag, batches.document(sent), wait=wait, as_json=as_json)
     raise typer.Exit(code)

@@ -28,7 +28,6 @@ from .outcome import raise_refusal
 from .parcel import Parcel, parcels, single
 from .reachability import checked
 from .stream import Mapping, as_completed
-from .taking_over import TakingOver
 from .terms import Sending, terms
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ PARCELS_AHEAD: Final = 10
 """Parcels of one `send_many` that are packed before the first of them is acknowledged."""
 
 
-class Client(Orders, FlowCalls, TakingOver):
+class Client(Orders, FlowCalls):
     """A sender's access to a pool. Thread-safe; a forked child opens its own connection; use it in a `with` block.
 
     Nothing is connected before the first call, and tasks outlive their client.

@@ -6,13 +6,11 @@ its session first: what the supervisor hears of it from then on is refused, so w
 
 from __future__ import annotations
 
-from .connection import Connections
+from .client import Client
 
 
-class TakingOver:
-    """The part of a `Client` that is about sessions."""
-
-    _connections: Connections
+class ResumableClient(Client):
+    """A `Client` whose work another process goes on with when it ends too early."""
 
     def session(self) -> str:
         """What names this client's session, for whoever may have to take it over.

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from ...transport.access import Access
 from ...transport.block import Block, Waiter
-from ...transport.client import Client
 from ...transport.client_effects import Effect, Leave
 from ...transport.commands import Command, Finish
 from ...transport.connection import Connection, Connections
 from ...transport.keys import Home
+from ...transport.taking_over import ResumableClient
 from ...transport.waiting import Callee
 from ...workers.errors import PoolUnreachable
 from .client import SimulatedClient
@@ -135,8 +135,8 @@ class InnerConnections(Connections):
         self._connection.close(0.0)
 
 
-class InnerClient(Client):
-    """A `Client` of a pool in a simulated world. All its words are there; times are the world's."""
+class InnerClient(ResumableClient):
+    """A client of a pool in a simulated world. All its words are there; times are the world's."""
 
     def __init__(self, connection: InnerConnection) -> None:
         self.address, self.timeout = connection.access.address, connection.timeout

@@ -7,7 +7,8 @@ from collections.abc import Generator
 import pytest
 from raw_peers import ACCEPTED, REFUSED, SUBMIT, Peer
 
-from workerhost import Client, WorkerHost
+from workerhost import WorkerHost
+from workerhost.transport.taking_over import ResumableClient
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def test_what_a_session_that_was_taken_over_says_is_refused(pool: WorkerHost) ->
     killed = Peer(pool.address, "client", b"k" * 16, "killed", {})
     killed.say(SUBMIT, 1, 1, [group])
     killed.hear(ACCEPTED)
-    with Client(pool.address) as client:
+    with ResumableClient(pool.address) as client:
         client.take_over((b"k" * 16).hex())
         killed.say(SUBMIT, 2, 2, [group])
         assert killed.hear(REFUSED)[0] == "unknown_session"
@@ -33,7 +34,7 @@ def test_what_a_session_that_was_taken_over_says_is_refused(pool: WorkerHost) ->
 
 
 def test_a_client_tells_its_session_and_goes_on_after_it_was_taken_over(pool: WorkerHost) -> None:
-    with Client(pool.address) as one, Client(pool.address) as other:
+    with ResumableClient(pool.address) as one, ResumableClient(pool.address) as other:
         first = one.send("a.b", tags=["its"])
         other.take_over(one.session())
         assert {task["id"] for task in other.tasks(tag="its")} == {first.id}
@@ -43,5 +44,5 @@ def test_a_client_tells_its_session_and_goes_on_after_it_was_taken_over(pool: Wo
 
 @pytest.mark.parametrize("name", ["", "00", "no session", "00" * 17])
 def test_what_names_no_session_is_told(pool: WorkerHost, name: str) -> None:
-    with Client(pool.address) as client, pytest.raises(ValueError, match=r"session|fromhex"):
+    with ResumableClient(pool.address) as client, pytest.raises(ValueError, match=r"session|fromhex"):
         client.take_over(name)

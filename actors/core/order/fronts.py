@@ -54,12 +54,7 @@ class Fronts(Generic[Thing]):
             front = front_of(thing)
             if front == key:
                 return thing
-            if front is None:
-                heappop(heap)
-                del entries[number]
-            else:
-                entries[number] = front
-                heapreplace(heap, (front, number, thing))
+            self._moved(number, thing, front)
         return None
 
     def walk(self, take: Callable[[Thing, Front, Any | None], Front | None]) -> None:
@@ -78,12 +73,16 @@ class Fronts(Generic[Thing]):
             front = take(thing, key, self.second())
             if front == key:
                 return
-            if front is None:
-                heappop(heap)
-                del entries[number]
-            else:
-                entries[number] = front
-                heapreplace(heap, (front, number, thing))
+            self._moved(number, thing, front)
+
+    def _moved(self, number: int, thing: Thing, front: Front | None) -> None:
+        """The first of the heap stands elsewhere, or is not here any more."""
+        if front is None:
+            heappop(self._heap)
+            del self._entries[number]
+        else:
+            self._entries[number] = front
+            heapreplace(self._heap, (front, number, thing))
 
     def second(self) -> Any | None:
         """A bound on how far the best stays best: the next entry's key (perhaps stale, then merely cautious)."""

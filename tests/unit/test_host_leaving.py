@@ -1,4 +1,4 @@
-"""A host whose own process was told to end says so: the pool shows it as draining, whatever anybody undoes."""
+"""What a host says of its leaving: that its own process was told to end, and that it stays after all."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ def test_it_says_so_and_says_it_again_when_somebody_would_undo_it() -> None:
     host.core.drain(0.0)
     assert host.at(0.0) == [Say(3, Claim({"": 0}, leaving=True))]
     assert host.hears(Drain(undo=True)) == [Say(4, Claim({"": 0}, leaving=True))]
+
+
+def test_a_drain_that_is_undone_before_it_was_told_of_is_told_of_all_the_same() -> None:
+    """The supervisor counts no slot here since it has sent the first of the two."""
+    host = joined()
+    effects = host.hears(Drain(), Drain(undo=True))
+    assert [effect for effect in effects if isinstance(effect, Say)] == [Say(2, Claim({"": 2}))]

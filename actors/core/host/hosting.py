@@ -396,6 +396,7 @@ class HostCore:
             self._claimed, self.slots.changed = None, True  # the supervisor is told once more that it leaves
         elif self.draining and not self._leaving:
             self.draining, self.slots.changed = False, True
+            self._claimed = None  # the supervisor counts no slot of a host that it has told to drain
             self.guidance.on_drain(False)
             self._note("info", "drain_undone")
 

@@ -131,6 +131,7 @@ def test_an_error_of_fsync_ends_the_supervisor_with_74_and_nothing_is_acknowledg
     pool.start_supervisor()  # the disk is as it should be again
     pool.start_host("one")
     assert late.result(30)["attempt"] == 1, "the client has sent it once more, and it is there once"
+    assert client.task(before).wait(30), "it runs beside that, in the other slot"
     assert pool.audit({before, late.id}, executions_max=1) == {"completed": 2}
 
 

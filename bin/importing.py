@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from typing import Final
 
+from ..config.policy import nearest
 from ..config.schema import Settings
 from ..workers.registry import search_paths
+from ..workers.source import Environment
 
 _SECONDS_MAX: Final = 60.0
 _PACKAGE: Final = __name__.split(".")[0]
@@ -28,16 +31,26 @@ os._exit(0)
 
 
 def failures(settings: Settings) -> list[str]:
-    """What cannot be run of the classes and commands that are named, one line each, with file and line.
+    """What cannot be run of interpreters, classes and commands that are named, one line each, with file and line."""
+    return _without_interpreter(settings) + _not_loaded(settings)
 
-    A node with an interpreter of its own is left out: its code lives there.
-    """
+
+def _without_interpreter(settings: Settings) -> list[str]:
+    found: list[str] = []
+    for type, values in settings.nodes.items():
+        if values.get("python"):
+            interpreter = Environment(str(values["python"].absolute())).interpreter()
+            if shutil.which(interpreter) is None:
+                place = settings.place(type, "python")
+                cure = "name an interpreter or a virtualenv's folder"
+                found.append(f"{place}: workers.{type}.python: {interpreter} is not a program; {cure}")
+    return found
+
+
+def _not_loaded(settings: Settings) -> list[str]:
+    """Of classes and commands. The class of a node with an interpreter of its own is left out: its code lives there."""
     environments = settings.environments("process")
-    named = {
-        type: source
-        for type, source in settings.sources().items()
-        if not getattr(environments.get(type, environments.get("")), "python", "")
-    }
+    named = {type: source for type, source in settings.sources().items() if not nearest(environments, type).python}
     if not named:
         return []
     asked = json.dumps({"sources": named, "paths": search_paths((), os.environ, os.curdir)})

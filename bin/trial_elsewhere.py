@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from ..config.policy import parents
+from ..config.policy import nearest
 from ..config.schema import Settings
 from ..workers import registry
 from ..workers.errors import ConfigError
@@ -50,7 +50,7 @@ def elsewhere(settings: Settings, code: str, type: str | None) -> Elsewhere | No
         return None
     known, named = _configured(settings, code)
     type = type or known or _own(code)
-    environment = next(environments[path] for path in (*reversed(parents(type)), "") if path in environments)
+    environment = nearest(environments, type)
     if not environment.python:
         return None
     say(f"{type or code} runs in {environment.interpreter()}, as {settings.source or 'the configuration'} says")

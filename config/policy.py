@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from .limits import Breaker, Cache, Quota, Rate
 
@@ -23,6 +23,8 @@ TENANT_PATTERN: Final = re.compile(r"[A-Za-z0-9_.@:-]{1,64}\Z")
 """The name of a tenant."""
 
 _TENANT: Final = "tenant "
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,11 @@ def parents(type: str) -> list[str]:
     """`video.youtube.channel` -> [`video`, `video.youtube`, `video.youtube.channel`]."""
     parts = type.split(".")
     return [".".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def nearest(nodes: Mapping[str, Found], type: str) -> Found:
+    """What the nearest node has, from the type itself upward; "" stands above all, and must be there."""
+    return next(nodes[path] for path in (*reversed(parents(type)), "") if path in nodes)
 
 
 def tenant_node(tenant: str) -> str:

@@ -43,7 +43,7 @@ from .kinds import (
 from .limits import Breaker, Cache, Quota, Rate
 from .log_settings import LoggingSettings
 from .monitoring import MonitoringSettings
-from .policy import OWN_LIMITS, Policy, PolicyTree, Retry, parents
+from .policy import OWN_LIMITS, Policy, PolicyTree, Retry, nearest
 from .queue_schema import QueueSettings
 from .schedule_schema import ScheduleName, ScheduleSettings
 from .section import Section, problem
@@ -313,7 +313,7 @@ class Settings(Section):
         everywhere = {name: value for name, value in self.defaults.values().items() if name != "isolation"}
         found = {"": _within(Environment(isolation=isolation), everywhere)}
         for path in sorted(self._nodes):
-            above = next(found[node] for node in (*reversed(parents(path)), "") if node in found)
+            above = nearest(found, path)
             values = self._nodes[path]
             own = Environment(isolation=isolation) if values.get("command") else _within(above, values)
             if own != above:

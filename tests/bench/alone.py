@@ -126,6 +126,16 @@ class Bench:
             self.turn(frames)
         return (time.perf_counter() - started) / (self.granted - begun)
 
+    def hold(self, count: int) -> None:
+        """Grant so many tasks, of which none ends."""
+        while (before := self.granted) < count:
+            self.now += 0.01
+            self.turn([])
+            self.results.clear()
+            if self.granted == before:
+                message = f"the hosts have slots for {before:,} tasks, not for {count:,}"
+                raise RuntimeError(message)
+
     def idle(self, seconds: int) -> float:
         """Share of one core that so many hosts cost which only say that they live."""
         started = time.process_time()
@@ -143,14 +153,25 @@ def _batches(frames: list[Any]) -> Iterator[list[Any]]:
 
 
 def main(
-    queued: int = _CLAIM, finished: int = 0, hosts: int = 1, types: int = 1, slots: int = 1000, idle: int = 0
+    queued: int = _CLAIM,
+    finished: int = 0,
+    hosts: int = 1,
+    types: int = 1,
+    slots: int = 1000,
+    idle: int = 0,
+    held: int = 0,
 ) -> None:
-    """Build, claim, be idle, and print what that took."""
+    """Build, claim, be idle, and print what that took; with `held`, only grant, and print what that weighs."""
     with tempfile.TemporaryDirectory(prefix="workerhost-bench-") as folder:
         path = Path(folder, "queue.db")
         build(path, queued=queued, finished=finished, types=types)
         bench = Bench(path, hosts, types, slots)
+        bench.hold(held)
         memory = psutil.Process().memory_info().rss
+        if held:
+            print(json.dumps({"memory": memory}))
+            bench.store.close()
+            return
         bench.claim(min(2000, queued // 10))
         began, before = time.process_time(), bench.granted
         seconds = bench.claim(min(_CLAIM, queued * 8 // 10))

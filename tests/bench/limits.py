@@ -35,8 +35,16 @@ EVERY_LIMIT = {"max_concurrent": 10**6, "rate": Rate(1_000_000, 1.0), "breaker":
 class Core:
     """A supervisor's core with one client and one host that runs everything at once."""
 
-    def __init__(self, folder: str, nodes: dict[str, dict[str, Any]], types: list[str], **settings: Any) -> None:
-        self.store = SqliteStore(Path(folder, "queue.db"), durability="relaxed")
+    def __init__(
+        self,
+        folder: str,
+        nodes: dict[str, dict[str, Any]],
+        types: list[str],
+        *,
+        durability: str = "relaxed",
+        **settings: Any,
+    ) -> None:
+        self.store = SqliteStore(Path(folder, "queue.db"), durability=durability)
         self.now, self.numbers, self.submission = 100.0, {b"c": 0, b"h": 0}, 0
         known = PoolSettings(policies=PolicyTree(nodes), **settings)
         self.pool = Pool(known, self.store.open(), self.now, self.wall, boot=1)

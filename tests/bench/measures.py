@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import features
+import housekeeping
 from ceiling import PARAMS, Ceiling
 from everything import seconds_per_task
 from figures import MEBIBYTE, ROOT, Figure, percentile, rate
@@ -29,6 +30,7 @@ SLOTS: Final = 2
 TRIPS: Final = 200
 LARGE: Final[dict[str, Any]] = {**PARAMS, "body": b"\xc1" * 10 * 1024}
 MILLION: Final = 1_000_000
+HELD: Final = 100_000
 _START_GOALS: Final = {
     "a host has joined, from when it is up": 100,
     "idle supervisor": 80,
@@ -285,6 +287,26 @@ def past(extent: Extent) -> list[Figure]:
     return _compared(min(2, extent.rounds), 0.9, cases)
 
 
+def memory(extent: Extent) -> list[Figure]:
+    """what a task weighs, queued and running, and a host (core and store alone)."""
+    cases: dict[str, tuple[int, dict[str, int], dict[str, int]]] = {
+        "queued task": (MILLION, {}, {"queued": MILLION}),
+        "running task": (HELD, {"queued": HELD}, {"queued": HELD, "hosts": 10, "slots": HELD // 10, "held": HELD}),
+        "host": (1000, {"slots": 2000}, {"slots": 2, "hosts": 1000}),
+    }
+    figures: list[Figure] = []
+    for name, (count, without, beside) in cases.items():
+        pairs = zip(*_alone(min(3, extent.rounds), without, beside), strict=True)
+        weights = [(more["memory"] - less["memory"]) / count for less, more in pairs]
+        figures.append(Figure(f"memory of a {name}", "bytes", statistics.median(weights), samples=weights))
+    return figures
+
+
+def turns(extent: Extent) -> list[Figure]:
+    """how long turns take that keep house, beside those that do not (core and store alone)."""
+    return housekeeping.turns(min(3, extent.rounds))
+
+
 def crowds(extent: Extent) -> list[Figure]:
     """a hundred and a thousand hosts with two slots each (core and store alone)."""
     cases: dict[str, dict[str, int]] = {
@@ -369,6 +391,8 @@ MEASURES: Final = {
     "depth": Measure(depth, usual=True),
     "depths": Measure(depths, usual=False),
     "past": Measure(past, usual=False),
+    "memory": Measure(memory, usual=False),
+    "turns": Measure(turns, usual=False),
     "crowds": Measure(crowds, usual=False),
     "types": Measure(types, usual=False),
     "everything": Measure(everything, usual=False),

@@ -46,6 +46,27 @@ def test_every_class_that_cannot_be_run_is_named_with_its_place_and_the_reason(t
     assert check(tmp_path, "--no-import").returncode == 0
 
 
+def test_interpreters_that_are_not_there_are_named_beside_what_cannot_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "workerhost.yaml").write_text(
+        "workers:\n"
+        "  a: {class: 'elsewhere:Class', python: ./empty}\n"
+        "  a.b: {class: 'elsewhere:Class', python: ./empty}\n"
+        f"  c: {{class: 'elsewhere:Class', python: {sys.executable}}}\n"
+        "  d: {class: 'nowhere:Class'}\n"
+    )
+    asked = check(tmp_path)
+    assert asked.returncode == 78
+    lines = [line.removeprefix("workerhost: workerhost.yaml:") for line in asked.stderr.splitlines()]
+    cure = "is not a program; name an interpreter or a virtualenv's folder"
+    assert lines[:2] == [
+        f"2: workers.a.python: {tmp_path}/empty/bin/python {cure}",
+        f"3: workers.a.b.python: {tmp_path}/empty/bin/python {cure}",
+    ]
+    assert lines[2].startswith("5: workers.d.class cannot be run: nowhere:Class: ModuleNotFoundError")
+    assert len(lines) == 3
+
+
 def test_a_limit_that_one_above_makes_meaningless_is_a_warning_and_no_mistake(tmp_path: Path) -> None:
     (tmp_path / "workerhost.yaml").write_text(
         "workers:\n  a: {max_concurrent: 2, rate: 60/min}\n  a.b: {max_concurrent: 5, rate: 1/s}\n  a.c: {rate: 2/s}\n"

@@ -160,4 +160,4 @@ def _next(one: dict[str, Any]) -> str:
         return "paused"
     if one["next"] is None:
         return "never"
-    return f"{datetime.fromtimestamp(one['next']).astimezone():%m-%d %H:%M %Z}"
+    return f"{datetime.fromtimestamp(one['next']).astimezone():%m-%d %H:%M %z}"

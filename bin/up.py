@@ -281,7 +281,8 @@ class Up:
         for code, why in sorted({item for host in hosts for item in host.get("failed", {}).items()}):
             say(f"cannot run {code}: {why}")
         if not served:
-            say("no type is served yet; start it with your own code: workerhost up tasks.py")
+            cure = "mend the code, start again" if self._plan.codes else "start your own code: workerhost up tasks.py"
+            say(f"no type is served yet; {cure}")
             return
         say(f"serving {', '.join(served[:10])}{' ...' if len(served) > 10 else ''}")
         where = "" if self._plan.local else f" --address {self._plan.address}"

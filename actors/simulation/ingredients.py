@@ -22,6 +22,7 @@ INGREDIENTS: Final = {
     "bulk": "clients send much at a time, which keeps the supervisor busy, and ask questions without end",
     "keys": "tasks have keys, and their senders say what becomes of a second one",
     "cache": "results answer for tasks with the same params, and people clear them",
+    "filters": "people cancel, run again, edit and delete all tasks that filters name",
 }
 SCHEDULES: Final = {
     "tick": Plan("a", b"\x01", Timing(every=3.0), "all"),
@@ -65,9 +66,11 @@ class Orders:
 
     def __init__(self, seed: int, ingredients: Collection[str]) -> None:
         self._random = Random(f"orders {seed}")
-        self._kinds = [kind for kind in ("edits", "reloads", "schedules", "bulk", "cache") if kind in ingredients]
+        self._kinds = [
+            kind for kind in ("edits", "reloads", "schedules", "bulk", "cache", "filters") if kind in ingredients
+        ]
 
-    def given(self, client: SimulatedClient, known: list[int], types: list[str]) -> bool:
+    def given(self, client: SimulatedClient, known: list[int], types: list[str], tenants: list[str]) -> bool:
         """Let a client order something now and then; whether it did."""
         random = self._random
         if not self._kinds or random.random() >= _ORDER_CHANCE:
@@ -81,6 +84,10 @@ class Orders:
             self._crowd(client, types)
         elif kind == "cache":
             client.order("clear_cache", type=random.choice(("", "b", *types)))
+        elif kind == "filters":
+            verb = random.choice(("cancel", "retry", "delete", "edit"))
+            change = {"priority": random.randint(1, 3)} if verb == "edit" else {}
+            client.order(verb, where=self._where(client, known, types, tenants), **change)
         elif known:
             latest = known[-40:]
             ids = random.sample(latest, min(4, len(latest)))
@@ -89,6 +96,20 @@ class Orders:
                 change = {"type": random.choice(types)}
             client.order("edit", ids=ids, **change)
         return True
+
+    def _where(self, client: SimulatedClient, known: list[int], types: list[str], tenants: list[str]) -> dict[str, Any]:
+        """One or two filters."""
+        random = self._random
+        filters: dict[str, Any] = {
+            "type": random.choice(types),
+            "tenant": random.choice(tenants),
+            "tag": "short",
+            "error": "no",
+            "sent_before": client.clock.wall() - random.uniform(0.0, 10.0),
+        }
+        if known:
+            filters["ids"] = random.sample(known, min(6, len(known)))
+        return {name: filters[name] for name in random.sample(sorted(filters), random.randint(1, 2))}
 
     def _crowd(self, client: SimulatedClient, types: list[str]) -> None:
         """One says short words without end, the others much at a time."""

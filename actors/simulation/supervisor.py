@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, Final
 
 from ...transport.codec import Malformed, decode, encode
-from ...transport.messages import Accepted, Hello, Message, Recorded, Refused, Rejected, Results, Submit
+from ...transport.messages import Accepted, Hello, Message, Recorded, Refused, Rejected, Reply, Results, Submit
 from .. import turn
 from ..answers import answer
 from ..core.access.arrivals import Arrivals, News, Said
@@ -21,6 +21,7 @@ from .audience import Audience
 from .disk import DiskError, SimulatedDisk
 from .network import Network
 from .oracle import Oracle, Violation
+from .selections import Selections
 from .timeline import Clock, Timeline
 from .vigil import Hearing
 
@@ -56,6 +57,7 @@ class SimulatedSupervisor:
         self.disk = make_disk(self._committed)
         self.hearing = Hearing(timeline, settings.lost_after)
         self.audience = Audience(timeline)
+        self._selections = Selections(oracle)
         self.pool: Pool | None = None
         self.starts = 0
         self.fall_silent: int | None = None
@@ -185,6 +187,7 @@ class SimulatedSupervisor:
         self.audience.heard(self._frames, news, took)
         self._check_idle(news)
         self.hearing.batch(self.pool, news)
+        self._selections.heard(news)
         for address, number, message in news:
             if message is not None:
                 self._timeline.tell(f"{self._network.name(address)} -> supervisor", message)
@@ -245,6 +248,7 @@ class SimulatedSupervisor:
 
     def _committed(self, turn: list[Persist]) -> None:
         self._oracle.committed(turn, self.pool, self._timeline.now, self.clock.now(), self.clock.wall())
+        self._selections.committed(turn)
         for persist in turn:
             for _, token, name, _, _, _, state, _ in persist.hosts:
                 if state == "lost":
@@ -262,6 +266,8 @@ class SimulatedSupervisor:
             self._oracle.rejected(self._tokens[effect.peer], message.submission, self.clock.wall())
         elif isinstance(message, Recorded):
             self._oracle.recorded(self._reported.pop((effect.peer, message.number)), message.stale)
+        elif isinstance(message, Reply):
+            self._selections.said(effect.peer, message)
         self._timeline.tell(f"supervisor -> {self._network.name(effect.peer)}", message)
         if not self._network.down(effect.peer, encode(message, effect.number)):
             self._inbox.append((effect.peer, None))

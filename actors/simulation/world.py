@@ -219,7 +219,7 @@ class World:
         """A client does something."""
         random = self.random
         known = client.accepted() + client.past
-        if self.orders.given(client, known, TYPES):
+        if self.orders.given(client, known, TYPES, list(TENANTS)):
             return
         chance = random.random()
         if chance < 0.1 and known:

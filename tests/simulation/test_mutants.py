@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 
 from workerhost.actors import turn
+from workerhost.actors.core import pool, where
 from workerhost.actors.core.access import arrivals
 from workerhost.actors.core.access.arrivals import Arrivals
 from workerhost.actors.core.clients.requests import Requests
@@ -317,7 +318,27 @@ def a_result_answers_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(intake, "holds_key", always)
 
 
+def whose_tasks_they_are_is_not_asked(patch: pytest.MonkeyPatch) -> None:
+    checked = where._checked  # pyright: ignore[reportPrivateUsage]  # a mutant changes what is inside
+
+    def of_anybody(values: dict[str, Any], *more: Any) -> Any:
+        return checked({name: value for name, value in values.items() if name != "tenant"}, *more)
+
+    patch.setattr(where, "_checked", of_anybody)
+
+
+def an_order_ends_with_its_first_tasks(patch: pytest.MonkeyPatch) -> None:
+    answered = where.answered
+
+    def silent(step: Any, need: Any, found: Any, following: int | None) -> bool:
+        return answered(step, need, found, None)
+
+    patch.setattr(where, "MEANT_MAX", 2)
+    patch.setattr(pool, "answered", silent)
+
+
 CUT_OFF: Final = {"partition": 0.3, "pause_host": 0.3}
+FILTERS: Any = {"clients": 3, "ingredients": frozenset({"filters"})}
 CROWD: Any = {"clients": 3, "ingredients": frozenset({"bulk"}), "faults": {}}
 
 
@@ -368,6 +389,8 @@ MUTANTS: dict[Mutant, Sign] = {
     bulk_is_never_heard_beside_short_words: Sign("has waited [0-9.]+ s to be heard", **CROWD),
     what_is_short_overtakes: Sign("is heard and was not its next", **CROWD),
     a_key_is_whoevers_asks_last: Sign("stands for None, it should for [0-9]+", ingredients=frozenset({"keys"})),
+    whose_tasks_they_are_is_not_asked: Sign("met task [0-9]+, which is another", **FILTERS),
+    an_order_ends_with_its_first_tasks: Sign("missed task [0-9]+", **FILTERS),
     a_result_answers_for_ever: Sign("stands for [0-9]+, it should for None", ingredients=frozenset({"cache"})),
 }
 

@@ -1,4 +1,4 @@
-"""Many rows with one statement: what a step writes most of, new tasks, grants and counts. Pure but for the inserting.
+"""Many rows with one statement. For what a step writes most of, new tasks, grants and counts, with few runs of one.
 
 A statement that runs opens the table and each of its indexes anew, which takes SQLite as long as writing a row does.
 """
@@ -6,14 +6,21 @@ A statement that runs opens the table and each of its indexes anew, which takes 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, Final
 
+from .contract import StoreDisagrees
+
 Values = tuple[Any, ...]
 Claim = tuple[int, int, int, float, int]
 """(fence, attempt, owner, started_at, id)."""
+
+Write = Callable[[sqlite3.Connection, Any], object]
+"""Writes what a field of `Persist` holds."""
+Writes = tuple[tuple[str, Write], ...]
+"""By field, in order."""
 
 _ROWS: Final = 40  # of one statement: with 24 columns still less than 999 values, the most that any SQLite takes
 _STRETCH_MIN: Final = 4
@@ -34,6 +41,42 @@ def insert(database: sqlite3.Connection, statement: str, rows: Sequence[Values])
         database.executemany(_repeated(statement), together)
     if whole < len(rows):
         database.executemany(statement, rows[whole:])
+
+
+def each(statement: str) -> Write:
+    """Run a statement for every row."""
+
+    def write(database: sqlite3.Connection, rows: Sequence[Values]) -> None:
+        database.executemany(statement, rows)
+
+    return write
+
+
+def single(*statements: str) -> Write:
+    """Run statements for every value."""
+
+    def write(database: sqlite3.Connection, values: Sequence[Any]) -> None:
+        rows = [(value,) for value in values]
+        for statement in statements:
+            database.executemany(statement, rows)
+
+    return write
+
+
+def exactly(what: str, statement: str) -> Write:
+    """Change one row of the table for every row that is given."""
+
+    def write(database: sqlite3.Connection, rows: Sequence[Values]) -> None:
+        changed = database.executemany(statement, rows).rowcount
+        if changed != len(rows):
+            raise missed(what, len(rows), changed)
+
+    return write
+
+
+def missed(what: str, wanted: int, changed: int) -> StoreDisagrees:
+    """The error where fewer rows were changed than the core believed to be there."""
+    return StoreDisagrees(f"{wanted - changed} of {wanted} {what} met another fence or state")
 
 
 def stretches(claims: Sequence[Claim]) -> tuple[list[Values], list[Claim]]:

@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager
 from operator import itemgetter
 from typing import Any, Final
 
-from ..core.effects import Persist
 from ..core.flows.edges import Awaited, Dependents, EdgeNeed, FlowsOf, Gathered, Unmet
 from . import statements
 from .binding import rows_of
+from .bulk import Writes, each, single
 from .flow_views import COUNTED_ROWS_MAX, FLOW_COLUMNS, flow_view
 
 _PUT_FLOW: Final = f"insert or replace into flow values ({', '.join('?' * len(FLOW_COLUMNS))})"  # noqa: S608 - constants only
@@ -26,11 +26,6 @@ _FREE: Final = "update edge set met = 1 where task = ? and met = 0"
 _WAIT: Final = "update task set state = 0 where id = ? and state = 2"
 _ANY_EDGE: Final = "select 1 from edge limit 1"
 _ANY_FLOW: Final = "select 1 from flow limit 1"
-_FORGET: Final = (
-    ("delete from edge where task = ?", _ANY_EDGE),
-    ("delete from flow_part where flow = ?", _ANY_FLOW),
-    ("delete from flow where flow = ?", _ANY_FLOW),
-)
 _EDGES_TO: Final = """select task, policy from edge where after = ? and task > ? and met = 0 order by task limit ?"""
 _OPEN_OF: Final = "select count(*) from (select 1 from edge where task = ? and met = 0 limit ?)"
 _UNMET: Final = """select edge.after, policy, task.state from edge left join task on task.id = edge.after
@@ -52,24 +47,20 @@ _SIZE_OF: Final = "select case when ?2 is null then length(params) else length(r
 _RESULT_OF: Final = "select result from task where id = ?"
 
 
-def write(database: sqlite3.Connection, persist: Persist) -> None:
-    """Apply what a step changed of flows and edges, and forget those of pruned tasks."""
-    for statement, rows in (
-        (_PUT_FLOW, persist.flows),
-        (_PUT_PART, persist.flow_parts),
-        (_INSERT_EDGE, persist.edges),
-        (_MEET, persist.met),
-    ):
-        if rows:
-            database.executemany(statement, rows)
-    if persist.freed:
-        database.executemany(_FREE, [(id,) for id in persist.freed])
-    if persist.waits:
-        database.executemany(_WAIT, [(id,) for id in persist.waits])
-    if persist.prunes:
-        for statement, any_at_all in _FORGET:
-            if database.execute(any_at_all).fetchone():
-                database.executemany(statement, [(id,) for id, _ in persist.prunes])
+WRITES: Final[Writes] = (
+    ("flows", each(_PUT_FLOW)),
+    ("flow_parts", each(_PUT_PART)),
+    ("edges", each(_INSERT_EDGE)),
+    ("met", each(_MEET)),
+    ("freed", single(_FREE)),
+    ("waits", single(_WAIT)),
+)
+FORGET: Final = (
+    ("delete from edge where task = ?", _ANY_EDGE),
+    ("delete from flow_part where flow = ?", _ANY_FLOW),
+    ("delete from flow where flow = ?", _ANY_FLOW),
+)
+"""What goes with a task, and whether there is any of it."""
 
 
 def unfinished(database: sqlite3.Connection) -> list[tuple[tuple[Any, ...], list[tuple[int, int, int]]]]:

@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
+from typing import Any, Final
 
-from ..core.effects import Persist
 from . import statements
 from .blobs import pack, unpack
+from .bulk import Writes, each, single
 from .views import audited
 
 
-def write(database: sqlite3.Connection, persist: Persist) -> None:
-    """The latest word about each identity and invitation counts; what is spent or forgotten goes."""
-    if persist.identities:
-        database.executemany(statements.PUT_IDENTITY, persist.identities)
-    if persist.forgotten_identities:
-        database.executemany(statements.FORGET_IDENTITY, [(public,) for public in persist.forgotten_identities])
-    if persist.invitations:
-        database.executemany(statements.PUT_INVITATION, persist.invitations)
-        database.execute(statements.DROP_SPENT_INVITATIONS)
-    if persist.shares:
-        database.executemany(statements.PUT_SHARE, [share for share in persist.shares if share[2]])
-        database.executemany(statements.DROP_SHARE, [(share[0],) for share in persist.shares if not share[2]])
-    if persist.audit:
-        database.executemany(statements.INSERT_AUDIT, [(*row, pack(more)) for *row, more in persist.audit])
-    if persist.audit_from:
-        database.execute(statements.FORGET_AUDIT, (persist.audit_from,))
+def _invite(database: sqlite3.Connection, invitations: list[tuple[Any, ...]]) -> None:
+    database.executemany(statements.PUT_INVITATION, invitations)
+    database.execute(statements.DROP_SPENT_INVITATIONS)
+
+
+def _share(database: sqlite3.Connection, shares: list[tuple[int, str, int]]) -> None:
+    database.executemany(statements.PUT_SHARE, [share for share in shares if share[2]])
+    database.executemany(statements.DROP_SHARE, [(share[0],) for share in shares if not share[2]])
+
+
+def _audit(database: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+    database.executemany(statements.INSERT_AUDIT, [(*row, pack(more)) for *row, more in rows])
+
+
+def _forget_audit(database: sqlite3.Connection, before: int) -> None:
+    database.execute(statements.FORGET_AUDIT, (before,))
+
+
+WRITES: Final[Writes] = (
+    ("identities", each(statements.PUT_IDENTITY)),
+    ("forgotten_identities", single(statements.FORGET_IDENTITY)),
+    ("invitations", _invite),
+    ("shares", _share),
+    ("audit", _audit),
+    ("audit_from", _forget_audit),
+)
 
 
 def audit(database: sqlite3.Connection, limit: int, before: int) -> list[dict[str, Any]]:

@@ -12,18 +12,16 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from ..core.effects import Consult, Persist
+from ..core.effects import Consult
 from . import statements
 from .binding import chunks, marks, rows_of
+from .bulk import Writes, each, single
 from .views import clearings, name_view
 
 _PUT_KEY: Final = "insert or replace into key values (?, ?, ?, ?, ?, ?)"
 _REPLACE: Final = "update task set params = ? where id = ? and state < 3 and attempt = 0"
 _REPLACE_DIGEST: Final = "update key set digest = ? where id = ?"
-_FORGET: Final = (
-    ("delete from key where id = ?", "select 1 from key limit 1"),
-    ("delete from cached where id = ?", "select 1 from cached limit 1"),
-)
+_FORGET_CACHED: Final = "delete from cached where id = ?"
 _PUT_CACHED: Final = "insert or replace into cached values (?, ?, ?, ?)"
 _BOUND: Final = """delete from cached where type = ?1 and id <=
     (select id from cached where type = ?1 order by id desc limit 1 offset ?2)"""
@@ -43,23 +41,24 @@ _CLEARED: Final = "select value from meta where key = ?"
 _OWNER_AND_TYPE: Final = itemgetter(0, 1)
 
 
-def write(database: sqlite3.Connection, persist: Persist) -> None:
-    """Apply what a step changed of keys, and forget those of pruned tasks."""
-    if persist.keys:
-        database.executemany(_PUT_KEY, persist.keys)
-    for params, digest, id in persist.replacements:
+def _replace(database: sqlite3.Connection, replacements: Sequence[tuple[bytes, bytes, int]]) -> None:
+    for params, digest, id in replacements:
         database.execute(_REPLACE, (params, id))
         database.execute(_REPLACE_DIGEST, (digest, id))
-    if persist.cached:
-        database.executemany(_PUT_CACHED, persist.cached)
-    if persist.bounds:
-        database.executemany(_BOUND, persist.bounds)
-    if persist.uncached:
-        database.executemany(_FORGET[1][0], [(id,) for id in persist.uncached])
-    if persist.prunes:
-        for statement, any_at_all in _FORGET:
-            if database.execute(any_at_all).fetchone():
-                database.executemany(statement, [(id,) for id, _ in persist.prunes])
+
+
+WRITES: Final[Writes] = (
+    ("keys", each(_PUT_KEY)),
+    ("replacements", _replace),
+    ("cached", each(_PUT_CACHED)),
+    ("bounds", each(_BOUND)),
+    ("uncached", single(_FORGET_CACHED)),
+)
+FORGET: Final = (
+    ("delete from key where id = ?", "select 1 from key limit 1"),
+    (_FORGET_CACHED, "select 1 from cached limit 1"),
+)
+"""What goes with a task, and whether there is any of it."""
 
 
 def read(database: sqlite3.Connection, need: Consult) -> list[Any]:

@@ -18,11 +18,10 @@ from typing import Any, Final, NoReturn
 from ...transport import clock
 from ..core.effects import Need, Persist, Where
 from ..core.opening import Opening
-from . import flows, identities, names, reads, schedules, schema, search, statements
+from . import flows, identities, names, reads, schedules, schema, search, statements, writing
 from .backup import Backup
-from .binding import for_attempts, for_finishes, for_running, for_submissions, for_tasks, granted_at_once, rows_of
+from .binding import rows_of
 from .blobs import unpack
-from .bulk import insert, stretches
 from .check import walk
 from .contract import BackupEnded, StoreBroken, StoreDamaged, StoreDisagrees, StoreFull, StoreLocked
 from .cures import CURES
@@ -38,8 +37,6 @@ small steps while it serves.
 
 HOSTS_MAX: Final = 1000
 """How many of the latest host sessions an opening brings back."""
-
-_EVERY: Final = 2**63 - 1  # no submission has a higher number
 
 _PRAGMAS: Final = (
     "locking_mode = exclusive",  # before the first access: then there is never a shared-memory file
@@ -107,14 +104,7 @@ class SqliteStore(flows.FlowReads, names.NameReads):
     def apply(self, persist: Persist) -> None:
         """Write one step's changes. See `Store.apply`."""
         with self._explained():
-            waiting, running, claims = granted_at_once(persist.tasks, persist.claims)
-            self._insert(persist, waiting, running)
-            names.write(self._database, persist)
-            self._update(persist, claims)
-            self._keep(persist)
-            self._forget(persist)
-            flows.write(self._database, persist)
-            schedules.write(self._database, persist)
+            writing.apply(self._database, persist)
 
     def read(self, need: Need) -> list[Any]:
         """Rows for a need. See `Store.read` and each need."""
@@ -305,72 +295,6 @@ class SqliteStore(flows.FlowReads, names.NameReads):
 
     def _pragma(self, name: str) -> int:
         return self._database.execute(f"pragma {name}").fetchone()[0]
-
-    # --- writing
-
-    def _insert(self, persist: Persist, waiting: list[tuple[Any, ...]], running: list[tuple[Any, ...]]) -> None:
-        self._many(statements.SHIFT, [(seconds,) for seconds in persist.shifts])
-        self._many(statements.FORGET_LANE, [(lane,) for lane in persist.forgotten_lanes])
-        self._many(statements.FORGET_TALLIES, [(lane,) for lane in persist.forgotten_lanes])
-        self._many(statements.INSERT_LANE, persist.lanes)
-        self._many(statements.PUT_SESSION, persist.sessions)
-        self._many(statements.PUT_HOST, persist.hosts)
-        self._many(statements.PUT_CODE, persist.code)
-        insert(self._database, *for_tasks(waiting))
-        insert(self._database, *for_running(running))
-        self._many(statements.INSERT_TAG, persist.tags)
-
-    def _update(self, persist: Persist, claims: list[tuple[Any, ...]]) -> None:
-        self._exactly("checkpoints", statements.PUT_CHECKPOINT, persist.checkpoints)
-        self._exactly("adoptions", statements.ADOPT, persist.adoptions)
-        self._exactly("edits", statements.EDIT, persist.edits)
-        self._exactly("returns", statements.RETURN, persist.returns)
-        self._exactly("finishes", *for_finishes(persist.finishes))
-        self._exactly("setbacks", statements.COUNT_SETBACKS, persist.setbacks)
-        self._many(statements.CLEAR_CHECKPOINT, [(id,) for id in persist.cleared])
-        self._many(statements.KEEP_LAST_ATTEMPT, [(id,) for _, id in persist.retries])
-        self._exactly("retries", statements.RETRY, persist.retries)
-        alike, others = stretches(claims)
-        granted = self._many(statements.CLAIM_STRETCH, alike) + self._many(statements.CLAIM, others)
-        self._none_missed("claims", len(claims), granted)
-
-    def _keep(self, persist: Persist) -> None:
-        self._many(*for_attempts(persist.attempts))
-        self._many(statements.INSERT_SUBMISSION, for_submissions(persist.submissions))
-        self._many(statements.FORGET_SUBMISSIONS, persist.forgotten)
-        insert(self._database, statements.PUT_TALLY, persist.tallies)
-        for type, paused, until, reason in persist.pauses:
-            self._many(*(statements.PAUSE, [(type, until, reason)]) if paused else (statements.RESUME, [(type,)]))
-        self._many(statements.PUT_RATE, persist.rates)
-        self._many(statements.PUT_QUOTA, persist.quotas)
-        identities.write(self._database, persist)
-        self._many(statements.PUT_META, list(persist.meta.items()))
-
-    def _forget(self, persist: Persist) -> None:
-        if persist.prunes:
-            ids = [(id,) for id, _ in persist.prunes]
-            for (id,) in ids:
-                for (packed,) in self._database.execute(statements.TAGS_OF, (id,)).fetchall():
-                    options: dict[str, Any] = unpack(packed) or {}
-                    self._many(statements.UNTAG, [(tag, id) for tag in options.get("tags", ())])
-            self._many(statements.PRUNE_ATTEMPTS, ids)
-            self._exactly("prunes", statements.PRUNE, persist.prunes)
-        self._many(statements.FORGET_SUBMISSIONS, [(session, _EVERY) for session in persist.forgotten_sessions])
-        self._many(statements.FORGET_SESSION, [(session,) for session in persist.forgotten_sessions])
-        self._many(statements.FORGET_HOST, [(owner,) for owner in persist.forgotten_hosts])
-        self._many(statements.FORGET_CODE, [(owner,) for owner in persist.forgotten_hosts])
-
-    def _many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
-        return self._database.executemany(statement, rows).rowcount if rows else 0
-
-    def _exactly(self, what: str, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Change one row for each of `rows`."""
-        self._none_missed(what, len(rows), self._many(statement, rows))
-
-    def _none_missed(self, what: str, wanted: int, changed: int) -> None:
-        if changed != wanted:
-            message = f"{self.path}: {wanted - changed} of {wanted} {what} met another fence or state"
-            raise StoreDisagrees(message)
 
     # --- reading
 

@@ -250,8 +250,7 @@ class HostActor(pykka.ThreadingActor):
             self._follow(now)
             if self.core.joined():
                 self.signals.joined.set()
-            due = self.core.due()
-            self.inbox.wake_at(None if due == inf else due)
+            self.inbox.wake_at(None if self.core.expected == inf else self.core.expected)
         except BaseException as error:  # a SystemExit would stop every actor of this process
             log.critical("host_failed", error=repr(error), exc_info=error)
             self.signals.error = WorkerHostError(f"the host failed: {error!r}")

@@ -121,29 +121,28 @@ def _dependents(database: sqlite3.Connection, need: Dependents) -> list[Any]:
 class FlowReads:
     """What people and TASKS need of flows: the half of `SqliteStore` that only reads them."""
 
+    _explained: AbstractContextManager[None]
+
     @property
     def _database(self) -> sqlite3.Connection:
         raise NotImplementedError
 
-    def _explained(self) -> AbstractContextManager[None]:
-        raise NotImplementedError
-
     def results(self, ids: Sequence[int]) -> dict[int, bytes]:
         """The results of completed tasks. See `Store.results`."""
-        with self._explained():
+        with self._explained:
             execute = self._database.execute
             return {id: result for id in ids for (result,) in execute(_RESULT_OF, (id,)) if result is not None}
 
     def flows(self, *, before: int, limit: int, owner: str | None = None) -> tuple[list[dict[str, Any]], int | None]:
         """Flows, newest first. See `Store.flows`."""
-        with self._explained():
+        with self._explained:
             rows = self._database.execute(_LATEST, (before, limit)).fetchall()
             following = rows[-1][0] if len(rows) == limit else None
             return [flow_view(row) for row in rows if self._sent_by(row[2], owner)], following
 
     def flow(self, flow: int, *, start: int = 0, owner: str | None = None) -> dict[str, Any] | None:
         """One flow, with how many of its tasks of each type are in each state. See `Store.flow`."""
-        with self._explained():
+        with self._explained:
             row = self._database.execute(_FLOW, (flow,)).fetchone()
             if row is None or not self._sent_by(row[2], owner):
                 return None
@@ -162,13 +161,13 @@ class FlowReads:
 
     def flow_of(self, task: int) -> int | None:
         """The flow that a task belongs to. See `Store.flow_of`."""
-        with self._explained():
+        with self._explained:
             found = self._database.execute(_FLOW_OF, (task,)).fetchone()
         return found[0] if found is not None and task < found[1] else None
 
     def after(self, task: int, limit: int) -> list[tuple[int, int, int, int | None]]:
         """What a task comes after. See `Store.after`."""
-        with self._explained():
+        with self._explained:
             return self._database.execute(_AFTER_OF, (task, limit)).fetchall()
 
     def _members(self, flow: int, before: int, limit: int) -> Iterator[tuple[int, int, int, int, float]]:

@@ -89,16 +89,15 @@ def _named(database: sqlite3.Connection, statement: str, asked: Sequence[tuple[s
 class NameReads:
     """What people may know of names: the part of `SqliteStore` that only reads them."""
 
+    _explained: AbstractContextManager[None]
+
     @property
     def _database(self) -> sqlite3.Connection:
         raise NotImplementedError
 
-    def _explained(self) -> AbstractContextManager[None]:
-        raise NotImplementedError
-
     def named(self, id: int) -> dict[str, Any]:
         """What a task's name is worth. See `Store.named`."""
-        with self._explained():
+        with self._explained:
             execute = self._database.execute
             until = execute(_UNTIL, (id,)).fetchone()
             type = execute(_ANSWERS, (id,)).fetchone()

@@ -75,6 +75,7 @@ class SqliteStore(flows.FlowReads, names.NameReads):
         self._line = Line(ageing)
         self._synchronous = _SYNCHRONOUS[durability]
         self._connection: sqlite3.Connection | None = None
+        self._explained: contextlib.AbstractContextManager[None] = _Explained(self._explain)
         self._backup: Backup | None = None
         self._walk: Generator[None] | None = None
         self._step_end = 0.0
@@ -85,7 +86,7 @@ class SqliteStore(flows.FlowReads, names.NameReads):
         """Open, check, and start a new epoch. See `Store.open`."""
         self._make_file()
         try:
-            with self._explained():
+            with self._explained:
                 # Of several threads only because a backup's takes turns with ours; see there.
                 self._connection = sqlite3.connect(self.path, isolation_level=None, timeout=0, check_same_thread=False)
                 self._prepare()
@@ -98,45 +99,45 @@ class SqliteStore(flows.FlowReads, names.NameReads):
 
     def begin(self) -> None:
         """Open the turn's transaction."""
-        with self._explained():
+        with self._explained:
             self._database.execute("begin immediate")
 
     def apply(self, persist: Persist) -> None:
         """Write one step's changes. See `Store.apply`."""
-        with self._explained():
+        with self._explained:
             writing.apply(self._database, persist)
 
     def read(self, need: Need) -> list[Any]:
         """Rows for a need. See `Store.read` and each need."""
-        with self._explained():
+        with self._explained:
             return reads.read(self._database, need, self._line, self._members)
 
     def params(self, ids: Sequence[int]) -> dict[int, bytes]:
         """The params of tasks; ids that are not there are left out."""
-        with self._explained():
+        with self._explained:
             execute = self._database.execute
             return {id: params for id in ids for (params,) in execute(statements.PARAMS_OF, (id,))}
 
     def checkpoints(self, ids: Sequence[int]) -> dict[int, bytes]:
         """The latest checkpoints of tasks. See `Store.checkpoints`."""
-        with self._explained():
+        with self._explained:
             execute = self._database.execute
             return {id: body for id in ids for (body,) in execute(statements.CHECKPOINT_OF, (id,))}
 
     def commit(self) -> None:
         """Make the turn durable."""
-        with self._explained():
+        with self._explained:
             self._database.execute("commit")
 
     def rollback(self) -> None:
         """Undo the turn. SQLite may have done so already (a full disk), hence the question."""
-        with self._explained():
+        with self._explained:
             if self._database.in_transaction:
                 self._database.execute("rollback")
 
     def show(self, id: int) -> dict[str, Any] | None:
         """One task in full. See `Store.show`."""
-        with self._explained():
+        with self._explained:
             task = self._task(id)
             if task is None:
                 return None
@@ -145,20 +146,20 @@ class SqliteStore(flows.FlowReads, names.NameReads):
 
     def tasks(self, where: Where, limit: int, before: int | None = None) -> tuple[list[dict[str, Any]], int | None]:
         """Newest first, a bounded scan. See `Store.tasks`."""
-        with self._explained():
+        with self._explained:
             ids, following = search.search(self._database, self._members, where, before, limit, search.LISTED_ROWS_MAX)
             return [list_item(task) for id in ids if (task := self._task(id)) is not None], following
 
     def audit(self, limit: int, before: int) -> list[dict[str, Any]]:
         """The latest first. See `Store.audit`."""
-        with self._explained():
+        with self._explained:
             return identities.audit(self._database, limit, before)
 
     def work(self, seconds: float) -> bool:
         """A part of the check or of a backup. See `Store.work`."""
         if self._walk is not None:
             self._step_end = clock.now() + seconds
-            with self._explained():
+            with self._explained:
                 if next(self._walk, self) is self:
                     self._walk = None
         elif self._backup is not None:
@@ -169,7 +170,7 @@ class SqliteStore(flows.FlowReads, names.NameReads):
 
     def back_up(self, path: Path, told: Callable[[BackupEnded], None]) -> None:
         """Begin a copy. See `Store.back_up`."""
-        with self._explained():
+        with self._explained:
             size = self._pragma("page_count") * self._pragma("page_size")
         if path.exists() or path.is_symlink():
             raise StoreBroken(f"{path}: is there already; name a new file")
@@ -191,7 +192,7 @@ class SqliteStore(flows.FlowReads, names.NameReads):
             self._rest()
             self.rollback()
             if not self._damage and self._walk is None:
-                with self._explained():
+                with self._explained:
                     self._database.execute(statements.PUT_META, ("clean", 1))
         finally:
             self._abandon()
@@ -323,9 +324,6 @@ class SqliteStore(flows.FlowReads, names.NameReads):
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
-
-    def _explained(self) -> _Explained:
-        return _Explained(self._explain)
 
     def _explain(self, error: sqlite3.DatabaseError) -> NoReturn:
         """Say what SQLite's errors mean to the people who run the pool."""

@@ -93,8 +93,12 @@ class Guidance:
 
     def next_cut_off(self, alone: float, stop_after: float) -> float:
         """The shortest time alone that means something to a node and is longer than `alone`; `inf` if there is none."""
-        limits = (stop_after if limit is None else limit for limit in self._cut_offs)
-        return min((limit for limit in limits if limit > alone), default=inf)
+        soonest = inf
+        for limit in self._cut_offs:
+            until = stop_after if limit is None else limit
+            if alone < until < soonest:
+                soonest = until
+        return soonest
 
 
 def _policy(values: Mapping[str, Any]) -> NodePolicy:

@@ -57,6 +57,9 @@ class HostCore:
 
     News goes into `on_message`, `on_slot` and the others; then `tick`, then `take`, which hands over what all of it has
     led to, in the order in which it must be done.
+
+    Attributes:
+        expected: When `tick` must be called at the latest, as of the latest `take`; `inf`: only news matters.
     """
 
     def __init__(self, options: HostOptions) -> None:
@@ -84,7 +87,7 @@ class HostCore:
         self._greetings = 0
         self._told_levels: dict[str, Verdict] = {}
         self._reloads = Reloads(self.environments, self.slots)
-        self._join_by = self._drain_by = self._abandon_at = self._expected = inf
+        self._join_by = self._drain_by = self._abandon_at = self.expected = inf
 
     # News.
 
@@ -416,8 +419,8 @@ class HostCore:
 
     def tick(self, now: float) -> None:
         """Whatever time has brought. Call it after the news of a batch, never before."""
-        if now - self._expected > self.joining.heartbeat:
-            self.joining.stalled(now - self._expected)
+        if now - self.expected > self.joining.heartbeat:
+            self.joining.stalled(now - self.expected)
         self.joining.tick(now)
         if now >= self._join_by:
             self._join(now)
@@ -455,7 +458,7 @@ class HostCore:
         self._speak(now)
         if self.draining:
             self._leave_when_done(now)
-        self._expected = self.due()
+        self.expected = self.due()
         effects = self.effects.copy()
         self.effects.clear()  # emptied, not replaced: the parts of this core write into it
         return effects

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heapreplace
 from math import inf
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final, Protocol
 
 from ....transport.messages import Outcome, Returned
@@ -24,6 +24,7 @@ from .slots import Roster, Slot, SlotState
 from .stopping import Stage, Stopping, Why
 
 _EXTRA: Final = itemgetter(11)
+_due: Final = attrgetter("due")
 _SUSPECTS_MAX: Final = 1000
 _NOTE_LENGTH_MAX: Final = 1024
 
@@ -416,7 +417,7 @@ class SlotTable(Roster):
 
     def due(self) -> float:
         """When `tick` has something to do; `inf` if never."""
-        return min((slot.due for slot in self.slots.values()), default=inf)
+        return min(map(_due, self.slots.values()), default=inf)
 
     def abandon(self) -> None:
         """The host leaves now: kill every slot and give back what is in hand."""

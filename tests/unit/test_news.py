@@ -14,7 +14,7 @@ from workerhost.actors.news import said as delivered
 from workerhost.transport.codec import encode
 from workerhost.transport.link import Closed, Opened, Received
 from workerhost.transport.mailbox import BATCH_BYTES_MAX
-from workerhost.transport.messages import Admin, Cancel, Heartbeat, Message, Query, Results, Submit, Watch
+from workerhost.transport.messages import Admin, Cancel, Heartbeat, Hello, Message, Query, Results, Submit, Watch
 
 LINK: Any = None
 ROLES = {b"flood": "client", b"other": "client", b"third": "client", b"host": "host"}
@@ -107,6 +107,34 @@ def test_bulk_has_its_share_though_somebody_else_never_stops(arrivals: Arrivals)
         bulk += took if took > 0.001 else 0.0
         assert (arrivals.next_time() or now) > now - 0.002  # it does not turn round for nothing
     assert bulk / now == pytest.approx(news.BULK_SHARE, rel=0.1)
+
+
+def test_a_host_that_comes_back_is_heard_before_all_that_clients_send_in_bulk() -> None:
+    read = Reader(lambda _size: None).read
+    arrivals = Arrivals(lambda peer: "" if peer == b"returning" else "client", lambda _peer: False, read)
+    clients = [b"bulk %d" % n for n in range(50)]
+    types = [f"video.platform.endpoint-{n}" for n in range(200)]
+    hello = said(b"returning", 0, Hello("host", [1, 1], bytes(16), "host", {"types": types}))
+    assert len(hello[1] or b"") > 2 * news.SHORT_BYTES
+    arrivals.add([large(peer, n) for n in range(1, 4) for peer in clients])
+    turn(arrivals)
+    arrivals.add([small(b"other", 1)])
+    assert [turn(arrivals, 0.0, took=0.02), turn(arrivals, 0.02, took=0.02)] == [[(b"other", 1)], [(clients[2], 1)]]
+    arrivals.add([hello])
+    assert turn(arrivals, 0.04) == [(b"returning", 0)]
+
+
+def test_a_turn_hears_so_many_bytes_of_greetings() -> None:
+    arrivals = Arrivals(lambda _peer: "", lambda _peer: False, Reader(lambda _size: None).read)
+    hello = Hello("host", [1, 1], bytes(16), "host", {"types": ["x" * 60] * 40_000})
+    arrivals.add([said(b"%d" % n, 0, hello) for n in range(4)])
+    assert [turn(arrivals) for _ in range(3)] == [[(b"0", 0), (b"1", 0)], [(b"2", 0)], [(b"3", 0)]]
+
+
+def test_who_has_said_hello_is_preferred_for_another_no_more(arrivals: Arrivals) -> None:
+    hello = said(b"flood", 0, Hello("client", [1, 1], bytes(16), "x" * 2000))
+    arrivals.add([*[large(b"third", n) for n in range(1, 4)], hello, small(b"other", 1)])
+    assert [turn(arrivals), turn(arrivals)] == [[(b"other", 1)], [(b"third", 1)]]
 
 
 @pytest.mark.parametrize(

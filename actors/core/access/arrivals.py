@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable
 from math import inf
 from typing import Any, Final
 
+from ....transport.codec import is_hello
 from ....transport.messages import Admin, Cancel, Message, Query, Results, Submit, Watch
 from .identities import Garbled, Proved, TurnedAway
 
@@ -154,22 +155,25 @@ class Arrivals:
 
     def _short(self, now: float) -> list[News]:
         """Short messages, if a client has some; of each peer the first of them."""
-        prompt = [peer for peer, line in self._lines.items() if _is_short(line) and self._role(peer) != "host"]
+        prompt = [
+            peer for peer, line in self._lines.items() if self._is_short(peer, line) and self._role(peer) != "host"
+        ]
         if not prompt:
             return []
         if any(self._bulk.get(peer, -BULK_SECONDS) + BULK_SECONDS <= now for peer in prompt):
             self._there_until = now + THERE_SECONDS
         news: list[News] = []
-        tasks = 0
+        tasks = size = 0
         for peer, line in list(self._lines.items()):
             room = SHORT_TURN_BYTES
-            while _is_short(line) and room > 0 and tasks < TURN_TASKS:
+            while self._is_short(peer, line) and room > 0 and tasks < TURN_TASKS:
                 room -= _size(line.items[0])
+                size += _size(line.items[0])
                 news.append(self._heard(peer, line.take()))
                 tasks += _tasks(news[-1][2])
             if not line.items:
                 del self._lines[peer]
-            if tasks >= TURN_TASKS:
+            if tasks >= TURN_TASKS or size >= TURN_BYTES:
                 if line.items:
                     self._lines.move_to_end(peer)
                 break
@@ -188,7 +192,7 @@ class Arrivals:
             peer, line = next(iter(self._lines.items()))
             del self._lines[peer]
             weight = _size(line.items[0])
-            bulk = weight > SHORT_BYTES and self._role(peer) != "host"
+            bulk = self._is_bulk(peer, line)
             held = bulk and self._held_until > 0.0
             if held or (shared and news and (bulk or size + weight > room)):
                 self._lines[peer] = line
@@ -211,7 +215,19 @@ class Arrivals:
         return news
 
     def _is_held(self, peer: bytes, line: _Line) -> bool:
-        return self._held_until > 0.0 and not _is_short(line) and self._role(peer) != "host"
+        return self._held_until > 0.0 and self._is_bulk(peer, line)
+
+    def _is_short(self, peer: bytes, line: _Line) -> bool:
+        """Whether the next that a peer says keeps nobody waiting. Its first HELLO counts as that, however long: a host
+        that is not heard in time is given up.
+        """
+        if not line.items:
+            return False
+        item = line.items[0]
+        return not isinstance(item, bytes) or len(item) <= SHORT_BYTES or (is_hello(item) and not self._role(peer))
+
+    def _is_bulk(self, peer: bytes, line: _Line) -> bool:
+        return not self._is_short(peer, line) and self._role(peer) != "host"
 
     def _is_crowded(self) -> bool:
         return self._bytes > CROWDED_BYTES
@@ -234,10 +250,6 @@ class Arrivals:
 
 def _size(item: bytes | Proved | None) -> int:
     return len(item) if isinstance(item, bytes) else 0
-
-
-def _is_short(line: _Line) -> bool:
-    return bool(line.items) and _size(line.items[0]) <= SHORT_BYTES
 
 
 def _tasks(message: Any) -> int:

@@ -165,7 +165,7 @@ class Outbox:
         letter = self.flying.pop(answer.submission, None)
         if letter is None:
             return
-        full, fast = answer.code == "queue_full", answer.code == "quota"
+        full, fast = answer.code == "queue_full", answer.code == "quota" and not answer.path
         if full:
             self._room = max(1, letter.count // 2)
         again: list[Parcel] = []

@@ -26,7 +26,7 @@ from .block import REFUSED, UNKNOWN, Block, End
 from .messages import STATES, TaskState
 
 _REFUSALS: dict[str, type[TaskRefused]] = {"too_large": TooLarge, "no_host": NoHost, "conflict": KeyConflict}
-_BUSY: dict[str, type[PoolBusy]] = {"queue_full": QueueFull, "disk_full": DiskFull}
+_BUSY: dict[str, type[PoolBusy]] = {"queue_full": QueueFull, "disk_full": DiskFull, "quota": PoolBusy}
 _RETRY_AFTER = 1.0
 
 

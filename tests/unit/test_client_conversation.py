@@ -30,8 +30,10 @@ from workerhost.transport.messages import (
     Welcome,
 )
 from workerhost.transport.outbox import WINDOW
+from workerhost.transport.outcome import raise_refusal
 from workerhost.transport.parcel import Parcel
 from workerhost.transport.terms import Terms
+from workerhost.workers.errors import PoolBusy
 
 SESSION = b"\x80" * 16  # makes all waiting exactly as long as the constants say
 HELLO = Say(0, Hello("client", [1, 1], SESSION, "", {"name": "test"}))
@@ -282,6 +284,30 @@ def test_a_full_queue_refuses_who_does_not_want_to_wait(talk: Talk) -> None:
     talk.hear(Rejected(2, "queue_full", "full"))
     assert hasty.block.refused
     assert [m.groups[0][3] for m in submits(talk.wait(0.5))] == [[b"2"]]
+
+
+def test_who_sends_too_fast_goes_on_later_and_hears_nothing_of_it(talk: Talk) -> None:
+    talk.start()
+    one, other = parcel(b"1"), parcel(b"2")
+    talk.ask(one, other)
+    talk.hear(welcome())
+    assert said(talk.hear(Rejected(1, "quota", "this identity sends faster than ...", retry_after=0.1))) == []
+    assert [m.groups[0][3] for m in submits(talk.wait(0.1))] == [[b"1", b"2"]]
+
+
+def test_who_would_take_more_than_its_share_is_told_and_its_neighbours_go_on(talk: Talk) -> None:
+    talk.start()
+    greedy, other = parcel(b"1"), parcel(b"2")
+    talk.ask(greedy, other)
+    talk.hear(welcome())
+    reason = "5000 lanes are this identity's making"
+    effects = talk.hear(Rejected(1, "quota", reason, "tenant", 3600.0))
+    assert [m.groups[0][3] for m in submits(effects)] == [[b"1"], [b"2"]]
+    talk.hear(Rejected(2, "quota", reason, "tenant", 3600.0), Accepted(3, 1, 1))
+    assert other.block.first == 1
+    with pytest.raises(PoolBusy, match=reason) as told:
+        raise_refusal(greedy.block)
+    assert told.value.retry_after == 3600.0
 
 
 def test_what_is_withdrawn_is_neither_sent_nor_repeated(joined: Talk) -> None:

@@ -89,11 +89,15 @@ def _prune(database: sqlite3.Connection, prunes: list[tuple[int, int]]) -> None:
         for (packed,) in database.execute(statements.TAGS_OF, (id,)).fetchall():
             options: dict[str, Any] = unpack(packed) or {}
             database.executemany(statements.UNTAG, [(tag, id) for tag in options.get("tags", ())])
+    database.executemany(statements.PRUNE_ATTEMPTS, ids)
+    exactly("prunes", statements.PRUNE)(database, prunes)
+
+
+def _forget_what_goes_along(database: sqlite3.Connection, prunes: list[tuple[int, int]]) -> None:
+    ids = [(id,) for id, _ in prunes]
     for statement, any_at_all in (*names.FORGET, *flows.FORGET):
         if database.execute(any_at_all).fetchone():
             database.executemany(statement, ids)
-    database.executemany(statements.PRUNE_ATTEMPTS, ids)
-    exactly("prunes", statements.PRUNE)(database, prunes)
 
 
 def _forget_sessions(database: sqlite3.Connection, sessions: list[int]) -> None:
@@ -135,5 +139,6 @@ _LAST: Final[Writes] = (
     ("forgotten_sessions", _forget_sessions),
     ("forgotten_hosts", single(statements.FORGET_HOST, statements.FORGET_CODE)),
     *flows.WRITES,
+    ("prunes", _forget_what_goes_along),  # a flow may end and be forgotten in one step
     *schedules.WRITES,
 )

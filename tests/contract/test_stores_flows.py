@@ -136,6 +136,14 @@ def test_a_flow_goes_with_its_first_task_and_edges_with_theirs(diamond: Store) -
     assert diamond.read(Awaited((-(1 << 63), 0), 9)) == [(1, 2, 0, None), (1, 3, 0, None)]
 
 
+def test_a_flow_that_ends_and_is_forgotten_in_one_step_is_gone(diamond: Store) -> None:
+    write(diamond, finishes=[ended(1, 0, finish=1)])
+    whole = flow_row(1, 4, stage=2, completed=4, ended_at=120.0)
+    write(diamond, flows=[whole], flow_parts=[(1, 0, 1, 3)], prunes=[(1, 1)])
+    assert diamond.read(FlowsOf((1,))) == []
+    assert diamond.flow_of(2) is None
+
+
 def test_flows_are_found_again_and_those_that_have_ended_are_not_taken_over(reopen: Callable[[], Store]) -> None:
     store = reopen()
     store.open()

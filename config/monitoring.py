@@ -190,7 +190,8 @@ class MonitoringSettings(Section):
         default=DEFAULT_HTTP, description="ADDRESS:PORT of the dashboard and of /metrics; null: none."
     )
     metrics: list[Literal["task_duration", "success_rate", "queue_depth"]] = Field(
-        default_factory=lambda: ["task_duration", "success_rate", "queue_depth"]
+        default_factory=lambda: ["task_duration", "success_rate", "queue_depth"],
+        description="Accepted, and of no effect: all figures are kept.",
     )
     objectives: ObjectiveSettings = ObjectiveSettings()
     alerts: AlertSettings = AlertSettings()

@@ -72,7 +72,7 @@ class FlowNode(Reference):
         return self.handle.cancel()
 
     def is_of(self, flow: Draft) -> bool:
-        """Whether it was made by this flow."""
+        """Whether it was made by this flow (for this package's own use)."""
         return self._flow is flow
 
     def comes_after(self, *others: Any, on_failure: OnFailure = "cancel") -> Self:
@@ -160,6 +160,9 @@ class Draft:
             after: What the first comes after.
             on_failure: What the others do if the one before does not complete.
             **sending: As for `Client.send`.
+
+        Returns:
+            Their nodes, in order.
         """
         nodes: list[FlowNode] = []
         before: Any = after
@@ -188,6 +191,9 @@ class Draft:
             after: What each of the group comes after.
             on_failure: What they, and the last one, do if one that they come after does not complete.
             **sending: As for `Client.send`.
+
+        Returns:
+            The nodes of the group, a list, whose `then` is the last one.
         """
         kind = type if isinstance(type, str) else type.type
         nodes = [self.send(kind, one, after=after, on_failure=on_failure, **sending) for one in params]
@@ -199,7 +205,7 @@ class Draft:
         return Group(nodes, last)
 
     def connect(self, place: int, others: Any, on_failure: OnFailure) -> None:
-        """Let the task at a place wait for others; see `FlowNode.comes_after`."""
+        """As `FlowNode.comes_after`, by its place (for this package's own use)."""
         self._check_open()
         self._connect(self._tasks[place], others, on_failure)
 
@@ -225,7 +231,7 @@ class Draft:
     # As it is handed in.
 
     def ready(self) -> list[Part]:
-        """It in parts, in the order in which they are handed in.
+        """It in parts, in the order in which they are handed in (for this package's own use).
 
         Raises:
             InvalidTask: Its tasks wait for each other in a circle, which the message names; or it has none.
@@ -278,11 +284,14 @@ class Draft:
         return self._batch
 
     def handle(self, place: int) -> Any:
-        """The task at a place, as it was written down."""
+        """The task at a place, as it was written down (for this package's own use)."""
         return self.tasks[self._at[place]]
 
     def ids_backwards(self) -> list[int]:
-        """The numbers of its tasks, the last one first: cancelled in this order, nothing begins meanwhile."""
+        """The numbers of its tasks, the last one first (for this package's own use).
+
+        Cancelled in this order, nothing begins meanwhile.
+        """
         return [id for span in reversed(self.tasks.ids()) for id in reversed(span)]
 
     def __repr__(self) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any, get_args, get_origin
+from collections.abc import Iterator, Sequence
+from typing import Any, cast, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 from writing import head, table
 
 from workerhost.config import schema
+from workerhost.config.limits import CACHED_MAX, Breaker, Quota
 from workerhost.config.schema import Section, Settings
 
 _INTRODUCTION = """\
@@ -21,7 +22,47 @@ A value may hold `${NAME}` from the environment, and `WORKERHOST__QUEUE__MAX_SIZ
 Only `true` and `false` are booleans. Relative paths stand beside the file. Durations are seconds, or
 `500ms 30s 5m 2h 1d`; sizes are bytes, or `512K 8G`. An unknown key is an error that names its nearest neighbour.
 """
+_COLUMNS = ("key", "value", "default", "what it means")
+_MORE = {"monitoring.alerts": "Such as `queue_depth_above: 1000`; [here](metrics.md) is every METRIC.\n"}
+_INSIDE = (
+    (
+        "breaker",
+        "`breaker:` when a node is stopped because too many of its tasks fail; `off`: never.",
+        (
+            ("failures", "share", Breaker().written()["failures"], "Share of attempts from which on it opens."),
+            ("window", "duration", Breaker().window, "Over which attempts are counted."),
+            ("at_least", "count", Breaker().at_least, "Of so many; a share of fewer means nothing."),
+            ("cool_off", "duration", Breaker().cool_off, "Until the first probe; longer after each that fails."),
+        ),
+    ),
+    (
+        "quota",
+        "`quota:` what a service allows from one reset to the next. `10000/day` is `{limit: 10000, per: day}`.",
+        (
+            (
+                "limit",
+                "count",
+                PydanticUndefined,
+                "Units; a task uses as many as its worker says (`quota_cost`), or one.",
+            ),
+            ("per", "`hour` or `day` or `month`", Quota(1).per, "From reset to reset."),
+            ("resets", "time of day", "00:00", "Of an hour only the minute counts; a month's is on its first day."),
+            ("zone", "time zone", Quota(1).zone, "Whose clock that is: Europe/Berlin."),
+        ),
+    ),
+    (
+        "cache",
+        "`cache:` whose results answer for further tasks of their type with the same params.",
+        (
+            ("ttl", "duration", PydanticUndefined, "How long, from when they completed."),
+            ("count", "count", CACHED_MAX, "How many of each type; the oldest go first."),
+        ),
+    ),
+)
+"""Keys of mappings that are no sections: (key, what it is, (name, value, default, what it means) of each)."""
 _PLAIN = {"bool": "true or false", "str": "text", "int": "number", "float": "number", "Any": "any value"}
+_TIMES = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+_UNITS = {"duration": _TIMES, "cut off": _TIMES, "size": (("G", 2**30), ("M", 2**20), ("K", 2**10))}
 _WORD = re.compile(r"[A-Z][a-z]+|[a-z]+")
 
 
@@ -30,8 +71,15 @@ def configuration() -> str:
     parts = [head("Configuration", _INTRODUCTION)]
     for title, section in _sections("", Settings):
         parts.append(f"## {title}\n" if title else "## The file\n")
-        parts.append(" ".join((section.__doc__ or "").split("\n\n")[0].split()) + "\n")
-        parts.append(table(("key", "value", "default", "what it means"), list(_rows(section))))
+        parts += [" ".join(each.split()) + "\n" for each in (section.__doc__ or "").split("\n\n")]
+        if title in _MORE:
+            parts.append(_MORE[title])
+        parts.append(table(_COLUMNS, list(_rows(section))))
+    for key, text, rows in _INSIDE:
+        parts.append(f"## {key}\n\n{text}\n")
+        parts.append(
+            table(_COLUMNS, [(f"`{name}`", kind, _shown(value, kind), what) for name, kind, value, what in rows])
+        )
     return "\n".join(parts)
 
 
@@ -62,7 +110,7 @@ def _rows(section: type[Section]) -> Iterator[tuple[str, str, str, str]]:
         owner = next(each for each in section.__mro__ if name in getattr(each, "__annotations__", {}))
         kind = _kind(str(owner.__annotations__[name]))
         default: Any = field.default if field.default_factory is None else field.default_factory()  # pyright: ignore[reportCallIssue]
-        yield f"`{field.alias or name}`", kind, _shown(default), field.description or ""
+        yield f"`{field.alias or name}`", kind, _shown(default, kind), field.description or ""
 
 
 def _kind(annotation: str) -> str:
@@ -87,11 +135,22 @@ def _kind(annotation: str) -> str:
     return " or ".join(words)
 
 
-def _shown(default: Any) -> str:
+def _shown(default: Any, kind: str) -> str:
+    """A default as a file would say it."""
     if default is PydanticUndefined or isinstance(default, Section) or default in ({}, [], ()):
         return ""
     if default is None:
         return "`null`"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
-    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+    if isinstance(default, list):
+        return f"`[{', '.join(map(str, cast('list[Any]', default)))}]`"
+    if isinstance(default, int | float):
+        return f"`{_number(default, _UNITS.get(kind.removesuffix(' or null'), ()))}`"
+    return f"`{default}`"
+
+
+def _number(value: float, units: Sequence[tuple[str, int]]) -> str:
+    """With the largest unit of which it is a multiple."""
+    name, size = next(((name, size) for name, size in units if not value % size), ("", 1))
+    return f"{value / size:.12g}{name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+_LISTS = ("Args", "Attributes", "Raises")
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Yields):$")
 
 
@@ -26,7 +27,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def docstring(text: str) -> str:
-    """A docstring in Google's form as Markdown: its sections become lists."""
+    """A docstring in Google's form as Markdown: its sections become lists, but for those that are sentences."""
     parts: list[str] = []
     paragraph: list[str] = []
     section = ""
@@ -37,12 +38,17 @@ def docstring(text: str) -> str:
             section = found[1]
         elif not line.strip():
             if paragraph:
-                parts.append(_listed(paragraph) if section else "\n".join(paragraph) + "\n")
+                parts.append(_listed(paragraph) if section in _LISTS else _told(paragraph, inside=bool(section)))
             paragraph = []
             section = ""
         else:
             paragraph.append(line)
     return "\n".join(parts)
+
+
+def _told(lines: Sequence[str], *, inside: bool) -> str:
+    """A paragraph; `inside` a section, whose inset it does not keep."""
+    return "\n".join(line.strip() if inside else line for line in lines) + "\n"
 
 
 def _listed(lines: Sequence[str]) -> str:

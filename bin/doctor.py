@@ -40,7 +40,7 @@ def doctor(context: typer.Context, config: Config = None, as_json: Json = False,
         print("\n".join(line for finding in findings for line in finding.lines()), flush=True)
         say(f"{wrong} wrong, {odd} to know, {len(findings) - wrong - odd} in order")
         if wrong:
-            say("more about them: docs/troubleshooting.md")
+            say("more about them: docs/troubleshooting.md in the repository")
     raise typer.Exit(FAILED if wrong else OK)
 
 

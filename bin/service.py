@@ -25,8 +25,7 @@ Wants=network-online.target
 {user}WorkingDirectory={folder}
 Environment={home}
 ExecStart={command}
-ExecReload=/bin/kill -HUP $MAINPID
-# Mistakes that starting again does not mend: usage, not permitted, configuration.
+{reload}# Mistakes that starting again does not mend: usage, not permitted, configuration.
 RestartPreventExitStatus=2 77 78
 Restart=on-failure
 RestartSec=1
@@ -39,6 +38,8 @@ Delegate=yes
 [Install]
 WantedBy={target}
 """
+_RELOAD: Final = "ExecReload=/bin/kill -HUP $MAINPID\n"
+"""Of `up` and a supervisor. A host ends at SIGHUP: it reads its file again when its supervisor says so."""
 _SPARE_SECONDS: Final = 15
 """What is left between the end of a drain and systemd's patience."""
 
@@ -102,6 +103,7 @@ def unit(program: str, arguments: list[str], config: Path | None, *, user: bool)
         folder=str(Path.cwd()).replace("%", "%%"),
         home=_quoted(f"WORKERHOST_HOME={Home.of(os.environ).folder.absolute()}", expanded=False),
         command=" ".join(_quoted(word) for word in words),
+        reload="" if program == "host" else _RELOAD,
         seconds=round(settings.host.drain_timeout + _SPARE_SECONDS),
         target="default.target" if user else "multi-user.target",
     )

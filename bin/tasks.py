@@ -181,7 +181,10 @@ def wait(
     as_json: JsonLines = False,
     address: Address = None,
 ) -> None:
-    """Wait until tasks have ended: 0 if all completed, 1 if one did not, 75 if some still run."""
+    """Wait until tasks have ended: 0 if all completed, 1 if one did not, 75 if some still run.
+
+    With --idle it is 0 or 75, however they ended.
+    """
     if bool(ids) + (tag is not None) + idle != 1:
         message = "name what to wait for: ids, or --tag TAG, or --idle"
         raise UsageError(message)
@@ -254,7 +257,7 @@ def why(
     else:
         print("\n".join(task_views.why(document)), flush=True)
         for code in dict.fromkeys(reason["code"] for reason in document["reasons"]):
-            say(f"what to do about it: docs/troubleshooting.md#{code}")
+            say(f"what to do about it: docs/troubleshooting.md#{code} in the repository")
 
 
 def state_of(text: str | None) -> Any:

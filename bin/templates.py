@@ -272,11 +272,16 @@ On the second, in a copy of this folder, the line that `invite` printed, with a 
 
     workerhost host --join workerhost-invite:... --name second -c workerhost.yaml
 
-From either:
+On the first:
 
     workerhost send page.title html='<title>Hello</title>' --wait
     workerhost status
     workerhost why 1
+
+A host's invitation lets a machine run tasks, not send them. To send from the second too, type there what this prints on
+the first (`export WORKERHOST_ADDRESS=...`):
+
+    workerhost invite --role client
 
 `python -m pytest` runs the tests, without a pool (`pip install pytest` where workerhost is installed).
 """,

@@ -55,6 +55,16 @@ def test_a_unit_is_shown_and_not_written(capsys: pytest.CaptureFixture[str]) -> 
     assert run(["service", "install", "--show", "send"]) == 2
 
 
+@pytest.mark.parametrize(("program", "rereads"), [("up", True), ("supervisor", True), ("host", False)])
+def test_only_programs_that_read_their_file_again_at_sighup_are_told_to_reload(
+    program: str, rereads: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["service", "install", "--show", program]) == 0
+    text = capsys.readouterr().out
+    assert ("ExecReload=/bin/kill -HUP $MAINPID\n" in text) == rereads  # a host would end
+    assert "\n\n\n" not in text
+
+
 def test_a_home_is_told_as_systemd_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -89,6 +89,9 @@ def test_a_project_passes_its_tests_and_loads(tmp_path: Path, capsys: pytest.Cap
     )  # fmt: skip
     assert tested.returncode == 0, tested.stdout
     assert sorted(load(tmp_path / "mine" / "workerhost.yaml").sources()) == ["page.title", "page.words"]
+    readme = (tmp_path / "mine" / "README.md").read_text()
+    assert readme.index("On the first:") < readme.index("workerhost send")  # a machine that was invited as host cannot
+    assert "workerhost invite --role client" in readme
     assert run(["new", "project", str(tmp_path / "mine")]) == 2
     assert "is there already" in capsys.readouterr().err
 

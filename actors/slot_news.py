@@ -53,7 +53,7 @@ class SlotNews:
         progress: Items of PROGRESS: [id, fence, fraction, note], the latest of each task.
         checkpoints: Items of CHECKPOINT: [id, fence, body], the latest of each task.
         results: Items of RESULTS: [id, fence, outcome, body, duration, slot, detail].
-        returned: Items of RELEASE: [id, fence, Returned code, after, note, started].
+        returned: Items of GIVEBACK: [id, fence, Returned code, after, note, started].
         lines: What tasks wrote to stdout and stderr: (id or 0, text), bounded per line and per task.
         exited: Last: the process is gone. `signal` and `exit_code` (one is None), `cause` (`crash`, `start_failed`,
             `protocol_error`), `running` ([id, fence] if exactly one task ran, else None), `started` ([[id, fence],

@@ -207,7 +207,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class GiveBack:
-    """Host -> supervisor: RELEASE. An item is [id, fence, Returned code, after (seconds), note, started, detail]. Not
+    """Host -> supervisor: GIVEBACK. An item is [id, fence, Returned code, after (seconds), note, started, detail]. Not
     answered.
 
     `started` tells whether the attempt had begun (then it is recorded as an attempt that was released). `detail` may be
@@ -428,7 +428,7 @@ class Checkpoint:
     """Host -> supervisor: where tasks are, for their next attempts; the latest of each. An item is [id, fence, body].
 
     `body` is a packed value of at most CHECKPOINT_BYTES_MAX. Not answered. Said at most a few times a second per task,
-    the last one before the RESULTS or RELEASE that ends its attempt, and all again in a new session.
+    the last one before the RESULTS or GIVEBACK that ends its attempt, and all again in a new session.
     """
 
     KIND: ClassVar[int] = 30

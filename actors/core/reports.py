@@ -73,7 +73,7 @@ def result(item: Any) -> Result:
 
 
 def returned(item: Any) -> tuple[int, int, Returned, float, str, bool, dict[str, Any]]:
-    """One item of RELEASE; its detail says at least the cause."""
+    """One item of GIVEBACK; its detail says at least the cause."""
     id, fence, code, after, note, started, *more = item
     id, fence = key(id, fence)
     if not isinstance(code, int) or type(started) is not bool:

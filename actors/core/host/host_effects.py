@@ -162,5 +162,5 @@ HostEffect = (
 
 
 def key_of(item: list[Any] | SlotTask) -> Key:
-    """The grant that a task or an item of RESULTS, PROGRESS or RELEASE belongs to."""
+    """The grant that a task or an item of RESULTS, PROGRESS or GIVEBACK belongs to."""
     return item[0], item[1]

@@ -22,7 +22,7 @@ CHECKPOINT_SECONDS: Final = 0.25
 
 
 class Outbox:
-    """Items of RESULTS, RELEASE, PROGRESS and CHECKPOINT on their way up.
+    """Items of RESULTS, GIVEBACK, PROGRESS and CHECKPOINT on their way up.
 
     Attributes:
         results: Ended attempts that this session has not been told.

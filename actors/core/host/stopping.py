@@ -128,7 +128,7 @@ class Stopping:
     def report(
         self, task: SlotTask, duration: float, slot: int, *, started: bool, told: Mapping[str, Any] | None = None
     ) -> list[Any]:
-        """The item of RESULTS or of RELEASE (see `counts`) that says how it ended; `told` is what else is known.
+        """The item of RESULTS or of GIVEBACK (see `counts`) that says how it ended; `told` is what else is known.
 
         How the process ended is in `told`; that we ended it, and why, is what is said of it.
         """

@@ -52,7 +52,7 @@ class Outcome(IntEnum):
 
 
 class Returned(IntEnum):
-    """Why a host gives a task back without counting anything."""
+    """Why a host gives a task back without counting a failure."""
 
     UNSTARTED = 0  # granted with the margin, and its slot was blocked
     DRAIN = 1  # the host leaves

@@ -26,9 +26,9 @@ class TaskFailed(WorkerHostError):
 
     Attributes:
         id: The task's number.
-        cause: Why the last attempt ended: `exception`, `failed` (said by the worker), `timeout`, `no_progress`, `crash`,
-            `oom`, `processes`, `cpu`, `output`, `result_too_large`, `protocol_error`, `start_failed`, `expired`,
-            `release_limit`; of a quarantined task also `host_lost`.
+        cause: Why the last attempt ended: `exception`, `failed` (said by the worker), `timeout`, `no_progress`,
+            `crash`, `oom`, `processes`, `cpu`, `output`, `result_too_large`, `protocol_error`, `start_failed`,
+            `expired`, `release_limit`; of a quarantined task also `host_lost`.
         error_type: The exception's class name on the host, or "".
         message: The error's text.
         traceback: The traceback as text, or "".
@@ -120,7 +120,7 @@ class PoolRefused(WorkerHostError):
 
 
 class Release(Exception):
-    """Raised by a worker: give the task back. No failure is counted, but the hundredth time the task fails.
+    """Raised by a worker: give the task back. No failure is counted; the hundredth time it fails (`release_limit`).
 
     Args:
         reason: Shown by `show` and `why`.

@@ -92,7 +92,7 @@ def _members(owner: str, thing: type) -> Iterator[str]:
             continue
         for name, member in vars(base).items():
             text = inspect.getdoc(member) or ""
-            if name.startswith("_") or name in seen or not isinstance(member, property | FunctionType | classmethod):
+            if name.startswith("_") or name in seen or not _is_shown(member):
                 continue
             seen.add(name)
             if not text or _OWN_USE in text:
@@ -105,6 +105,10 @@ def _members(owner: str, thing: type) -> Iterator[str]:
             yield docstring(text)
     for other, names in alike.items():
         yield f"As those of `{other}`: {_listed(names)}.\n"
+
+
+def _is_shown(member: Any) -> bool:
+    return isinstance(member, property | FunctionType | classmethod)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -122,7 +126,7 @@ class _Text:
 
 
 def _signature(name: str, thing: Any) -> str:
-    found = inspect.signature(thing.__func__ if isinstance(thing, classmethod) else thing)
+    found = inspect.signature(getattr(thing, "__func__", thing))  # a classmethod is not called here
     parameters = [
         each.replace(annotation=_Text(each.annotation)) if isinstance(each.annotation, str) else each
         for each in found.parameters.values()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +19,6 @@ nothing is said above `debug`, but what it prints: `task_output`, a line each.
 """
 _WORDS = ("note", "_note", "Note", "tell", "say", "_write")
 """Calls that are given a level, and behind it a name."""
-_PUT_TOGETHER = {"f'type_{message.verb}d'": ("type_paused", "type_resumed")}
-"""Names that the source puts together of parts, which cannot be read from it."""
-
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -81,19 +78,16 @@ def _texts(node: ast.expr) -> list[str]:
     return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
 
 
-def _names(node: ast.expr) -> Sequence[str]:
+def _names(node: ast.expr) -> list[str]:
     """What the name of an event may be.
 
     Raises:
-        ValueError: It is put together of parts, and nobody has said what that gives.
+        ValueError: It is put together of parts, so that nobody finds it who looks for it.
     """
-    if not isinstance(node, ast.JoinedStr):
-        return _texts(node)
-    source = ast.unparse(node)
-    if source not in _PUT_TOGETHER:
-        message = f"{source}: say in docs/generate/events.py which events these are"
+    if isinstance(node, ast.JoinedStr):
+        message = f"{ast.unparse(node)}: write the names of events out, with `if` and `else` between them"
         raise ValueError(message)
-    return _PUT_TOGETHER[source]
+    return _texts(node)
 
 
 def _fields(call: ast.Call, known: Mapping[str, set[str]]) -> set[str]:

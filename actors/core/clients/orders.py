@@ -101,7 +101,7 @@ class Orders:
             tree.pause(step, type)
         else:
             tree.resume(step, type)
-        step.note("info", f"type_{message.verb}d", type=type)
+        step.note("info", "type_paused" if paused else "type_resumed", type=type)
         step.say(peer, Reply(message.request, True, {"type": type, "paused": paused}))
 
     def _reload(self, step: Step, peer: Peer, message: Admin) -> None:

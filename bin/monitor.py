@@ -108,10 +108,18 @@ def _served(client: Client, running: Monitor, listening: socket.socket) -> Serve
     token = token_in(home)
     name, port = listening.getsockname()[:2]
     local = is_local(f"[{name}]:{port}" if ":" in name else f"{name}:{port}")
-    app = application(client, _hands(client.address), running, token=token, local=local, version=__version__)
+    hands, free = _hands(client.address), local and is_anybodys(client.address)
+    app = application(client, hands, running, token=token, local=local, open=free, version=__version__)
     server = Server(app, listening).start()
     say(f"the dashboard is at {server.url}/" + (f"#{token}" if sys.stderr.isatty() else ""))
     return server
+
+
+def is_anybodys(address: str) -> bool:
+    """Whether every user of this machine may ask the pool itself: at a port, and without an identity."""
+    from ..transport.keys import Home
+
+    return address.startswith("tcp://") and Home.of(os.environ).pool_at(address) is None
 
 
 def _hands(address: str) -> Callable[[], Client]:

@@ -34,14 +34,14 @@ def served(
 
 
 @contextmanager
-def pages(address: str, *, timeout: float = 5.0) -> Generator[str]:
+def pages(address: str, *, timeout: float = 5.0, open: bool = True) -> Generator[str]:
     """The pages of a pool, which may be one that is not there; where they are."""
     with TemporaryDirectory() as home, ExitStack() as stack:
         monitor = Monitor.start(MonitorSettings(address, home=Path(home)))
         stack.callback(monitor.stop)
         client = stack.enter_context(Client.observer(address, timeout=timeout))
         hands = stack.enter_context(Client(address, timeout=timeout))
-        app = application(client, lambda: hands, monitor, token=TOKEN, local=True, version="0")
+        app = application(client, lambda: hands, monitor, token=TOKEN, local=True, open=open, version="0")
         server = Server(app, bound("127.0.0.1:0")).start()
         stack.callback(server.stop)
         yield server.url

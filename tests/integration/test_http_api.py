@@ -211,6 +211,15 @@ class TestWhatIsRefused:
         is_problem(http.get("/api/token", headers=headers), 401)
         assert http.get("/api/tasks?limit=1").json() == before
 
+    @pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks/1", "/api/status", "/api/events", "/metrics"])
+    def test_looking_without_the_token_where_the_pool_is_not_for_everybody_on_the_machine(
+        self, pool: Served, path: str
+    ):
+        with pages(pool.pool.address, open=False) as url, httpx.Client(base_url=url) as stranger:
+            is_problem(stranger.get(path), 401)
+            assert stranger.get("/health").status_code in (200, 503)
+            assert stranger.get("/api/token", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+
     @pytest.mark.parametrize(
         "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "10.0.0.1", "[::2]:80", ""]
     )

@@ -75,7 +75,7 @@ def test_metrics_are_served_within_20_ms(snapshot: dict[str, Any]) -> None:
     board.put(Seen(snapshot, heard=clock.now(), problem=""))
     monitor = Monitor(cast("Any", None), board)  # no actor: nothing newer comes
     nobody = cast("Pool", None)
-    app = application(nobody, lambda: nobody, monitor, token="t" * 20, local=True, version="0")
+    app = application(nobody, lambda: nobody, monitor, token="t" * 20, local=True, open=True, version="0")
     server = Server(app, bound("127.0.0.1:0")).start()
     try:
         with httpx.Client(base_url=server.url) as http:

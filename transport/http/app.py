@@ -21,7 +21,7 @@ from .security import Guarded
 
 
 def application(
-    pool: Pool, hands: Callable[[], Pool], monitor: Monitor, *, token: str, local: bool, version: str
+    pool: Pool, hands: Callable[[], Pool], monitor: Monitor, *, token: str, local: bool, open: bool, version: str
 ) -> ASGIApp:
     """What a server serves.
 
@@ -30,11 +30,12 @@ def application(
         hands: Gives whom to order, when something is to be changed; called in any thread.
         monitor: What is known without asking.
         token: What requests that change something must bear.
-        local: Only this machine reaches it. Else reading needs the token, too.
+        local: Only this machine reaches it, so that no other name than the machine's own is right.
+        open: Whoever reaches it may read. Else that needs the token, too.
         version: Of this package.
     """
-    runner = Runner(pool, hands, monitor, token, open=local)
-    described = document(api.OPERATIONS, version, open=local)
+    runner = Runner(pool, hands, monitor, token, open=open)
+    described = document(api.OPERATIONS, version, open=open)
     feed = Feed(pool, monitor)
 
     async def openapi(_: Request) -> Response:

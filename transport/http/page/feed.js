@@ -17,7 +17,8 @@ export function patched(target, patch) {
 }
 
 export class Feed {
-  /** `changed(document)` after each piece of news, `linked(since)` with null when the server is heard, else since when it is not. */
+  /** `changed(document)` after each piece of news, `linked(since, why)` with null when the server is heard, else since when it is
+   * not, and with what status it refused. */
   constructor(changed, linked) {
     Object.assign(this, { changed, linked, document: null, lost: null, pause: 250 });
   }
@@ -27,11 +28,12 @@ export class Feed {
     for (;;) {
       try {
         await this.read();
+        this.refusal = null;
       } catch (error) {
-        this.reason = error;
+        this.refusal = error.status ?? null;
       }
       if (this.lost === null) this.lost = Date.now();
-      this.linked(this.lost);
+      this.linked(this.lost, this.refusal);
       await new Promise((resolve) => setTimeout(resolve, this.pause));
       this.pause = Math.min(PAUSE_MAX, this.pause * 2);
     }
@@ -41,7 +43,7 @@ export class Feed {
     const stop = new AbortController();
     let silence = setTimeout(() => stop.abort(), SILENCE);
     const answer = await fetch("/api/events", { headers: headers(), signal: stop.signal, cache: "no-store" });
-    if (!answer.ok) throw new Error(`${answer.status}`);
+    if (!answer.ok) throw Object.assign(new Error(`${answer.status}`), { status: answer.status });
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     try {

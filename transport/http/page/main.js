@@ -34,7 +34,7 @@ const feed = new Feed((document) => {
   pool = document;
   draw();
   if (pool.tasks) tasks.show(pool);
-}, (lost) => summary.linked(lost));
+}, (lost, refusal) => summary.linked(lost, refusal));
 
 /** The address says what is shown: `#/` the pool, `#/task/12` a task, `#/flow/12` a flow, `#/find/video` the tasks of a type. */
 function route() {

@@ -4,6 +4,8 @@ import { attribute, byId, h, Keyed, text } from "./dom.js";
 import { slotsOf } from "./hosts.js";
 import { clock, count, percent, since, span } from "./words.js";
 
+const LOCKED = "Only with the token: open the address that `workerhost up` printed, or put # and what is in http.token behind this one";
+
 export class Summary {
   constructor() {
     this.figures = new Keyed(byId("figures"), figure, (made, [value, label]) => { text(made.value, value); text(made.label, label); });
@@ -41,13 +43,13 @@ export class Summary {
     else set(chip, "good", "healthy");
   }
 
-  /** The server is heard (null), or not since then. */
-  linked(lost) {
+  /** The server is heard (null), or not since then; `refusal` is the status with which it refused. */
+  linked(lost, refusal) {
     const banner = byId("away");
     banner.hidden = lost === null;
     document.body.classList.toggle("away", lost !== null);
     if (lost !== null) {
-      text(banner, `Not connected since ${clock(lost)}: what you see is from then. Trying again …`);
+      text(banner, refusal === 401 ? LOCKED : `Not connected since ${clock(lost)}: what you see is from then. Trying again …`);
       set(byId("link"), "bad", "not connected");
     }
   }

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from ..config.loading import load
 from ..transport import clock
 from ..transport.client import Client
-from ..workers.errors import ConfigError, WorkerHostError
+from ..workers.errors import ConfigError, TaskUnknown, WorkerHostError
 from ..workers.registry import Worker, locate, search_paths
 from . import configured
 from .core.restarts import ChildSpec, Restart, Restarts
@@ -91,7 +91,11 @@ class WorkerHost:
             if not (waiting := self._unfinished()):
                 return True
             for id in waiting:
-                if not self.client.task(id).wait(max(0.0, min(left, deadline - clock.now()))):
+                try:
+                    handle = self.client.task(id)
+                except TaskUnknown:
+                    continue  # it has ended and was forgotten since
+                if not handle.wait(max(0.0, min(left, deadline - clock.now()))):
                     return False
         return not self._unfinished()
 

@@ -20,7 +20,7 @@ from ..workers.errors import ConfigError, plain
 from .document import Document, DocumentError, read, scalar
 from .document import Path as KeyPath
 from .schema import Settings
-from .section import Section
+from .section import MAPPING, TEXT, Section
 
 PREFIX: Final = "WORKERHOST__"
 FILE_NAME: Final = "workerhost.yaml"
@@ -194,7 +194,7 @@ def _override(data: dict[str, Any], environ: Mapping[str, str], origins: dict[Ke
 
 def _explain(problem: ErrorDetails, origins: Mapping[KeyPath, str], base: str) -> str:
     """One line: where, which key, what is wrong, what to do."""
-    path: KeyPath = tuple(part for part in problem["loc"] if part != "[key]")
+    path: KeyPath = tuple(part for part in problem["loc"] if part not in _INSERTED)
     context = problem.get("ctx", {})
     if problem["type"] == "problem":
         path = (*path, *_split(str(context["key"]), path, origins))
@@ -236,6 +236,10 @@ def _reason(problem: ErrorDetails, path: KeyPath, context: Mapping[str, Any]) ->
     return f"{value}: {problem['msg']}"
 
 
+_INSERTED: Final = ("[key]", TEXT, MAPPING)
+"""Parts of a path that no file has: they say of what kind a value is."""
+
+
 def _shown(value: Any) -> str:
     return plain(json.dumps(value, default=str, ensure_ascii=False), 80)
 
@@ -265,6 +269,8 @@ def _keys(path: KeyPath) -> list[str]:
     section: type[Section] = Settings
     named = False  # the next part is a name that the user chose (a type, a host), not a key
     for part in path:
+        if isinstance(part, int):
+            continue
         if named:
             named = False
             continue

@@ -6,11 +6,11 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, cast
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
 from .durations import seconds
 from .kinds import Command, Count, DurationOrNone, type_path
-from .section import Section, problem
+from .section import MAPPING, TEXT, Section, problem
 from .watching import METRICS, POOL, Goal, Rule, Watching, band, share, threshold
 
 DEFAULT_HTTP: Final = "127.0.0.1:7471"
@@ -42,7 +42,13 @@ def _notice(value: Any) -> Any:
     return value
 
 
-Notice = Annotated[CommandNotice | str, BeforeValidator(_notice)]
+def _kind(value: Any) -> str:
+    return TEXT if isinstance(value, str) else MAPPING
+
+
+Notice = Annotated[
+    Annotated[CommandNotice, Tag(MAPPING)] | Annotated[str, Tag(TEXT)], Discriminator(_kind), BeforeValidator(_notice)
+]
 Notices = Annotated[
     list[Notice],
     BeforeValidator(_notices),

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
+
+TEXT: Final = "[text]"
+MAPPING: Final = "[mapping]"
+"""What a value may be that may be either; stands in the path of an error, which `loading` leaves out."""
 
 
 class Section(BaseModel):

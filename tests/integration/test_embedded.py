@@ -254,6 +254,20 @@ def test_cancel_and_retry(gate: Any) -> None:
 # Entering and leaving.
 
 
+def test_leaving_does_not_mind_what_was_forgotten_meanwhile() -> None:
+    done: list[int] = []
+
+    @worker("slow")
+    def slow(n: int) -> None:
+        time.sleep(0.15)  # sleeps: the task is a slow one, so that the first are forgotten before the last has ended
+        done.append(n)
+
+    with WorkerHost({"queue": {"keep": {"completed": "100ms"}}}, workers=[slow], slots=1) as pool:
+        for n in range(14):
+            pool.client.send("slow", n)
+    assert done == list(range(14))
+
+
 def test_leaving_waits_for_everything_in_memory() -> None:
     done: list[int] = []
 

@@ -255,6 +255,14 @@ def test_the_whole_document_loads_again_to_the_same(tmp_path: Path) -> None:
             "hosts: {gpu-1: {serves: [a]}}\n",
             "workerhost.yaml:1: hosts.gpu-1.serves is an unknown key; did you mean serve?",
         ),
+        (
+            "monitoring: {alerts: {notify: [log, {command: [a], comand: 1}]}}\n",
+            "workerhost.yaml:1: monitoring.alerts.notify[1].comand is an unknown key; did you mean command?",
+        ),
+        (
+            "monitoring: {alerts: {notify: [5]}}\n",
+            "workerhost.yaml:1: monitoring.alerts.notify[0] 5 is not a mapping; write `key: value` lines below it",
+        ),
         ("queue:\n  type: lifo\n", 'workerhost.yaml:2: queue.type "lifo" is not supported; use priority or fifo'),
         ("queue:\n  max_size: many\n", 'workerhost.yaml:2: queue.max_size "many" is not a whole number'),
         ("queue:\n  max_size: '5'\n", 'workerhost.yaml:2: queue.max_size "5" is not a whole number'),

@@ -88,6 +88,8 @@ from .where import answered
 _MALFORMED: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
 """What only a malformed message can cause in a handler."""
 _JUMP_SECONDS: Final = 1.0
+_ASKED_AGAIN: Final = frozenset(["after", "watch", "listen", "show", "why"])
+"""Purposes that concern the session that asked; over its next connection it asks again. Orders are carried out."""
 _ALLOWED: Final = {
     "host": (Claim, Results, Progress, GiveBack, Checkpoint, Output),
     "client": (Submit, Watch, Tail, Cancel, Query, Admin),
@@ -212,7 +214,7 @@ class Pool:
         return {
             "late": self._came_late,
             "adopt": self._adopt,
-            "listen": self._listen,
+            "listen": lambda _step, need, rows: self.tails.listen(need.context[0], rows),
             "watch": self.requests.watched,
             "cancel": self.requests.cancelled,
             "why": self.requests.explained,
@@ -468,6 +470,8 @@ class Pool:
         self.queue.rows.update((row.id, row) for row in kept)
 
     def _fetched(self, step: Step, need: Fetch, rows: list[Any]) -> None:
+        if need.purpose in _ASKED_AGAIN and self.sessions.peers.get(need.context[0].address) is not need.context[0]:
+            return  # its session went on over another connection in this turn, which knows nothing of this
         self._fetches[need.purpose](step, need, {columns[0]: Row(*columns) for columns in rows})
 
     def _matched(self, step: Step, need: Matching, rows: list[Any]) -> None:
@@ -493,7 +497,3 @@ class Pool:
                     self.queue.lanes.stopping(row.lane, host.owner, id, fence)
         if stop and host.peer is not None:
             step.say(host.peer, Stop(stop))
-
-    def _listen(self, _step: Step, need: Fetch, rows: dict[int, Row]) -> None:
-        if self.sessions.peers.get(need.context.address) is need.context:
-            self.tails.listen(need.context, rows)

@@ -309,8 +309,7 @@ class Requests:
         ended = {id for id, state in known.items() if state in FINAL}
         if ended:
             self.clients.asked.append((peer, tuple(ended)))
-        if self.sessions.peers.get(peer.address) is peer:
-            self.clients.tell_of(peer, (id for id in known if id not in ended))
+        self.clients.tell_of(peer, (id for id in known if id not in ended))
         states = [[id, known[id]] for id in ids if id in known and id not in ended]
         progress = [
             [id, *lease.progress]

@@ -41,7 +41,7 @@ class Tails:
         if peer.owner is None:
             self.listen(peer, ids)
         else:
-            step.needs.append(Fetch(tuple(dict.fromkeys(ids)), "listen", peer, peer.owner))
+            step.needs.append(Fetch(tuple(dict.fromkeys(ids)), "listen", (peer,), peer.owner))
 
     def listen(self, peer: Peer, ids: Iterable[int]) -> None:
         """It listens to these from now on, and to no others."""

@@ -65,7 +65,7 @@ class Allowances:
             known: Who has which key.
         """
         self._known: Mapping[str, Identity] = known if known is not None else {}
-        self._unfinished_max = max(1, int(max_size * UNFINISHED_SHARE))
+        self._unfinished_max = _share_of(max_size)
         self._flows: dict[str, _Flow] = {}
         self._unfinished: dict[str, int] = {}
         self._by_session: dict[int, list[Any]] = {}  # session -> [identity, how many of its tasks are unfinished]
@@ -75,6 +75,10 @@ class Allowances:
             self._unfinished[identity] = self._unfinished.get(identity, 0) + count
         self._mistakes: dict[str, list[float]] = {}  # the latest, by identity
         self.ignored: dict[str, float] = {}
+
+    def resize(self, max_size: int) -> None:
+        """The queue takes so many unfinished tasks from now on."""
+        self._unfinished_max = _share_of(max_size)
 
     def check(self, peer: Peer, params: Iterable[list[bytes]], count: int, now: float) -> None:
         """Whether a submission may be taken; what it takes of the flow is taken.
@@ -175,3 +179,8 @@ class Allowances:
             return until is not None
         del self.ignored[identity]
         return False
+
+
+def _share_of(max_size: int) -> int:
+    """How many tasks one identity may have unfinished in a queue of this size."""
+    return max(1, int(max_size * UNFINISHED_SHARE))

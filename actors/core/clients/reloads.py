@@ -97,6 +97,7 @@ class Reloads:
         )
         self._report.watch.watch_for(read.watching, read.queue_depth_high)
         self._requests.max_size = read.max_size
+        self._requests.allowances.resize(read.max_size)
         self._membership.queue.lanes.retune(read.policies)
         self._membership.retune(step, read.policies, read.hosts)
         self._firings.configure(step, read.schedules)

@@ -11,6 +11,8 @@ ID_MAX: Final = 2**63 - 1
 """The largest number that a store keeps."""
 IDS_MAX: Final = 10_000
 """Tasks that one request may name."""
+SESSION_BYTES: Final = 16
+"""Of what a peer names its session by: with more it could fill the memory and the disk."""
 
 
 class Sessions:
@@ -38,6 +40,17 @@ class Sessions:
     def welcome(self, name: str, settings: dict[str, Any]) -> Welcome:
         """The answer to a good HELLO."""
         return Welcome(PROTOCOL_VERSION, name, self.epoch, self.heartbeat, self.lost_after, settings)
+
+
+def check_session(session: bytes) -> None:
+    """Whether a HELLO names its session as all do.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if len(session) != SESSION_BYTES:
+        reason = f"session has {len(session)} bytes; say {SESSION_BYTES} random ones, made when the process starts"
+        raise ValueError(reason)
 
 
 def ids_given(given: Any) -> tuple[int, ...]:

@@ -86,7 +86,7 @@ class PoolAtHand:
         """A host joins and claims; what was said."""
         offer = {"types": list(types) or ["a"], "slots": {"": slots}, "running": [], "finished": [], **offer}
         name = offer.pop("name", peer.decode())
-        session = offer.pop("session", peer * 16)
+        session = offer.pop("session", (peer * 16)[:16])
         self.say(peer, Hello("host", [1, 1], session, name, offer))
         return self.say(
             peer, Claim(dict.fromkeys(offer["slots"], slots) if len(offer["slots"]) == 1 else offer["slots"])
@@ -94,7 +94,7 @@ class PoolAtHand:
 
     def client(self, peer: bytes = b"c") -> dict[bytes, list[Message]]:
         """A client connects and watches."""
-        self.say(peer, Hello("client", [1, 1], peer * 16, "client"))
+        self.say(peer, Hello("client", [1, 1], (peer * 16)[:16], "client"))
         return self.say(peer, Watch(0, 100))
 
     def send(

@@ -15,7 +15,19 @@ from workerhost.actors.core.clients.reloads import Configuration
 from workerhost.actors.core.step import Step
 from workerhost.config.changes import Change
 from workerhost.config.policy import PolicyTree
-from workerhost.transport.messages import Accepted, Admin, Cancel, Claim, Hello, Query, Rejected, Submit, Watch
+from workerhost.transport.messages import (
+    Accepted,
+    Admin,
+    Cancel,
+    Claim,
+    Hello,
+    Query,
+    Refused,
+    Rejected,
+    Submit,
+    Watch,
+    Welcome,
+)
 
 ONE, OTHER, ADMIN = b"1", b"2", b"3"
 KEYS = {ONE: "1" * 40, OTHER: "2" * 40, ADMIN: "3" * 40}
@@ -145,6 +157,28 @@ def test_what_one_identity_keeps_in_memory_is_no_other_ones_affair(pool: Any, mo
     assert (refused.code, refused.path) == ("quota", "below")
     assert "this identity" in refused.reason
     assert submit(pool, OTHER, 1, b"x").count == 1
+
+
+def test_new_sessions_begin_as_fast_as_a_shell_loop_needs_and_not_faster(
+    pool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is kept for a week."""
+    monkeypatch.setattr(allowances, "SESSIONS_AT_ONCE", 3)
+    for number in range(3):
+        assert isinstance(join(pool, ONE, b"%016d" % number)[ONE][0], Welcome)
+    stored = pool.store.open().meta["last_session"]
+    reason = (
+        "this identity begins sessions faster than 5 a second, and has begun 3 at once: "
+        "do more in each, or try again in a second"
+    )
+    assert join(pool, ONE, b"%016d" % 3) == {ONE: [Refused("quota", reason)]}
+    assert pool.store.open().meta["last_session"] == stored
+    assert isinstance(join(pool, ONE, b"%016d" % 2)[ONE][0], Welcome), "one that is there already goes on"
+    assert isinstance(join(pool, OTHER, b"%016d" % 4)[OTHER][0], Welcome)
+    for number in range(5, 15):
+        assert isinstance(join(pool, ADMIN, b"%016d" % number)[ADMIN][0], Welcome)
+    pool.now += 0.2
+    assert isinstance(join(pool, ONE, b"%016d" % 3)[ONE][0], Welcome)
 
 
 def test_who_keeps_making_mistakes_is_not_heard_for_a_minute(pool: Any) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from workerhost.actors.core.access.allowances import SESSIONS_AT_ONCE, SESSIONS_PER_SECOND
+from workerhost.actors.core.sessions import SESSION_BYTES
 from workerhost.transport import codec
 from workerhost.transport.messages import (
     DEFAULT_ADDRESS,
@@ -25,6 +27,7 @@ from workerhost.transport.messages import (
 )
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+TEXT = " ".join(DOCUMENT.split())
 MESSAGE = re.compile(r"^### (\d+) (\w+)\n(.*?)(?=^##)", re.MULTILINE | re.DOTALL)
 FIELD = re.compile(r"^\| (\w+) \| (\w+) \|(?: `(.*?)`)? \| \S.* \|$", re.MULTILINE)
 LINE = re.compile(
@@ -130,4 +133,10 @@ def test_limits_and_defaults_are_named() -> None:
         assert f"({limit} bytes)" in DOCUMENT
     assert f"A list has at most {codec.ARRAY_LENGTH_MAX} items, a map at most {codec.MAP_LENGTH_MAX}" in DOCUMENT
     assert codec.COUNTED_BYTES == 256 * 1024
-    assert f"at most {codec.CONTAINERS_MAX} lists and maps" in " ".join(DOCUMENT.split())
+    assert f"at most {codec.CONTAINERS_MAX} lists and maps" in TEXT
+
+
+def test_how_sessions_are_named_and_how_many_begin_is_said() -> None:
+    assert f"**Session.** HELLO carries `session`: {SESSION_BYTES} random bytes" in TEXT
+    assert f"| session | bytes | | {SESSION_BYTES} random bytes, neither more nor fewer" in TEXT
+    assert f"may begin {SESSIONS_AT_ONCE} sessions at once and {SESSIONS_PER_SECOND:.0f} a second" in TEXT

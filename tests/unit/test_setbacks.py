@@ -86,7 +86,7 @@ def test_a_task_whose_key_is_refused_goes_back_and_its_platform_is_paused(pool: 
 
     pool.start()
     pool.client()
-    pool.host(HOST, "v.y.c", "v.y.d", slots=3, session=b"again" * 4)
+    pool.host(HOST, "v.y.c", "v.y.d", slots=3, session=b"once" * 4)
     assert pool.pool.queue.lanes.tree.node("v.y").paused, "a restart does not forget it"
     said = pool.say(CLIENT, Admin(1, "resume", {"type": "v.y"}))
     assert said[CLIENT] == [Reply(1, True, {"type": "v.y", "paused": False})]

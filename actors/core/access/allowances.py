@@ -1,4 +1,5 @@
-"""What one identity of a guarded pool may take of it: tasks unfinished, tasks and bytes a second, and mistakes.
+"""What one identity of a guarded pool may take of it: tasks unfinished, tasks and bytes a second, sessions, and
+mistakes.
 
 So one client's flood is its own affair. What is unfinished is kept with the session that sent it, so that a restart
 forgives nothing and counts nothing; the rest is of the supervisor's own time. Nothing here is asked where nothing is
@@ -21,6 +22,9 @@ TASKS_PER_SECOND: Final = 20_000.0
 BYTES_PER_SECOND: Final = 32.0 * 1024 * 1024
 BURST_SECONDS: Final = 5.0
 """So much of both may be sent at once by who was silent before."""
+SESSIONS_PER_SECOND: Final = 5.0
+"""That clients and observers begin: a week's are kept. A shell loop makes one a command."""
+SESSIONS_AT_ONCE: Final = 20_000
 MISTAKES_MAX: Final = 10
 MISTAKES_SECONDS: Final = 60.0
 """More than `MISTAKES_MAX` within this time, and nothing more is heard for as long."""
@@ -30,17 +34,19 @@ _BOUND: Final = ("client",)
 
 
 class _Flow:
-    """What may be sent now: it fills as time passes, and one submission may take it below nothing."""
+    """What may be sent and begun now: it fills as time passes, and one submission may take it below nothing."""
 
-    __slots__ = ("at", "bytes", "tasks")
+    __slots__ = ("at", "bytes", "sessions", "tasks")
 
     def __init__(self, now: float) -> None:
         self.at, self.tasks, self.bytes = now, TASKS_PER_SECOND * BURST_SECONDS, BYTES_PER_SECOND * BURST_SECONDS
+        self.sessions: float = SESSIONS_AT_ONCE
 
     def fill(self, now: float) -> None:
         passed, self.at = now - self.at, now
         self.tasks = min(self.tasks + passed * TASKS_PER_SECOND, TASKS_PER_SECOND * BURST_SECONDS)
         self.bytes = min(self.bytes + passed * BYTES_PER_SECOND, BYTES_PER_SECOND * BURST_SECONDS)
+        self.sessions = min(self.sessions + passed * SESSIONS_PER_SECOND, SESSIONS_AT_ONCE)
 
     def wait(self) -> float:
         """Seconds until something may be sent; 0: now."""
@@ -99,12 +105,7 @@ class Allowances:
             most = self._unfinished_max
             reason = f"this identity has {unfinished} unfinished tasks of at most {most}"
             raise Unfit("queue_full", reason)
-        flow = self._flows.get(peer.identity)
-        if flow is None:
-            if len(self._flows) >= _IDENTITIES_MAX:
-                self._flows.clear()  # all of them start anew: that is lenient, and cannot go on for ever
-            flow = self._flows[peer.identity] = _Flow(now)
-        flow.fill(now)
+        flow = self._flow_of(peer.identity, now)
         if wait := flow.wait():
             reason = (
                 f"this identity sends faster than {TASKS_PER_SECOND:.0f} tasks or {BYTES_PER_SECOND:.0f} bytes a second"
@@ -113,6 +114,32 @@ class Allowances:
         for batch in params:
             flow.tasks -= len(batch)
             flow.bytes -= sum(map(len, batch))
+
+    def check_new(self, peer: Peer, now: float) -> None:
+        """Whether a new session of an identity may begin; it is taken of what may.
+
+        Raises:
+            Unfit: Not now.
+        """
+        if not peer.identity or peer.role == "admin":
+            return
+        flow = self._flow_of(peer.identity, now)
+        if flow.sessions < 1.0:
+            reason = (
+                f"this identity begins sessions faster than {SESSIONS_PER_SECOND:.0f} a second, "
+                f"and has begun {SESSIONS_AT_ONCE} at once: do more in each, or try again in a second"
+            )
+            raise Unfit("quota", reason)
+        flow.sessions -= 1.0
+
+    def _flow_of(self, identity: str, now: float) -> _Flow:
+        flow = self._flows.get(identity)
+        if flow is None:
+            if len(self._flows) >= _IDENTITIES_MAX:
+                self._flows.clear()  # all of them start anew: that is lenient, and cannot go on for ever
+            flow = self._flows[identity] = _Flow(now)
+        flow.fill(now)
+        return flow
 
     def sent(self, peer: Peer, session: int, count: int) -> None:
         """Tasks of a session are stored."""

@@ -77,6 +77,14 @@ class Gate:
         if peer is not None and found is not None:
             peer.serve = found.serve
 
+    def check_new(self, peer: Peer, now: float) -> None:
+        """Whether a client that the store does not know may begin a session; that counts then.
+
+        Raises:
+            Unfit: Its identity has begun too many of late.
+        """
+        self._allowances.check_new(peer, now)
+
     def why_not(self, peer: Peer) -> str:
         """Why it may not."""
         return self._identities.refusal(peer.identity)

@@ -16,7 +16,7 @@ from ..hosts.membership import Membership
 from ..hosts.offers import offer_of
 from ..hosts.tails import Tails
 from ..reports import shown
-from ..sessions import Sessions
+from ..sessions import Sessions, check_session
 from ..step import Peer, Step
 from ..unfit import Unfit
 from .clients import Clients, ClientSession, past_of
@@ -43,6 +43,7 @@ class Greetings:
             reason = f"this supervisor speaks protocol {PROTOCOL_VERSION}, the peer {low} to {high}"
             step.say_first(address, Refused("version", reason))
             return
+        check_session(hello.session)
         if hello.role == "host" and self._membership.is_old(hello):
             return
         if (heard := self._gate.greets(step, address, hello)) is None:
@@ -80,19 +81,20 @@ class Greetings:
         if old is not None and old.peer is not None and old.peer is not peer:
             self.drop(old.peer)
         client = ClientSession(0, need.token, need.name, identity=peer.identity or whose)
-        if rows:
-            client.number, client.below, known, _ = rows[0]
-            for number, *answer in known:
-                client.keep(number, tuple(answer))
-            try:
+        try:
+            if rows:
+                client.number, client.below, known, _ = rows[0]
+                for number, *answer in known:
+                    client.keep(number, tuple(answer))
                 self._clients.check_kept(client.identity, client.kept_bytes())
-            except Unfit as unfit:
-                self.drop(peer)
-                step.say_first(need.peer, Refused(unfit.code, unfit.reason))
-                return
-        else:
-            self._clients.last_session = client.number = self._clients.last_session + 1
-            client.below = past + 1 if past else 0
+            else:
+                self._gate.check_new(peer, step.now)
+                self._clients.last_session = client.number = self._clients.last_session + 1
+                client.below = past + 1 if past else 0
+        except Unfit as unfit:
+            self.drop(peer)
+            step.say_first(need.peer, Refused(unfit.code, unfit.reason))
+            return
         step.persist.sessions.append(client.row(step.wall))
         peer.session, client.peer = client, peer
         self._clients.add(client)

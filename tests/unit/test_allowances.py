@@ -12,6 +12,7 @@ from workerhost.actors.core.access import allowances
 from workerhost.actors.core.access.identities import Garbled, Identity, Proved
 from workerhost.actors.core.clients import clients
 from workerhost.actors.core.clients.reloads import Configuration
+from workerhost.actors.core.flows import flows
 from workerhost.actors.core.step import Step
 from workerhost.config.changes import Change
 from workerhost.config.policy import PolicyTree
@@ -157,6 +158,43 @@ def test_what_one_identity_keeps_in_memory_is_no_other_ones_affair(pool: Any, mo
     assert (refused.code, refused.path) == ("quota", "below")
     assert "this identity" in refused.reason
     assert submit(pool, OTHER, 1, b"x").count == 1
+
+
+def flow(pool: Any, peer: bytes, number: int) -> Any:
+    said = pool.say(peer, Submit(number, 1, [["a", 5, None, [b"x"]]], {"name": "one task"}))[peer]
+    return next(one for one in said if isinstance(one, (Accepted, Rejected)))
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_one_client_has_half_of_the_flows_at_most(
+    pool: Any, monkeypatch: pytest.MonkeyPatch, *, restarted: bool
+) -> None:
+    monkeypatch.setattr(flows, "FLOWS_MAX", 4)
+    monkeypatch.setattr(flows, "FLOWS_EACH_MAX", 2)
+    assert [flow(pool, ONE, number).count for number in (1, 2)] == [1, 1]
+    if restarted:
+        pool.start()
+        for peer in KEYS:
+            join(pool, peer)
+    reason = "this identity has 2 flows that have not ended, of at most 2: it may hand in more when some have"
+    assert flow(pool, ONE, 3) == Rejected(3, "queue_full", reason, "", 1.0)
+    assert flow(pool, OTHER, 1) == Accepted(1, 3, 1)
+    pool.say(ONE, Cancel(1, [1]))
+    assert flow(pool, ONE, 3) == Accepted(3, 4, 1)
+    assert flow(pool, ADMIN, 1) == Accepted(1, 5, 1), "an admin is bounded by the pool's bound alone"
+    reason = "the pool has 4 flows that have not ended, and no more"
+    assert flow(pool, ADMIN, 2) == Rejected(2, "queue_full", reason, "", 1.0)
+
+
+def test_a_flow_that_is_retried_is_its_senders_again(pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "FLOWS_EACH_MAX", 2)
+    assert flow(pool, ONE, 1) == Accepted(1, 1, 1)
+    pool.say(ONE, Cancel(1, [1]))
+    pool.say(ONE, Admin(2, "retry", {"ids": [1]}))
+    assert flow(pool, ONE, 2).count == 1
+    assert flow(pool, ONE, 3).code == "queue_full"
+    pool.say(ONE, Cancel(3, [1, 2]))
+    assert [flow(pool, ONE, number).count for number in (3, 4)] == [1, 1]
 
 
 def test_new_sessions_begin_as_fast_as_a_shell_loop_needs_and_not_faster(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from workerhost.actors.core.access.allowances import SESSIONS_AT_ONCE, SESSIONS_PER_SECOND
+from workerhost.actors.core.flows.flows import FLOWS_EACH_MAX, FLOWS_MAX
 from workerhost.actors.core.sessions import SESSION_BYTES
 from workerhost.transport import codec
 from workerhost.transport.messages import (
@@ -134,6 +135,12 @@ def test_limits_and_defaults_are_named() -> None:
     assert f"A list has at most {codec.ARRAY_LENGTH_MAX} items, a map at most {codec.MAP_LENGTH_MAX}" in DOCUMENT
     assert codec.COUNTED_BYTES == 256 * 1024
     assert f"at most {codec.CONTAINERS_MAX} lists and maps" in TEXT
+
+
+def test_how_many_flows_there_may_be_is_said() -> None:
+    assert f"A pool has at most {FLOWS_MAX} flows that have not ended" in TEXT
+    assert f"half ({FLOWS_EACH_MAX}) of the flows that have not ended" in TEXT
+    assert FLOWS_EACH_MAX == FLOWS_MAX // 2
 
 
 def test_how_sessions_are_named_and_how_many_begin_is_said() -> None:

@@ -165,7 +165,7 @@ class Requests:
                     self._fetch(step, peer, tuple(ids), "after", (message, count, checksum))
                     return
                 self._check_room(message, count, peer.owner)
-                plan = self.flows.plan(client.number, message, count, step)
+                plan = self.flows.plan(peer, message, count, step)
             if consulted is not None:
                 groups = message.groups if plan is None else plan.groups
                 verdict = self.intake.judge(groups, *consulted, step.wall)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ class Flow:
         ended: How many tasks are in each final state.
         heard: When the last part came, by `now`.
         places: Which ids its tasks have.
+        owner: The client's identity that it counts for; "": nobody's in particular.
     """
 
     number: int
@@ -32,13 +34,14 @@ class Flow:
     stage: int = OPEN
     ended: dict[int, int] = field(default_factory=lambda: dict.fromkeys((COMPLETED, FAILED, CANCELLED, QUARANTINED), 0))
     places: Places = field(default_factory=Places)
+    owner: str = ""
 
     @classmethod
-    def of(cls, row: tuple[Any, ...], parts: list[tuple[int, int, int]], now: float) -> Flow:
-        """As the store has it."""
+    def of(cls, row: tuple[Any, ...], parts: list[tuple[int, int, int]], now: float, owner: str) -> Flow:
+        """As the store has it, which does not know whom it counts for."""
         number, name, session, sent_at, _total, stage, *ended, _ended_at = row
         counts = dict(zip((COMPLETED, FAILED, CANCELLED, QUARANTINED), ended, strict=True))
-        return cls(number, name, session, sent_at, now, stage, counts, Places(list(parts)))
+        return cls(number, name, session, sent_at, now, stage, counts, Places(list(parts)), owner)
 
     def row(self, wall: float) -> tuple[Any, ...]:
         """As the store keeps it."""
@@ -51,10 +54,11 @@ class Flow:
 
 
 class Members:
-    """Finds the flow of a task among those that have not ended."""
+    """Finds the flow of a task among those that have not ended, and tells how many of them are one identity's."""
 
     def __init__(self) -> None:
         self.by_number: dict[int, Flow] = {}
+        self.owned: Counter[str] = Counter()  # how many, by whom they count for
         self._spans: list[tuple[int, int, int]] = []  # (first id, the one behind the last, flow), by id
 
     def __len__(self) -> int:
@@ -63,6 +67,8 @@ class Members:
     def add(self, flow: Flow) -> None:
         """A flow is known from now on, with the parts that it has."""
         self.by_number[flow.number] = flow
+        if flow.owner:
+            self.owned[flow.owner] += 1
         for part in flow.places.parts:
             self.grow(flow, part)
 
@@ -73,6 +79,10 @@ class Members:
     def remove(self, flow: Flow) -> None:
         """A flow is over."""
         del self.by_number[flow.number]
+        if flow.owner:
+            self.owned[flow.owner] -= 1
+            if not self.owned[flow.owner]:
+                del self.owned[flow.owner]
         for _, first, count in flow.places.parts:
             del self._spans[bisect_right(self._spans, (first, first + count, flow.number)) - 1]
 

@@ -18,7 +18,7 @@ from ..opening import Opening
 from ..queue import Queue, due_of
 from ..reports import shown
 from ..rows import CANCELLED, COMPLETED, FINAL, WAITING, Row
-from ..step import Step
+from ..step import Peer, Step
 from ..unfit import Unfit
 from .dependencies import Places, Plan, check_flow, planned
 from .edges import CANCEL, GIVEN_UP, OPEN, RUN, WHOLE, Awaited, Dependents, FlowsOf, Gathered, Unmet
@@ -27,6 +27,8 @@ from .splices import ids_of
 
 FLOWS_MAX: Final = 10_000
 """Flows that have not ended."""
+FLOWS_EACH_MAX: Final = FLOWS_MAX // 2
+"""Those of them that one identity handed in, so that nobody's flood keeps others from theirs."""
 _SINGLES_MAX: Final = 100_000
 """Tasks of no flow that others come after; with more of them every end is of interest."""
 _TURN_EDGES: Final = 4000
@@ -44,8 +46,9 @@ class Flows:
     def __init__(self, queue: Queue, opening: Opening, now: float) -> None:
         self._queue = queue
         self.members = Members()
+        owners = {session: identity for session, identity, _ in opening.shares}  # who has unfinished tasks
         for row, parts in opening.flows:
-            self.members.add(Flow.of(row, parts, now))
+            self.members.add(Flow.of(row, parts, now, owners.get(row[2], "")))
         self._open = {flow.number for flow in self.members.by_number.values() if flow.stage == OPEN}
         self._singles: set[int] = set()
         self._every = True  # every end is of interest
@@ -264,20 +267,20 @@ class Flows:
         """Whether a task comes after others or belongs to a flow."""
         return row.options is not None and ("edges" in row.options or "flow" in row.options)
 
-    def retry(self, step: Step, rows: list[Row], context: Any) -> None:
-        """Ask for what must be known before such tasks run once more.
+    def retry(self, step: Step, peer: Peer, rows: list[Row], context: Any) -> None:
+        """Ask for what must be known before such tasks run once more, because a peer orders it.
 
         Of flows that are known too: what else happens in this turn may end one before the rows are here.
         """
         if numbers := {row.options["flow"] for row in rows if row.options and "flow" in row.options}:
-            step.needs.append(FlowsOf(tuple(sorted(numbers))))
+            step.needs.append(FlowsOf(tuple(sorted(numbers)), peer.owner))
         step.needs.append(Unmet(tuple(row.id for row in rows), _UNMET_MAX, "again", context))
 
-    def known_again(self, step: Step, _need: FlowsOf, rows: Sequence[Any]) -> None:
-        """Flows one of whose tasks is to run once more: those that had ended come back."""
+    def known_again(self, step: Step, need: FlowsOf, rows: Sequence[Any]) -> None:
+        """Flows one of whose tasks is to run once more: those that had ended come back. A client's are its own."""
         for row, parts in rows:
             if row[0] not in self.members.by_number:
-                self._looked_up.append(Flow.of(row, parts, step.now))
+                self._looked_up.append(Flow.of(row, parts, step.now, need.context or ""))
                 self.members.add(self._looked_up[-1])
 
     def retried(self, step: Step, found: Sequence[tuple[Any, list[tuple[int, int, int | None]]]]) -> list[int]:
@@ -304,7 +307,7 @@ class Flows:
 
     # Sending.
 
-    def plan(self, client: int, message: Submit, count: int, step: Step) -> Plan:
+    def plan(self, peer: Peer, message: Submit, count: int, step: Step) -> Plan:
         """What a SUBMIT with dependencies, or of a flow, comes to. Changes nothing.
 
         Raises:
@@ -315,22 +318,26 @@ class Flows:
             raise Unfit("invalid", "flow: a part holds at least one task", "flow")
         if not message.flow:
             return planned(message.groups, first, None, 0, gated=False)
-        flow = self._flow_for(client, message.flow, first, step)
+        flow = self._flow_for(peer, message.flow, first, step)
         places = Places([*flow.places.parts, (flow.places.total, first, count)])
         plan = planned(message.groups, first, places, flow.number, gated=not message.flow.get("last", True))
         plan.flow = flow
         return plan
 
-    def _flow_for(self, client: int, said: dict[str, Any], first: int, step: Step) -> Flow:
+    def _flow_for(self, peer: Peer, said: dict[str, Any], first: int, step: Step) -> Flow:
         """The flow of which this is a part; a new one, if it is the first."""
         check_flow(said)
+        client, owner = peer.session.number, peer.owner or ""
         number, start = said.get("of", 0), said.get("start", 0)
         if not number:
             if len(self.members) >= FLOWS_MAX:
                 raise Unfit("queue_full", f"the pool has {len(self.members)} flows that have not ended, and no more")
+            if owner and self.members.owned[owner] >= FLOWS_EACH_MAX:
+                have = f"this identity has {self.members.owned[owner]} flows that have not ended"
+                raise Unfit("queue_full", f"{have}, of at most {FLOWS_EACH_MAX}: it may hand in more when some have")
             if start:
                 raise Unfit("invalid", "flow: the first part starts at place 0", "flow")
-            return Flow(first, said.get("name", ""), client, step.wall, step.now)
+            return Flow(first, said.get("name", ""), client, step.wall, step.now, owner=owner)
         flow = self.members.by_number.get(number)
         if flow is None or flow.session != client or flow.stage != OPEN:
             raise Unfit("invalid", f"flow: this session has no flow {shown(number)} that takes further parts", "flow")

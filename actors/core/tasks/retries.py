@@ -91,6 +91,6 @@ class Retries:
 
     def _go_on(self, step: Step, peer: Peer, request: int, reply: dict[str, Any], bound: list[Row]) -> None:
         if bound:
-            self._flows.retry(step, bound, (peer, request, reply))
+            self._flows.retry(step, peer, bound, (peer, request, reply))
         else:
             step.say(peer, Reply(request, True, reply))

@@ -374,7 +374,7 @@ class Pool:
             part.wake(step)
         self.queue.due(step, self.anchor)
         self.queue.expire(step)
-        self.clients.go_on(step)
+        self.greetings.go_on(step)
         # What waits in the inbox may be the very heartbeats that are missing; but not for ever.
         if not more or step.now - self._looked >= self.settings.lost_after:
             self._looked = step.now

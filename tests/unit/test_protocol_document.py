@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from workerhost.actors.core.access.allowances import SESSIONS_AT_ONCE, SESSIONS_PER_SECOND
+from workerhost.actors.core.clients.clients import ASKED_MAX, REPLAY_ROWS
 from workerhost.actors.core.flows.flows import FLOWS_EACH_MAX, FLOWS_MAX
 from workerhost.actors.core.sessions import SESSION_BYTES
 from workerhost.transport import codec
@@ -141,6 +142,10 @@ def test_how_many_flows_there_may_be_is_said() -> None:
     assert f"A pool has at most {FLOWS_MAX} flows that have not ended" in TEXT
     assert f"half ({FLOWS_EACH_MAX}) of the flows that have not ended" in TEXT
     assert FLOWS_EACH_MAX == FLOWS_MAX // 2
+
+
+def test_how_many_ends_may_be_asked_for_is_said() -> None:
+    assert f"at most {REPLAY_ROWS} ends at a time; above {ASKED_MAX} ends" in TEXT
 
 
 def test_how_sessions_are_named_and_how_many_begin_is_said() -> None:

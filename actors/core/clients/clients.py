@@ -41,6 +41,10 @@ _FORGOTTEN_SECONDS: Final = SESSION_SECONDS - 2 * FRESH_SECONDS
 REPLAY_ROWS: Final = 500
 REPLAY_BYTES: Final = 4 * 1024 * 1024
 CREDIT_MAX: Final = 100_000
+ASKED_MAX: Final = 1_000_000
+"""Ended tasks that one connection asked about by id and was not told of yet: as many as it may have kept of those that
+stand for older ones, because it asks about them all when it comes back.
+"""
 _KEPT_SECONDS: Final = 1.0
 """After so long who keeps too much may try again."""
 _SLICES: Final = 4
@@ -140,7 +144,7 @@ class Clients:
         self.last_session = 0
         self.kept_bytes: Counter[str] = Counter()  # of what connected sessions keep, by identity
         self.behind: dict[ClientSession, None] = {}  # those that are told from the store, slice by slice
-        self.asked: deque[tuple[Peer, tuple[int, ...]]] = deque()  # ended tasks that somebody asked about by id
+        self.asked: dict[Peer, deque[array[int]]] = {}  # ended tasks asked about by id, in slices; whose turn is next
 
     def add(self, client: ClientSession) -> None:
         """A session is known from now on."""
@@ -186,6 +190,7 @@ class Clients:
         client: ClientSession | None = peer.session
         if client is None:
             return
+        self.asked.pop(peer, None)
         if client.peer is peer:
             client.peer = None
             client.live = client.watching = client.replaying = False
@@ -240,16 +245,34 @@ class Clients:
         else:
             self.behind[client] = None
 
+    def ask(self, peer: Peer, ids: Iterable[int]) -> None:
+        """A connection asks how these tasks have ended: it is told slice by slice."""
+        slices = self.asked.setdefault(peer, deque())
+        rest = array("q", ids)
+        if slices and (room := REPLAY_ROWS - len(slices[-1])) > 0:
+            slices[-1].extend(rest[:room])
+            rest = rest[room:]
+        slices.extend(rest[start : start + REPLAY_ROWS] for start in range(0, len(rest), REPLAY_ROWS))
+
+    def greedy(self) -> list[Peer]:
+        """Connections that have asked about more than is kept."""
+        return [peer for peer, slices in self.asked.items() if len(slices) * REPLAY_ROWS > ASKED_MAX]
+
     def go_on(self, step: Step) -> None:
-        """One slice for each of some clients that are owed more: a turn stays short however much that is."""
+        """One slice for each of some clients that are owed more: a turn stays short however much that is. Those that
+        ask by id take turns, so that nobody waits behind another's list.
+        """
         for client in list(self.behind)[:_SLICES]:
             del self.behind[client]
             self.catch_up(step, client)
-        for _ in range(min(_SLICES, len(self.asked))):
-            peer, ids = self.asked.popleft()
-            step.needs.append(Ends(peer.address, ids[:REPLAY_ROWS], REPLAY_BYTES))
-            if ids[REPLAY_ROWS:]:
-                self.asked.append((peer, ids[REPLAY_ROWS:]))
+        for _ in range(_SLICES):
+            if not self.asked:
+                break
+            peer = next(iter(self.asked))
+            slices = self.asked.pop(peer)
+            step.needs.append(Ends(peer.address, tuple(dict.fromkeys(slices.popleft())), REPLAY_BYTES))
+            if slices:
+                self.asked[peer] = slices
 
     def owes(self) -> bool:
         """Whether `go_on` has something to do."""

@@ -19,7 +19,7 @@ from ..reports import shown
 from ..sessions import Sessions, check_session
 from ..step import Peer, Step
 from ..unfit import Unfit
-from .clients import Clients, ClientSession, past_of
+from .clients import ASKED_MAX, Clients, ClientSession, past_of
 
 _NAME_MAX: Final = 255
 
@@ -110,6 +110,14 @@ class Greetings:
             self._membership.closed(peer, now)
         else:
             self.drop(peer)
+
+    def go_on(self, step: Step) -> None:
+        """Clients are told more of what they are owed, but who asked for more than can be kept is let go."""
+        for peer in self._clients.greedy():
+            self.drop(peer)
+            reason = f"more than {ASKED_MAX} ended tasks that were asked about by id are not told yet"
+            step.say_first(peer.address, Refused("quota", f"{reason}: ask for fewer at a time"))
+        self._clients.go_on(step)
 
     def drop(self, peer: Peer) -> None:
         """A session's connection is no longer believed; the peer says HELLO again. A host's leases stay."""

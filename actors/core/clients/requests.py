@@ -306,9 +306,9 @@ class Requests:
 
     def _watch_from_now(self, step: Step, peer: Peer, ids: Sequence[int], known: Mapping[int, int]) -> None:
         """A client hears of these tasks from now on; `known`: the states of those that are there."""
-        ended = {id for id, state in known.items() if state in FINAL}
+        ended = dict.fromkeys(id for id, state in known.items() if state in FINAL)
         if ended:
-            self.clients.asked.append((peer, tuple(ended)))
+            self.clients.ask(peer, ended)
         self.clients.tell_of(peer, (id for id in known if id not in ended))
         states = [[id, known[id]] for id in ids if id in known and id not in ended]
         progress = [

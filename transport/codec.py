@@ -13,7 +13,7 @@ from typing import Any, Final, cast, get_args, get_origin, get_type_hints
 
 import msgpack  # pyright: ignore[reportMissingTypeStubs]  # it has none
 
-from .messages import FRAME_BYTES_MAX, MESSAGES, Hello, Message
+from .messages import FRAME_BYTES_MAX, MESSAGES, Message
 
 ARRAY_LENGTH_MAX: Final = 100_000
 """Items of one list. Senders split longer ones."""
@@ -39,9 +39,6 @@ _unpack = cast("Callable[..., Any]", msgpack.unpackb)  # pyright: ignore[reportU
 
 class Malformed(ValueError):
     """Bytes that are no message of this protocol, or a message that does not fit into a frame."""
-
-
-_HELLO_BEGINS: Final = bytes([Hello.KIND, 0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +69,6 @@ def encode(message: Message, number: int) -> bytes:
     if len(body) > FRAME_BYTES_MAX:
         raise Malformed(f"{type(message).__name__} takes {len(body)} bytes; a frame holds {FRAME_BYTES_MAX}")
     return body
-
-
-def is_hello(body: bytes) -> bool:
-    """Whether a frame is a HELLO, if it is a message at all: a short list of its kind, the number 0, and more."""
-    return b"\x90" < body[:1] < b"\xa0" and body[1:3] == _HELLO_BEGINS
 
 
 def decode(body: bytes) -> tuple[int, Message]:

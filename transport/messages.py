@@ -86,6 +86,14 @@ class Hello:
     offer: dict[str, Any] = field(default_factory=dict)
 
 
+_HELLO_BEGINS: Final = bytes([Hello.KIND, 0])
+
+
+def is_hello(frame: bytes) -> bool:
+    """Whether a frame is a HELLO, if it is a message at all: a short list of its kind, the number 0, and more."""
+    return b"\x90" < frame[:1] < b"\xa0" and frame[1:3] == _HELLO_BEGINS
+
+
 @dataclass(frozen=True, slots=True)
 class Welcome:
     """Supervisor -> peer, answers HELLO. The peer's numbering starts anew.

@@ -14,8 +14,7 @@ from collections.abc import Callable, Collection, Iterable
 from math import inf
 from typing import Any, Final
 
-from ....transport.codec import is_hello
-from ....transport.messages import Admin, Cancel, Message, Query, Results, Submit, Watch
+from ....transport.messages import Admin, Cancel, Message, Query, Results, Submit, Watch, is_hello
 from .identities import Garbled, Proved, TurnedAway
 
 Said = tuple[bytes, bytes | Proved | None]

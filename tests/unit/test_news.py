@@ -114,13 +114,13 @@ def test_a_host_that_comes_back_is_heard_before_all_that_clients_send_in_bulk() 
     arrivals = Arrivals(lambda peer: "" if peer == b"returning" else "client", lambda _peer: False, read)
     clients = [b"bulk %d" % n for n in range(50)]
     types = [f"video.platform.endpoint-{n}" for n in range(200)]
-    hello = said(b"returning", 0, Hello("host", [1, 1], bytes(16), "host", {"types": types}))
-    assert len(hello[1] or b"") > 2 * news.SHORT_BYTES
+    hello = encode(Hello("host", [1, 1], bytes(16), "host", {"types": types}), 0)
+    assert len(hello) > 2 * news.SHORT_BYTES
     arrivals.add([large(peer, n) for n in range(1, 4) for peer in clients])
     turn(arrivals)
     arrivals.add([small(b"other", 1)])
     assert [turn(arrivals, 0.0, took=0.02), turn(arrivals, 0.02, took=0.02)] == [[(b"other", 1)], [(clients[2], 1)]]
-    arrivals.add([hello])
+    arrivals.add([(b"returning", hello)])
     assert turn(arrivals, 0.04) == [(b"returning", 0)]
 
 

@@ -112,6 +112,11 @@ class Queue:
             return  # all of them stand behind what memory holds
         self._hold_in_memory(lane, [_row(task) for task in new])
 
+    def current(self, row: Row) -> Row:
+        """A task that was read from the store, as memory knows it by now, if it does."""
+        lease = self.leases.get(row.id)
+        return self.rows.get(row.id, row) if lease is None else lease.row
+
     def replace(self, id: int, params: bytes) -> None:
         """A task that has not started gets other params; whoever asks tells the store."""
         row = self.rows.get(id)

@@ -63,6 +63,10 @@ class PoolAtHand:
         for message in messages:
             self.numbers[peer] = 0 if isinstance(message, Hello) else self.numbers[peer] + 1
             batch.append((peer, self.numbers[peer], message))
+        return self.hear(batch)
+
+    def hear(self, batch: list[tuple[bytes, int, Message | None]]) -> dict[bytes, list[Message]]:
+        """Messages of several peers arrive in one batch, numbered by the caller."""
         return self._turn(self.pool.handle(batch, self.now, self.wall))
 
     def close(self, peer: bytes) -> dict[bytes, list[Message]]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+from unit.pool_words import completed, crashed  # pyright: ignore[reportMissingImports]
+
 from workerhost.transport.block import UNKNOWN
 from workerhost.transport.client_effects import Say
 from workerhost.transport.commands import Command
@@ -12,6 +15,7 @@ from workerhost.transport.conversation import RESTORED_EPOCHS, Conversation
 from workerhost.transport.messages import (
     PROTOCOL_VERSION,
     Accepted,
+    Claim,
     Events,
     Hello,
     Message,
@@ -108,6 +112,61 @@ def test_a_closed_connection_does_not_end_the_lease_of_what_must_not_run_twice(p
     assert [id for id, _ in grants(pool.wait(4), b"i")] == [strict]
     said = pool.say(b"j", Hello("host", [1, 1], b"h" * 16, "h", {"types": ["c"], "running": [[strict, fence]]}))
     assert [m.items for m in said[b"j"] if isinstance(m, Stop)] == [[[strict, fence]]], "it came back too late"
+
+
+class TestAGrantThatIsNamedTwice:
+    """In one message, or in two of one turn: it is one grant, and what is decided of it is decided once."""
+
+    @pytest.fixture
+    def rescued(self, pool: Any) -> list[int]:
+        """[id, fence] of a task whose host was lost; nobody has claimed it since."""
+        pool.host(b"x")
+        (grant,) = grants(pool.send(), b"x")
+        pool.close(b"x")
+        pool.wait(1.5)
+        assert pool.state(grant[0]) == "queued"
+        return grant
+
+    def test_completes_once_after_it_has_crashed(self, pool: Any):
+        pool.host()
+        ((id, fence),) = grants(pool.send(), b"h")
+        pool.say(b"h", Claim({"": 0}))
+        said = pool.say(b"h", Results([crashed(id, fence), completed(id, fence), completed(id, fence)]))
+        assert [m for m in said[b"h"] if isinstance(m, Recorded)] == [Recorded(3)]
+        assert pool.state(id) == "completed"
+
+    def test_completes_once_after_a_rescue(self, pool: Any, rescued: list[int]):
+        pool.host(b"z", session=b"x" * 16, name="x", finished=[rescued], slots=0)
+        said = pool.say(b"z", Results([completed(*rescued), completed(*rescued)]))
+        assert said[b"z"] == [Recorded(2)]
+        assert [m.finished for m in said[b"c"] if isinstance(m, Events)] == [[[rescued[0], 1, 4, b"value", None]]]
+
+    def test_crashes_once_after_a_rescue(self, pool: Any, rescued: list[int]):
+        pool.host(b"z", session=b"x" * 16, name="x", finished=[rescued], slots=0)
+        said = pool.say(b"z", Results([crashed(*rescued), crashed(*rescued)]))
+        assert said[b"z"] == [Recorded(2)]
+        task = pool.store.show(rescued[0])
+        assert (task["state"], task["crashes"]) == ("queued", 1)
+
+    def test_is_taken_at_its_first_word(self, pool: Any, rescued: list[int]):
+        pool.host(b"z", session=b"x" * 16, name="x", finished=[rescued], slots=0)
+        said = pool.say(b"z", Results([completed(*rescued), crashed(*rescued)]))
+        assert said[b"z"] == [Recorded(2)]
+        assert pool.state(rescued[0]) == "completed"
+
+    def test_is_adopted_once(self, pool: Any, rescued: list[int]):
+        offer = {"types": ["a"], "slots": {"": 1}, "running": [rescued, rescued], "finished": []}
+        said = pool.say(b"z", Hello("host", [1, 1], b"x" * 16, "x", offer))
+        assert [m for m in said[b"z"] if isinstance(m, Stop)] == []
+        assert pool.state(rescued[0]) == "running"
+
+    def test_is_not_stopped_when_its_host_says_hello_twice(self, pool: Any, rescued: list[int]):
+        """Both have come before the store was asked what became of it."""
+        offer = {"types": ["a"], "slots": {"": 1}, "running": [rescued], "finished": []}
+        first, second = [Hello("host", [1, 1], b"x" * 16, "x", {**offer, "greeting": number}) for number in (1, 2)]
+        said = pool.hear([(b"y", 0, first), (b"z", 0, second)])
+        assert [m for heard in said.values() for m in heard if isinstance(m, Stop)] == []
+        assert pool.state(rescued[0]) == "running"
 
 
 class TestARestoredPool:

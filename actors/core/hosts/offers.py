@@ -114,14 +114,14 @@ def offer_of(hello: dict[str, Any]) -> Offer:
 
 
 def leases_of(hello: dict[str, Any], key: str) -> list[tuple[int, int]]:
-    """The (id, fence) that a HELLO names under `running` or `finished`.
+    """The (id, fence) that a HELLO names under `running` or `finished`, each once.
 
     Raises:
         ValueError: It is not a list of pairs of numbers.
     """
     pairs: Any = hello.get(key) or []
     try:
-        return [checked_key(id, fence) for id, fence in pairs]
+        return list(dict.fromkeys(checked_key(id, fence) for id, fence in pairs))
     except (TypeError, ValueError):
         message = f"offer[{key!r}] must be a list of [id, fence]"
         raise ValueError(message) from None

@@ -63,7 +63,7 @@ class Edits:
         """The rows of tasks to change are known."""
         peer, request, reply, change = need.context
         self._queue.lanes.begin()
-        edited = [row.id for row in rows.values() if self._edit(step, self._queue.rows.get(row.id, row), change)]
+        edited = [row.id for row in rows.values() if self._edit(step, self._queue.current(row), change)]
         for type in self._queue.lanes.new:
             for host in self._membership.hosts.serving(type):
                 self._membership.send_tree(step, host, [type])

@@ -306,10 +306,15 @@ class Endings:
         """Reports without a live lease, now that the rows are known: a rescued task nobody claimed keeps its fence.
 
         Only its last owner is believed, because a fence can be guessed. A fence of 0 is that of a task which was never
-        granted: nobody can have a report of it.
+        granted: nobody can have a report of it. A grant that is reported more than once here counts as it was reported
+        first: `known` is how things stood before that.
         """
+        judged: set[tuple[int, int]] = set()
         for item in late.items:
             id, fence, outcome, body, duration, slot, detail = item
+            if (id, fence) in judged:
+                continue
+            judged.add((id, fence))
             row = known.get(id)
             if (
                 row is None
@@ -320,7 +325,7 @@ class Endings:
             ):
                 late.stale.append([id, fence])
             elif row.state == QUEUED:
-                row = self.queue.rows.get(id, row)
+                row = self.queue.current(row)
                 started_at = step.wall - duration
                 if outcome == Outcome.COMPLETED:
                     self.queue.finish(
@@ -333,8 +338,12 @@ class Endings:
                 late.stale.append([id, fence])
 
     def adopt(self, step: Step, host: HostSession, row: Row, fence: int) -> bool:
-        """Its first host is back and still runs a rescued task that nobody has claimed since: the lease lives on."""
-        row = self.queue.rows.get(row.id, row)
+        """Its first host is back and still runs a rescued task that nobody has claimed since: the lease lives on. So it
+        does if it was adopted already: a host may say HELLO twice before anybody looks.
+        """
+        if (lease := self.queue.leases.get(row.id)) is not None:
+            return lease.row.fence == fence and lease.pool.host is host
+        row = self.queue.current(row)
         pool = host.pool_of(self.queue.lanes.by_number[row.lane].type)
         if row.state != QUEUED or row.fence != fence or not fence or not self.hosts.held(host, row.owner):
             return False
@@ -354,7 +363,7 @@ class Endings:
     def cancel(self, step: Step, row: Row) -> Lease | None:
         """End a task that is not final; the lease that its host must now stop, if it runs."""
         lease = self.queue.leases.get(row.id)
-        row = lease.row if lease else self.queue.rows.get(row.id, row)
+        row = self.queue.current(row)
         if row.state in FINAL:
             return None
         self.queue.finish(

@@ -61,7 +61,7 @@ class Why:
         Returns:
             `reasons`, `hosts` [{name, says}] and `ahead` (tasks that stand before it, None if that is not known).
         """
-        row = self._queue.rows.get(row.id, row)
+        row = self._queue.current(row)
         lease = self._queue.leases.get(row.id)
         if lease is not None and lease.stopping:
             text = f"it was cancelled and still stops on {lease.pool.host.name}; its slot counts until it is free"

@@ -8,7 +8,7 @@ it is refused.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import Any, Final
 
 from .hosts.hosts import HostSession, Lease, SlotPool
@@ -52,7 +52,7 @@ class Queue:
         self.schedules = {True: Schedule(relative=True), False: Schedule(relative=False)}
         self.last_id, self.last_finish = last_id, last_finish
         self.unfinished_count = 0
-        self._expiring: list[tuple[float, int, Row]] = []
+        self._expiring: list[tuple[float, int]] = []
         self.fence = epoch << _EPOCH_SHIFT
 
     def submit(self, step: Step, session: int, groups: Sequence[Any]) -> int:
@@ -138,16 +138,15 @@ class Queue:
         for row in rows:
             self.rows[row.id] = row
             if row.options and "expires" in row.options:
-                heappush(self._expiring, (row.options["expires"], row.id, row))
+                heappush(self._expiring, (row.options["expires"], row.id))
 
     def expire(self, step: Step) -> None:
         """End tasks that were not started in time, as far as memory holds them; the others when they are reached."""
         if len(self._expiring) > 2 * len(self.rows) + _EXPIRING_MAX:
-            self._expiring = [entry for entry in self._expiring if self.rows.get(entry[1]) is entry[2]]
-            heapify(self._expiring)
+            self._expiring = sorted({entry for entry in self._expiring if entry[1] in self.rows})  # is a heap
         while self._expiring and self._expiring[0][0] < step.wall:
-            _, id, row = heappop(self._expiring)
-            if self.rows.get(id) is row and row.attempt == 0:
+            row = self.rows.get(heappop(self._expiring)[1])
+            if row is not None and row.attempt == 0:
                 self.finish(step, row, "expire", EXPIRED)
 
     def due(self, step: Step, anchor: float) -> None:

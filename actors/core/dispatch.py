@@ -16,7 +16,7 @@ from ...transport.messages import CHECKPOINT_BYTES_MAX, RESULT_BYTES_MAX, Tasks
 from .hosts.hosts import HostSession, SlotPool
 from .order.declines import Declined
 from .order.lane import Lane
-from .queue import EXPIRED, Queue
+from .queue import EXPIRED, Queue, is_too_late
 from .rows import QUEUED, RUNNING, Row
 from .statistics import queued_since
 from .step import Step
@@ -139,7 +139,7 @@ def _living(queue: Queue, step: Step, rows: list[Row]) -> list[Row]:
         return rows
     living: list[Row] = []
     for row in rows:
-        if row.options and row.options.get("expires", step.wall) < step.wall:
+        if row.options and is_too_late(row, step.wall):
             queue.rows.pop(row.id, None)
             queue.finish(step, row, "expire", EXPIRED)
         else:

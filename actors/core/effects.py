@@ -40,6 +40,7 @@ class Persist:
         setbacks: Losses and releases of ended tasks, where there were any (losses, releases, id, fence).
         cleared: Ids of ended tasks whose checkpoints go.
         retries: Final tasks queued again by hand (new fence, id): counters zero, finish and result cleared.
+        options: Options of tasks that are others from now on (options as dict or None, id, fence).
         claims: Grants (fence, attempt, owner, started_at, id). Last: what a step gives back it may grant.
         attempts: Ended attempts that were not the task's last word (id, attempt, fence, owner, slot, started_at,
             ended_at, outcome text, detail).
@@ -93,6 +94,7 @@ class Persist:
     setbacks: list[tuple[int, int, int, int]] = field(default_factory=list)
     cleared: list[int] = field(default_factory=list)
     retries: list[tuple[int, int]] = field(default_factory=list)
+    options: list[tuple[dict[str, Any] | None, int, int]] = field(default_factory=list)
     claims: list[tuple[int, int, int, float, int]] = field(default_factory=list)
     attempts: list[tuple[Any, ...]] = field(default_factory=list)
     edges: list[tuple[int, int, int]] = field(default_factory=list)

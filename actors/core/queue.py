@@ -146,7 +146,7 @@ class Queue:
             self._expiring = sorted({entry for entry in self._expiring if entry[1] in self.rows})  # is a heap
         while self._expiring and self._expiring[0][0] < step.wall:
             row = self.rows.get(heappop(self._expiring)[1])
-            if row is not None and row.attempt == 0:
+            if row is not None and is_too_late(row, step.wall):
                 self.finish(step, row, "expire", EXPIRED)
 
     def due(self, step: Step, anchor: float) -> None:
@@ -296,8 +296,8 @@ class Queue:
         self.lanes.tree.hold(lane, pool.host.owner, 1)
 
     def again(self, step: Step, row: Row, *, waits: bool = False) -> bool:
-        """By hand: run a task that ended badly once more, all counts at zero; not while it is still stopping. `waits`:
-        for others first.
+        """By hand: run a task that ended badly once more, all counts at zero; not while it is still stopping. One that
+        would only expire again may begin at any time from now on. `waits`: for others first.
         """
         if (row.state, "again") not in MOVES or row.id in self.leases:
             return False
@@ -313,6 +313,9 @@ class Queue:
         self.fence += 1
         row.fence = self.fence  # whatever its last host may still report is of the run-through before
         step.persist.retries.append((row.fence, row.id))
+        if row.options and is_too_late(row, step.wall):
+            row.options = {name: value for name, value in row.options.items() if name != "expires"} or None
+            step.persist.options.append((row.options, row.id, row.fence))
         if waits:
             step.persist.waits.append(row.id)
         else:
@@ -332,6 +335,11 @@ class Queue:
                 del self.rows[row.id]
             if need := schedule.refill():
                 step.needs.append(need)
+
+
+def is_too_late(row: Row, wall: float) -> bool:
+    """Whether a task was to begin by an instant that has passed, and has not. One that has begun is never too late."""
+    return row.attempt == 0 and row.options is not None and row.options.get("expires", wall) < wall
 
 
 def due_of(options: dict[str, Any] | None, wall: float) -> tuple[float | None, bool]:

@@ -149,6 +149,10 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
         for id in persist.cleared:
             self._drop(self._checkpoints, id)
         self._retry(persist)
+        for options, id, fence in persist.options:
+            new = self._leased("options", id, fence).copy()
+            new[OPTIONS] = pack(options)
+            self._replace(self._tasks[id], new)
         self._wait(persist)
         self._claim(persist)
         for id, attempt, fence, *rest, detail in persist.attempts:

@@ -44,6 +44,7 @@ EDIT: Final = "update task set lane = ?, priority = ? where id = ? and fence = ?
 RETRY: Final = """update task set state = 2, fence = ?, failures = 0, crashes = 0, losses = 0, releases = 0,
     started_at = null, finish = null, ended_at = null, slot = null, result = null, detail = null
     where id = ? and state >= 4"""
+SET_OPTIONS: Final = "update task set options = ? where id = ? and fence = ? and state < 4"
 PUT_ATTEMPT: Final = "insert or replace into attempt values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_SUBMISSION: Final = "insert into submission values (?, ?, ?, ?, ?, ?)"
 FORGET_SUBMISSIONS: Final = "delete from submission where session = ? and submission < ?"

@@ -11,7 +11,7 @@ from typing import Any, Final
 from ..core.effects import Persist
 from . import flows, identities, names, schedules, statements
 from .binding import for_attempts, for_finishes, for_running, for_submissions, for_tasks, granted_at_once
-from .blobs import unpack
+from .blobs import pack, unpack
 from .bulk import Claim, Writes, each, exactly, insert, missed, single, stretches
 
 _EVERY: Final = 2**63 - 1  # no submission has a higher number
@@ -60,6 +60,10 @@ def _finish(database: sqlite3.Connection, finishes: list[tuple[Any, ...]]) -> No
 def _retry(database: sqlite3.Connection, retries: list[tuple[int, int]]) -> None:
     database.executemany(statements.KEEP_LAST_ATTEMPT, [(id,) for _, id in retries])
     exactly("retries", statements.RETRY)(database, retries)
+
+
+def _set_options(database: sqlite3.Connection, options: list[tuple[dict[str, Any] | None, int, int]]) -> None:
+    exactly("options", statements.SET_OPTIONS)(database, [(pack(given), *task) for given, *task in options])
 
 
 def _keep_attempts(database: sqlite3.Connection, attempts: list[tuple[Any, ...]]) -> None:
@@ -124,6 +128,7 @@ _THEN: Final[Writes] = (
     ("setbacks", exactly("setbacks", statements.COUNT_SETBACKS)),
     ("cleared", single(statements.CLEAR_CHECKPOINT)),
     ("retries", _retry),
+    ("options", _set_options),
 )
 _LAST: Final[Writes] = (
     ("attempts", _keep_attempts),

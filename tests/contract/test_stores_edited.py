@@ -1,12 +1,12 @@
-"""Every store gives a waiting task another lane or priority, and touches no task that runs or has ended."""
+"""Every store gives a waiting task another lane, priority or options, and touches no task that runs or has ended."""
 
 from __future__ import annotations
 
 import pytest
-from store_rows import claim, fetch, ids, row, write
+from store_rows import claim, ended, fetch, ids, row, write
 
 from workerhost.actors.core.effects import Agenda, Consult, Persist, Refill
-from workerhost.actors.core.rows import SCHEDULED
+from workerhost.actors.core.rows import FAILED, SCHEDULED
 from workerhost.actors.stores.contract import Store, StoreDisagrees
 
 
@@ -36,6 +36,27 @@ def test_an_edit_of_what_runs_or_has_another_fence_is_refused(store: Store, edit
     store.begin()
     with pytest.raises(StoreDisagrees):
         store.apply(Persist(edits=[edit]))
+    store.rollback()
+
+
+def test_a_task_that_is_tried_again_may_have_other_options(store: Store) -> None:
+    tags = {"tags": ["nightly"]}
+    write(store, tasks=[row(id, options={**tags, "expires": 9.0}) for id in (1, 2, 3)])
+    write(store, finishes=[ended(id, 0, id, state=FAILED, started_at=None, body=b"") for id in (1, 2)])
+    write(store, retries=[(91, 1), (92, 2)], options=[(tags, 1, 91), (None, 2, 92)], claims=[claim(1, 93)])
+    assert [one.options for one in fetch(store, 1, 2, 3)] == [tags, None, {**tags, "expires": 9.0}]
+
+
+@pytest.mark.parametrize("options", [(None, 1, 0), (None, 2, 12), (None, 99, 0)], ids=str)
+def test_options_of_what_has_ended_or_has_another_fence_are_not_changed(
+    store: Store, options: tuple[None, int, int]
+) -> None:
+    write(store, tasks=[row(1), row(2)])
+    write(store, claims=[claim(1, 11), claim(2, 12)])
+    write(store, finishes=[ended(2, 12, 1)])
+    store.begin()
+    with pytest.raises(StoreDisagrees):
+        store.apply(Persist(options=[options]))
     store.rollback()
 
 

@@ -46,6 +46,7 @@ from .offers import Offer, leases_of
 
 NAME_MAX: Final = 255
 _LEVELS_MAX: Final = 10_000
+_LEVEL_MAX: Final = 200  # characters
 _TREE_NODES: Final = 1000
 _FAILED_MAX: Final = 100
 _TYPES_MAX: Final = 5000
@@ -112,6 +113,7 @@ class Membership:
         host.heard, host.gone_at, host.facts = step.now, None, _facts(hello.offer)
         number: Any = hello.offer.get("greeting")
         host.greeting = number if isinstance(number, int) else 0
+        host.levels = {}  # it tells all of them again
         self._leave_choices(host)
         self._renew_pools(host, offer)
         self.queue.declines.hello(host.owner)
@@ -230,12 +232,14 @@ class Membership:
         """A host lives, and says how its levels are.
 
         Raises:
-            ValueError: They are too many.
+            ValueError, TypeError: They are too many, or none; what was known of them stays.
         """
         host.heard, host.gone_at = step.now, None
-        host.levels.update({t[:200]: [text[:200] for text in state[:2]] for t, state in message.levels.items()})
-        if len(host.levels) > _LEVELS_MAX:
-            raise ValueError(f"more than {_LEVELS_MAX} levels")
+        if message.levels:
+            levels = host.levels | _levels(message.levels)
+            if len(levels) > _LEVELS_MAX:
+                raise ValueError(f"more than {_LEVELS_MAX} levels")
+            host.levels = levels
         if host.offer.declined:
             self.recovered(host, message.levels)
 
@@ -401,6 +405,13 @@ def _reasons(given: Mapping[str, Any], pools: Collection[str]) -> dict[str, str]
     if not all(isinstance(why, str) for why in given.values()):
         raise TypeError("why slots cannot be started is a text")
     return {name: given[name][:_REASON_MAX] for name in pools if given.get(name)}
+
+
+def _levels(given: Mapping[str, list[Any]]) -> dict[str, list[str]]:
+    """How levels of a host are, as it says it, cut to what is shown."""
+    if not all(isinstance(text, str) for state in given.values() for text in state):
+        raise TypeError("how a level is must be told in texts")
+    return {type[:_LEVEL_MAX]: [text[:_LEVEL_MAX] for text in state[:2]] for type, state in given.items()}
 
 
 def _reload(given: Any) -> dict[str, Any]:

@@ -100,7 +100,8 @@ def offer_of(hello: dict[str, Any]) -> Offer:
     """
     slots: Any = hello.get("slots") or {"": 0}
     if not _is_counts(slots):
-        message = "offer['slots'] must map slot pools to counts"
+        most = f"at most {_POOLS_MAX} slot pools (types, or '') to counts, at most {_SLOTS_MAX} each"
+        message = f"offer['slots'] must map {most}"
         raise ValueError(message)
     return Offer(
         slots=tuple(sorted(slots.items())),
@@ -160,7 +161,8 @@ def _resources(hello: dict[str, Any]) -> tuple[tuple[str, int | str], ...]:
 def _is_counts(value: Any) -> TypeGuard[dict[str, int]]:
     counts = cast("dict[Any, Any]", value) if isinstance(value, dict) else {None: None}
     return len(counts) <= _POOLS_MAX and all(
-        isinstance(name, str) and type(count) is int and 0 <= count <= _SLOTS_MAX for name, count in counts.items()
+        isinstance(name, str) and len(name) <= _TYPE_LENGTH_MAX and type(count) is int and 0 <= count <= _SLOTS_MAX
+        for name, count in counts.items()
     )
 
 

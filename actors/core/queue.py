@@ -175,7 +175,7 @@ class Queue:
         else:
             self.declines.put(lane, row, declined)
             self.remember([row])
-        if row.session:
+        if row.session and not is_too_late(row, step.wall):  # else it ends in this step, and only that is told
             step.changes.setdefault(row.session, []).append([row.id, row.state])
 
     def edit(self, step: Step, row: Row, lane: Lane, priority: int) -> None:

@@ -60,6 +60,16 @@ def test_one_that_waits_in_the_store_after_it_began_is_run_again(pool: Any, begu
     is_run_again(pool, begun[0], pool.host(b"i"), b"i")
 
 
+def test_one_that_expires_as_it_falls_due_is_told_to_have_ended(pool: Any) -> None:
+    """Whoever hears that it is queued after that believes that it runs once more, and waits for ever."""
+    pool.send(delay=LATER, expires=pool.wall + SOON)
+    pool.start()
+    pool.client()
+    said = pool.wait(LATER + 1)[CLIENT]
+    assert [(end[:3], message.states) for message in said for end in message.finished] == [([1, 1, FAILED], [])]
+    assert len(said) == 1
+
+
 def test_one_that_was_handed_back_before_it_began_fails(pool: Any, begun: tuple[int, int]) -> None:
     pool.say(HOST, Claim({"": 0}))
     pool.say(HOST, GiveBack([[*begun, Returned.UNSTARTED, 0.0, "", False]]))

@@ -21,6 +21,7 @@ class Known:
     session: int
     failures_max: int
     sent_at: float
+    expires: float | None
     fence: int = 0
     attempt: int = 0
     failures: int = 0
@@ -29,6 +30,10 @@ class Known:
     owner: int = 0
     ends: int = 0
     runs: int = 1
+
+    def is_too_late(self, wall: float) -> bool:
+        """Whether it was to begin by an instant that has passed, and has not."""
+        return self.attempt == 0 and self.expires is not None and self.expires < wall
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ INGREDIENTS: Final = {
     "bulk": "clients send much at a time, which keeps the supervisor busy, and ask questions without end",
     "keys": "tasks have keys, and their senders say what becomes of a second one",
     "cache": "results answer for tasks with the same params, and people clear them",
+    "expiry": "tasks are of no use any more if they have not begun by some instant",
     "filters": "people cancel, run again, edit and delete all tasks that filters name",
 }
 SCHEDULES: Final = {
@@ -34,6 +35,7 @@ _ORDER_CHANCE: Final = 0.2
 _DECLINED: Final = 5
 _KEYS: Final = ("red", "blue")
 _NAMED_SHARE: Final = 0.4
+_EXPIRING_SHARE: Final = 0.3
 _CHATTERER: Final = "client-0"
 BYTE_SECONDS: Final = 10e-6
 """What a byte costs a supervisor whose clients send in bulk."""
@@ -120,6 +122,21 @@ class Orders:
         for _ in range(random.randint(3, 12)):
             priority, count, size = random.randint(1, 3), random.randint(1, 2), random.randint(300, 1500)
             client.send(random.choice(types), priority, count, None, [b"\x01" * size] * count)
+
+
+class Expiry:
+    """Tasks that are to begin within seconds, drawn from a source of its own."""
+
+    def __init__(self, seed: int, ingredients: Collection[str]) -> None:
+        self._random = Random(f"instants {seed}")
+        self._share = _EXPIRING_SHARE if "expiry" in ingredients else 0.0
+
+    def given(self, options: dict[str, Any] | None, wall: float) -> dict[str, Any] | None:
+        """Options of some tasks that are sent now."""
+        random = self._random
+        if random.random() >= self._share:
+            return options
+        return {**(options or {}), "expires": wall + random.uniform(0.2, 6.0)}
 
 
 class Naming:

@@ -116,12 +116,12 @@ class Oracle:
             self._adopted(persist)
             self._edited(persist)
             self._returned(persist)
-            self._finished(persist)
+            self._finished(persist, wall)
             self._cleared(persist)
-            self._retried(persist)
+            self._retried(persist, wall)
             wrong = history.dependents.committed(persist, {id: known.state for id, known in self.tasks.items()})
             _must(wrong is None, str(wrong))
-            self._claimed(persist, pool, now)
+            self._claimed(persist, pool, now, wall)
             wrong = instants_missed(persist, history.schedules, history.lanes)
             _must(wrong is None, str(wrong))
             broken = self._promises.committed(persist, self._lane_of, own)
@@ -138,7 +138,8 @@ class Oracle:
             options: dict[str, Any] = row[17] or {}
             policy = self._policies.effective(self.history.lanes[lane])
             failures_max = options.get("max_attempts") or policy.retry.max_attempts
-            self.tasks[id] = Known(lane, priority, place, -1, session, failures_max, row[12])
+            expires = options.get("expires")
+            self.tasks[id] = Known(lane, priority, place, -1, session, failures_max, row[12], expires)
             self.history.move(id, state)
 
     def _saved(self, persist: Persist) -> None:
@@ -196,8 +197,8 @@ class Oracle:
             self._check_bounds(id, known)
             self.history.move(id, state)
 
-    def _finished(self, persist: Persist) -> None:
-        for state, finish, _at, _started, _slot, body, _detail, failures, crashes, id, fence in persist.finishes:
+    def _finished(self, persist: Persist, wall: float) -> None:
+        for state, finish, _at, _started, _slot, body, detail, failures, crashes, id, fence in persist.finishes:
             known = self.tasks[id]
             _must(known.state not in FINAL, f"task {id} ended twice in one run-through")
             _must(known.fence == fence, f"task {id} ended with fence {fence}, stored is {known.fence}")
@@ -205,6 +206,9 @@ class Oracle:
             self.history.last_finish = finish
             more = (failures - known.failures, crashes - known.crashes)
             _must(more in ((0, 0), (1, 0), (0, 1)), f"task {id} ended with {failures} failures and {crashes} crashes")
+            if state == FAILED and detail and detail.get("cause") == "expired":
+                _must(known.attempt == 0, f"task {id} had begun and ended as expired")
+                _must(known.is_too_late(wall), f"task {id} ended as expired before its time")
             if state == COMPLETED:
                 _must(more == (0, 0), f"task {id} completed and counted something")
                 _must((id, fence) in self.executed, f"task {id} completed under fence {fence} and never ran so")
@@ -215,7 +219,7 @@ class Oracle:
             _must(known.ends == known.runs, f"task {id} ended {known.ends} times in {known.runs} run-throughs")
             self.history.move(id, state)
 
-    def _retried(self, persist: Persist) -> None:
+    def _retried(self, persist: Persist, wall: float) -> None:
         for fence, id in persist.retries:
             known = self.tasks[id]
             _must(known.state in FINAL, f"task {id} was run again before its end")
@@ -224,17 +228,25 @@ class Oracle:
             known.failures = known.crashes = known.losses = 0
             known.runs += 1
             self.history.move(id, QUEUED)
+        for options, id, fence in persist.options:
+            known = self.tasks[id]
+            _must(known.fence == fence, f"task {id} has other options with fence {fence}, stored is {known.fence}")
+            _must(known.is_too_late(wall), f"task {id} has other options, which nobody ordered")
+            known.expires = (options or {}).get("expires")
+        for _, id in persist.retries:
+            _must(not self.tasks[id].is_too_late(wall), f"task {id} was run again, only to expire")
         for id in persist.waits:
             _must(self.tasks[id].state == QUEUED, f"task {id} waits again in state {self.tasks[id].state}")
             self.history.move(id, WAITING)
 
-    def _claimed(self, persist: Persist, pool: Pool | None, now: float) -> None:
+    def _claimed(self, persist: Persist, pool: Pool | None, now: float, wall: float) -> None:
         if pool is not self._core:  # who was served when is remembered by a core alone
             self._core, self._turns = pool, {}
         for fence, attempt, owner, _at, id in persist.claims:
             known = self.tasks[id]
             _must(known.state == QUEUED, f"task {id} was granted in state {known.state}")
             self._check_fence(id, fence)
+            _must(not known.is_too_late(wall), f"task {id} was granted after it had expired")
             _must(attempt == known.attempt + 1, f"task {id} was granted as attempt {attempt} after {known.attempt}")
             known.fence, known.attempt, known.owner = fence, attempt, owner
             self.history.move(id, RUNNING)

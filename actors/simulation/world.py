@@ -21,7 +21,17 @@ from .client import SimulatedClient
 from .disk import SimulatedDisk
 from .flows_made_up import made_up_edges, made_up_flow
 from .host import Behaviour, SimulatedHost
-from .ingredients import BYTE_SECONDS, KEPT_SECONDS, SCHEDULES, Naming, Orders, configurations, declines, tighter
+from .ingredients import (
+    BYTE_SECONDS,
+    KEPT_SECONDS,
+    SCHEDULES,
+    Expiry,
+    Naming,
+    Orders,
+    configurations,
+    declines,
+    tighter,
+)
 from .inspection import inspect, inspect_at_rest, restlessness, unanswered
 from .misfortune import FAULTS, Misfortune, weather_of
 from .network import Network
@@ -103,6 +113,7 @@ class World:
         self.ingredients = ingredients
         self.orders = Orders(seed, ingredients)
         self.naming = Naming(seed, ingredients)
+        self.expiry = Expiry(seed, ingredients)
         self.faults = FAULTS if faults is None else faults
         self.timeline = Timeline()
         self.policies = policies or PolicyTree(NODES, _DEFAULTS, TENANTS)
@@ -237,6 +248,7 @@ class World:
             options = self._placed(self._options())
             if known and self.following.random() < 0.1:
                 options = {**(options or {}), **made_up_edges(self.following, known)}
+            options = self.expiry.given(options, client.clock.wall())
             options, params, keys = self.naming.given(options, count)
             client.send(type, priority, count, options, params, keys)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from workerhost.actors import turn
-from workerhost.actors.core import pool, where
+from workerhost.actors.core import dispatch, pool, queue, where
 from workerhost.actors.core.access import arrivals
 from workerhost.actors.core.access.arrivals import Arrivals
 from workerhost.actors.core.clients.requests import Requests
@@ -337,8 +337,30 @@ def an_order_ends_with_its_first_tasks(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pool, "answered", silent)
 
 
+def what_has_begun_expires(patch: pytest.MonkeyPatch) -> None:
+    def late(row: Row, wall: float) -> bool:
+        return row.options is not None and row.options.get("expires", wall) < wall
+
+    patch.setattr(queue, "is_too_late", late)
+    patch.setattr(dispatch, "is_too_late", late)
+
+
+def what_expired_is_run_again_only_to_expire(patch: pytest.MonkeyPatch) -> None:
+    again = Queue.again
+
+    def as_it_was(self: Queue, step: Any, row: Row, **more: Any) -> bool:
+        options = row.options
+        done = again(self, step, row, **more)
+        row.options = options
+        step.persist.options.clear()
+        return done
+
+    patch.setattr(Queue, "again", as_it_was)
+
+
 CUT_OFF: Final = {"partition": 0.3, "pause_host": 0.3}
 FILTERS: Any = {"clients": 3, "ingredients": frozenset({"filters"})}
+EXPIRY: Any = {"clients": 3, "ingredients": frozenset({"expiry"})}
 CROWD: Any = {"clients": 3, "ingredients": frozenset({"bulk"}), "faults": {}}
 
 
@@ -391,6 +413,8 @@ MUTANTS: dict[Mutant, Sign] = {
     a_key_is_whoevers_asks_last: Sign("stands for None, it should for [0-9]+", ingredients=frozenset({"keys"})),
     whose_tasks_they_are_is_not_asked: Sign("met task [0-9]+, which is another", **FILTERS),
     an_order_ends_with_its_first_tasks: Sign("missed task [0-9]+", **FILTERS),
+    what_has_begun_expires: Sign("had begun and ended as expired", **EXPIRY),
+    what_expired_is_run_again_only_to_expire: Sign("was run again, only to expire", **EXPIRY),
     a_result_answers_for_ever: Sign("stands for [0-9]+, it should for None", ingredients=frozenset({"cache"})),
 }
 

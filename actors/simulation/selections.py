@@ -86,8 +86,11 @@ class Selections:
         written = _WRITTEN.get(order.verb)
         if written and (idle := done - {id for persist in self._turn for id in written(persist)}):
             raise Violation(f"{order.verb} of {where} names {sorted(idle)}, which it did not change")
+        born = {row[0] for persist in self._turn for row in persist.tasks}
         for id in done:
             standings = [known[id] for known in (self._before, after) if id in known]
+            if not standings and id in born:
+                continue  # it came, expired and was deleted in this turn
             if not any(known.fits(where, id) for known in standings):
                 raise Violation(f"{order.verb} of {where} met task {id}, which is another: {standings}")
         if order.verb in _MEANT and _JUDGED.issuperset(where) and "next" not in reply.value:

@@ -127,13 +127,15 @@ class TestAGrantThatIsNamedTwice:
         assert pool.state(grant[0]) == "queued"
         return grant
 
-    def test_completes_once_after_it_has_crashed(self, pool: Any):
+    @pytest.mark.parametrize("more", [crashed, completed])
+    def test_has_crashed_once_whatever_else_is_said_of_it(self, pool: Any, more: Callable[[int, int], list[Any]]):
         pool.host()
         ((id, fence),) = grants(pool.send(), b"h")
         pool.say(b"h", Claim({"": 0}))
-        said = pool.say(b"h", Results([crashed(id, fence), completed(id, fence), completed(id, fence)]))
-        assert [m for m in said[b"h"] if isinstance(m, Recorded)] == [Recorded(3)]
-        assert pool.state(id) == "completed"
+        said = pool.say(b"h", Results([crashed(id, fence), more(id, fence), more(id, fence)]))
+        assert said[b"h"] == [Recorded(3)]
+        task = pool.store.show(id)
+        assert (task["state"], task["crashes"]) == ("queued", 1)
 
     def test_completes_once_after_a_rescue(self, pool: Any, rescued: list[int]):
         pool.host(b"z", session=b"x" * 16, name="x", finished=[rescued], slots=0)

@@ -38,12 +38,17 @@ _CAUSES_FINAL: Final = {**_CAUSES, Outcome.TOO_LARGE: "result_too_large"}
 
 @dataclass(slots=True, eq=False)
 class Late:
-    """Reports that match no live lease, waiting for what the store knows of their tasks."""
+    """Reports of one message that match no live lease, waiting for what the store knows of their tasks.
+
+    Attributes:
+        judged: (id, fence) of what this message has said before: a grant ends once, as it was told first.
+    """
 
     host: HostSession
     number: int
     items: list[Result] = field(default_factory=list)
     stale: list[Any] = field(default_factory=list)
+    judged: set[tuple[int, int]] = field(default_factory=set)
 
 
 class Endings:
@@ -72,6 +77,7 @@ class Endings:
                 started_at = wall - duration
                 row, lane = lease.row, lease.lane
                 if outcome or lease.stopping:
+                    late.judged.add((id, fence))
                     self._ended_badly(step, lease, outcome, started_at, slot, detail)
                     continue
                 moved(row, "complete")
@@ -309,12 +315,11 @@ class Endings:
         granted: nobody can have a report of it. A grant that is reported more than once here counts as it was reported
         first: `known` is how things stood before that.
         """
-        judged: set[tuple[int, int]] = set()
         for item in late.items:
             id, fence, outcome, body, duration, slot, detail = item
-            if (id, fence) in judged:
+            if (id, fence) in late.judged:
                 continue
-            judged.add((id, fence))
+            late.judged.add((id, fence))
             row = known.get(id)
             if (
                 row is None

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from ...transport.codec import decode, encode
-from ...transport.messages import Outcome, Returned
+from ...transport.messages import Message, Outcome, Returned
 from ..core.host.host_effects import (
     CancelSlot,
     CloseSlot,
@@ -88,12 +88,13 @@ class SimulatedHost:
         executions: Executions,
         options: dict[str, Any],
         declines: Callable[[int], bool] | None = None,
+        worded: Callable[[Message], Message] | None = None,
     ) -> None:
         self.name = name
         self._timeline, self._network, self.clock, self._random = timeline, network, clock, random
         self._behaviour, self._options = behaviour, options
         self._executions = executions
-        self._declines = declines
+        self._declines, self._worded = declines, worded
         self._declined: dict[int, tuple[int, int]] = {}  # since the last HELLO -> how it had fared until then
         self.core: HostCore | None = None
         self.paused = False
@@ -210,7 +211,8 @@ class SimulatedHost:
                 self._wire = None
         elif isinstance(effect, Say):
             if self._wire is not None:
-                self._network.up(self._wire, encode(effect.message, effect.number))
+                message = effect.message if self._worded is None else self._worded(effect.message)
+                self._network.up(self._wire, encode(message, effect.number))
         elif isinstance(effect, Spawn):
             self._slots[effect.slot] = slot = SimulatedSlot(effect.slot)
             self._later(_READY_SECONDS, self._ready, slot)

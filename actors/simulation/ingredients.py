@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from ...config.changes import Change
 from ...config.limits import Rate
 from ...config.policy import PolicyTree
 from ...config.schedules import Plan, Timing
+from ...transport.messages import GiveBack, Hello, Message, Results
 from ..core.clients.reloads import Configuration
 from .client import SimulatedClient
 
@@ -22,6 +24,7 @@ INGREDIENTS: Final = {
     "bulk": "clients send much at a time, which keeps the supervisor busy, and ask questions without end",
     "keys": "tasks have keys, and their senders say what becomes of a second one",
     "cache": "results answer for tasks with the same params, and people clear them",
+    "stutter": "hosts with an odd number name everything twice that they hold or report",
     "expiry": "tasks are of no use any more if they have not begun by some instant",
     "filters": "people cancel, run again, edit and delete all tasks that filters name",
 }
@@ -49,6 +52,14 @@ def drawn(seed: int) -> frozenset[str]:
 def declines(host: int, id: int) -> bool:
     """Whether a host never takes a task; a host with an even number takes all."""
     return host % 2 == 1 and id % _DECLINED == 0
+
+
+def said_twice(message: Message) -> Message:
+    """A host's message that names its grants twice, if it names any."""
+    if isinstance(message, Hello):
+        named = {name: 2 * message.offer[name] for name in ("running", "finished")}
+        return replace(message, offer={**message.offer, **named})
+    return replace(message, items=2 * message.items) if isinstance(message, Results | GiveBack) else message
 
 
 def configurations(policies: PolicyTree, tighter: PolicyTree, schedules: dict[str, Plan]) -> list[Configuration]:

@@ -30,6 +30,7 @@ from .ingredients import (
     Orders,
     configurations,
     declines,
+    said_twice,
     tighter,
 )
 from .inspection import inspect, inspect_at_rest, restlessness, unanswered
@@ -212,6 +213,7 @@ class World:
             self.executions,
             options,
             partial(declines, number) if "declines" in self.ingredients else None,
+            said_twice if "stutter" in self.ingredients and number % 2 else None,
         )
 
     # What happens.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from unit.pool_words import completed, crashed  # pyright: ignore[reportMissingImports]
+from unit.pool_words import completed, crashed, failed  # pyright: ignore[reportMissingImports]
 
 from workerhost.transport.block import UNKNOWN
 from workerhost.transport.client_effects import Say
@@ -136,6 +136,21 @@ class TestAGrantThatIsNamedTwice:
         assert said[b"h"] == [Recorded(3)]
         task = pool.store.show(id)
         assert (task["state"], task["crashes"]) == ("queued", 1)
+
+    @pytest.mark.parametrize("report", [crashed, failed])
+    def test_has_ended_once_if_its_host_never_heard_that_it_was_recorded(
+        self, pool: Any, report: Callable[[int, int], list[Any]]
+    ):
+        pool.host()
+        ((id, fence),) = grants(pool.send(), b"h")
+        pool.say(b"h", Claim({"": 0}))
+        pool.say(b"h", Results([report(id, fence)]))
+        pool.wait(5)
+        assert pool.state(id) == "queued"
+        before = pool.store.show(id)
+        pool.host(b"z", session=b"h" * 16, name="h", finished=[[id, fence]], slots=0)
+        assert pool.say(b"z", Results([report(id, fence)]))[b"z"] == [Recorded(2)]
+        assert pool.store.show(id) == before
 
     def test_completes_once_after_a_rescue(self, pool: Any, rescued: list[int]):
         pool.host(b"z", session=b"x" * 16, name="x", finished=[rescued], slots=0)

@@ -29,6 +29,7 @@ RELEASE_LIMIT: Final = 100
 _NOBODYS_FAULT: Final = ("quota", "auth")
 """Kinds of failures that have answers of their own: they open no breaker."""
 _REASON_MAX: Final = 500
+_OVER_MAX: Final = 10_000
 _STOPPED: Final = "cancelled"
 """Outcome of a cancelled task's attempt, beside the end that stands in the task: it only adds what it wrote last."""
 _BY_A_CLIENT: Final = {"reason": "cancelled by a client"}
@@ -38,17 +39,12 @@ _CAUSES_FINAL: Final = {**_CAUSES, Outcome.TOO_LARGE: "result_too_large"}
 
 @dataclass(slots=True, eq=False)
 class Late:
-    """Reports of one message that match no live lease, waiting for what the store knows of their tasks.
-
-    Attributes:
-        judged: (id, fence) of what this message has said before: a grant ends once, as it was told first.
-    """
+    """Reports that match no live lease, waiting for what the store knows of their tasks."""
 
     host: HostSession
     number: int
     items: list[Result] = field(default_factory=list)
     stale: list[Any] = field(default_factory=list)
-    judged: set[tuple[int, int]] = field(default_factory=set)
 
 
 class Endings:
@@ -56,6 +52,7 @@ class Endings:
 
     def __init__(self, queue: Queue, hosts: Hosts) -> None:
         self.queue, self.hosts = queue, hosts
+        self._over: dict[tuple[int, int], None] = {}  # grants whose end was told, but for most that completed
 
     def results(self, step: Step, late: Late, items: Iterable[Any]) -> None:
         """Ended attempts. Those of no live lease are added to `late`.
@@ -77,7 +74,6 @@ class Endings:
                 started_at = wall - duration
                 row, lane = lease.row, lease.lane
                 if outcome or lease.stopping:
-                    late.judged.add((id, fence))
                     self._ended_badly(step, lease, outcome, started_at, slot, detail)
                     continue
                 moved(row, "complete")
@@ -135,6 +131,7 @@ class Endings:
         """An attempt ended in another way than by completing, or its lease was stopping."""
         row = lease.row
         self.queue.let_go(lease)
+        self._is_over(row.id, row.fence)
         if lease.stopping:  # its end is recorded since it was cancelled; what it wrote last is known only now
             if detail and detail.get("output"):
                 said = {**_BY_A_CLIENT, "output": detail["output"]}
@@ -312,24 +309,20 @@ class Endings:
         """Reports without a live lease, now that the rows are known: a rescued task nobody claimed keeps its fence.
 
         Only its last owner is believed, because a fence can be guessed. A fence of 0 is that of a task which was never
-        granted: nobody can have a report of it. A grant that is reported more than once here counts as it was reported
-        first: `known` is how things stood before that.
+        granted: nobody can have a report of it. A grant ends once, as it was told first, however often it is: a host
+        says it again until it hears RECORDED, and `known` is how things stood before any of this message counted.
         """
         for item in late.items:
             id, fence, outcome, body, duration, slot, detail = item
-            if (id, fence) in late.judged:
-                continue
-            late.judged.add((id, fence))
             row = known.get(id)
-            if (
-                row is None
-                or row.fence != fence
-                or not fence
-                or row.state in (RUNNING, SCHEDULED)
-                or not self.hosts.held(late.host, row.owner)
-            ):
+            if row is None or row.fence != fence or not fence or not self.hosts.held(late.host, row.owner):
+                late.stale.append([id, fence])
+            elif row.state not in FINAL and (id, fence) in self._over:
+                continue
+            elif row.state in (RUNNING, SCHEDULED):
                 late.stale.append([id, fence])
             elif row.state == QUEUED:
+                self._is_over(id, fence)
                 row = self.queue.current(row)
                 started_at = step.wall - duration
                 if outcome == Outcome.COMPLETED:
@@ -341,6 +334,11 @@ class Endings:
                     self.judge(step, row, late.host, outcome, started_at, slot, detail or {})
             elif row.state == CANCELLED or (row.state == COMPLETED) != (outcome == Outcome.COMPLETED):
                 late.stale.append([id, fence])
+
+    def _is_over(self, id: int, fence: int) -> None:
+        self._over[id, fence] = None
+        if len(self._over) > _OVER_MAX:
+            del self._over[next(iter(self._over))]
 
     def adopt(self, step: Step, host: HostSession, row: Row, fence: int) -> bool:
         """Its first host is back and still runs a rescued task that nobody has claimed since: the lease lives on. So it

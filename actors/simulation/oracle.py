@@ -52,6 +52,7 @@ class Oracle:
         self._resumes: dict[tuple[int, int], tuple[bytes | None, ...]] = {}  # grant -> checkpoints that it may bring
         self._turns: dict[str, int] = {}  # when each tenant was last served, counted in grants of this core
         self._core: Pool | None = None
+        self._counted: set[tuple[int, int]] = set()  # grants that failed or crashed, as this core has told
 
     @property
     def tasks(self) -> dict[int, Known]:
@@ -103,6 +104,8 @@ class Oracle:
         Raises:
             Violation: It broke a guarantee.
         """
+        if pool is not self._core:  # who was served when, and what was told, is remembered by a core alone
+            self._core, self._turns, self._counted = pool, {}, set()
         for persist in turn:
             history = self.history
             history.lanes.update((lane, type) for lane, type, *_ in persist.lanes)
@@ -181,8 +184,12 @@ class Oracle:
 
     def _returned(self, persist: Persist) -> None:
         ended: dict[int, list[str]] = {}
-        for id, _attempt, _fence, _owner, _slot, _started, _ended, outcome, _detail in persist.attempts:
-            ended.setdefault(id, []).append(_COUNTED.get(outcome, ""))
+        for id, _attempt, fence, _owner, _slot, _started, _ended, outcome, _detail in persist.attempts:
+            counter = _COUNTED.get(outcome, "")
+            ended.setdefault(id, []).append(counter)
+            if counter in ("failures", "crashes"):
+                _must((id, fence) not in self._counted, f"task {id} has two ends of one grant among its {counter}")
+                self._counted.add((id, fence))
         for state, place, _due, _relative, attempt, failures, crashes, losses, _releases, id, fence in persist.returns:
             known = self.tasks[id]
             _must(known.state not in FINAL, f"task {id} came back from its end")
@@ -240,8 +247,6 @@ class Oracle:
             self.history.move(id, WAITING)
 
     def _claimed(self, persist: Persist, pool: Pool | None, now: float, wall: float) -> None:
-        if pool is not self._core:  # who was served when is remembered by a core alone
-            self._core, self._turns = pool, {}
         for fence, attempt, owner, _at, id in persist.claims:
             known = self.tasks[id]
             _must(known.state == QUEUED, f"task {id} was granted in state {known.state}")

@@ -358,9 +358,17 @@ def what_expired_is_run_again_only_to_expire(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Queue, "again", as_it_was)
 
 
+def what_is_said_again_counts_again(patch: pytest.MonkeyPatch) -> None:
+    def forget(self: Endings, id: int, fence: int) -> None:
+        """Whatever was told before."""
+
+    patch.setattr(Endings, "_is_over", forget)
+
+
 CUT_OFF: Final = {"partition": 0.3, "pause_host": 0.3}
 FILTERS: Any = {"clients": 3, "ingredients": frozenset({"filters"})}
 EXPIRY: Any = {"clients": 3, "ingredients": frozenset({"expiry"})}
+STUTTER: Any = {"hosts": 4, "clients": 3, "ingredients": frozenset({"stutter"})}
 CROWD: Any = {"clients": 3, "ingredients": frozenset({"bulk"}), "faults": {}}
 
 
@@ -413,6 +421,7 @@ MUTANTS: dict[Mutant, Sign] = {
     a_key_is_whoevers_asks_last: Sign("stands for None, it should for [0-9]+", ingredients=frozenset({"keys"})),
     whose_tasks_they_are_is_not_asked: Sign("met task [0-9]+, which is another", **FILTERS),
     an_order_ends_with_its_first_tasks: Sign("missed task [0-9]+", **FILTERS),
+    what_is_said_again_counts_again: Sign("has two ends of one grant", **STUTTER),
     what_has_begun_expires: Sign("had begun and ended as expired", **EXPIRY),
     what_expired_is_run_again_only_to_expire: Sign("was run again, only to expire", **EXPIRY),
     a_result_answers_for_ever: Sign("stands for [0-9]+, it should for None", ingredients=frozenset({"cache"})),

@@ -483,8 +483,7 @@ class Pool:
     def _came_late(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         late: Late = need.context
         self.endings.late_results(step, late, rows)
-        if late.host.peer is not None:
-            step.say(late.host.peer, Recorded(late.number, late.stale))
+        step.later.append((late.peer, Recorded(late.number, late.stale)))
 
     def _adopt(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         host, unknown = need.context

@@ -64,7 +64,9 @@ def no_fence_check(patch: pytest.MonkeyPatch) -> None:
             if lease is None:
                 believed(self, step, late, [item])
             else:
-                believed(self, step, Late(lease.pool.host, late.number), [[item[0], lease.row.fence, *item[2:]]])
+                believed(
+                    self, step, Late(lease.pool.host, late.number, late.peer), [[item[0], lease.row.fence, *item[2:]]]
+                )
 
     patch.setattr(Endings, "results", results)
 

@@ -186,6 +186,18 @@ class TestAGrantThatIsNamedTwice:
         assert pool.state(rescued[0]) == "running"
 
 
+def test_what_is_recorded_is_said_to_the_connection_that_reported_it(pool: Any):
+    """Its number means something there alone; whoever says HELLO anew reports anew what was not RECORDED."""
+    pool.host()
+    ((id, fence),) = grants(pool.send(), b"h")
+    pool.say(b"h", Results([completed(id, fence)]))
+    hello = Hello("host", [1, 1], b"h" * 16, "h", {"types": ["a"], "slots": {"": 1}, "finished": [[id, fence]]})
+    said = pool.hear([(b"h", 3, Results([completed(id, fence)])), (b"z", 0, hello)])
+    assert not [m for heard in said.values() for m in heard if isinstance(m, Recorded)]
+    pool.numbers[b"z"] = 0
+    assert pool.say(b"z", Results([completed(id, fence)])) == {b"z": [Recorded(1)]}
+
+
 class TestARestoredPool:
     def test_is_asked_anew_what_has_ended(self):
         talk = Conversation(bytes(16), "test", 0.0)

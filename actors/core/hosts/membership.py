@@ -258,7 +258,7 @@ class Membership:
         tasks: a slot is waiting for those.
         """
         peer.session.ahead.heard(behind=peer.address in self.queue.company.unheard)
-        late = Late(peer.session, number)
+        late = Late(peer.session, number, peer)
         self.endings.results(step, late, message.items)
         ids = tuple({item[0] for item in late.items})
         if ids:

@@ -18,7 +18,7 @@ from ..order.lane import Lane
 from ..queue import Queue
 from ..reports import Result, result, returned
 from ..rows import CANCELLED, COMPLETED, FINAL, QUEUED, RUNNING, SCHEDULED, Row
-from ..step import Step
+from ..step import Peer, Step
 from .backoff import delay
 from .setbacks import SLEEP_SECONDS, SLEEP_SECONDS_MIN, is_set_back, is_tried_again, kind_of, node_of, wait_of
 
@@ -43,6 +43,7 @@ class Late:
 
     host: HostSession
     number: int
+    peer: Peer
     items: list[Result] = field(default_factory=list)
     stale: list[Any] = field(default_factory=list)
 

@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn
 
 from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -29,6 +30,9 @@ BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 
 BODY_SECONDS_MAX: Final = 20.0
 """Within which a request's body must have come."""
+
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+"""Every path takes them all, and says which are not possible: else `GET /tasks/cancel` would ask for a task `cancel`."""
 
 CALLS_MAX: Final = 16
 """Calls of the pool at a time; each may wait as long as the client's timeout, in a thread of its own."""
@@ -119,11 +123,14 @@ class Runner:
         paths: dict[str, dict[str, Operation]] = {}
         for operation in operations:
             paths.setdefault("/api" + operation.path, {})[operation.method] = operation
-        return [Route(path, self._endpoint(methods), methods=list(methods)) for path, methods in paths.items()]
+        return [Route(path, self._endpoint(methods), methods=_METHODS) for path, methods in paths.items()]
 
     def _endpoint(self, methods: Mapping[str, Operation]) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            return await self._answered(methods["GET" if request.method == "HEAD" else request.method], request)
+            operation = methods.get("GET" if request.method == "HEAD" else request.method)
+            if operation is None:
+                raise HTTPException(405, headers={"Allow": ", ".join([*methods, *["HEAD"] * ("GET" in methods)])})
+            return await self._answered(operation, request)
 
         return answer
 

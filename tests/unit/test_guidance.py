@@ -23,15 +23,13 @@ def guidance(nodes: dict[str, dict[str, Any]]) -> tuple[Guidance, list[HostEffec
 
 class TestTree:
     def test_the_first_of_a_session_replaces_and_later_ones_add(self):
-        made, effects = guidance({"text": {"timeout": 1}})
+        made, _ = guidance({"text": {"timeout": 1}})
+        assert made.brief == Brief({"text": {"timeout": 1}})
         made.on_tree({"video": {"timeout": 2}})
+        assert made.brief == Brief({"text": {"timeout": 1}, "video": {"timeout": 2}})
         made.on_welcome()
         made.on_tree({"audio": {"timeout": 3}})
-        assert effects == [
-            Guide(Brief({"text": {"timeout": 1}})),
-            Guide(Brief({"text": {"timeout": 1}, "video": {"timeout": 2}})),
-            Guide(Brief({"audio": {"timeout": 3}})),
-        ]
+        assert made.brief == Brief({"audio": {"timeout": 3}})
         assert [made.policy(type).timeout for type in ("text", "video", "audio")] == [None, None, 3]
 
     def test_a_policy_is_that_of_the_nearest_node(self):
@@ -62,15 +60,34 @@ class TestBrief:
         made, effects = guidance(NODES)
         effects.clear()
         made.on_offer(Offer(("a",)))
+        assert effects == [Guide(Brief(NODES, Offer(("a",))))]
+        effects.clear()
         made.on_offer(Offer(("a",)))
-        made.on_drain(True)
         made.on_activity([])
-        assert effects == [Guide(Brief(NODES, Offer(("a",)))), Guide(Brief(NODES, Offer(("a",)), {}, True))]
+        assert effects == []
+        made.on_drain(True)
+        assert effects == [Guide(Brief(NODES, Offer(("a",)), {}, True))]
 
     def test_a_part_is_a_node_and_what_lies_below_it(self):
-        brief = Brief({"a": {}, "a.b": {}, "ab": {}, "c": {}}, None, {"a.b.c": 2, "ab": 1}, False)
-        assert brief.part("a") == Brief({"a": {}, "a.b": {}}, None, {"a.b.c": 2}, False)
-        assert brief.part("a").part("a.b") == Brief({"a.b": {}}, None, {"a.b.c": 2}, False)
+        brief = Brief({"a": {}, "a.b": {}, "ab": {}, "c.d.e": {}}, None, {"a.b.c": 2, "ab": 1, "f": 1}, True)
+        parts = brief.parts(1)
+        assert parts == {
+            "a": Brief({"a": {}, "a.b": {}}, None, {"a.b.c": 2}, True),
+            "ab": Brief({"ab": {}}, None, {"ab": 1}, True),
+            "c": Brief({"c.d.e": {}}, None, {}, True),
+        }
+        assert parts["a"].parts(2) == {"a.b": Brief({"a.b": {}}, None, {"a.b.c": 2}, True)}
+        assert parts["ab"].parts(2) == {}
+
+    def test_many_trees_of_one_turn_are_told_at_once(self):
+        made, effects = guidance({"a": {}})
+        for number in range(100):
+            made.on_tree({f"t{number}": {}})
+        assert [len(effect.brief.nodes) for effect in effects if isinstance(effect, Guide)] == [101]
+        effects.clear()
+        made.on_tree({"b": {}})
+        made.on_drain(True)
+        assert effects == [Guide(made.brief)]
 
 
 class TestVerdict:

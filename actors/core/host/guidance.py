@@ -39,6 +39,8 @@ class Guidance:
     def __init__(self, effects: list[HostEffect]) -> None:
         self.brief = Brief()
         self._effects = effects
+        self._guide: Guide | None = None
+        self._guide_at = 0
         self._nodes: dict[str, NodePolicy] = {}
         self._types: dict[str, NodePolicy] = {}  # what was asked for, nodes and types below them
         self._cut_offs: list[float | None] = []
@@ -78,9 +80,16 @@ class Guidance:
         self._tell(replace(self.brief, running=running))
 
     def _tell(self, brief: Brief) -> None:
-        if brief != self.brief:
-            self.brief = brief
-            self._effects.append(Guide(brief))
+        """The latest brief says everything: however many TREEs a turn brings, the level actors are told once."""
+        if brief == self.brief:
+            return
+        self.brief = brief
+        at = self._guide_at
+        if at < len(self._effects) and self._effects[at] is self._guide:
+            self._effects[at] = self._guide = Guide(brief)
+        else:
+            self._guide, self._guide_at = Guide(brief), len(self._effects)
+            self._effects.append(self._guide)
 
     def policy(self, type: str) -> NodePolicy:
         """What holds for a type: its own node's, or that of the nearest one above it."""

@@ -6,7 +6,7 @@ everything again from one message.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -63,14 +63,23 @@ class Brief:
     running: Mapping[str, int] = field(default_factory=dict[str, int])
     draining: bool = False
 
-    def part(self, type: str) -> Brief:
-        """What concerns a node and its subtree."""
-        return Brief(
-            {node: policy for node, policy in self.nodes.items() if within(node, type)},
-            self.offer,
-            {running: count for running, count in self.running.items() if within(running, type)},
-            self.draining,
-        )
+    def parts(self, depth: int) -> dict[str, Brief]:
+        """What concerns each node of that many parts and its subtree; whoever has many children divides it once."""
+        nodes: dict[str, dict[str, Mapping[str, Any]]] = {}
+        for type, policy in self.nodes.items():
+            if (node := _cut(type, depth)) is not None:
+                nodes.setdefault(node, {})[type] = policy
+        running: dict[str, dict[str, int]] = {}
+        for type, count in self.running.items():
+            if (node := _cut(type, depth)) is not None:
+                running.setdefault(node, {})[type] = count
+        return {node: Brief(part, self.offer, running.get(node, {}), self.draining) for node, part in nodes.items()}
+
+
+def _cut(type: str, depth: int) -> str | None:
+    """The first `depth` parts of a type; None if it has fewer."""
+    path = type.split(".", depth)
+    return ".".join(path[:depth]) if len(path) >= depth else None
 
 
 def within(type: str, node: str) -> bool:
@@ -80,19 +89,30 @@ def within(type: str, node: str) -> bool:
 
 def verdict(type: str, brief: Brief) -> Verdict:
     """The state of one node on this host."""
+    return verdicts((type,), brief)[type]
+
+
+def verdicts(types: Iterable[str], brief: Brief) -> dict[str, Verdict]:
+    """The states of many nodes: what is served and what runs is looked through once for all of them."""
     if brief.draining:
-        return DRAINING, ""
+        return dict.fromkeys(types, (DRAINING, ""))
     offer = brief.offer
     if offer is None:
-        return STARTING, "its workers are being loaded"
-    if type in offer.failed:
-        return FAILED, offer.failed[type]
-    if not _served(type, offer):
-        return FAILED, "; ".join(offer.failed.values()) or "no worker here runs it"
-    return (BUSY if any(within(running, type) for running in brief.running) else IDLE), ""
+        return dict.fromkeys(types, (STARTING, "its workers are being loaded"))
+    serving: set[str] = set() if offer.any else {path for worker in offer.types for path in parents(worker)}
+    busy = {path for running in brief.running for path in parents(running)}
+    unserved = "; ".join(offer.failed.values()) or "no worker here runs it"
+    found: dict[str, Verdict] = {}
+    for type in types:
+        if type in offer.failed:
+            found[type] = FAILED, offer.failed[type]
+        elif not (offer.any or _served(type, serving)):
+            found[type] = FAILED, unserved
+        else:
+            found[type] = (BUSY if type in busy else IDLE), ""
+    return found
 
 
-def _served(type: str, offer: Offer) -> bool:
-    """By a worker of its own, one without type, one above that looks at what lies below it, or only below."""
-    asked = {f"{path}.*" for path in parents(type)}
-    return offer.any or any(within(worker, type) or worker in asked for worker in offer.types)
+def _served(type: str, serving: set[str]) -> bool:
+    """By a worker of its own, one above that looks at what lies below it, or only below."""
+    return type in serving or any(f"{path}.*" in serving for path in parents(type))

@@ -32,7 +32,7 @@ BODY_SECONDS_MAX: Final = 20.0
 """Within which a request's body must have come."""
 
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-"""Every path takes them all, and says which are not possible: else `GET /tasks/cancel` would ask for a task `cancel`."""
+"""Every path takes them all, and says which are not possible: else `GET /tasks/cancel` asked for a task `cancel`."""
 
 CALLS_MAX: Final = 16
 """Calls of the pool at a time; each may wait as long as the client's timeout, in a thread of its own."""

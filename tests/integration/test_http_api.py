@@ -285,6 +285,13 @@ class TestWhatIsRefused:
         large = {"type": "text.length", "params": {"text": "x" * 1_100_000}}
         assert is_problem(http.post("/api/tasks", json=large, headers=RIGHT), 413)["error"] == "TooLarge"
 
+    def test_a_number_that_is_whole_is_one_however_it_is_written(self, http: httpx.Client):
+        assert http.post("/api/tasks/cancel", json={"flow": 9e9, "ids": [1.0]}).status_code == 401
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        asked = http.post("/api/tasks/cancel", json={"flow": 9e9, "ids": [1.0]}, headers=headers)
+        assert asked.json() == {"cancelled": []}
+        is_problem(http.post("/api/tasks/cancel", json={"flow": 1.5}, headers=headers), 422)
+
     @pytest.mark.parametrize(
         "query",
         ["limit=0", "limit=1001", "limit=x", "before=0", "state=lost", "type=%00", "tag=", "x=1", "limit=1&limit=2"],

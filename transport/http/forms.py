@@ -46,6 +46,11 @@ def _instant(value: Any) -> datetime | None:
     return found
 
 
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 5.0 is 5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 _DATE_TIME: Final[dict[str, Any]] = {
     "anyOf": [
         {"type": "string", "format": "date-time", "pattern": "^(19[7-9]|[2-4]..)."},
@@ -56,10 +61,10 @@ Instant = Annotated[datetime | None, BeforeValidator(_instant), WithJsonSchema(_
 TypePath = Annotated[str, Field(pattern=_pattern(TYPE_PATTERN), description="The dotted path, such as `text.length`.")]
 Tag = Annotated[str, Field(min_length=1, max_length=TAG_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 Tenant = Annotated[str, Field(pattern=_pattern(TENANT_PATTERN))]
-TaskNumber = Annotated[int, Field(ge=1, le=ID_MAX)]
+TaskNumber = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=ID_MAX)]
 Resource = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,32}$")]
 Label = Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,64}$")]
-Count = Annotated[int, Field(ge=0, le=COUNT_MAX)]
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=COUNT_MAX)]
 Seconds = Annotated[float, Field(ge=0.001, le=_SECONDS_MAX)]
 
 

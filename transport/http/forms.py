@@ -61,10 +61,10 @@ Instant = Annotated[datetime | None, BeforeValidator(_instant), WithJsonSchema(_
 TypePath = Annotated[str, Field(pattern=_pattern(TYPE_PATTERN), description="The dotted path, such as `text.length`.")]
 Tag = Annotated[str, Field(min_length=1, max_length=TAG_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 Tenant = Annotated[str, Field(pattern=_pattern(TENANT_PATTERN))]
-TaskNumber = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=ID_MAX)]
+TaskNumber = Annotated[int, Field(ge=1, le=ID_MAX), BeforeValidator(_whole)]
 Resource = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,32}$")]
 Label = Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,64}$")]
-Count = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=COUNT_MAX)]
+Count = Annotated[int, Field(ge=0, le=COUNT_MAX), BeforeValidator(_whole)]
 Seconds = Annotated[float, Field(ge=0.001, le=_SECONDS_MAX)]
 
 

@@ -105,6 +105,7 @@ class _Child:
             from workerhost.workers import kept_code
 
             kept_code.use(settings["kept"])
+        os.register_at_fork(after_in_child=self._part)  # a module may make copies while it is imported
         sources = {type: Source(*parts) for type, parts in settings["sources"].items()}
         offer = registry.load_all(settings["code"], sources, settings["paths"], guarded=True)
         offer.keep(settings["nodes"])
@@ -127,7 +128,10 @@ class _Child:
             settled=self._settle,
         )
         self._slots = made
+        os.register_at_fork(after_in_child=made.part)
         ready: list[Any] = [READY, made.offer()]
+        if self._forked:
+            os._exit(0)  # a copy came out of the import, or out of the worker, that made it
         self._tell_code(ready[1], settings)
         self._settle()
         for output in self._output:
@@ -137,7 +141,6 @@ class _Child:
         signal.signal(signal.SIGTERM, self._terminate)
         if self._leftovers is not None:
             self._wear = self._watch_wear(self._leftovers)
-        os.register_at_fork(after_in_child=self._part)
         threading.Thread(target=self._read, args=(frames,), name="reader", daemon=True).start()
         with suppress(runner.Stopped):
             self._work(threads if concurrency == 1 else 1)
@@ -219,11 +222,11 @@ class _Child:
         self._slots.cancel_all()
 
     def _part(self) -> None:
-        """In a copy of this process that a task made with fork: it is no slot."""
+        """In a copy of this process that a task, or a module, made with fork: it is no slot."""
         self._forked = True
-        self._slots.part()
         self._control.close()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGTERM) == self._terminate:  # a module's own stays its own
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _read(self, frames: list[Any]) -> None:
         """The reader thread. Without it the process would be deaf, so they end together."""

@@ -341,6 +341,8 @@ class ProcessSlot:
 
     def _bury(self, news: SlotNews) -> None:
         """The child is dead: take its last words, its leftovers and its status."""
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_RD)  # a copy of it may hold the other end: what is there now is all
         while not self._fault and self._has_more(news):
             pass
         self._signal(signal.SIGKILL)  # what it started and left behind

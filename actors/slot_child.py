@@ -192,7 +192,7 @@ class _Child:
             reason = reason or self._wear.after(limits.get("memory", 0.0) if limits else 0.0)
             if reason:
                 self._wear = None
-                self._send([WORN, reason])
+                self._slots.between(lambda: self._send([WORN, reason]))
 
     def _flush_output(self) -> str:
         """So that what is written without a newline is not put down to the next task; why it cannot, or ""."""

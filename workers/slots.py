@@ -227,6 +227,11 @@ class Slots:
                     wait = left if wait is None else min(left, wait)
             return wait
 
+    def between(self, say: Callable[[], None]) -> None:
+        """Call what writes to where `emit` does, while nothing is emitted."""
+        with self._lock:
+            say()
+
     def report(self, attempt: Attempt, fraction: float, note: str) -> None:
         """Take progress of a running attempt: the first leaves at once, later ones every 0.1 s, always the latest."""
         task = attempt.task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -89,6 +90,30 @@ def here(): return [os.getcwd(), str(signal.getsignal(signal.SIGTERM))]
 def children():
     try: return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError: return None
+"""
+
+
+WORN_WHILE_TOLD = """
+import fcntl, os, sys, termios
+from workerhost import worker
+from workerhost.workers import slots
+
+print("loaded")
+slots.FLUSH_SECONDS = 60.0  # so that a result waits until the next task proves to be slow
+
+@worker("large")
+def large(): return b"x" * 900_000
+
+def is_socket(number):
+    try: return os.readlink(f"/proc/self/fd/{number}").startswith("socket:")
+    except OSError: return False
+
+@worker("wears")
+def wear(fifo):
+    control = next(number for number in range(3, 256) if is_socket(number))
+    while not any(fcntl.ioctl(control, termios.TIOCOUTQ, bytes(4))): pass
+    sys.stdout.close()
+    os.close(os.open(fifo, os.O_WRONLY))
 """
 
 
@@ -188,6 +213,21 @@ def test_a_process_that_leaks_says_so_once(host: Host) -> None:
     assert "descriptors, and had" in host.news.worn
     slot.close()
     assert host.exited()["cause"] == "stopped"
+
+
+def test_that_a_process_is_worn_is_not_said_in_the_middle_of_a_result(host: Host, tmp_path: Path) -> None:
+    host.code.write_text(WORN_WHILE_TOLD)
+    slot = host.ready()
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    end = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    slot.feed([task("large", id=1), task("wears", str(fifo), id=2)])
+    poller = select.poll()
+    poller.register(end, 0)
+    assert poller.poll(SECONDS * 1000), "nobody has read the result, so it is still being told"
+    os.close(end)
+    assert [result[:3] for result in host.results(2)] == [[1, 7, 0], [2, 7, 0]]
+    assert "stdout or stderr was closed" in host.news.worn
 
 
 def test_the_folder_and_the_handler_of_sigterm_are_put_back(host: Host, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..workers.slots import Slots
     from ..workers.wear import Wear
 
-INIT: Final = 1  # host -> child, first: [1, {number, code, sources, paths, nodes, threads, concurrency, kept, folder}]
+INIT: Final = 1  # host -> child, first: [1, {number, code, sources, paths, nodes, threads, concurrency, ...}]
 TASKS: Final = 2  # host -> child: [2, [SlotTask, ...]]
 CANCEL: Final = 3  # host -> child: [3, id, fence]
 READY: Final = 4  # child -> host, once: [4, offer]
@@ -94,6 +94,7 @@ class _Child:
         while not frames:
             frames = self._receive()
         settings: dict[str, Any] = frames.pop(0)[1]
+        _allow_files(settings["open_files"])
         threads: int = settings["threads"]
         concurrency: int = settings["concurrency"]
         word = mmap.mmap(word_number, slots.WORD.size * threads)
@@ -344,6 +345,14 @@ def _belong_to(host: int) -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _allow_files(count: Any) -> None:
+    """As many as the host could have open before it raised its own limit: a task may rely on what its user has set."""
+    if count is not None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
 def check_python() -> None:

@@ -12,9 +12,8 @@ import selectors
 import shutil
 import signal
 import socket
-import sys
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cache, partial
 from math import inf
 from pathlib import Path
@@ -27,7 +26,8 @@ from ..config.sizes import size_text
 from ..transport.mailbox import Mailbox
 from ..workers.processes import Family, end_marked, marks
 from ..workers.slots import WORD
-from . import slot_cgroup, slot_child
+from . import open_files, slot_cgroup, slot_child
+from .slot_exit import exit_of, never_started, said, wait
 from .slot_figures import Gauge, measure, oom_kills
 from .slot_frames import Frames, ProtocolError
 from .slot_news import SlotNews, SlotSpec, SlotTask
@@ -84,33 +84,19 @@ class ProcessSlot:
 
     def start(self) -> None:
         """Start the child; takes some milliseconds. `ready` follows, or `exited`."""
-        _sweep()
-        self._control, far = socket.socketpair()
-        self._control.setblocking(False)
-        self._output_number, output = os.pipe()
-        os.set_blocking(self._output_number, False)
-        words = _shared_file(WORD.size * self._threads)
-        self._word = mmap.mmap(words, WORD.size * self._threads)
         try:
-            numbers = (far.fileno(), words)
-            arguments = [str(number) for number in (*numbers, os.getpid())]
-            environment = self.spec.environment
-            arguments.append(str(Path(msgpack.__file__).parent) if environment.python else "")
-            command = [environment.interpreter(), "-I", slot_child.__file__, *arguments]
-            process = spawner().start(command, output, numbers, self._mark)
+            with ExitStack() as undo:
+                _sweep()
+                self._spawn(undo)
+                self._watch(undo)
+                undo.pop_all()
         except Exception as error:
-            self._mailbox.post(self._never_started(error))
-            self._control.close()
-            os.close(self._output_number)
+            environment = self.spec.environment
+            exited = never_started(error, environment.interpreter() if environment.python else "")
+            self._mailbox.post(SlotNews(self.number, exited=exited))
             return
-        finally:
-            far.close()
-            os.close(output)
-            os.close(words)
-        process.returncode = 0  # it is waited for here, with its peak memory; this keeps Popen from looking
-        self._pid, self._alive = process.pid, True
+        self._alive = True
         self._oom_kills = oom_kills()
-        self._watch()
         if slot_cgroup.in_use() is not None:  # from its beginning, so that nothing is missing from the account
             self._group = self._grouped()
         spec = self.spec
@@ -125,8 +111,41 @@ class ProcessSlot:
             "kept": spec.kept,
             "concurrency": spec.environment.concurrency,
             "folder": self._folder,
+            "open_files": open_files.limit_before(),
         }
         self._send([slot_child.INIT, settings])
+
+    def _spawn(self, undo: ExitStack) -> None:
+        """Start the process, and note what is to be undone if it is of no use."""
+        with ExitStack() as handed:
+            self._control, far = socket.socketpair()
+            undo.callback(self._control.close)
+            handed.callback(far.close)
+            self._control.setblocking(False)
+            self._output_number, output = os.pipe()
+            undo.callback(os.close, self._output_number)
+            handed.callback(os.close, output)
+            os.set_blocking(self._output_number, False)
+            words = _shared_file(WORD.size * self._threads)
+            handed.callback(os.close, words)
+            open_files.leave_some(words)
+            self._word = mmap.mmap(words, WORD.size * self._threads)
+            undo.callback(self._word.close)
+            numbers = (far.fileno(), words)
+            arguments = [str(number) for number in (*numbers, os.getpid())]
+            environment = self.spec.environment
+            arguments.append(str(Path(msgpack.__file__).parent) if environment.python else "")
+            command = [environment.interpreter(), "-I", slot_child.__file__, *arguments]
+            process = spawner().start(command, output, numbers, self._mark)
+            process.returncode = 0  # it is waited for here, with its peak memory; this keeps Popen from looking
+            self._pid = process.pid
+            undo.callback(self._abandon)
+
+    def _abandon(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._pid, signal.SIGKILL)
+        wait(self._pid)
+        self._pid = 0
 
     def feed(self, tasks: list[SlotTask]) -> None:
         """Hand over tasks, in order. Before `ready` they wait; after `exited` nothing happens."""
@@ -210,12 +229,14 @@ class ProcessSlot:
             with suppress(OSError):
                 self._control.shutdown(socket.SHUT_WR)
 
-    def _watch(self) -> None:
+    def _watch(self, undo: ExitStack) -> None:
         self._selector = selectors.DefaultSelector()
+        undo.callback(self._selector.close)
         self._selector.register(self._control, selectors.EVENT_READ)
         self._selector.register(self._output_number, selectors.EVENT_READ)
         if hasattr(os, "pidfd_open"):
             self._exit_number = os.pidfd_open(self._pid)
+            undo.callback(os.close, self._exit_number)
             self._selector.register(self._exit_number, selectors.EVENT_READ)
         self._mailbox.attach(cast("_Descriptor", self._selector).fileno(), self._drain)
 
@@ -351,17 +372,17 @@ class ProcessSlot:
                 break
         news.lines += self._output.rest()
         self._mailbox.detach(cast("_Descriptor", self._selector).fileno())
-        status, memory = _wait(self._pid)
+        status, memory = wait(self._pid)
         self._alive = False
         started = [list(pair) for pair in self._started()]
         news.exited = {
-            **_exit_of(status),
+            **exit_of(status),
             "cause": self._cause(self._ready or news.ready is not None),
             "running": started[0] if len(started) == 1 else None,
             "started": started,
             "memory": memory,
         }
-        news.exited["message"] = self._fault or _said(news.exited)
+        news.exited["message"] = self._fault or said(news.exited)
         if (news.exited["cause"], news.exited["signal"]) == ("crash", signal.SIGKILL) and (
             killed := self._oom_killed()
         ):
@@ -398,16 +419,6 @@ class ProcessSlot:
         if self._stopped:
             return "stopped"
         return "crash" if ready else "start_failed"
-
-    def _never_started(self, error: Exception) -> SlotNews:
-        exited: dict[str, Any] = {"signal": None, "exit_code": None, "cause": "start_failed", "running": None}
-        message = f"{type(error).__name__}: {error}"
-        if self.spec.environment.python and isinstance(error, OSError) and error.strerror:
-            message = (
-                f"{self.spec.environment.interpreter()}: {error.strerror}; name an interpreter or a virtualenv's folder"
-            )
-        exited.update(started=[], memory=0, message=message)
-        return SlotNews(self.number, exited=exited)
 
 
 class ThreadSlots(ProcessSlot):
@@ -467,29 +478,3 @@ def _shared_file(size: int) -> int:
         Path(path).unlink()
     os.ftruncate(number, size)
     return number
-
-
-def _wait(pid: int) -> tuple[int | None, int]:
-    """Status and peak memory of a child that is dead or about to be."""
-    try:
-        _, status, usage = os.wait4(pid, 0)
-    except ChildProcessError:  # this process ignores SIGCHLD: the kernel has thrown it away
-        return None, 0
-    return status, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _exit_of(status: int | None) -> dict[str, Any]:
-    if status is None:
-        return {"signal": None, "exit_code": None}
-    code = os.waitstatus_to_exitcode(status)
-    return {"signal": -code if code < 0 else None, "exit_code": code if code >= 0 else None}
-
-
-def _said(exited: dict[str, Any]) -> str:
-    if exited["signal"] is None:
-        return f"its process ended with exit code {exited['exit_code']}"
-    try:
-        name = signal.Signals(exited["signal"]).name
-    except ValueError:
-        name = "unknown"
-    return f"its process was killed by signal {exited['signal']} ({name})"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ..actors import open_files
 from ..actors.host import Host, HostSettings
 from ..config.kinds import host_name
 from ..workers.errors import ConfigError, PoolRefused
@@ -57,6 +58,7 @@ def run(wishes: Wishes, settings: Settings) -> int:
         message = f"{CODE} stands for your workers: put their file or module in its place, such as tasks.py"
         raise UsageError(message)
     logs.set_up_as(settings.logging, process="host")
+    open_files.allow_all()
     events = Events()
     if wishes.parent is not None:
         end_with(wishes.parent)

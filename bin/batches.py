@@ -1,34 +1,38 @@
 """`send --from FILE` and `send --each KEY`: a task for each line, as many as there are, in constant memory.
 
-One chunk of lines is one SUBMIT, stored whole or not at all, and the next waits until it is. How far a file has come
-stands in `FILE.sent` beside it, so that the same command goes on where an interrupted one has ended. That one's session
-is taken over first, so that nothing of it is still on its way; what it had stored and could not write down any more,
-the pool knows by the batch's tag: one task says that its whole chunk is there, the lines that older tasks answered for
+Lines are read a chunk at a time. One SUBMIT, which is a chunk or the part of it that fits, is stored whole or not at
+all, and the next waits until it is. How far a file has come stands in `FILE.sent` beside it, and how far it comes with
+the SUBMIT under way, so that the same command goes on where an interrupted one has ended. That one's session is taken
+over first, so that nothing of it is still on its way; what it had stored and could not write down any more, the pool
+knows by the batch's tag: one task says that its whole SUBMIT is there, the lines that older tasks answered for
 included.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn, cast
 
+from ..actors.stores.file_system import sync
 from . import progress
 from .exits import UsageError, say
 from .tables import count
 
 if TYPE_CHECKING:
-    from ..transport.taking_over import ResumableClient
+    from ..transport.taking_over import ResumableClient, Submissions
 
 CHUNK_LINES: Final = 1000
 CHUNK_BYTES: Final = 2 * 1024 * 1024
-"""A chunk is closed after so much, so that it fits into one SUBMIT with the longest line on top."""
+"""A chunk is closed after so much, so that most fit into one SUBMIT with the longest line on top."""
 
 LINE_BYTES_MAX: Final = 1024 * 1024 + 1024
 """What packs into the largest params there may be."""
@@ -45,7 +49,7 @@ class Sent:
         pool: The pool's address.
         tag: Every task of the batch has it.
         lines: Lines that are dealt with.
-        under_way: Lines that are dealt with once the chunk that is being sent is stored.
+        under_way: Lines that are dealt with once the SUBMIT that is being sent is stored.
         tasks: Tasks that are stored.
         last: The highest id of these, or 0.
         digest: Of the lines that are dealt with.
@@ -107,6 +111,40 @@ class Lines:
         return {**self.base, **cast("dict[str, Any]", value)}
 
 
+@dataclass(slots=True)
+class _Chunk:
+    """Lines that were read and are not dealt with, and what they mean.
+
+    Attributes:
+        before: The number of the line before them.
+        number: That of the last.
+        text: All of them.
+        params: Of each task.
+    """
+
+    before: int
+    number: int
+    text: bytearray
+    params: list[Any]
+
+    def reach(self, tasks: int) -> tuple[int, int]:
+        """Where the first so many tasks end: the number of that line, and how much of the text it is."""
+        if tasks == len(self.params):
+            return self.number, len(self.text)
+        number, stream = self.before, BytesIO(self.text)
+        while tasks:
+            tasks -= bool(stream.readline().strip())
+            number += 1
+        return number, stream.tell()
+
+    def drop(self, tasks: int) -> bytes:
+        """These are dealt with. Returns what they were written as."""
+        self.before, end = self.reach(tasks)
+        text = bytes(self.text[:end])
+        del self.text[:end], self.params[:tasks]
+        return text
+
+
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
@@ -156,8 +194,8 @@ def send(client: ResumableClient, type: str, lines: Lines, sending: dict[str, An
         if state.is_file() and not anew:
             sent, found = _gone_on(client, sent, state)
         else:
-            sent = replace(sent, session=client.session())
-            _write(state, sent)  # before anything is sent: tag and session must be known
+            # Before anything is sent: tag and session must be known.
+            sent = _noted(replace(sent, session=client.session()), state)
     with ExitStack() as stack:
         stream = sys.stdin.buffer if lines.path is None else stack.enter_context(lines.path.open("rb"))
         size = 0 if lines.file is None else lines.file.stat().st_size
@@ -167,20 +205,12 @@ def send(client: ResumableClient, type: str, lines: Lines, sending: dict[str, An
         if sent.tasks:
             say(f"going on after {sent.tasks} tasks that were sent before, tag {sent.tag}")
         tags = (*sending.get("tags", ()), sent.tag)
-        options: dict[str, Any] = {**sending, "tags": tags, "full": "wait"}
+        submissions = client.submissions(type, **{**sending, "tags": tags})
         try:
-            for number, chunk in _chunks(stream, first, digest.update, lines):
-                if chunk:
-                    if state is not None:
-                        _write(state, replace(sent, under_way=number))
-                    batch = client.send_many(type, chunk, chunk=len(chunk), **options)
-                    # A line that an older task answers for (a key, a cache) has a lower number than those before it.
-                    last = max(sent.last, *(ids.stop - 1 for ids in batch.ids()))
-                    sent = replace(sent, tasks=sent.tasks + len(chunk), last=last)
-                sent = replace(sent, lines=number, digest=digest.hexdigest())
-                if state is not None:
-                    _write(state, sent)
-                bar.update(min(stream.tell() / size, 0.99) if size else 0.0, f"{sent.tasks} sent")
+            for chunk in _chunks(stream, first, lines):
+                for so_far in _stored(submissions, chunk, sent, digest, state):
+                    sent = so_far
+                    bar.update(min(stream.tell() / size, 0.99) if size else 0.0, f"{sent.tasks} sent")
         except UsageError as problem:
             raise _told(problem, sent, state) from None
         except KeyboardInterrupt:
@@ -208,8 +238,7 @@ def _gone_on(client: ResumableClient, sent: Sent, state: Path) -> tuple[Sent, in
             client.take_over(before.session)
         except ValueError:
             raise UsageError(f"{state} does not say how far the batch has come{again}") from None
-    before = replace(before, session=client.session())
-    _write(state, before)
+    before = _noted(replace(before, session=client.session()), state)
     newer: list[int] = []
     page: dict[str, Any] = {"next": None}
     while True:
@@ -234,7 +263,7 @@ def _skip(stream: BinaryIO, lines: Lines, sent: Sent, found: int) -> tuple[Any, 
     if sent.digest and digest.hexdigest() != sent.digest:
         raise UsageError(f"{lines.name} has changed since it was begun; to begin anew: --anew")
     means = 0
-    # The chunk that was under way is there as a whole. Where even that was not written down, lines are counted.
+    # The SUBMIT that was under way is there as a whole. Where even that was not written down, lines are counted.
     while found and (means < found or number < sent.under_way) and (line := stream.readline(LINE_BYTES_MAX)):
         digest.update(line)
         number += 1
@@ -242,30 +271,49 @@ def _skip(stream: BinaryIO, lines: Lines, sent: Sent, found: int) -> tuple[Any, 
     return digest, number, means
 
 
-def _chunks(
-    stream: BinaryIO, number: int, read: Callable[[bytes], object], lines: Lines
-) -> Iterator[tuple[int, list[Any]]]:
-    """(the number of its last line, params) of each chunk; a wrong line raises when those before it are dealt with."""
-    chunk: list[Any] = []
-    size = 0
+def _stored(submissions: Submissions, chunk: _Chunk, sent: Sent, digest: Any, state: Path | None) -> Iterator[Sent]:
+    """How far the batch has come, after each SUBMIT that the chunk takes: one, unless it is cut to fit."""
+    if not chunk.params:
+        digest.update(chunk.text)
+        yield _noted(replace(sent, lines=chunk.number, digest=digest.hexdigest()), state)
+    while chunk.params:
+        parcel = submissions.pack(chunk.params)
+        tasks = parcel.block.count
+        number, _ = chunk.reach(tasks)
+        # Before it leaves: who goes on must know what it brings. A power cut must not leave a note that says more.
+        sent = _noted(replace(sent, under_way=number), state, safely=number < sent.under_way)
+        ids = submissions.store(parcel)
+        if ids is None:
+            continue
+        digest.update(chunk.drop(tasks))
+        # A line that an older task answers for (a key, a cache) has a lower number than those before it.
+        last = max(sent.last, *(span.stop - 1 for span in ids))
+        sent = replace(sent, tasks=sent.tasks + tasks, last=last, lines=number, digest=digest.hexdigest())
+        yield _noted(sent, state)
+
+
+def _chunks(stream: BinaryIO, number: int, lines: Lines) -> Iterator[_Chunk]:
+    """What lies behind that line; a wrong line raises when those before it are dealt with."""
+    chunk = _Chunk(number, number, bytearray(), [])
     problem: UsageError | None = None
-    while problem is None and (line := stream.readline(LINE_BYTES_MAX)):
-        number += 1
+    while line := stream.readline(LINE_BYTES_MAX):
         text = line.rstrip(b"\r\n")
         try:
             if len(line) == LINE_BYTES_MAX:
-                raise UsageError(f"{lines.name}, line {number}: longer than params may be (1 MiB)")
+                raise UsageError(f"{lines.name}, line {number + 1}: longer than params may be (1 MiB)")
             if text.strip():
-                chunk.append(lines.params(number, text))
+                chunk.params.append(lines.params(number + 1, text))
         except UsageError as error:
-            problem, number = error, number - 1
+            problem = error
             break
-        read(line)
-        size += len(line)
-        if len(chunk) >= CHUNK_LINES or size >= CHUNK_BYTES:
-            yield number, chunk
-            chunk, size = [], 0
-    yield number, chunk
+        number += 1
+        chunk.text += line
+        if len(chunk.params) >= CHUNK_LINES or len(chunk.text) >= CHUNK_BYTES:
+            chunk.number = number
+            yield chunk
+            chunk = _Chunk(number, number, bytearray(), [])
+    chunk.number = number
+    yield chunk
     if problem is not None:
         raise problem
 
@@ -278,8 +326,22 @@ def _told(problem: UsageError, sent: Sent, state: Path | None) -> UsageError:
     return UsageError(f"{problem}; {count(sent.tasks, 'task')} before it are sent, tag {sent.tag}{cure}")
 
 
-def _write(state: Path, sent: Sent) -> None:
-    """Replace the file in one step: it is never half written."""
+def _noted(sent: Sent, state: Path | None, *, safely: bool = False) -> Sent:
+    """What was written down, if there is a place for it: in one step, so that it is never half written.
+
+    Args:
+        sent: What.
+        state: The place.
+        safely: No earlier note comes back after a power cut.
+    """
+    if state is None:
+        return sent
     new = state.with_name(state.name + ".new")
     new.write_text(json.dumps(asdict(sent)))
+    safely = safely and os.name == "posix"
+    if safely:
+        sync(new)
     new.replace(state)
+    if safely:
+        sync(state.parent)
+    return sent

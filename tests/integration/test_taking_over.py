@@ -46,3 +46,20 @@ def test_a_client_tells_its_session_and_goes_on_after_it_was_taken_over(pool: Wo
 def test_what_names_no_session_is_told(pool: WorkerHost, name: str) -> None:
     with ResumableClient(pool.address) as client, pytest.raises(ValueError, match=r"session|fromhex"):
         client.take_over(name)
+
+
+def test_what_is_handed_in_one_submission_at_a_time_is_stored_whole_or_not_at_all(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    address = f"ipc://{tmp_path_factory.mktemp('pool')}/pool"
+    with WorkerHost({"pool": {"bind": address}, "queue": {"max_size": 10}}), ResumableClient(address) as client:
+        submissions = client.submissions("a.b", tags=["its"], full="wait")
+        params = list(range(12))
+        assert submissions.store(submissions.pack(params)) is None
+        assert client.tasks(tag="its") == []
+        parcel = submissions.pack(params)
+        assert parcel.block.count == 6
+        ids = submissions.store(parcel)
+        assert ids is not None
+        assert [task["id"] for task in client.tasks(tag="its")] == [*reversed(ids[0])]
+        client.cancel(tag="its")

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ import pytest
 from workerhost import testing, worker
 from workerhost.bin import batches
 from workerhost.bin.exits import UsageError
+from workerhost.transport.parcel import Parcel
+from workerhost.transport.taking_over import Submissions
 
 
 @worker("take")
@@ -196,14 +199,14 @@ def test_a_chunk_some_of_whose_lines_older_tasks_answered_for_is_not_sent_twice(
     pool.client.send_many("take", [{"n": n} for n in range(4)], cache=60.0)
     pool.run_until_idle()
     path = written(tmp_path / "params", [{"n": n} for n in range(25)])
-    send_many = pool.client.send_many
+    store = Submissions.store
 
-    def die_after(*given: Any, **more: Any) -> Any:
-        send_many(*given, **more)
+    def die_after(submissions: Submissions, parcel: Parcel) -> None:
+        store(submissions, parcel)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as dying:
-        dying.setattr(pool.client, "send_many", die_after)
+        dying.setattr(Submissions, "store", die_after)
         with pytest.raises(KeyboardInterrupt):
             sent(pool, path, cache=60.0)
     assert numbers(pool) == list(range(10))
@@ -217,18 +220,18 @@ def test_a_command_that_dies_when_it_has_only_begun_to_go_on_sends_nothing_twice
     pool: testing.Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path / "params", [{"n": n} for n in range(35)])
-    send_many = pool.client.send_many
+    store = Submissions.store
 
-    def die_after(*given: Any, **more: Any) -> Any:
-        send_many(*given, **more)
+    def die_after(submissions: Submissions, parcel: Parcel) -> None:
+        store(submissions, parcel)
         raise KeyboardInterrupt
 
-    def die_before(*given: Any, **more: Any) -> Any:
+    def die_before(_submissions: Submissions, _parcel: Parcel) -> None:
         raise KeyboardInterrupt
 
     for die in (die_after, die_before, die_after, die_before):
         with monkeypatch.context() as dying:
-            dying.setattr(pool.client, "send_many", die)
+            dying.setattr(Submissions, "store", die)
             with pytest.raises(KeyboardInterrupt):
                 sent(pool, path)
     assert numbers(pool) == list(range(20))
@@ -241,3 +244,79 @@ def test_what_is_no_json_is_a_mistake_in_a_line(pool: testing.Pool, tmp_path: Pa
     with pytest.raises(UsageError, match=r"line 2: .*as JSON"):
         sent(pool, written(tmp_path / "params", [{"n": 1}, line]))
     assert numbers(pool) == [1]
+
+
+def interrupt() -> None:
+    """Ctrl-C, wherever the command waits."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("parcel", [1_000_000, 20], ids=["one SUBMIT a chunk", "several SUBMITs a chunk"])
+def test_what_a_full_queue_held_up_is_neither_left_out_nor_sent_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parcel: int
+) -> None:
+    """It lets a part of a chunk in, or one of several SUBMITs of it, and then the command ends while it waits."""
+    monkeypatch.setattr(batches, "CHUNK_LINES", 10)
+    monkeypatch.setattr("workerhost.transport.parcel.BYTES_MAX", parcel)
+    values: list[Any] = ["" if n % 10 == 5 else {"n": n} for n in range(45)]
+    path, expected = written(tmp_path / "params", values), [n for n in range(45) if n % 10 != 5]
+    with testing.Pool({"queue": {"max_size": 15}}, workers=[take]) as pool:
+        pool.client.pause("take")
+        pool._timeline.after(60.0, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            sent(pool, path)
+        assert numbers(pool) == expected[:15]
+        pool.client.resume("take")
+        done = sent(pool, path)
+        assert numbers(pool, done.tag) == expected
+        assert done.tasks == len(expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whenever_it_is_interrupted_before_a_queue_that_is_often_full_each_line_is_one_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(batches, "CHUNK_LINES", 10)
+    monkeypatch.setattr("workerhost.transport.parcel.BYTES_MAX", 30)
+    random, ends = Random(seed), 0
+    path = written(tmp_path / "params", ["" if n % 7 == 5 else {"n": n} for n in range(100)])
+    expected = [n for n in range(100) if n % 7 != 5]
+    with testing.Pool({"queue": {"max_size": 12}}, workers=[take], slots=1, seed=seed) as pool:
+        pool.takes("take", 0.1)
+        for number in range(200):
+            armed = [number]
+            pool._timeline.after(random.uniform(0.0, 1.5), lambda armed=armed: interrupt() if armed else None)
+            try:
+                sent(pool, path)
+                break
+            except KeyboardInterrupt:
+                ends += 1
+            finally:
+                armed.clear()
+        assert numbers(pool) == expected
+    assert ends > 3
+
+
+def test_a_note_that_takes_back_what_an_earlier_one_said_is_on_the_disk_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the earlier one, and a part of what it named, who goes on would leave the rest out."""
+    monkeypatch.setattr(batches, "CHUNK_LINES", 10)
+    synced: list[str] = []
+    seen: list[tuple[int, list[str]]] = []
+    store = Submissions.store
+
+    def watched(submissions: Submissions, parcel: Parcel) -> Any:
+        seen.append((parcel.block.count, synced.copy()))
+        synced.clear()
+        return store(submissions, parcel)
+
+    monkeypatch.setattr(batches, "sync", lambda path: synced.append(path.name))
+    monkeypatch.setattr(Submissions, "store", watched)
+    path = written(tmp_path / "params", [{"n": n} for n in range(20)])
+    with testing.Pool({"queue": {"max_size": 17}}, workers=[take]) as pool:
+        pool.client.pause("take")
+        pool._timeline.after(60.0, pool.client.resume, "take")
+        sent(pool, path)
+    both = ["params.sent.new", tmp_path.name]
+    assert seen[:4] == [(10, []), (10, []), (5, both), (5, [])]

@@ -71,22 +71,33 @@ class Backup:
 
     def _run(self) -> None:
         self._go.acquire()
-        fault: str | None = None
+        fault: str | None = _LEFT
+        size = 0
         try:
-            if self._given_up:
-                raise _GivenUp(_LEFT)
-            self._copy()
-            size = self._part.stat().st_size
-            if self._path.exists():
-                raise FileExistsError(f"{self._path} is there already")
-            self._part.rename(self._path)
-            sync(self._path.parent)
+            size = self._make()
+            fault = None
         except (sqlite3.Error, OSError, _GivenUp) as error:
-            fault, size = plain(str(error)), 0
-            with contextlib.suppress(OSError):
-                self._part.unlink(missing_ok=True)
-        self._let_go()
-        self._told(BackupEnded(str(self._path), fault, size))
+            fault = plain(str(error))
+        except Exception as error:  # foreseen or not: the store's thread waits until it hears of this one's end
+            fault = plain(f"{type(error).__name__}: {error}")
+        finally:
+            self._let_go()
+            if fault is not None:
+                with contextlib.suppress(OSError, ValueError):  # a name that no file can have is a ValueError
+                    self._part.unlink(missing_ok=True)
+            self._told(BackupEnded(str(self._path), fault, size))
+
+    def _make(self) -> int:
+        """The whole copy, under its name; how many bytes it has."""
+        if self._given_up:
+            raise _GivenUp(_LEFT)
+        self._copy()
+        size = self._part.stat().st_size
+        if self._path.exists():
+            raise FileExistsError(f"{self._path} is there already")
+        self._part.rename(self._path)
+        sync(self._path.parent)
+        return size
 
     def _copy(self) -> None:
         self._part.unlink(missing_ok=True)  # of a process that was killed

@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from . import statements
 from .blobs import pack
@@ -30,6 +30,8 @@ for some hundred restores of one history in a fence's 63 bits."""
 
 NUMBERS_AHEAD: Final = 1_000_000
 """By how much the numbers of tasks and ends grow where nobody knows how far the lost ones went."""
+
+_COPY_BYTES: Final = 1 << 20
 
 _MAGIC: Final = b"SQLite format 3\0"
 
@@ -87,17 +89,20 @@ def restore(backup: Path, database: Path) -> Restored:
     _check_header(backup)
     replaced = _reached_by(database)
     fresh = database.with_name(database.name + ".restoring")
-    with _locked(database):
+    if fresh.exists() and fresh.samefile(backup):
+        raise StoreBroken(f"{backup}: is what a restore that was killed has left behind; name the backup itself")
+    with _locked(database) as locked:
+        _clear(fresh)  # of one that was killed: SQLite would take its journal for that of this copy
         try:
-            shutil.copyfile(backup, fresh)
-            fresh.chmod(0o600)
+            with backup.open("rb") as source:
+                _copy(source, fresh)
             unfinished, revoked = _prepare(fresh, replaced, ahead=EPOCHS_AHEAD + secrets.randbelow(EPOCHS_AHEAD))
             sync(fresh)
-            kept = _keep(database)
+            kept = _keep(database, locked)
             fresh.replace(database)
             sync(database.parent)
         finally:
-            fresh.unlink(missing_ok=True)
+            _clear(fresh)
     return Restored(unfinished, kept, revoked)
 
 
@@ -199,10 +204,14 @@ def _read(connection: sqlite3.Connection) -> Reached:
 
 
 @contextlib.contextmanager
-def _locked(database: Path) -> Generator[None]:
-    """Hold SQLite's own lock on the file, also on one that is too damaged for SQLite to open."""
+def _locked(database: Path) -> Generator[BinaryIO | None]:
+    """Hold SQLite's own lock on the file, also on one that is too damaged for SQLite to open.
+
+    Whoever reads it meanwhile must read what is given here: to close it anywhere in this process drops the lock. None:
+    there is no file, or no such lock.
+    """
     if not database.exists() or os.name != "posix":
-        yield
+        yield None
         return
     import fcntl
 
@@ -211,14 +220,27 @@ def _locked(database: Path) -> Generator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, LOCK_LENGTH, LOCK_START)
         except BlockingIOError as error:
             raise StoreLocked(_taken(database)) from error
-        yield
+        yield file
 
 
 def _taken(database: Path) -> str:
     return f"{database}: a supervisor has this database open; stop it, then restore"
 
 
-def _keep(database: Path) -> Path | None:
+def _clear(fresh: Path) -> None:
+    """Remove a copy and what SQLite writes beside it."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
+
+
+def _copy(source: BinaryIO, path: Path) -> None:
+    """Make a new file, which nobody but its owner may read at any time: params and results may be private."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as target:
+        shutil.copyfileobj(source, target, _COPY_BYTES)
+
+
+def _keep(database: Path, locked: BinaryIO | None) -> Path | None:
     """Give the database a second name, so that there is never a moment without one under its own."""
     if not database.exists():
         return None
@@ -229,7 +251,9 @@ def _keep(database: Path) -> Path | None:
     try:
         kept.hardlink_to(database)
     except OSError:  # a file system without hard links
-        shutil.copyfile(database, kept)
+        with database.open("rb") if locked is None else contextlib.nullcontext(locked) as source:
+            _copy(source, kept)
+        sync(kept)
     log = database.with_name(database.name + "-wal")
     if log.exists():  # of a damaged database alone: beside the new one it would be taken for its log
         log.rename(kept.with_name(kept.name + "-wal"))

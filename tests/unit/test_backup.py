@@ -136,6 +136,20 @@ def test_what_a_killed_copy_left_behind_is_replaced(store: SqliteStore, tmp_path
     assert len(ids(tmp_path / "copy.db")) == 500
 
 
+def test_an_unforeseen_error_ends_the_copy_and_not_the_store(store: SqliteStore, tmp_path: Path) -> None:
+    """As of a name that the file system's encoding cannot hold."""
+    ends: SimpleQueue[BackupEnded] = SimpleQueue()
+    store.back_up(tmp_path / "copy\ud800.db", ends.put)
+    working = threading.Thread(target=store.work, args=(1.0,), daemon=True)
+    working.start()
+    fault = ends.get(timeout=SECONDS).fault or ""
+    working.join(SECONDS)
+    assert not working.is_alive()
+    assert fault.startswith("UnicodeEncodeError: ")
+    assert store.copied() is None
+    assert copied(store, tmp_path / "copy.db").fault is None
+
+
 # --- restore
 
 
@@ -238,6 +252,81 @@ def test_a_damaged_database_is_replaced_and_kept_with_its_log(path: Path, store:
     assert kept.read_bytes() == b"\xa5" * 10_000
     assert kept.with_name(kept.name + "-wal").read_bytes() == b"\x5a" * 100
     assert len(ids(path)) == 500
+
+
+def test_a_restored_database_is_its_owners_alone_from_its_first_byte(
+    path: Path, store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = tmp_path / "copy.db"
+    assert copied(store, backup).fault is None
+    store.close()
+    monkeypatch.setattr(Path, "chmod", lambda *_given: pytest.fail("others could read it up to now"))
+    restore(backup, path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_without_hard_links_what_is_kept_is_its_owners_alone_and_the_database_stays_locked(
+    path: Path, store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = tmp_path / "copy.db"
+    assert copied(store, backup).fault is None
+    store.close()
+    command = "import sys, pathlib, workerhost.actors.stores.lock as l; l.check_free(pathlib.Path(sys.argv[1]))"
+    said: list[str] = []
+    replace = Path.replace
+
+    def refuse(*_given: Any) -> None:
+        raise OSError("no such thing here")
+
+    def look(file: Path, target: Path) -> Path:
+        asked = [sys.executable, "-c", command, str(target)]
+        said.append(subprocess.run(asked, check=False, capture_output=True, text=True, timeout=SECONDS).stderr)
+        return replace(file, target)
+
+    with monkeypatch.context() as poor:
+        poor.setattr(Path, "hardlink_to", refuse)
+        poor.setattr(Path, "replace", look)
+        kept = restore(backup, path).kept
+    assert kept is not None
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert len(ids(kept)) == len(ids(path)) == 500
+    assert ["StoreLocked" in one for one in said] == [True]
+
+
+def test_nothing_of_a_restore_that_was_killed_gets_into_the_next_one(
+    path: Path, store: SqliteStore, tmp_path: Path
+) -> None:
+    """It died while it wrote, and its journal would put pages of its backup back."""
+    first, second, fresh = tmp_path / "first.db", tmp_path / "second.db", tmp_path / "tasks.db.restoring"
+    assert copied(store, first).fault is None
+    write(store, tasks=[row(id, params=b"z" * 1000) for id in range(501, 700)])
+    assert copied(store, second).fault is None
+    store.close()
+    fresh.write_bytes(first.read_bytes())
+    dying = """if True:
+        import os, sqlite3, sys
+        connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+        for statement in ("pragma cache_size = 10", "begin immediate", "update task set params = zeroblob(1000)"):
+            connection.execute(statement)
+        os._exit(9)
+    """
+    assert subprocess.run([sys.executable, "-c", dying, str(fresh)], check=False, timeout=SECONDS).returncode == 9
+    assert fresh.with_name("tasks.db.restoring-journal").stat().st_size > 100_000
+
+    restore(second, path)
+    assert ids(path) == list(range(1, 700))
+    assert [p.name for p in tmp_path.iterdir() if "restoring" in p.name] == []
+
+
+def test_what_a_killed_restore_left_behind_is_no_backup_and_stays(
+    path: Path, store: SqliteStore, tmp_path: Path
+) -> None:
+    left = tmp_path / "tasks.db.restoring"
+    assert copied(store, left).fault is None
+    store.close()
+    with pytest.raises(StoreBroken, match="name the backup itself"):
+        restore(left, path)
+    assert len(ids(left)) == len(ids(path)) == 500
 
 
 def header(path: Path, application: int, version: int) -> None:

@@ -204,8 +204,8 @@ def send(client: ResumableClient, type: str, lines: Lines, sending: dict[str, An
         sent = replace(sent, tasks=sent.tasks + dealt_with, lines=first, digest=digest.hexdigest())
         if sent.tasks:
             say(f"going on after {sent.tasks} tasks that were sent before, tag {sent.tag}")
-        tags = (*sending.get("tags", ()), sent.tag)
-        submissions = client.submissions(type, **{**sending, "tags": tags})
+        options: dict[str, Any] = {**sending, "tags": (*sending.get("tags", ()), sent.tag)}
+        submissions = client.submissions(type, **options)
         try:
             for chunk in _chunks(stream, first, lines):
                 for so_far in _stored(submissions, chunk, sent, digest, state):

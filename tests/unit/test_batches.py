@@ -246,9 +246,16 @@ def test_what_is_no_json_is_a_mistake_in_a_line(pool: testing.Pool, tmp_path: Pa
     assert numbers(pool) == [1]
 
 
-def interrupt() -> None:
-    """Ctrl-C, wherever the command waits."""
-    raise KeyboardInterrupt
+def interrupt_later(pool: testing.Pool, seconds: float) -> list[str]:
+    """Ctrl-C, wherever the command waits by then; not if the list was cleared."""
+    armed = ["armed"]
+
+    def interrupt() -> None:
+        if armed:
+            raise KeyboardInterrupt
+
+    pool._timeline.after(seconds, interrupt)  # pyright: ignore[reportPrivateUsage]
+    return armed
 
 
 @pytest.mark.parametrize("parcel", [1_000_000, 20], ids=["one SUBMIT a chunk", "several SUBMITs a chunk"])
@@ -262,7 +269,7 @@ def test_what_a_full_queue_held_up_is_neither_left_out_nor_sent_twice(
     path, expected = written(tmp_path / "params", values), [n for n in range(45) if n % 10 != 5]
     with testing.Pool({"queue": {"max_size": 15}}, workers=[take]) as pool:
         pool.client.pause("take")
-        pool._timeline.after(60.0, interrupt)
+        interrupt_later(pool, 60.0)
         with pytest.raises(KeyboardInterrupt):
             sent(pool, path)
         assert numbers(pool) == expected[:15]
@@ -283,9 +290,8 @@ def test_whenever_it_is_interrupted_before_a_queue_that_is_often_full_each_line_
     expected = [n for n in range(100) if n % 7 != 5]
     with testing.Pool({"queue": {"max_size": 12}}, workers=[take], slots=1, seed=seed) as pool:
         pool.takes("take", 0.1)
-        for number in range(200):
-            armed = [number]
-            pool._timeline.after(random.uniform(0.0, 1.5), lambda armed=armed: interrupt() if armed else None)
+        for _ in range(200):
+            armed = interrupt_later(pool, random.uniform(0.0, 1.5))
             try:
                 sent(pool, path)
                 break
@@ -311,12 +317,15 @@ def test_a_note_that_takes_back_what_an_earlier_one_said_is_on_the_disk_before_a
         synced.clear()
         return store(submissions, parcel)
 
-    monkeypatch.setattr(batches, "sync", lambda path: synced.append(path.name))
+    def sync(path: Path) -> None:
+        synced.append(path.name)
+
+    monkeypatch.setattr(batches, "sync", sync)
     monkeypatch.setattr(Submissions, "store", watched)
     path = written(tmp_path / "params", [{"n": n} for n in range(20)])
     with testing.Pool({"queue": {"max_size": 17}}, workers=[take]) as pool:
         pool.client.pause("take")
-        pool._timeline.after(60.0, pool.client.resume, "take")
+        pool._timeline.after(60.0, pool.client.resume, "take")  # pyright: ignore[reportPrivateUsage]
         sent(pool, path)
     both = ["params.sent.new", tmp_path.name]
     assert seen[:4] == [(10, []), (10, []), (5, both), (5, [])]

@@ -10,7 +10,7 @@ from unit.pool_words import CLIENT, HOST  # pyright: ignore[reportMissingImports
 
 from workerhost.transport.messages import Alive, Heartbeat, Hello, Query, Refused, Reply
 
-MOST = 10_000
+MOST = 30_000
 
 
 def levels(*numbers: range) -> dict[str, list[str]]:

@@ -40,3 +40,11 @@ def test_a_host_none_of_whose_slots_can_be_started_joins_and_says_so() -> None:
         "Guide", "Disconnect", "Connect", "Say",
     ]  # fmt: skip
     assert claims(host.hears(WELCOME, now=0.7)) == [Claim({"": 1})]
+
+
+def test_a_host_of_which_some_slot_can_be_started_joins_with_what_that_runs() -> None:
+    host = Host(slots={"": 2})
+    host.start()
+    assert not any(isinstance(effect, Connect) for effect in host.slot(2, exited=BROKEN))
+    effects = host.slot(1, ready=READY)
+    assert effects[-2:] == [Connect(), hello(slots={"": 2})]

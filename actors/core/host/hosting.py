@@ -209,7 +209,7 @@ class HostCore:
             again = not self.slots.started(environment)  # else the slot itself is started again
             self.environments.failed(environment, str(exited.get("message", "")), now, again=again)
             self._on_offer(now)
-        elif self._join_by < inf:
+        elif self._join_by < inf and not self.slots.starts(environment):
             self._join(now)
 
     def _on_offer(self, now: float) -> None:

@@ -313,6 +313,10 @@ class Roster:
         """Whether there is a slot of an environment, so that it will be heard of."""
         return any(slot.environment == environment for slot in self.slots.values())
 
+    def starts(self, environment: Environment) -> bool:
+        """Whether a slot of an environment is on its way."""
+        return any(s.state is SlotState.STARTING for s in self.slots.values() if s.environment == environment)
+
     def renew(self, environments: Container[Environment]) -> None:
         """Slots of these environments run what is served no more, and those of environments that there are no longer.
 

@@ -41,11 +41,12 @@ from ..rows import RUNNING
 from ..sessions import ID_MAX, Sessions
 from ..step import Peer, Step
 from ..tasks.endings import Endings, Late
+from ..tasks.submissions import TYPES_MAX
 from .hosts import Hosts, HostSession, SlotPool
 from .offers import Offer, leases_of
 
 NAME_MAX: Final = 255
-_LEVELS_MAX: Final = 10_000
+_LEVELS_MAX: Final = 3 * TYPES_MAX  # as many nodes as types may have
 _LEVEL_MAX: Final = 200  # characters
 _TREE_NODES: Final = 1000
 _FAILED_MAX: Final = 100

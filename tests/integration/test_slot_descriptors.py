@@ -7,7 +7,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def descriptors() -> set[int]:
 
 
 @contextmanager
-def limited(soft: int) -> Iterator[None]:
+def limited(soft: int) -> Generator[None]:
     """This process may open files with numbers below this one."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))

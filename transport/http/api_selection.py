@@ -8,8 +8,8 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..changes import IDS_MAX, Where
-from ..terms import KEY_CHARACTERS_MAX, PRIORITY_MAX
-from .forms import ERROR_CHARACTERS_MAX, STATE_PATTERN, Seconds, Tag, TaskNumber, Tenant, TypePath
+from ..terms import KEY_CHARACTERS_MAX
+from .forms import ERROR_CHARACTERS_MAX, STATE_PATTERN, Priority, Seconds, Tag, TaskNumber, Tenant, TypePath
 from .operations import Call, Operation
 from .problems import Problem
 from .shapes import IDS, object_of
@@ -47,7 +47,7 @@ class SelectionBody(BaseModel):
 class PriorityBody(SelectionBody):
     """Which tasks, and their priority from now on."""
 
-    priority: int = Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX, description="Larger runs first.")
+    priority: Priority
 
 
 class MoveBody(SelectionBody):

@@ -65,6 +65,10 @@ TaskNumber = Annotated[int, Field(ge=1, le=ID_MAX), BeforeValidator(_whole)]
 Resource = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,32}$")]
 Label = Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,64}$")]
 Count = Annotated[int, Field(ge=0, le=COUNT_MAX), BeforeValidator(_whole)]
+Attempts = Annotated[int, Field(ge=1, le=_ATTEMPTS_MAX), BeforeValidator(_whole)]
+Priority = Annotated[
+    int, Field(ge=-PRIORITY_MAX, le=PRIORITY_MAX, description="Larger runs first."), BeforeValidator(_whole)
+]
 Seconds = Annotated[float, Field(ge=0.001, le=_SECONDS_MAX)]
 
 
@@ -169,12 +173,12 @@ class SendBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=SENDING_RULES)
     type: TypePath
     params: Any = Field(None, json_schema_extra={"title": "Value"})
-    priority: int = Field(5, ge=-PRIORITY_MAX, le=PRIORITY_MAX, description="Larger runs first.")
+    priority: Priority = 5
     delay: float | None = Field(None, ge=0, le=_SECONDS_MAX, description="Seconds before it may run; not with `at`.")
     at: Instant = Field(None, description="When it may run.")
     expires: Instant = Field(None, description="Not begun by then, it fails.")
     timeout: float | None = Field(None, ge=0.001, le=_SECONDS_MAX, description="Seconds that one attempt may run.")
-    max_attempts: int | None = Field(None, ge=1, le=_ATTEMPTS_MAX, description="Failures until it is final.")
+    max_attempts: Attempts | None = Field(None, description="Failures until it is final.")
     tags: list[Tag] = Field([], max_length=TAGS_MAX, description="Names to find it by.")
     require_host: bool = Field(False, description="Refuse it if no joined host serves its type.")
     tenant: Tenant = Field(_ABSENT, description="Whose it is: at equal priority tenants take turns.")

@@ -173,7 +173,7 @@ class HostCore:
         elif environment is not None and news.exited is not None and never_started:
             failed = {environment.python or "the host's own Python": str(news.exited.get("message", ""))}
             if self._reloads.may_serve(slot, environment, failed):
-                self._on_start_failed(environment, news.exited, now)
+                self._on_start_failed(environment, news.slot, news.exited, now)
             self._end_reload(now)
         for id, text in news.lines:
             self._note("info", "task_output", task=id, slot=news.slot, text=text)
@@ -203,13 +203,13 @@ class HostCore:
         if self._join_by == inf:
             self.joining.renew(now)
 
-    def _on_start_failed(self, environment: Environment, exited: Mapping[str, Any], now: float) -> None:
-        """A slot of an environment cannot start: a reason to be seen, not to hide."""
+    def _on_start_failed(self, environment: Environment, slot: int, exited: Mapping[str, Any], now: float) -> None:
+        """A slot of an environment cannot start: a reason to be seen, not to hide, unless another soon can."""
         if environment != self.environments.base:
             again = not self.slots.started(environment)  # else the slot itself is started again
             self.environments.failed(environment, str(exited.get("message", "")), now, again=again)
             self._on_offer(now)
-        elif self._join_by < inf and not self.slots.starts(environment):
+        elif self._join_by < inf and not self.slots.awaits(environment, but=slot):
             self._join(now)
 
     def _on_offer(self, now: float) -> None:

@@ -313,9 +313,10 @@ class Roster:
         """Whether there is a slot of an environment, so that it will be heard of."""
         return any(slot.environment == environment for slot in self.slots.values())
 
-    def starts(self, environment: Environment) -> bool:
-        """Whether a slot of an environment is on its way."""
-        return any(s.state is SlotState.STARTING for s in self.slots.values() if s.environment == environment)
+    def awaits(self, environment: Environment, but: int) -> bool:
+        """Whether a slot of an environment, another than this one, is on its way."""
+        others = (slot for number, slot in self.slots.items() if number != but)
+        return any(slot.state is SlotState.STARTING and slot.environment == environment for slot in others)
 
     def renew(self, environments: Container[Environment]) -> None:
         """Slots of these environments run what is served no more, and those of environments that there are no longer.

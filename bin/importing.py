@@ -36,14 +36,15 @@ def failures(settings: Settings) -> list[str]:
 
 
 def _without_interpreter(settings: Settings) -> list[str]:
-    found: list[str] = []
+    named = {"defaults.python": (str(settings.source or "configuration"), settings.defaults.python)}
     for type, values in settings.nodes.items():
-        if values.get("python"):
-            interpreter = Environment(str(values["python"].absolute())).interpreter()
-            if shutil.which(interpreter) is None:
-                place = settings.place(type, "python")
-                cure = "name an interpreter or a virtualenv's folder"
-                found.append(f"{place}: workers.{type}.python: {interpreter} is not a program; {cure}")
+        named[f"workers.{type}.python"] = settings.place(type, "python"), values.get("python")
+    found: list[str] = []
+    for key, (place, python) in named.items():
+        interpreter = Environment(str(python.absolute())).interpreter() if python is not None else ""
+        if interpreter and shutil.which(interpreter) is None:
+            cure = "name an interpreter or a virtualenv's folder"
+            found.append(f"{place}: {key}: {interpreter} is not a program; {cure}")
     return found
 
 

@@ -67,7 +67,7 @@ class Conversation:
 
     Attributes:
         away_since: Since when no supervisor is heard; None while joined.
-        refusals: How often a supervisor refused this client; `refusal` says why.
+        refusals: How often a supervisor refused this client; `refusal` says why, and `refusal_code` how.
         left: Whether it has ended on purpose.
         wake_at: When `tick` must be called at the latest.
     """
@@ -75,7 +75,7 @@ class Conversation:
     def __init__(self, session: bytes, name: str, now: float, role: str = "client") -> None:
         self.session, self.name, self._role = session, name, role
         self.away_since: float | None = now
-        self.refusals, self.refusal = 0, ""
+        self.refusals, self.refusal, self.refusal_code = 0, "", ""
         self.left = False
         self.wake_at: float | None = None
         self.outbox = Outbox()
@@ -264,7 +264,7 @@ class Conversation:
             return
         self._disconnect(now, REST_REFUSED)
         self.refusals += 1
-        self.refusal = message.reason
+        self.refusal, self.refusal_code = message.reason, message.code
         self._effects.append(Alarm())
 
     def _forget_all(self) -> None:

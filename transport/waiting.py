@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Final, NamedTuple
 
-from ..workers.errors import PoolRefused
+from ..workers.errors import PoolBusy, PoolRefused
 from .access import Access
 from .block import Block
 from .clock import now
@@ -71,6 +71,7 @@ def waiting(
     Raises:
         PoolUnreachable: The pool has been away, or silent, for the connection's timeout.
         PoolRefused: The pool refused this client.
+        PoolBusy: It refused it for now.
         RuntimeError: The client was closed.
     """
     conversation, access = callee.conversation, callee.access
@@ -79,7 +80,8 @@ def waiting(
     while not done():
         callee.check()
         if conversation.refusals != refusals:
-            raise PoolRefused(f"the supervisor at {access.address} refused this client: {conversation.refusal}")
+            told = f"the supervisor at {access.address} refused this client: {conversation.refusal}"
+            raise PoolBusy(told) if conversation.refusal_code == "quota" else PoolRefused(told)
         moment = now()
         if timeout is not None and moment >= began + timeout:
             return False

@@ -67,6 +67,14 @@ def test_interpreters_that_are_not_there_are_named_beside_what_cannot_be_importe
     assert len(lines) == 3
 
 
+def test_the_interpreter_of_all_nodes_is_looked_for_too(tmp_path: Path) -> None:
+    text = "defaults: {python: ./missing}\nworkers: {a: {class: 'elsewhere:Class'}}\n"
+    (tmp_path / "workerhost.yaml").write_text(text)
+    asked = check(tmp_path)
+    said = f"{tmp_path}/missing is not a program; name an interpreter or a virtualenv's folder"
+    assert (asked.returncode, asked.stderr) == (78, f"workerhost: workerhost.yaml: defaults.python: {said}\n")
+
+
 def test_a_limit_that_one_above_makes_meaningless_is_a_warning_and_no_mistake(tmp_path: Path) -> None:
     (tmp_path / "workerhost.yaml").write_text(
         "workers:\n  a: {max_concurrent: 2, rate: 60/min}\n  a.b: {max_concurrent: 5, rate: 1/s}\n  a.c: {rate: 2/s}\n"

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 from unit.pool_words import CLIENT, HOST  # pyright: ignore[reportMissingImports]
+from unit.test_hosting import joined  # pyright: ignore[reportMissingImports]
 
+from workerhost.actors.core.host.host_effects import Say
+from workerhost.transport.codec import decode, encode
 from workerhost.transport.messages import Alive, Heartbeat, Hello, Query, Refused, Reply
 
 MOST = 30_000
@@ -27,11 +30,22 @@ def refused(said: dict[bytes, list[Any]]) -> list[str]:
     return [message.reason for message in said[HOST] if isinstance(message, Refused)]
 
 
-def test_as_many_levels_as_a_host_may_have_are_shown(pool: Any) -> None:
+def test_of_many_levels_those_are_shown_that_have_failed_and_others_as_far_as_they_travel(pool: Any) -> None:
     pool.host()
-    assert pool.say(HOST, Heartbeat(0, levels(range(MOST // 2))))[HOST] == [Alive(2)]
-    assert pool.say(HOST, Heartbeat(0, levels(range(MOST))))[HOST] == [Alive(3)]
-    assert len(shown(pool)) == MOST
+    for start in range(0, MOST - 1, 10_000):
+        frame = encode(Heartbeat(0, levels(range(start, min(start + 10_000, MOST - 1)))), 1)
+        assert isinstance(pool.say(HOST, decode(frame)[1])[HOST][0], Alive)
+    pool.say(HOST, Heartbeat(0, {"broken": ["failed", "no such module"]}))
+    ((reply,),) = pool.say(CLIENT, Query(1, "hosts")).values()
+    told = decode(encode(reply, 1))[1].value["hosts"][0]["levels"]
+    assert (len(told), told["broken"]) == (1000, ["failed", "no such module"])
+
+
+def test_a_host_tells_so_many_levels_at_a_time() -> None:
+    host = joined()
+    host.core.verdicts = {f"t{number}": ("idle", "") for number in range(2500)}
+    beats = [effect.message for n in range(1, 5) for effect in host.at(float(n)) if isinstance(effect, Say)]
+    assert [len(beat.levels) for beat in beats if isinstance(beat, Heartbeat)][:3] == [1000, 1000, 500]
 
 
 def test_levels_beyond_that_are_not_kept(pool: Any) -> None:
@@ -39,7 +53,7 @@ def test_levels_beyond_that_are_not_kept(pool: Any) -> None:
     pool.say(HOST, Heartbeat(0, levels(range(MOST))))
     said = pool.say(HOST, Heartbeat(0, levels(range(1), range(MOST, MOST + 1))))
     assert refused(said) == [f"malformed Heartbeat: more than {MOST} levels"]
-    assert len(shown(pool)) == MOST
+    assert len(shown(pool)) == 1000
 
 
 def test_a_session_that_begins_anew_begins_with_no_level(pool: Any) -> None:
@@ -49,7 +63,7 @@ def test_a_session_that_begins_anew_begins_with_no_level(pool: Any) -> None:
         assert shown(pool) == {}
         said = pool.say(HOST, Heartbeat(0, levels(range(number * MOST, (number + 1) * MOST))))
         assert said[HOST] == [Alive(2)]
-    assert len(shown(pool)) == MOST
+    assert len(shown(pool)) == 1000
 
 
 @pytest.mark.parametrize("state", [[["idle"] * 9, ""], [b"idle", ""], ["idle", 1]], ids=str)

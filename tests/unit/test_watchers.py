@@ -9,6 +9,7 @@ from unit.pool_words import CANCELLED, CLIENT, HOST, completed, ended, granted  
 
 from workerhost.actors.core.clients import clients, greetings
 from workerhost.actors.core.effects import Ends
+from workerhost.actors.core.step import Peer
 from workerhost.transport.messages import Cancel, Refused, Results, Watch
 
 ONE, OTHER = b"1", b"2"
@@ -119,3 +120,13 @@ def test_who_asks_for_more_than_is_kept_is_let_go(pool: Any, monkeypatch: pytest
     pool.client(OTHER)
     pool.say(OTHER, Watch(0, 100, [7]))
     assert ended(turn(pool), OTHER) == [(7, CANCELLED)]
+
+
+def test_what_one_identity_asks_over_many_connections_counts_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "REPLAY_ROWS", 2)
+    monkeypatch.setattr(clients, "ASKED_MAX", 6)
+    known = clients.Clients()
+    one, two, other = (Peer(name, "client", None, 0.0, key) for name, key in ((b"1", "k"), (b"2", "k"), (b"3", "l")))
+    for peer in (one, two, other):
+        known.ask(peer, [1, 2, 3])
+    assert known.greedy() == [one, two]

@@ -255,8 +255,11 @@ class Clients:
         slices.extend(rest[start : start + REPLAY_ROWS] for start in range(0, len(rest), REPLAY_ROWS))
 
     def greedy(self) -> list[Peer]:
-        """Connections that have asked about more than is kept."""
-        return [peer for peer, slices in self.asked.items() if len(slices) * REPLAY_ROWS > ASKED_MAX]
+        """Connections that have asked about more than is kept, each or all of one identity."""
+        asked: Counter[str | bytes] = Counter()
+        for peer, slices in self.asked.items():
+            asked[peer.identity or peer.address] += len(slices) * REPLAY_ROWS
+        return [peer for peer in self.asked if asked[peer.identity or peer.address] > ASKED_MAX]
 
     def go_on(self, step: Step) -> None:
         """One slice for each of some clients that are owed more: a turn stays short however much that is. Those that

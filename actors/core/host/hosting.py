@@ -7,6 +7,7 @@ both in each HELLO. A supervisor that is away stops nothing here but claims.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from math import inf
 from typing import Any, Final
 
@@ -48,6 +49,7 @@ from .verdicts import FAILED, Offer, Verdict
 _JOIN_PATIENCE: Final = (
     3.0  # without a slot that is ready; then the host joins with nothing to offer, so that it is seen
 )
+_LEVELS_MAX: Final = 1000  # that one HEARTBEAT tells of; the next one goes on
 _LEAVE_SECONDS: Final = 1.0  # for slots to end by themselves
 _BYE_SECONDS: Final = 0.2
 
@@ -436,7 +438,9 @@ class HostCore:
             self.stop(now)
 
     def _beat(self, now: float) -> None:
-        changed = {type: verdict for type, verdict in self.verdicts.items() if self._told_levels.get(type) != verdict}
+        told = self._told_levels
+        news = ((type, verdict) for type, verdict in self.verdicts.items() if told.get(type) != verdict)
+        changed = dict(islice(news, _LEVELS_MAX))
         self._told_levels |= changed
         self.joining.beat({type: list(verdict) for type, verdict in changed.items()}, now)
         self.guidance.on_activity(self.slots.in_hand())

@@ -21,6 +21,7 @@ from .snapshot import Snapshot
 from .watch import Watch
 
 _LISTED_MAX = 100  # types that nobody serves; who has more of them has seen enough
+_LEVELS_MAX = 1000  # of each host
 _TASKS_MAX = 200  # of each host
 _STOPPED = ("paused", "asleep", "quota", "breaker")
 _SHOWN_STATES = {"away": "suspect"}
@@ -147,7 +148,7 @@ class Report:
             "hosts": [
                 {
                     **self._host(host, step),
-                    "levels": host.levels,
+                    "levels": _shown(host.levels),
                     "types": sorted(host.offer.types),
                     "any": host.offer.any,
                     "isolation": host.facts.get("isolation"),
@@ -237,6 +238,14 @@ class Report:
         stock = self._queue.lanes.tree.stocks.get(host.owner)
         used = {name: stock.used.get(name, 0) if stock else 0 for name in host.offer.counts()}
         return {"resources": dict(host.offer.resources), "in_use": used}
+
+
+def _shown(levels: dict[str, list[str]]) -> dict[str, list[str]]:
+    """As many levels as an answer may name of a host, those first that have failed."""
+    if len(levels) <= _LEVELS_MAX:
+        return levels
+    failed_first = sorted(levels.items(), key=lambda item: item[1][:1] != ["failed"])
+    return dict(failed_first[:_LEVELS_MAX])
 
 
 def _lease(lease: Lease) -> dict[str, Any]:

@@ -37,7 +37,9 @@ def test_of_many_levels_those_are_shown_that_have_failed_and_others_as_far_as_th
         assert isinstance(pool.say(HOST, decode(frame)[1])[HOST][0], Alive)
     pool.say(HOST, Heartbeat(0, {"broken": ["failed", "no such module"]}))
     ((reply,),) = pool.say(CLIENT, Query(1, "hosts")).values()
-    told = decode(encode(reply, 1))[1].value["hosts"][0]["levels"]
+    _, answer = decode(encode(reply, 1))
+    assert isinstance(answer, Reply)
+    told: dict[str, list[str]] = answer.value["hosts"][0]["levels"]
     assert (len(told), told["broken"]) == (1000, ["failed", "no such module"])
 
 

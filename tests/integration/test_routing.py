@@ -61,7 +61,7 @@ def test_the_most_specific_worker_that_takes_a_task_runs_it_and_what_nobody_take
     isolation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # where a slot's process finds this file
-    config = {"host": {"isolation": isolation, "slots": 2}}
+    config = {"host": {"isolation": isolation, "slots": 1}}
     with WorkerHost(config, workers=[Anything, Video, YouTube, Channel]) as pool:
         expected = {
             ("video.youtube.channel", "endpoint"): "endpoint",

@@ -364,7 +364,7 @@ def what_is_said_again_counts_again(patch: pytest.MonkeyPatch) -> None:
     def forget(self: Endings, id: int, fence: int) -> None:
         """Whatever was told before."""
 
-    patch.setattr(Endings, "_is_over", forget)
+    patch.setattr(Endings, "_remember_end", forget)
 
 
 CUT_OFF: Final = {"partition": 0.3, "pause_host": 0.3}

@@ -68,6 +68,14 @@ def copied(store: SqliteStore, target: Path) -> BackupEnded:
     return ends.get(timeout=SECONDS)
 
 
+@pytest.fixture
+def backup(store: SqliteStore, tmp_path: Path) -> Path:
+    """A copy of the store as a test finds it."""
+    file = tmp_path / "copy.db"
+    assert copied(store, file).fault is None
+    return file
+
+
 def ids(path: Path) -> list[int]:
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
@@ -214,9 +222,9 @@ def test_numbers_go_far_ahead_where_the_lost_ones_cannot_be_known(store: SqliteS
     assert opening.epoch > 1 + EPOCHS_AHEAD
 
 
-def test_the_same_backup_twice_and_whatever_is_replaced_is_kept(path: Path, store: SqliteStore, tmp_path: Path) -> None:
-    backup = tmp_path / "copy.db"
-    assert copied(store, backup).fault is None
+def test_the_same_backup_twice_and_whatever_is_replaced_is_kept(
+    path: Path, store: SqliteStore, backup: Path, tmp_path: Path
+) -> None:
     store.close()
     epochs: list[int] = []
     for name in ("tasks.db.before-restore", "tasks.db.before-restore-2"):
@@ -227,9 +235,7 @@ def test_the_same_backup_twice_and_whatever_is_replaced_is_kept(path: Path, stor
     assert epochs[0] < epochs[1]
 
 
-def test_a_database_in_use_is_not_replaced(path: Path, store: SqliteStore, tmp_path: Path) -> None:
-    backup = tmp_path / "copy.db"
-    assert copied(store, backup).fault is None
+def test_a_database_in_use_is_not_replaced(path: Path, store: SqliteStore, backup: Path) -> None:
     command = "import sys, pathlib, workerhost.actors.stores.restore as r; r.restore(*map(pathlib.Path, sys.argv[1:]))"
     other = subprocess.run(
         [sys.executable, "-c", command, str(backup), str(path)],
@@ -240,9 +246,7 @@ def test_a_database_in_use_is_not_replaced(path: Path, store: SqliteStore, tmp_p
     write(store, tasks=[row(501)])  # it still has it
 
 
-def test_a_damaged_database_is_replaced_and_kept_with_its_log(path: Path, store: SqliteStore, tmp_path: Path) -> None:
-    backup = tmp_path / "copy.db"
-    assert copied(store, backup).fault is None
+def test_a_damaged_database_is_replaced_and_kept_with_its_log(path: Path, store: SqliteStore, backup: Path) -> None:
     store.close()
     path.write_bytes(b"\xa5" * 10_000)
     path.with_name("tasks.db-wal").write_bytes(b"\x5a" * 100)
@@ -255,10 +259,8 @@ def test_a_damaged_database_is_replaced_and_kept_with_its_log(path: Path, store:
 
 
 def test_a_restored_database_is_its_owners_alone_from_its_first_byte(
-    path: Path, store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, store: SqliteStore, backup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backup = tmp_path / "copy.db"
-    assert copied(store, backup).fault is None
     store.close()
     monkeypatch.delattr(Path, "chmod")  # which would be too late: others could read it up to then
     restore(backup, path)
@@ -266,10 +268,8 @@ def test_a_restored_database_is_its_owners_alone_from_its_first_byte(
 
 
 def test_without_hard_links_what_is_kept_is_its_owners_alone_and_the_database_stays_locked(
-    path: Path, store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, store: SqliteStore, backup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backup = tmp_path / "copy.db"
-    assert copied(store, backup).fault is None
     store.close()
     command = "import sys, pathlib, workerhost.actors.stores.lock as l; l.check_free(pathlib.Path(sys.argv[1]))"
     said: list[str] = []
@@ -341,10 +341,8 @@ def header(path: Path, application: int, version: int) -> None:
     [(APPLICATION_ID, SCHEMA_VERSION + 1, "by a newer WorkerHost"), (7, SCHEMA_VERSION, "is no backup")],
 )
 def test_what_is_no_backup_of_ours_is_refused_and_nothing_changed(
-    path: Path, store: SqliteStore, tmp_path: Path, application: int, version: int, said: str
+    path: Path, store: SqliteStore, backup: Path, tmp_path: Path, application: int, version: int, said: str
 ) -> None:
-    backup = tmp_path / "copy.db"
-    assert copied(store, backup).fault is None
     store.close()
     header(backup, application, version)
     before = path.read_bytes()
@@ -357,9 +355,9 @@ def test_what_is_no_backup_of_ours_is_refused_and_nothing_changed(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["copy.db", "tasks.db"]
 
 
-def test_a_damaged_backup_is_refused_and_nothing_changed(path: Path, store: SqliteStore, tmp_path: Path) -> None:
-    backup = tmp_path / "copy.db"
-    assert copied(store, backup).fault is None
+def test_a_damaged_backup_is_refused_and_nothing_changed(
+    path: Path, store: SqliteStore, backup: Path, tmp_path: Path
+) -> None:
     store.close()
     content = bytearray(backup.read_bytes())
     content[8192 : len(content) // 2] = b"\xa5" * (len(content) // 2 - 8192)

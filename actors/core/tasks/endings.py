@@ -132,7 +132,7 @@ class Endings:
         """An attempt ended in another way than by completing, or its lease was stopping."""
         row = lease.row
         self.queue.let_go(lease)
-        self._is_over(row.id, row.fence)
+        self._remember_end(row.id, row.fence)
         if lease.stopping:  # its end is recorded since it was cancelled; what it wrote last is known only now
             if detail and detail.get("output"):
                 said = {**_BY_A_CLIENT, "output": detail["output"]}
@@ -323,7 +323,7 @@ class Endings:
             elif row.state in (RUNNING, SCHEDULED):
                 late.stale.append([id, fence])
             elif row.state == QUEUED:
-                self._is_over(id, fence)
+                self._remember_end(id, fence)
                 row = self.queue.current(row)
                 started_at = step.wall - duration
                 if outcome == Outcome.COMPLETED:
@@ -336,7 +336,7 @@ class Endings:
             elif row.state == CANCELLED or (row.state == COMPLETED) != (outcome == Outcome.COMPLETED):
                 late.stale.append([id, fence])
 
-    def _is_over(self, id: int, fence: int) -> None:
+    def _remember_end(self, id: int, fence: int) -> None:
         self._over[id, fence] = None
         if len(self._over) > _OVER_MAX:
             del self._over[next(iter(self._over))]

@@ -35,7 +35,7 @@ class Persist:
         edits: Queued and scheduled tasks that stand elsewhere now (lane, priority, id, fence).
         uncached: Ids of tasks whose results answer for no others any more: they are run as another type.
         returns: Back to queued or scheduled (state, place, due, relative, attempt, failures, crashes, losses, releases,
-            id, fence).
+            owner, id, fence).
         finishes: Ends (state, finish, ended_at, started_at, slot, body, detail, failures, crashes, id, fence).
         setbacks: Losses and releases of ended tasks, where there were any (losses, releases, id, fence).
         cleared: Ids of ended tasks whose checkpoints go.

@@ -165,7 +165,8 @@ class Queue:
         """A row is queued or scheduled (again): write it, count it, put it where it belongs. `declined`: aside."""
         lane = self.lanes.by_number[row.lane]
         counters = (row.attempt, row.failures, row.crashes, row.losses, row.releases)
-        step.persist.returns.append((row.state, row.place, row.due, row.relative, *counters, row.id, row.fence))
+        written = (row.state, row.place, row.due, row.relative, *counters, row.owner)
+        step.persist.returns.append((*written, row.id, row.fence))
         lane.counts[was] -= 1
         lane.counts[row.state] += 1
         self.lanes.touched.add(lane)

@@ -25,7 +25,8 @@ class Row:
     `due` is wall time (None: not scheduled); `relative` tells that it was given as a delay, so a jump of the wall clock
     moves it.
     `options` is what SUBMIT gave (rarely anything). `params` is None where memory does not keep them (large ones).
-    `owner` is the number of the host session that holds or last held it (0: none yet).
+    `owner` is the number of the host session that holds or last held it (`NOBODY`: it was never granted, or it has been
+    told how its last grant ended, and is queued again).
     """
 
     id: int
@@ -49,6 +50,8 @@ class Row:
     params: bytes | None
 
 
+NOBODY: Final = 0
+"""Owner of a task of whose grants nothing is left to be told."""
 PARAMS_IN_MEMORY: Final = 4096
 """Bytes; larger params stay in the store until the task is granted."""
 COLUMNS: Final = tuple(Row.__slots__)

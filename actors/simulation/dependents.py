@@ -66,9 +66,9 @@ class Dependents:
             self.met.add((after, task))
         for task in persist.freed:
             self.met.update((after, task) for after in self.edges.get(task, ()))
-        for row in persist.returns:
-            if open := self.open(row[9]):
-                return f"task {row[9]} does not wait for {open[0]} any more, which has not ended as it should"
+        for *_, id, _fence in persist.returns:
+            if open := self.open(id):
+                return f"task {id} does not wait for {open[0]} any more, which has not ended as it should"
         return None
 
     def _is_unjust(self, after: int, task: int) -> str | None:

@@ -190,7 +190,8 @@ class Oracle:
             if counter in ("failures", "crashes"):
                 _must((id, fence) not in self._counted, f"task {id} has two ends of one grant among its {counter}")
                 self._counted.add((id, fence))
-        for state, place, _due, _relative, attempt, failures, crashes, losses, _releases, id, fence in persist.returns:
+        for state, place, _due, _relative, attempt, *counts, _releases, _owner, id, fence in persist.returns:
+            failures, crashes, losses = counts
             known = self.tasks[id]
             _must(known.state not in FINAL, f"task {id} came back from its end")
             _must(known.fence == fence, f"task {id} came back with fence {fence}, stored is {known.fence}")

@@ -221,11 +221,11 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
             self._replace(old, new)
 
     def _return(self, persist: Persist) -> None:
-        for state, place, due, relative, attempt, failures, crashes, losses, releases, id, fence in persist.returns:
+        for state, place, due, relative, attempt, *counts, owner, id, fence in persist.returns:
             old = self._leased("return", id, fence)
             new = old.copy()
             new[STATE], new[PLACE], new[DUE], new[RELATIVE], new[ATTEMPT] = state, place, due, relative, attempt
-            new[FAILURES], new[CRASHES], new[LOSSES], new[RELEASES] = failures, crashes, losses, releases
+            new[FAILURES], new[CRASHES], new[LOSSES], new[RELEASES], new[OWNER] = *counts, owner
             self._replace(old, new)
 
     def _finish(self, persist: Persist) -> None:

@@ -29,7 +29,7 @@ PUT_CHECKPOINT: Final = """insert or replace into checkpoint(body, id, fence)
 CLEAR_CHECKPOINT: Final = "delete from checkpoint where id = ?"
 ADOPT: Final = "update task set state = 3, owner = ? where id = ? and fence = ? and state = 2"
 RETURN: Final = """update task set state = ?, place = ?, due = ?, relative = ?, attempt = ?, failures = ?, crashes = ?,
-    losses = ?, releases = ? where id = ? and fence = ? and state < 4"""
+    losses = ?, releases = ?, owner = ? where id = ? and fence = ? and state < 4"""
 FINISH: Final = """update task set state = ?, finish = ?, ended_at = ?, started_at = ?, slot = ?,
     result = nullif(?, x''), detail = ?, failures = ?, crashes = ? where id = ? and fence = ? and state < 4"""
 COMPLETE: Final = """update task set state = 4, finish = ?, ended_at = ?, started_at = ?, slot = ?,

@@ -42,7 +42,7 @@ def returned(id: int, fence: int, **changes: Any) -> tuple[Any, ...]:
     """Back to the queue, in the order of Persist.returns."""
     values: dict[str, Any] = {
         "state": QUEUED, "place": id, "due": None, "relative": False, "attempt": 1, "failures": 0,
-        "crashes": 0, "losses": 0, "releases": 0, "id": id, "fence": fence,
+        "crashes": 0, "losses": 0, "releases": 0, "owner": 1, "id": id, "fence": fence,
     }  # fmt: skip
     return tuple((values | changes).values())
 

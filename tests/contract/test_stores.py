@@ -413,6 +413,15 @@ def test_an_end_of_a_task_that_never_ran_names_no_host(store: Store) -> None:
     ]
 
 
+@pytest.mark.parametrize("owner", [0, 1])
+def test_a_task_that_comes_back_is_owned_by_whoever_may_still_report_of_it(store: Store, owner: int) -> None:
+    write(store, tasks=[row(1)])
+    write(store, claims=[claim(1, 7, owner=1)])
+    write(store, returns=[returned(1, 7, owner=owner)])
+
+    assert fetch(store, 1)[0].owner == owner
+
+
 def test_a_completion_after_failures_keeps_their_count(store: Store) -> None:
     write(store, tasks=[row(1)])
     write(store, claims=[claim(1, 7)])

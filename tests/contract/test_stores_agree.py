@@ -82,7 +82,8 @@ class Model:
             elif state in (RUNNING, SCHEDULED) and chance.random() < 0.3:
                 to = chance.choice([QUEUED, SCHEDULED])
                 due = chance.choice([10.0, 20.0, 30.5]) if to == SCHEDULED else None
-                change = returned(id, fence, state=to, due=due, relative=chance.random() < 0.5, failures=attempt)
+                relative, owner = chance.random() < 0.5, chance.choice([0, 1])
+                change = returned(id, fence, state=to, due=due, relative=relative, failures=attempt, owner=owner)
                 persist.returns.append(change)
                 if state == RUNNING:
                     end = (id, attempt, fence, 1, 0, 1.0, 2.0, "lost", chance.choice([None, {"cause": "crash"}]))

@@ -45,7 +45,7 @@ def test_what_comes_before_one_that_may_run_once_more_is_needed(store: Store, st
     write(store, tasks=[row(1), row(2, state=0)], edges=[(1, 2, 0)], claims=[claim(1, 11)])
     write(store, finishes=[ended(1, 11, finish=1)])
     [*_, (*_, first)] = store.read(EndedAfter(0, 0, 10))
-    write(store, met=[(1, 2)], returns=[(2, 2, None, 0, 0, 0, 0, 0, 0, 2, 0)])
+    write(store, met=[(1, 2)], returns=[(2, 2, None, 0, 0, 0, 0, 0, 0, 0, 2, 0)])
     write(store, claims=[claim(2, 12)])
     write(store, finishes=[ended(2, 12, finish=2, state=state)])
 

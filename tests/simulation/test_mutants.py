@@ -361,10 +361,10 @@ def what_expired_is_run_again_only_to_expire(patch: pytest.MonkeyPatch) -> None:
 
 
 def what_is_said_again_counts_again(patch: pytest.MonkeyPatch) -> None:
-    def forget(self: Endings, id: int, fence: int) -> None:
+    def believe(self: Endings, row: Row) -> None:
         """Whatever was told before."""
 
-    patch.setattr(Endings, "_remember_end", forget)
+    patch.setattr(Endings, "_disown", believe)
 
 
 CUT_OFF: Final = {"partition": 0.3, "pause_host": 0.3}

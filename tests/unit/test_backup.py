@@ -164,7 +164,7 @@ def test_an_unforeseen_error_ends_the_copy_and_not_the_store(store: SqliteStore,
 def test_a_restored_database_is_out_of_reach_of_everything_that_came_after_the_backup(
     path: Path, store: SqliteStore, tmp_path: Path
 ) -> None:
-    write(store, returns=[(2, 1, None, False, 1, 0, 0, 1, 0, 1, FENCE + 1)], claims=[(FENCE + 2, 1, 1, 2.0, 2)])
+    write(store, returns=[(2, 1, None, False, 1, 0, 0, 1, 0, 1, 1, FENCE + 1)], claims=[(FENCE + 2, 1, 1, 2.0, 2)])
     backup = tmp_path / "copy.db"
     assert copied(store, backup).fault is None
     write(store, tasks=[row(501)], claims=[(FENCE + 3, 1, 1, 3.0, 3)], meta={"last_id": 501, "last_finish": 9})

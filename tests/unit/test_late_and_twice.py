@@ -137,9 +137,10 @@ class TestAGrantThatIsNamedTwice:
         task = pool.store.show(id)
         assert (task["state"], task["crashes"]) == ("queued", 1)
 
+    @pytest.mark.parametrize("restart", [False, True])
     @pytest.mark.parametrize("report", [crashed, failed])
     def test_has_ended_once_if_its_host_never_heard_that_it_was_recorded(
-        self, pool: Any, report: Callable[[int, int], list[Any]]
+        self, pool: Any, report: Callable[[int, int], list[Any]], *, restart: bool
     ):
         pool.host()
         ((id, fence),) = grants(pool.send(), b"h")
@@ -148,6 +149,8 @@ class TestAGrantThatIsNamedTwice:
         pool.wait(5)
         assert pool.state(id) == "queued"
         before = pool.store.show(id)
+        if restart:
+            pool.start()
         pool.host(b"z", session=b"h" * 16, name="h", finished=[[id, fence]], slots=0)
         assert pool.say(b"z", Results([report(id, fence)]))[b"z"] == [Recorded(2)]
         assert pool.store.show(id) == before

@@ -17,7 +17,7 @@ from ..order.declines import POSTPONED_SECONDS
 from ..order.lane import Lane
 from ..queue import Queue
 from ..reports import Result, result, returned
-from ..rows import CANCELLED, COMPLETED, FINAL, QUEUED, RUNNING, SCHEDULED, Row
+from ..rows import CANCELLED, COMPLETED, FINAL, NOBODY, QUEUED, RUNNING, SCHEDULED, Row
 from ..step import Peer, Step
 from .backoff import delay
 from .setbacks import SLEEP_SECONDS, SLEEP_SECONDS_MIN, is_set_back, is_tried_again, kind_of, node_of, wait_of
@@ -29,7 +29,6 @@ RELEASE_LIMIT: Final = 100
 _NOBODYS_FAULT: Final = ("quota", "auth")
 """Kinds of failures that have answers of their own: they open no breaker."""
 _REASON_MAX: Final = 500
-_OVER_MAX: Final = 10_000
 _STOPPED: Final = "cancelled"
 """Outcome of a cancelled task's attempt, beside the end that stands in the task: it only adds what it wrote last."""
 _BY_A_CLIENT: Final = {"reason": "cancelled by a client"}
@@ -53,7 +52,6 @@ class Endings:
 
     def __init__(self, queue: Queue, hosts: Hosts) -> None:
         self.queue, self.hosts = queue, hosts
-        self._over: dict[tuple[int, int], None] = {}  # grants whose end was told, but for most that completed
 
     def results(self, step: Step, late: Late, items: Iterable[Any]) -> None:
         """Ended attempts. Those of no live lease are added to `late`.
@@ -132,7 +130,7 @@ class Endings:
         """An attempt ended in another way than by completing, or its lease was stopping."""
         row = lease.row
         self.queue.let_go(lease)
-        self._remember_end(row.id, row.fence)
+        self._disown(row)
         if lease.stopping:  # its end is recorded since it was cancelled; what it wrote last is known only now
             if detail and detail.get("output"):
                 said = {**_BY_A_CLIENT, "output": detail["output"]}
@@ -311,35 +309,36 @@ class Endings:
 
         Only its last owner is believed, because a fence can be guessed. A fence of 0 is that of a task which was never
         granted: nobody can have a report of it. A grant ends once, as it was told first, however often it is: a host
-        says it again until it hears RECORDED, and `known` is how things stood before any of this message counted.
+        says it again until it hears RECORDED.
         """
         for item in late.items:
             id, fence, outcome, body, duration, slot, detail = item
             row = known.get(id)
-            if row is None or row.fence != fence or not fence or not self.hosts.held(late.host, row.owner):
+            if row is None or row.fence != fence or not fence:
                 late.stale.append([id, fence])
-            elif row.state not in FINAL and (id, fence) in self._over:
-                continue
-            elif row.state in (RUNNING, SCHEDULED):
+            elif row.owner == NOBODY:
+                continue  # its end was told before
+            elif not self.hosts.held(late.host, row.owner) or row.state in (RUNNING, SCHEDULED):
                 late.stale.append([id, fence])
             elif row.state == QUEUED:
-                self._remember_end(id, fence)
+                if outcome == Outcome.CANCELLED:
+                    continue
                 row = self.queue.current(row)
+                known[id] = row = row if outcome == Outcome.COMPLETED else self.queue.take_out(row)
+                self._disown(row)
                 started_at = step.wall - duration
                 if outcome == Outcome.COMPLETED:
                     self.queue.finish(
                         step, row, "complete", None, started_at=started_at, slot=slot, body=body, host=late.host
                     )
-                elif outcome != Outcome.CANCELLED:
-                    row = self.queue.take_out(row)
+                else:
                     self.judge(step, row, late.host, outcome, started_at, slot, detail or {})
             elif row.state == CANCELLED or (row.state == COMPLETED) != (outcome == Outcome.COMPLETED):
                 late.stale.append([id, fence])
 
-    def _remember_end(self, id: int, fence: int) -> None:
-        self._over[id, fence] = None
-        if len(self._over) > _OVER_MAX:
-            del self._over[next(iter(self._over))]
+    def _disown(self, row: Row) -> None:
+        """The end of its grant was told and counts: who tells it once more, having heard no RECORDED, adds nothing."""
+        row.owner = NOBODY
 
     def adopt(self, step: Step, host: HostSession, row: Row, fence: int) -> bool:
         """Its first host is back and still runs a rescued task that nobody has claimed since: the lease lives on. So it

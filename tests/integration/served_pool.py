@@ -28,9 +28,13 @@ class Served:
 def served(
     config: Mapping[str, Any] | None = None, *, workers: Sequence[Any] = (), slots: int = 2
 ) -> Generator[Served]:
-    """A pool with its pages."""
+    """A pool with its pages. What a test left behind, as one that failed does, is cancelled: nobody waits for it."""
     with WorkerHost(config, workers=workers, slots=slots) as pool, pages(pool.address) as url:
-        yield Served(pool, url)
+        try:
+            yield Served(pool, url)
+        finally:
+            for state in ("scheduled", "queued", "running"):
+                pool.client.cancel(state=state)
 
 
 @contextmanager

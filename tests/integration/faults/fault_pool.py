@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import sqlite3
@@ -53,11 +54,19 @@ def clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+_PORTS = range(10_000, 30_000)
+"""Below those that the kernel deals out to connections and to `bind(0)`: nobody takes one by chance, also while the
+process that is bound to it is dead and another is about to follow it.
+"""
+
+
 def free_address() -> str:
-    """An address on loopback whose port was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    """An address on loopback, for this test alone."""
+    while True:
+        port = random.SystemRandom().choice(_PORTS)  # tests are given seeds of their own, side by side the same one
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return f"tcp://127.0.0.1:{port}"
 
 
 def gone(pid: int) -> bool:

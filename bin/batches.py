@@ -23,11 +23,13 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NoReturn, cast
 
 from ..actors.stores.file_system import sync
+from ..workers.errors import TaskRefused
 from . import progress
 from .exits import UsageError, say
 from .tables import count
 
 if TYPE_CHECKING:
+    from ..transport.parcel import Parcel
     from ..transport.taking_over import ResumableClient, Submissions
 
 CHUNK_LINES: Final = 1000
@@ -116,21 +118,44 @@ class _Chunk:
     """Lines that were read and are not dealt with, and what they mean.
 
     Attributes:
+        name: Where they come from, for messages.
         before: The number of the line before them.
         number: That of the last.
         text: All of them.
         params: Of each task.
     """
 
+    name: str
     before: int
     number: int
     text: bytearray
     params: list[Any]
 
+    def packed(self, submissions: Submissions) -> Parcel:
+        """What the next SUBMIT brings; of a line whose params cannot travel, what stands before it.
+
+        Raises:
+            UsageError: It is the first.
+        """
+        try:
+            return submissions.pack(self.params)
+        except TaskRefused:
+            for task, params in enumerate(self.params):
+                try:
+                    submissions.pack([params])
+                except TaskRefused as error:
+                    if task:
+                        return submissions.pack(self.params[:task])
+                    raise UsageError(f"{self.name}, line {self._end(1)[0]}: {error}") from None
+            raise
+
     def reach(self, tasks: int) -> tuple[int, int]:
-        """Where the first so many tasks end: the number of that line, and how much of the text it is."""
-        if tasks == len(self.params):
-            return self.number, len(self.text)
+        """Where the first so many tasks end: the number of that line, and how much of the text it is. Behind the last
+        of them there may be lines that mean none.
+        """
+        return (self.number, len(self.text)) if tasks == len(self.params) else self._end(tasks)
+
+    def _end(self, tasks: int) -> tuple[int, int]:
         number, stream = self.before, BytesIO(self.text)
         while tasks:
             tasks -= bool(stream.readline().strip())
@@ -277,7 +302,7 @@ def _stored(submissions: Submissions, chunk: _Chunk, sent: Sent, digest: Any, st
         digest.update(chunk.text)
         yield _noted(replace(sent, lines=chunk.number, digest=digest.hexdigest()), state)
     while chunk.params:
-        parcel = submissions.pack(chunk.params)
+        parcel = chunk.packed(submissions)
         tasks = parcel.block.count
         number, _ = chunk.reach(tasks)
         # Before it leaves: who goes on must know what it brings. A power cut must not leave a note that says more.
@@ -294,7 +319,7 @@ def _stored(submissions: Submissions, chunk: _Chunk, sent: Sent, digest: Any, st
 
 def _chunks(stream: BinaryIO, number: int, lines: Lines) -> Iterator[_Chunk]:
     """What lies behind that line; a wrong line raises when those before it are dealt with."""
-    chunk = _Chunk(number, number, bytearray(), [])
+    chunk = _Chunk(lines.name, number, number, bytearray(), [])
     problem: UsageError | None = None
     while line := stream.readline(LINE_BYTES_MAX):
         text = line.rstrip(b"\r\n")
@@ -311,7 +336,7 @@ def _chunks(stream: BinaryIO, number: int, lines: Lines) -> Iterator[_Chunk]:
         if len(chunk.params) >= CHUNK_LINES or len(chunk.text) >= CHUNK_BYTES:
             chunk.number = number
             yield chunk
-            chunk = _Chunk(number, number, bytearray(), [])
+            chunk = _Chunk(lines.name, number, number, bytearray(), [])
     chunk.number = number
     yield chunk
     if problem is not None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from io import TextIOWrapper
 from typing import Annotated, Any, Final
 
 import typer
@@ -44,10 +45,14 @@ def run(arguments: list[str]) -> int:
     Returns:
         Its exit code; whatever went wrong has been said on stderr.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that does not know a character shows its number
     try:
         code: Any = application(_named(arguments))(arguments, prog_name="workerhost", standalone_mode=False)
         sys.stdout.flush()
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer says 1 of it: here that is a task which failed
+            return report(end.__context__)
         return end.code if isinstance(end.code, int) else OK
     except typer.Abort:  # what typer makes of Ctrl-C
         return report(KeyboardInterrupt())

@@ -181,7 +181,7 @@ def wait(
     as_json: JsonLines = False,
     address: Address = None,
 ) -> None:
-    """Wait until tasks have ended: 0 if all completed, 1 if one did not, 75 if some still run.
+    """Wait until tasks have ended: 0 if all completed, 1 if one did not, 75 if some still run, 69 if the pool is away.
 
     With --idle it is 0 or 75, however they ended.
     """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..workers.errors import PoolUnreachable, TaskUnknown, WorkerHostError
 from ..workers.json_value import json_value
 from . import documents, progress
-from .exits import BUSY, FAILED, OK, code_of, say
+from .exits import BUSY, FAILED, OK, UNREACHABLE, code_of, say
 
 if TYPE_CHECKING:
     from ..transport.client import Client
@@ -29,6 +29,9 @@ _STUCK_SECONDS = 3.0
 COUNTED_MAX = 1000
 """Unfinished tasks of a tag that are counted: whether there are any is what matters."""
 
+_PULSE_SECONDS = 2.0
+"""So often a pool of which nothing is heard is asked whether it is there."""
+
 AWAY_SECONDS_MAX = 60.0
 """How long the pool may be away in the middle of a wait: a supervisor that is started again needs a few seconds."""
 
@@ -41,10 +44,24 @@ def deadline(seconds: float | None) -> float:
 
 
 class Patience:
-    """Lets a pool be away for a while."""
+    """Lets a pool be away for a while.
 
-    def __init__(self) -> None:
+    Args:
+        pulse: Asks what only a pool that is there answers, where `look` may find nothing in one that is not.
+    """
+
+    def __init__(self, pulse: Callable[[], object] | None = None) -> None:
+        self._pulse, self._felt = pulse, time.monotonic()
         self._since: float | None = None
+
+    @property
+    def away(self) -> bool:
+        """Whether the pool did not answer of late."""
+        return self._since is not None
+
+    def code(self, *, interrupted: bool) -> int:
+        """The exit code of a wait that was over before what it waited for."""
+        return UNREACHABLE if self.away and not interrupted else BUSY
 
     def during(self, look: Callable[[], Any], otherwise: Any) -> Any:
         """What `look` finds, or `otherwise` while the pool is away.
@@ -54,6 +71,9 @@ class Patience:
         """
         try:
             found = look()
+            if not found and self._pulse is not None and time.monotonic() - self._felt >= _PULSE_SECONDS:
+                self._pulse()
+                self._felt = time.monotonic()
         except PoolUnreachable:
             now = time.monotonic()
             if self._since is None:
@@ -69,7 +89,7 @@ class Patience:
 def for_value(client: Client, handle: Handle, *, as_json: bool) -> int:
     """Wait for the end of a task and print its value, or everything about it as one document."""
     with _going_on(lambda: [handle.id]) as interrupted, progress.bar(f"task {handle.id}", 1.0) as bar:
-        patience, stuck = Patience(), deadline(_STUCK_SECONDS)
+        patience, stuck = Patience(client.status), deadline(_STUCK_SECONDS)
         while not patience.during(lambda: handle.wait(GLANCE_SECONDS), False):
             latest = handle.progress
             if time.monotonic() > stuck and handle.state == "queued":
@@ -100,7 +120,7 @@ def for_tasks(client: Client, ids: Sequence[int], until: float, *, as_json: bool
     left = {handle.id: handle for handle in handles}
     codes = [OK]
     with _going_on(lambda: list(left)) as interrupted, progress.bar("waiting", len(handles)) as bar:
-        patience = Patience()
+        patience = Patience(client.status)
         while left and time.monotonic() < until:
             bar.update(len(handles) - len(left))
             first = next(iter(left.values()))
@@ -111,8 +131,8 @@ def for_tasks(client: Client, ids: Sequence[int], until: float, *, as_json: bool
                 del left[handle.id]
                 codes.append(_tell(client, handle, as_json=as_json))
     if left and not interrupted:
-        say(f"still running: {_ids(list(left))}")
-    return BUSY if left else max(codes)
+        say(f"{'not heard of' if patience.away else 'still running'}: {_ids(list(left))}")
+    return patience.code(interrupted=bool(interrupted)) if left else max(codes)
 
 
 def _tell(client: Client, handle: Handle, *, as_json: bool) -> int:
@@ -163,7 +183,7 @@ def _poll(count: Callable[[], int], what: str, until: float, failed: Callable[[]
     if left and not interrupted:
         say(f"still {left} {what}")
     if left:
-        return BUSY
+        return patience.code(interrupted=bool(interrupted))
     return FAILED if failed() else OK
 
 

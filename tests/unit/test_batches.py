@@ -246,6 +246,15 @@ def test_what_is_no_json_is_a_mistake_in_a_line(pool: testing.Pool, tmp_path: Pa
     assert numbers(pool) == [1]
 
 
+@pytest.mark.parametrize("value", ['"\\ud83d"', "99999999999999999999", '"' + "x" * 2**20 + '"'])
+@pytest.mark.parametrize("before", [0, 2])
+def test_what_cannot_travel_is_a_mistake_in_a_line(pool: testing.Pool, tmp_path: Path, value: str, before: int) -> None:
+    good = [{"n": n} for n in range(before)]
+    with pytest.raises(UsageError, match=rf"params, line {before + 2}: params"):
+        sent(pool, written(tmp_path / "params", [*good, "", f'{{"n": {value}}}', ""]))
+    assert numbers(pool) == list(range(before))
+
+
 def interrupt_later(pool: testing.Pool, seconds: float) -> list[str]:
     """Ctrl-C, wherever the command waits by then; not if the list was cleared."""
     armed = ["armed"]

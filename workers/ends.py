@@ -23,6 +23,8 @@ UNSTARTED, DRAIN, DECLINED, RELEASED, NEIGHBOUR, UNSERVED = range(6)
 MESSAGE_CHARACTERS_MAX: Final = 4096
 TRACEBACK_CHARACTERS_MAX: Final = 16384
 NODE_CHARACTERS_MAX: Final = 200
+AFTER_SECONDS_MAX: Final = 10 * 366 * 86400.0
+"""The longest duration that a host may report: ten years."""
 EMPTY: Final = values.pack(None)
 
 
@@ -125,9 +127,10 @@ def failure(
 
 
 def _seconds(value: Any) -> float | None:
-    """What a worker gave as `after`; nonsense is None."""
+    """What a worker gave as `after`; nonsense, as an instant instead of a duration, is None."""
     with suppress(TypeError, ValueError):
-        return min(max(0.0, float(value)), 1e9)
+        seconds = max(0.0, float(value))
+        return seconds if seconds <= AFTER_SECONDS_MAX else None
     return None
 
 

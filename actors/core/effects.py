@@ -39,7 +39,7 @@ class Persist:
         finishes: Ends (state, finish, ended_at, started_at, slot, body, detail, failures, crashes, id, fence).
         setbacks: Losses and releases of ended tasks, where there were any (losses, releases, id, fence).
         cleared: Ids of ended tasks whose checkpoints go.
-        retries: Final tasks queued again by hand (new fence, id): counters zero, finish and result cleared.
+        retries: Final tasks queued again by hand (new fence, id): counters zero; owner, finish and result cleared.
         options: Options of tasks that are others from now on (options as dict or None, id, fence).
         claims: Grants (fence, attempt, owner, started_at, id). Last: what a step gives back it may grant.
         attempts: Ended attempts that were not the task's last word (id, attempt, fence, owner, slot, started_at,

@@ -18,7 +18,7 @@ from .order.declines import Declined, Declines
 from .order.lane import Lane
 from .order.lanes import Lanes
 from .order.schedule import Schedule
-from .rows import COMPLETED, PARAMS_IN_MEMORY, QUARANTINED, QUEUED, RUNNING, SCHEDULED, WAITING, Row
+from .rows import COMPLETED, NOBODY, PARAMS_IN_MEMORY, QUARANTINED, QUEUED, RUNNING, SCHEDULED, WAITING, Row
 from .settings import PoolSettings
 from .step import Step
 from .tasks.submissions import lane_key
@@ -312,7 +312,7 @@ class Queue:
         row.failures = row.crashes = row.losses = row.releases = 0
         row.due = row.started_at = None
         self.fence += 1
-        row.fence = self.fence  # whatever its last host may still report is of the run-through before
+        row.fence, row.owner = self.fence, NOBODY  # what its last host may still report is of the run-through before
         step.persist.retries.append((row.fence, row.id))
         if row.options and is_too_late(row, step.wall):
             row.options = {name: value for name, value in row.options.items() if name != "expires"} or None

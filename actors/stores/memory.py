@@ -262,7 +262,7 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
                 self._put_attempt(id, old[ATTEMPT], old[FENCE], last)
             new = old.copy()
             new[STATE], new[FENCE] = QUEUED, fence
-            new[FAILURES] = new[CRASHES] = new[LOSSES] = new[RELEASES] = 0
+            new[FAILURES] = new[CRASHES] = new[LOSSES] = new[RELEASES] = new[OWNER] = 0
             new[STARTED_AT] = new[FINISH] = new[ENDED_AT] = new[SLOT] = new[RESULT] = new[DETAIL] = None
             self._replace(old, new)
 

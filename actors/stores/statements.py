@@ -41,7 +41,7 @@ KEEP_LAST_ATTEMPT: Final = f"""insert or replace into attempt
     from task where id = ? and state >= 4 and started_at is not null and not exists (select 1 from attempt as own
         where own.id = task.id and own.attempt = task.attempt and own.fence = task.fence and own.outcome = 'cancelled')"""  # noqa: S608, E501 - constants only
 EDIT: Final = "update task set lane = ?, priority = ? where id = ? and fence = ? and state in (1, 2)"
-RETRY: Final = """update task set state = 2, fence = ?, failures = 0, crashes = 0, losses = 0, releases = 0,
+RETRY: Final = """update task set state = 2, fence = ?, failures = 0, crashes = 0, losses = 0, releases = 0, owner = 0,
     started_at = null, finish = null, ended_at = null, slot = null, result = null, detail = null
     where id = ? and state >= 4"""
 SET_OPTIONS: Final = "update task set options = ? where id = ? and fence = ? and state < 4"

@@ -446,7 +446,7 @@ def test_a_retry_starts_a_new_run_through_and_keeps_the_history(store: Store) ->
 
     write(store, retries=[(91, 1)])
 
-    assert store.read(Fetch((1,), "test")) == [row(1, place=3, fence=91, attempt=1, owner=2)]
+    assert store.read(Fetch((1,), "test")) == [row(1, place=3, fence=91, attempt=1, owner=0)]
     assert ids(store.read(Refill(1, None, 9))) == [2, 1]
     assert store.read(Replay(1, 0, 9, 2**30)) == []
     first = {

@@ -63,6 +63,8 @@ def said(error: BaseException) -> dict[str, Any]:
         (Fail("no", retry=True, kind="permanent"), {"retry": True, "kind": "permanent"}),
         (Fail("no", kind="transient", after=7), {"kind": "transient", "after": 7.0}),
         (Fail("no", kind="quota", node="video.youtube"), {"kind": "quota", "node": "video.youtube"}),
+        (Fail("no", kind="quota", after=1_764_000_000), {"kind": "quota"}),
+        (Fail("no", kind="quota", after=float("inf")), {"kind": "quota"}),
         (Fail("no", kind="auth", node=3, after="soon"), {"kind": "auth"}),  # pyright: ignore[reportArgumentType]
     ],
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from unit.pool_words import COMPLETED, completed, ended, granted  # pyright: ignore[reportMissingImports]
+from unit.pool_words import COMPLETED, completed, ended, failed, granted  # pyright: ignore[reportMissingImports]
 
-from workerhost.transport.messages import Hello, Outcome, Recorded, Results, Stop
+from workerhost.transport.messages import Admin, Bye, Claim, Hello, Outcome, Recorded, Results, Stop
 
 NEVER = 0
 """The fence of a task that was never granted."""
@@ -87,3 +87,47 @@ def test_a_lost_host_that_comes_back_is_believed(pool: Any, rescued: tuple[int, 
 
     assert said[b"z"] == [Recorded(2)]
     assert ended(said) == [(rescued[0], COMPLETED)]
+
+
+def test_a_task_that_is_run_once_more_is_not_ended_by_whoever_had_it_before(pool: Any) -> None:
+    """The next fence is easily guessed."""
+    pool.host()
+    ((id, fence, _),) = granted(pool.send(max_attempts=1))
+    pool.say(b"h", Results([failed(id, fence)]))
+    pool.say(b"h", Claim({"": 0}))
+    pool.say(b"c", Admin(1, "retry", {"ids": [id]}))
+    guesses = [[id, guess] for guess in range(fence + 1, fence + 5)]
+
+    for restart in (False, True):
+        if restart:
+            pool.start()
+            pool.host(b"h", slots=0)
+        said = pool.say(b"h", Results([completed(*guess) for guess in guesses]))
+        assert set(map(tuple, said[b"h"][0].stale)) <= set(map(tuple, guesses))
+        assert pool.state(id) == "queued"
+
+
+def test_what_a_worker_says_at_random_is_not_held_against_its_host(pool: Any) -> None:
+    pool.host()
+    ((id, fence, _),) = granted(pool.send())
+    spent = {"message": "no more today", "kind": "quota", "node": "Some Service"}
+    said = pool.say(b"h", Results([[id, fence, Outcome.FAILED, b"", 0.1, 0, spent]]))
+
+    assert said[b"h"] == [Recorded(2)]
+    assert pool.state(id) == "queued"
+    assert pool.store.show(id)["releases"] == 1
+
+
+@pytest.mark.parametrize("gone", ["left", "closed, and another process has its name"])
+def test_no_session_that_has_ended_in_the_same_turn_holds_a_task(
+    pool: Any, rescued: tuple[int, int], gone: str
+) -> None:
+    offer = {"types": ["a"], "slots": {"": 1}, "running": [list(rescued)], "finished": []}
+    back = (b"z", 0, Hello("host", [1, 1], b"x" * 16, "x", {**offer, "named": True}))
+    if gone == "left":
+        pool.hear([back, (b"z", 1, Bye("enough"))])
+    else:
+        new = Hello("host", [1, 1], b"n" * 16, "x", {**offer, "running": [], "named": True})
+        pool.hear([back, (b"z", 0, None), (b"n", 0, new)])
+
+    assert pool.state(rescued[0]) == "queued"

@@ -329,6 +329,17 @@ def test_a_draining_host_gets_nothing_new(pool: Any) -> None:
     assert len(granted(pool.say(HOST, Claim({"": 1})))) == 1
 
 
+def test_an_order_to_drain_is_said_again_to_a_host_that_comes_back(pool: Any) -> None:
+    pool.host()
+    pool.say(CLIENT, Admin(1, "drain", {"host": "h"}))
+    pool.close(HOST)
+    said = pool.host(b"z", session=HOST * 16, name="h")
+    again = pool.say(b"z", Hello("host", [1, 1], HOST * 16, "h", {"types": ["a"], "slots": {"": 1}, "greeting": 9}))
+
+    assert [message for message in again[b"z"] if isinstance(message, Drain)] == [Drain()]
+    assert granted(pool.send(), b"z") == granted(said, b"z") == []
+
+
 def test_a_jump_of_the_wall_clock_moves_no_delay_and_no_lease(pool: Any) -> None:
     pool.host()
     pool.send()

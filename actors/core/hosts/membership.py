@@ -121,6 +121,8 @@ class Membership:
         settings = _entry(self.entries, host.name)
         step.persist.hosts.append(host.row())
         step.say_first(address, self.sessions.welcome(host.name, settings))
+        if host.state == "draining":
+            step.say(host.peer, Drain())  # it may not have heard it: a connection that breaks loses what was said
         self._reconcile(step, host, running, finished)
         host.tree = set()
         for type, fingerprint in host.facts["fingerprints"].items():

@@ -344,6 +344,8 @@ class Endings:
         """Its first host is back and still runs a rescued task that nobody has claimed since: the lease lives on. So it
         does if it was adopted already: a host may say HELLO twice before anybody looks.
         """
+        if not host.alive():
+            return False  # it left, or was taken for lost, in the turn in which it came back
         if (lease := self.queue.leases.get(row.id)) is not None:
             return lease.row.fence == fence and lease.pool.host is host
         row = self.queue.current(row)

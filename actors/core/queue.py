@@ -296,11 +296,15 @@ class Queue:
         pool.held += 1
         self.lanes.tree.hold(lane, pool.host.owner, 1)
 
+    def may_run_again(self, row: Row) -> bool:
+        """Whether a task has ended badly, and is not still stopping."""
+        return (row.state, "again") in MOVES and row.id not in self.leases
+
     def again(self, step: Step, row: Row, *, waits: bool = False) -> bool:
         """By hand: run a task that ended badly once more, all counts at zero; not while it is still stopping. One that
         would only expire again may begin at any time from now on. `waits`: for others first.
         """
-        if (row.state, "again") not in MOVES or row.id in self.leases:
+        if not self.may_run_again(row):
             return False
         lane = self.lanes.by_number[row.lane]
         lane.counts[row.state] -= 1

@@ -25,6 +25,7 @@ from workerhost.transport.messages import (
     Query,
     Refused,
     Rejected,
+    Reply,
     Submit,
     Watch,
     Welcome,
@@ -116,6 +117,43 @@ def test_what_is_retried_is_unfinished_again(pool: Any, who: bytes, restarted: b
     assert submit(pool, ONE, 2, b"x").code == "queue_full"
     pool.say(ONE, Cancel(2, [10]))
     assert submit(pool, ONE, 2, b"x").count == 1
+
+
+def refused(pool: Any, peer: bytes, *ids: int) -> Any:
+    said = pool.say(peer, Admin(9, "retry", {"ids": list(ids)}))[peer]
+    (reply,) = (message for message in said if isinstance(message, Reply))
+    return None if reply.ok else reply.value["code"]
+
+
+def test_who_retries_has_no_more_unfinished_than_who_sends(pool: Any) -> None:
+    assert submit(pool, ONE, 1, *[b"x"] * 10).count == 10
+    pool.say(ONE, Cancel(1, list(range(1, 11))))
+    assert submit(pool, ONE, 2, *[b"x"] * 8).count == 8
+    assert refused(pool, ONE, 1, 2, 3) == "queue_full"
+    assert refused(pool, ONE, 1, 2) is None
+    assert refused(pool, ONE, 3) == "queue_full"
+    assert refused(pool, ONE, 1) is None, "it runs already: nothing is to be done"
+    assert refused(pool, ADMIN, 3, 4) is None, "an admin is bounded by the queue alone"
+    assert refused(pool, ADMIN, *range(5, 11)) is None
+    assert submit(pool, OTHER, 1, b"x", b"x").count == 2
+    pool.say(ONE, Cancel(2, [1]))
+    assert refused(pool, ADMIN, 1) is None
+    pool.say(ONE, Cancel(2, [1]))
+    assert submit(pool, OTHER, 2, b"x").count == 1
+    assert refused(pool, ADMIN, 1) == "queue_full"
+
+
+def test_flows_that_are_retried_are_no_more_than_may_be_handed_in(pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "FLOWS_MAX", 3)
+    monkeypatch.setattr(flows, "FLOWS_EACH_MAX", 2)
+    for number in (1, 2, 3):
+        assert flow(pool, ONE, number) == Accepted(number, number, 1)
+        pool.say(ONE, Cancel(1, [number]))
+    assert refused(pool, ONE, 1, 2, 3) == "queue_full"
+    assert refused(pool, ONE, 1, 2) is None
+    assert refused(pool, ONE, 3) == "queue_full"
+    assert refused(pool, ADMIN, 3) is None
+    assert flow(pool, OTHER, 1).code == "queue_full"
 
 
 def test_what_an_admin_sent_is_nobodys_when_it_is_retried(pool: Any) -> None:

@@ -244,6 +244,34 @@ def test_a_completed_task_that_keeps_its_key_stands_for_older_ones(pool: Any) ->
     assert retry(pool, 1) == {"retried": [1]}
 
 
+def test_one_that_comes_after_others_waits_for_them_again(pool: Any) -> None:
+    send(pool, 1, ("a", 5, None, [b"first"]))
+    send(pool, 2, ("a", 5, {"key": ["k"], "after": [1], "results": [[0, 0]]}, [b"\xc0"]))
+    pool.say(CLIENT, Cancel(1, [1]))
+    assert [pool.state(id) for id in (1, 2)] == ["cancelled", "cancelled"]
+    assert retry(pool, 2) == {"retried": [2]}
+    assert pool.state(2) == "waiting"
+    # Its params are what they take up, too: they are replaced by no other's.
+    assert send(pool, 3, named("k", b"y", on_conflict="replace"))[0].others == [[0, 2, OTHER]]
+    assert retry(pool, 1) == {"retried": [1]}
+    pool.host(slots=2)
+    assert pool.state(2) == "waiting"
+    pool.say(HOST, Results([completed(1, pool.pool.queue.leases[1].row.fence)]))
+    assert pool.state(2) == "running"
+
+
+def test_one_that_comes_after_others_takes_its_key_back(pool: Any) -> None:
+    send(pool, 1, ("a", 5, None, [b"first"]))
+    send(pool, 2, ("a", 5, {"key": ["k"], "after": [1], "results": [[0, 0]]}, [b"\xc0"]))
+    pool.say(CLIENT, Cancel(1, [1]))
+    send(pool, 3, named("k", b"y"))
+    pool.say(CLIENT, Cancel(2, [3]))
+    said = pool.say(CLIENT, Admin(1, "retry", {"ids": [2]}), Admin(2, "retry", {"ids": [3]}))[CLIENT]
+    replies = [message.value for message in said if isinstance(message, Reply)]
+    assert replies == [{"retried": [], "superseded": [[3, 2]]}, {"retried": [2]}]
+    assert send(pool, 4, named("k", b"z", on_conflict="replace"))[0].others == [[0, 2, OTHER]]
+
+
 def test_two_orders_in_one_batch_retry_a_task_once(pool: Any) -> None:
     send(pool, 1, named("k", b"x"))
     pool.say(CLIENT, Cancel(1, [1]))

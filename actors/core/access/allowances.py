@@ -98,13 +98,9 @@ class Allowances:
         Raises:
             Unfit: Not now.
         """
+        self.check_share(peer, count)
         if not peer.identity or peer.role not in _BOUND:
             return
-        unfinished = self._unfinished.get(peer.identity, 0)
-        if unfinished + count > self._unfinished_max:
-            most = self._unfinished_max
-            reason = f"this identity has {unfinished} unfinished tasks of at most {most}"
-            raise Unfit("queue_full", reason)
         flow = self._flow_of(peer.identity, now)
         if wait := flow.wait():
             reason = (
@@ -114,6 +110,20 @@ class Allowances:
         for batch in params:
             flow.tasks -= len(batch)
             flow.bytes -= sum(map(len, batch))
+
+    def check_share(self, peer: Peer, count: int) -> None:
+        """Whether somebody may have so many more unfinished tasks.
+
+        Raises:
+            Unfit: Not now.
+        """
+        if not peer.identity or peer.role not in _BOUND:
+            return
+        unfinished = self._unfinished.get(peer.identity, 0)
+        if unfinished + count > self._unfinished_max:
+            most = self._unfinished_max
+            reason = f"this identity has {unfinished} unfinished tasks of at most {most}"
+            raise Unfit("queue_full", reason)
 
     def check_new(self, peer: Peer, now: float) -> None:
         """Whether a new session of an identity may begin; it is taken of what may.

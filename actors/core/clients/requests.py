@@ -85,7 +85,7 @@ class Requests:
         self.room, self.allowances, self.max_size, self.reports = room, allowances, max_size, reports
         self.flows = flows
         self.intake = Intake(queue)
-        self.retries = Retries(queue, flows)
+        self.retries = Retries(queue, flows, self._check_more)
         self.clearing = Clearing(self.intake)
         self.why = Why(queue, membership.hosts)
         self.lists: dict[
@@ -255,15 +255,23 @@ class Requests:
         return unknown is None
 
     def _check_room(self, message: Submit, count: int, owner: str | None = None) -> None:
+        self._check_size(count)
+        self._check_lanes(message, owner)
+        for type, _, options, _ in message.groups:
+            if options and options.get("require_host"):
+                self._check_hosts(type, options)
+
+    def _check_size(self, count: int) -> None:
         if self.room.low:
             raise Unfit("disk_full", self.room.reason())
         if self.queue.unfinished_count + count > self.max_size:
             reason = f"the queue holds {self.queue.unfinished_count} unfinished tasks of at most {self.max_size}"
             raise Unfit("queue_full", reason)
-        self._check_lanes(message, owner)
-        for type, _, options, _ in message.groups:
-            if options and options.get("require_host"):
-                self._check_hosts(type, options)
+
+    def _check_more(self, peer: Peer, count: int) -> None:
+        """Whether there is room for so many tasks that run once more, in the pool and in the share of who orders it."""
+        self._check_size(count)
+        self.allowances.check_share(peer, count)
 
     def _check_hosts(self, type: str, options: dict[str, Any]) -> None:
         serving = list(self.membership.hosts.serving(type))

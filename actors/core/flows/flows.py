@@ -8,7 +8,7 @@ all edges once, and until it has, every end is of interest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, Final
 
@@ -267,6 +267,24 @@ class Flows:
         """Whether a task comes after others or belongs to a flow."""
         return row.options is not None and ("edges" in row.options or "flow" in row.options)
 
+    def check_again(self, peer: Peer, rows: Iterable[Row]) -> None:
+        """Whether the flows of tasks that are to run once more may come back; those of a client's order are its own.
+
+        Raises:
+            Unfit: There are too many that have not ended.
+        """
+        numbers = {row.options["flow"] for row in rows if row.options and "flow" in row.options}
+        self._check_count(peer.owner, len(numbers - self.members.by_number.keys()))
+
+    def _check_count(self, owner: str | None, more: int) -> None:
+        if not more:
+            return
+        if len(self.members) + more > FLOWS_MAX:
+            raise Unfit("queue_full", f"the pool has {len(self.members)} flows that have not ended, and no more")
+        if owner and self.members.owned[owner] + more > FLOWS_EACH_MAX:
+            have = f"this identity has {self.members.owned[owner]} flows that have not ended"
+            raise Unfit("queue_full", f"{have}, of at most {FLOWS_EACH_MAX}: it may hand in more when some have")
+
     def retry(self, step: Step, peer: Peer, rows: list[Row], context: Any) -> None:
         """Ask for what must be known before such tasks run once more, because a peer orders it.
 
@@ -330,11 +348,7 @@ class Flows:
         client, owner = peer.session.number, peer.owner or ""
         number, start = said.get("of", 0), said.get("start", 0)
         if not number:
-            if len(self.members) >= FLOWS_MAX:
-                raise Unfit("queue_full", f"the pool has {len(self.members)} flows that have not ended, and no more")
-            if owner and self.members.owned[owner] >= FLOWS_EACH_MAX:
-                have = f"this identity has {self.members.owned[owner]} flows that have not ended"
-                raise Unfit("queue_full", f"{have}, of at most {FLOWS_EACH_MAX}: it may hand in more when some have")
+            self._check_count(owner, 1)
             if start:
                 raise Unfit("invalid", "flow: the first part starts at place 0", "flow")
             return Flow(first, said.get("name", ""), client, step.wall, step.now, owner=owner)

@@ -31,7 +31,7 @@ from ..effects import Consult
 from ..flows.dependencies import Plan, names_others, wanted
 from ..queue import Queue, due_of
 from ..reports import shown
-from ..rows import COMPLETED, FINAL, QUEUED, RUNNING, SCHEDULED, WAITING
+from ..rows import COMPLETED, FINAL, QUEUED, RUNNING, SCHEDULED, WAITING, Row
 from ..step import Peer, Step
 from ..unfit import Unfit
 from .submissions import TYPES_MAX
@@ -367,6 +367,15 @@ def _judge_cached(
 def holds_key(state: int, until: float, wall: float) -> bool:
     """Whether a task in this state, whose key was given until then, has it still."""
     return state not in FINAL or (state == COMPLETED and until > wall)
+
+
+def digest_again(row: Row) -> bytes:
+    """The digest of a task that takes its key back. Where its params take up results it equals no other: of those only
+    what is left of them in memory is known.
+    """
+    if row.options and "splice" in row.options:
+        return _TAKING_UP + digest_of(row.params or b"")
+    return digest_of(row.params)
 
 
 def digest_of(params: bytes | None) -> bytes:

@@ -11,11 +11,13 @@ from unit.flow_words import (  # pyright: ignore[reportMissingImports]
     finish,
     flow,
     group,
+    lease,
     states,
 )
 from unit.pool_words import (  # pyright: ignore[reportMissingImports]
     CLIENT,
     HOST,
+    failed,
     granted,
 )
 
@@ -25,6 +27,8 @@ from workerhost.transport.messages import (
     Admin,
     Cancel,
     Reply,
+    Results,
+    Submit,
     Tasks,
 )
 
@@ -69,6 +73,24 @@ def test_two_retries_of_one_task_in_one_batch_are_one(pool: Any) -> None:
     said = pool.say(CLIENT, Admin(1, "retry", {"ids": [2]}), Admin(2, "retry", {"ids": [2]}))
     replies = [m.value for m in said[CLIENT] if isinstance(m, Reply)]
     assert replies == [{"retried": [2]}, {"retried": []}]
+
+
+def test_who_comes_after_a_task_that_is_retried_waits_for_its_next_end(pool: Any) -> None:
+    pool.host(slots=5)
+    pool.send()
+    pool.send(after=[1], on_failure="wait")
+    batch = [
+        (HOST, pool.numbers[HOST] + 1, Results([failed(1, lease(pool, 1), retry=False)])),
+        (CLIENT, pool.numbers[CLIENT] + 1, Admin(1, "retry", {"ids": [1]})),
+        (CLIENT, pool.numbers[CLIENT] + 2, Submit(9, 1, [group(after=[1]), group(after=[1], on_failure="run")])),
+    ]
+    pool.numbers[HOST] += 1
+    pool.numbers[CLIENT] += 2
+    pool.hear(batch)
+
+    assert states(pool, 1, 2, 3, 4) == ["running", "waiting", "waiting", "waiting"]
+    finish(pool, 1)
+    assert states(pool, 2, 3, 4) == ["running"] * 3
 
 
 def test_a_flow_that_ends_while_one_of_its_tasks_is_retried_goes_on(pool: Any) -> None:

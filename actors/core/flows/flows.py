@@ -172,17 +172,20 @@ class Flows:
     # Ends.
 
     def resolved(self, step: Step, need: Dependents, rows: Sequence[tuple[int, int, int, int, Any]]) -> None:
-        """The edges from ended tasks: each is met, ends its task, or stays open for a person."""
+        """The edges from ended tasks: each is met, ends its task, or stays open: for a person, or for the next end of a
+        task that runs once more since it was asked about.
+        """
         self._asked = False
         self._budget -= len(rows)
         states = dict(need.ends)
+        again = {id for id, state in need.ends if self._owed.get(id) != state}
         waiting: dict[int, tuple[Row, int, list[tuple[int, int]]]] = {}
         for after, task, policy, open, columns in rows:
             if columns is not None:
                 waiting[task] = Row(*columns), open, []
-            if task in waiting:
+            if task in waiting and after not in again:
                 waiting[task][2].append((after, policy))
-        kept: set[int] = set()
+        kept = again.copy()
         gather: list[tuple[int, tuple[int, ...]]] = []
         for row, open, edges in waiting.values():
             met, bad = self._judged(row, edges, states)
@@ -221,11 +224,12 @@ class Flows:
             self._heed(id)
         last = rows[-1][0] if len(rows) >= need.count else None
         self._cursor = (0, 0) if last is None else rows[-1][:2]
-        for id, _ in need.ends:
+        for id, state in need.ends:
             if id == last:
                 break
-            self._owed.pop(id, None)
-            self._past.discard(id)
+            if self._owed.get(id) == state:
+                del self._owed[id]
+                self._past.discard(id)
             if id not in kept and id != need.cursor[0]:  # of that one some may have been kept before
                 self._singles.discard(id)
 

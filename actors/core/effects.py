@@ -9,7 +9,7 @@ the others (`Send`, `Answer`, `Backup`, `Note`) are performed: an acknowledgemen
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ...transport.messages import Message
 from .flows.edges import EdgeNeed
@@ -225,10 +225,17 @@ class Ends:
     size: int
 
 
+DEPENDENTS_READ: Final = 64
+"""Of what comes after an ended task so many are looked at, those of the lowest ids: a pass must not read millions."""
+
+
 @dataclass(frozen=True, slots=True)
 class EndedAfter:
     """Need: ended tasks after (session, finish), in that order: (session, finish, id, lane, state, ended_at, bytes of
-    params and result, whether a task that has not completed comes after it).
+    params and result, whether it is needed).
+
+    It is while a task that has not completed comes after it, or more than `DEPENDENTS_READ` do: of these some are
+    forgotten first.
     """
 
     session: int

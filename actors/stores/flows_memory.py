@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from heapq import nsmallest
 from operator import itemgetter
 from typing import Any, Final
 
-from ..core.effects import Persist
+from ..core.effects import DEPENDENTS_READ, Persist
 from ..core.flows.edges import Awaited, Dependents, EdgeNeed, Gathered, Unmet
 from ..core.rows import COMPLETED
 from .flow_views import COUNTED_ROWS_MAX, flow_view
@@ -96,8 +97,12 @@ class MemoryFlows:
         return [self._with_parts(row) for _, row in sorted(self._flows.items()) if row[-1] is None]
 
     def is_needed(self, id: int) -> bool:
-        """Whether a task comes after it that has not completed: it may need its result, or when it is run once more."""
-        return any(self._state(task) not in (None, COMPLETED) for task in self._to.get(id, _NONE))
+        """Whether a task comes after it that has not completed: it may need its result, or when it is run once more.
+        See `EndedAfter`.
+        """
+        first = nsmallest(DEPENDENTS_READ + 1, self._to.get(id, _NONE))
+        states = [state for state in map(self._state, first) if state is not None]
+        return len(states) > DEPENDENTS_READ or any(state != COMPLETED for state in states)
 
     def needed_by(self, id: int, most: int) -> tuple[int, ...]:
         """Those, at most so many."""

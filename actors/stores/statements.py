@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...transport.messages import STATES
+from ..core.effects import DEPENDENTS_READ
 from ..core.rows import COLUMNS
 from .blobs import LARGE_PARAMS_BYTES
 
@@ -116,9 +117,12 @@ SESSION_OF: Final = "select session, below, identity from session where token = 
 IDENTITY_OF: Final = "select identity from session where session = ?"
 SUBMISSIONS_OF: Final = """select submission, first, count, checksum, others from submission where session = ?
     order by submission"""
-ENDED_AFTER: Final = """select session, finish, id, lane, state, ended_at, length(params) + coalesce(length(result), 0),
-    exists (select 1 from edge join task as later on later.id = edge.task where after = task.id and later.state <> 4)
-    from task where finish is not null and (session, finish) > (?, ?) order by session, finish limit ?"""
+ENDED_AFTER: Final = f"""select session, finish, id, lane, state, ended_at,
+    length(params) + coalesce(length(result), 0),
+    (select count(*) > {DEPENDENTS_READ} or coalesce(max(later.state <> 4), 0)
+        from (select edge.task as number from edge where after = task.id order by number limit {DEPENDENTS_READ + 1})
+        join task as later on later.id = number)
+    from task where finish is not null and (session, finish) > (?, ?) order by session, finish limit ?"""  # noqa: S608 - constants only
 END_COLUMNS_OF: Final = """select session, finish, id, lane, state, length(params) + coalesce(length(result), 0)
     from task where id = ? and finish is not null"""
 OPTIONS_OF: Final = "select options from task where id = ?"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from store_rows import claim, ended, fetch, row, write
+from store_rows import claim, ended, fetch, returned, row, write
 
-from workerhost.actors.core.effects import EndedAfter, Persist, Resume, SeenAfter, Where
+from workerhost.actors.core.effects import DEPENDENTS_READ, EndedAfter, Persist, Resume, SeenAfter, Where
 from workerhost.actors.core.rows import CANCELLED, COMPLETED, FAILED
 from workerhost.actors.stores.contract import Store, StoreDisagrees
 
@@ -51,6 +51,23 @@ def test_what_comes_before_one_that_may_run_once_more_is_needed(store: Store, st
 
     assert first == 1
     assert [end[2:3] + end[-1:] for end in store.read(EndedAfter(0, 0, 10))] == [(1, needed), (2, 0)]
+
+
+def test_what_comes_before_many_is_needed_until_some_of_them_are_forgotten(store: Store) -> None:
+    many = range(2, DEPENDENTS_READ + 3)
+    write(store, tasks=[row(1), *(row(id, state=0) for id in many)], edges=[(1, id, 0) for id in many])
+    write(store, claims=[claim(1, 11)])
+    write(store, finishes=[ended(1, 11, finish=1)])
+    write(
+        store,
+        met=[(1, id) for id in many],
+        returns=[returned(id, 0, attempt=0, owner=0) for id in many],
+        claims=[claim(id, 11 + id) for id in many],
+    )
+    write(store, finishes=[ended(id, 11 + id, finish=id) for id in many])
+    assert store.read(EndedAfter(0, 0, 1))[0][-1] == 1, "more come after it than are looked at"
+    write(store, prunes=[(2, 2)])
+    assert store.read(EndedAfter(0, 0, 1))[0][-1] == 0
 
 
 def test_a_pruned_task_leaves_nothing_behind(store_of_four: Store) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from workerhost.actors.core.effects import Fetch, Persist, Refill
+from workerhost.actors.core.effects import EndedAfter, Fetch, Persist, Refill
 from workerhost.actors.core.rows import COLUMNS, QUEUED, RUNNING
 from workerhost.actors.stores import names, search, statements
 from workerhost.actors.stores.contract import StoreBroken, StoreDisagrees, StoreLocked
@@ -31,6 +31,14 @@ class OpenedUp(SqliteStore):
 
     def value(self, statement: str) -> Any:
         return self._database.execute(statement).fetchone()[0]
+
+    def steps(self, need: EndedAfter) -> int:
+        """About how many steps SQLite's machine takes to answer."""
+        taken: list[None] = []
+        self._database.set_progress_handler(lambda: taken.append(None), 10)
+        self.read(need)
+        self._database.set_progress_handler(None, 0)
+        return 10 * len(taken)
 
 
 def task(id: int, params: bytes = b"\x80") -> tuple[Any, ...]:
@@ -339,3 +347,14 @@ def test_no_need_reads_or_sorts_the_whole_table(path: Path, store: OpenedUp) -> 
         name: plan for name, plan in plans.items() if any("TEMP B-TREE" in step or step == "SCAN task" for step in plan)
     }
     assert costly == {}
+
+
+@pytest.mark.parametrize("dependents", [100, 1000])
+def test_a_pass_reads_no_more_of_a_task_that_many_come_after(store: OpenedUp, dependents: int) -> None:
+    ids = range(1, dependents + 2)
+    write(store, tasks=[task(id) for id in ids], edges=[(1, id, 0) for id in ids[1:]])
+    write(store, claims=[(id, 1, 1, 2.0, id) for id in ids])
+    ends = [(4, id, 3.0, 2.0, 0, b"", None, 0, 0, id, id) for id in ids]
+    write(store, finishes=ends, met=[(1, id) for id in ids[1:]])
+
+    assert store.steps(EndedAfter(0, 0, 1)) < 2000

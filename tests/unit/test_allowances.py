@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from unit.pool_words import CANCELLED  # pyright: ignore[reportMissingImports]
+from unit.pool_words import CANCELLED, HOST, granted  # pyright: ignore[reportMissingImports]
 
 from workerhost.actors.core.access import allowances
 from workerhost.actors.core.access.identities import Garbled, Identity, Proved
@@ -22,10 +22,12 @@ from workerhost.transport.messages import (
     Cancel,
     Claim,
     Hello,
+    Outcome,
     Query,
     Refused,
     Rejected,
     Reply,
+    Results,
     Submit,
     Watch,
     Welcome,
@@ -59,6 +61,29 @@ def join(pool: Any, peer: bytes, session: bytes | None = None) -> Any:
 def submit(pool: Any, peer: bytes, number: int, *params: bytes) -> Any:
     said = pool.say(peer, Submit(number, 1, [["a", 5, None, list(params)]]))[peer]
     return next(one for one in said if isinstance(one, (Accepted, Rejected)))
+
+
+def test_what_a_task_said_of_its_service_is_not_told_to_who_did_not_send_it(pool: Any) -> None:
+    step = Step(pool.now, pool.wall)
+    pool.pool.identities.trust(step, Identity("4" * 40, "host"))
+    pool._turn(step.effects())
+    pool._turn(pool.pool.handle([(HOST, 0, Proved("4" * 40))], pool.now, pool.wall))
+    submit(pool, ONE, 1, b"x")
+    submit(pool, OTHER, 1, b"y")
+    ((id, fence, _),) = granted(pool.host(HOST))
+    spent = {"message": "account of alice is empty", "kind": "quota"}
+    pool.say(HOST, Results([[id, fence, Outcome.FAILED, b"", 0.1, 0, spent]]))
+
+    def answers(peer: bytes) -> str:
+        pool.answers.clear()
+        said = [pool.say(peer, Query(number, what)) for number, what in enumerate(("status", "types", "snapshot"))]
+        pool.say(peer, Query(9, "why", {"id": 1 if peer == ONE else 2}))
+        return repr(said) + repr([answer.live for answer in pool.answers])
+
+    assert "asleep" in answers(OTHER)
+    assert "alice" not in answers(OTHER)
+    assert "task 1" not in answers(OTHER)
+    assert answers(ADMIN).count("a is asleep: task 1: account of alice is empty") >= 2
 
 
 def test_one_client_takes_half_of_the_queue_at_most(pool: Any) -> None:

@@ -143,7 +143,7 @@ def test_a_worker_may_name_a_node_above_its_own_task_only(pool: Any, said: str |
     assert [path for path, node in pool.pool.queue.lanes.tree.nodes.items() if node.paused] == [paused]
 
 
-@pytest.mark.parametrize("detail", [{"kind": 3}, {"node": "v y"}, {"node": ["v"]}, {"retry": "yes"}, {"after": -1}])
+@pytest.mark.parametrize("detail", [{"kind": 3}, {"node": ["v"]}, {"retry": "yes"}, {"after": -1}])
 def test_what_no_host_says_is_refused_and_changes_nothing(pool: Any, detail: dict[str, Any]) -> None:
     pool.host()
     ((id, fence, _),) = granted(pool.send())

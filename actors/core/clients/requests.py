@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ....transport.messages import (
     STATES,
@@ -367,7 +367,7 @@ class Requests:
         """Answer from memory, or have the store answer after the commit."""
         what, request = message.what, message.request
         if what in self.reports:
-            step.say(peer, Reply(request, True, _as_seen_by(peer, self.reports[what](step))))
+            step.say(peer, Reply(request, True, self._as_seen_by(peer, self.reports[what](step))))
         elif what in self.lists:
             step.say(peer, Reply(request, True, self.lists[what](step, message.arguments)))
         elif what == "show" and peer.owner is not None:
@@ -384,6 +384,15 @@ class Requests:
             self._fetch(step, peer, ids_given([message.arguments["id"]]), "why", request)
         else:
             step.say(peer, Reply(request, False, {"code": "invalid", "reason": f"no query {shown(what)}"}))
+
+    def _as_seen_by(self, peer: Peer, report: dict[str, Any]) -> dict[str, Any]:
+        """A report without what only concerns the tasks of others: which run, and what they said of a service."""
+        if peer.owner is None:
+            return report
+        if any("tasks" in host for host in report.get("hosts", ())):
+            report = {**report, "hosts": [{**host, "tasks": []} for host in report["hosts"]]}
+        told = self.queue.lanes.tree.told()
+        return _without(report, told) if told else report
 
     def _progress(self, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
         leases = self.queue.leases
@@ -412,7 +421,8 @@ class Requests:
             if row.state == WAITING:
                 step.needs.append(Unmet((row.id,), WAITS_SHOWN, "why", (peer, request)))
             else:
-                step.answer(peer, request, "why", {"id": row.id}, {row.id: self.why.explain(row, step.now, step.wall)})
+                explained = self._as_seen_by(peer, self.why.explain(row, step.now, step.wall))
+                step.answer(peer, request, "why", {"id": row.id}, {row.id: explained})
         if not rows:
             step.say(peer, Reply(request, False, _NO_SUCH_TASK))
 
@@ -457,8 +467,12 @@ def _check_others(client: ClientSession, others: list[list[int]]) -> None:
         raise Unfit("invalid", reason, "below")
 
 
-def _as_seen_by(peer: Peer, report: dict[str, Any]) -> dict[str, Any]:
-    """A report without what only concerns the tasks of others."""
-    if peer.owner is None or not any("tasks" in host for host in report.get("hosts", ())):
-        return report
-    return {**report, "hosts": [{**host, "tasks": []} for host in report["hosts"]]}
+def _without(value: Any, texts: Sequence[str]) -> Any:
+    """The same without these texts, wherever they stand."""
+    if isinstance(value, str):
+        for text in texts:
+            value = value.replace(f": {text}", "").replace(text, "")
+        return value
+    if isinstance(value, dict):
+        return {name: _without(one, texts) for name, one in cast("dict[Any, Any]", value).items()}
+    return [_without(one, texts) for one in cast("list[Any]", value)] if isinstance(value, list) else value

@@ -308,6 +308,11 @@ class Tree:
             return False
         return all(node.takes_back(owner) for node in lane.counted)
 
+    def told(self) -> list[str]:
+        """What tasks have said of the services whose nodes they stopped, the longest first."""
+        pauses = (node.paused for node in self.nodes.values())
+        return sorted({pause.reason for pause in pauses if pause is not None and pause.reason}, key=len, reverse=True)
+
     # Breakers.
 
     def completed(self, step: Step, lane: Lane, count: int, leases: Container[int]) -> None:
@@ -335,7 +340,7 @@ class Tree:
                 if guard.too_many(step.now):
                     self._open(step, node, guard.share())
             elif guard.tried(id):
-                self._open(step, node, f"task {id} tried and failed")
+                self._open(step, node, "a task tried and failed")
 
     def _open(self, step: Step, node: Node, why: str) -> None:
         if node.guard is None:

@@ -206,7 +206,7 @@ class Node:
 
     def _broken(self, guard: Guard, now: float, wall: float) -> Block:
         if guard.probe is not None:
-            text = f"{self.type} fails too often ({guard.why}); task {guard.probe} tries whether it works again"
+            text = f"{self.type} fails too often ({guard.why}); a task tries whether it works again"
             return Block(self.type, "breaker", text, None)
         text = f"{self.type} fails too often ({guard.why}); one task may try again after a while"
         return Block(self.type, "breaker", text, wall + (guard.open_until or now) - now)

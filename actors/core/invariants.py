@@ -95,10 +95,12 @@ def _check_stocks(pool: Pool) -> None:
     held: dict[int, Counter[str]] = {}
     for lease in pool.queue.leases.values():
         held.setdefault(lease.pool.host.owner, Counter()).update(lease.lane.needs)
+    for owner, copies in pool.queue.lanes.tree.copies.items():
+        for lane in copies.values():
+            held.setdefault(owner, Counter()).update(lane.needs)
     for owner, stock in pool.queue.lanes.tree.stocks.items():
         used = Counter(stock.used)
         used.subtract(held.pop(owner, Counter()))
-        used.subtract(stock.held_without_lease())
         assert not any(used.values()), f"host {owner} counts {stock.used}, which is {used} too much"
     assert not any(any(counts.values()) for counts in held.values()), f"leases use what nobody counts: {held}"
 
@@ -114,6 +116,13 @@ def _check_nodes(pool: Pool) -> None:
         for node in lease.lane.counted:
             below[node] += 1
             on_host[node, owner] += 1
+    granted, granted_on = below.copy(), on_host.copy()
+    for owner, copies in queue.lanes.tree.copies.items():
+        for lane in copies.values():
+            by_lane[lane.number, owner] += 1
+            for node in lane.counted:
+                below[node] += 1
+                on_host[node, owner] += 1
     for lane in queue.lanes.by_number.values():
         held = {owner: count for (number, owner), count in by_lane.items() if number == lane.number}
         assert lane.held == held, f"{lane} counts {lane.held} of {held} leases"
@@ -126,11 +135,14 @@ def _check_nodes(pool: Pool) -> None:
         if node.counts():
             assert node.held == below[node], f"{node.type} counts {node.held} of {below[node]} leases"
         if limits.max_concurrent is not None and not queue.lanes.tree.retuned:
-            assert node.held <= limits.max_concurrent, f"{node.type} runs {node.held} of {limits.max_concurrent}"
+            assert granted[node] <= limits.max_concurrent, (
+                f"{node.type} runs {granted[node]} of {limits.max_concurrent}"
+            )
         for owner, count in node.held_on.items() if limits.per_host is not None else ():
             assert count == on_host[node, owner], f"{node.type} counts {count} of {on_host[node, owner]} on a host"
             most = count if queue.lanes.tree.retuned else limits.per_host or 0
-            assert count <= most, f"{node.type} runs {count} of {limits.per_host} on a host"
+            runs = granted_on[node, owner]
+            assert runs <= most, f"{node.type} runs {runs} of {limits.per_host} on a host"
 
 
 def _check_sessions(pool: Pool) -> None:

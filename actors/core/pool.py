@@ -273,6 +273,7 @@ class Pool:
             step.note("warning", "supervisor_stalled", seconds=round(stall, 3))
         self._look_at_clocks(step)
         self.queue.company.unheard = waiting
+        self.queue.lanes.tree.begin()
         for address, number, message in batch:
             if message is None:
                 self.greetings.closed(address, now)
@@ -492,7 +493,7 @@ class Pool:
             row = rows.get(id)
             if row is None or not self.endings.adopt(step, host, row, fence):
                 stop.append([id, fence])
-                if row is not None:
+                if row is not None and host.alive():
                     self.queue.lanes.stopping(row.lane, host.owner, id, fence)
         if stop and host.peer is not None:
             step.say(host.peer, Stop(stop))

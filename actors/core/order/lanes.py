@@ -110,9 +110,8 @@ class Lanes:
         return lane
 
     def stopping(self, number: int, owner: int, id: int, fence: int) -> None:
-        """A host was told to stop a task of a lane that it holds no lease of: until then it uses what it uses."""
-        if needs := self.by_number[number].needs:
-            self.tree.stock(owner).stopping(id, fence, needs)
+        """A host was told to stop a task of a lane that it holds no lease of."""
+        self.tree.stopping(self.by_number[number], owner, (id, fence))
 
     def counts(self, type: str) -> list[int]:
         """Tasks of a type by state, over all its lanes."""

@@ -8,7 +8,6 @@ which nobody uses up, nor of what is granted elsewhere.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -40,24 +39,21 @@ class Stock:
     Attributes:
         host: The session; None: known by its leases only, until it says HELLO.
         counts: What it offers.
-        used: What leases hold of that, stopping ones included, and what is stopping there without one.
+        used: What leases hold of that, stopping ones included, and copies that are stopping there without one.
     """
 
-    __slots__ = ("_stopping", "_waiting", "counts", "host", "used")
+    __slots__ = ("_waiting", "counts", "host", "used")
 
     def __init__(self) -> None:
         self.host: Any = None
         self.counts: dict[str, int] = {}
         self.used: dict[str, int] = {}
         self._waiting: dict[int, _Waiting] = {}
-        self._stopping: dict[tuple[int, int], Mapping[str, int]] = {}
 
     def offered(self, host: Any, counts: Mapping[str, int]) -> None:
-        """Its host says HELLO; what it still runs and should not is named anew."""
+        """Its host says HELLO."""
         self.host, self.counts = host, dict(counts)
         self._waiting.clear()
-        for id, fence in list(self._stopping):
-            self.stopped(id, fence)
 
     def hold(self, needs: Mapping[str, int], count: int) -> None:
         """Leases began, or ended, with a negative count."""
@@ -67,28 +63,6 @@ class Stock:
     def recount(self) -> None:
         """Requirements are others: all leases will be held again."""
         self.used.clear()
-        for needs in self._stopping.values():
-            self.hold(needs, 1)
-
-    def stopping(self, id: int, fence: int, needs: Mapping[str, int]) -> None:
-        """The host was told to stop what is no lease of anybody's: it uses what it uses until that is confirmed."""
-        if needs and (id, fence) not in self._stopping:
-            self._stopping[id, fence] = needs
-            self.hold(needs, 1)
-
-    def stopped(self, id: int, fence: int) -> bool:
-        """It is; whether anything became free."""
-        needs = self._stopping.pop((id, fence), None)
-        if needs is not None:
-            self.hold(needs, -1)
-        return needs is not None
-
-    def held_without_lease(self) -> Counter[str]:
-        """What is used by what is stopping there and is no lease of anybody's."""
-        held: Counter[str] = Counter()
-        for needs in self._stopping.values():
-            held.update(needs)
-        return held
 
     def free(self, name: str) -> int:
         """How much of a count nothing uses."""

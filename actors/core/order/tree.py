@@ -37,6 +37,8 @@ class Tree:
         nodes: By path.
         tenants: What counts the limits of a tenant, by `tenant_node`.
         stocks: What is used of the counts that hosts offer, by owner number.
+        copies: The lanes of what a host was told to stop and holds no lease of, by owner number and (id, fence): until
+            it says that it has, they count as leases do, for they run.
         retuned: Whether settings changed since the start: then more leases may live than a limit allows by now.
     """
 
@@ -45,6 +47,7 @@ class Tree:
         self.nodes: dict[str, Node] = {}
         self.tenants: dict[str, Node] = {}
         self.stocks: dict[int, Stock] = {}
+        self.copies: dict[int, dict[tuple[int, int], Lane]] = {}
         self.retuned = False
         self._choices = choices
         self._boot = 0
@@ -53,6 +56,7 @@ class Tree:
         self._alarms: list[tuple[float, str, Node]] = []
         self._short: dict[Stock, None] = {}  # those that keep something for somebody
         self._spent: dict[Node, None] = {}  # those whose rate or quota has to be written
+        self._spoken: set[tuple[int, tuple[int, int]]] = set()  # of what copies hosts have told the end in this turn
         choices.by_host = _by_host(policies)
 
     def restore(self, opening: Opening, boot: int, now: float, wall: float) -> None:
@@ -235,23 +239,44 @@ class Tree:
         return stock
 
     def offered(self, host: Any) -> None:
-        """A host says HELLO: what it offers."""
+        """A host says HELLO: what it offers. What it still runs and should not it names anew."""
+        self._forget_copies(host.owner)
         counts = host.offer.counts()
         if counts or host.owner in self.stocks:
             self.stock(host.owner).offered(host, counts)
 
     def gone(self, owner: int) -> None:
         """A host is lost or has left, and holds nothing."""
+        self._forget_copies(owner)
         if (stock := self.stocks.pop(owner, None)) is not None:
             self._short.pop(stock, None)
 
     def stopped(self, owner: int, items: Iterable[tuple[int, int]]) -> None:
         """A host speaks of tasks (id, fence) that it holds no lease of: they have ended there."""
-        stock = self.stocks.get(owner)
-        if stock is not None:
-            for id, fence in items:
-                if stock.stopped(id, fence):
-                    stock.look_again()
+        copies = self.copies.get(owner, {})
+        for item in map(tuple, items):
+            self._spoken.add((owner, item))
+            if (lane := copies.pop(item, None)) is not None:
+                self.hold(lane, owner, -1)
+        if not copies:
+            self.copies.pop(owner, None)
+
+    def stopping(self, lane: Lane, owner: int, item: tuple[int, int]) -> None:
+        """A host was told to stop a task (id, fence) that it holds no lease of, as it may not have any more."""
+        copies = self.copies.setdefault(owner, {})
+        if item not in copies and (owner, item) not in self._spoken:
+            copies[item] = lane
+            self.hold(lane, owner, 1)
+        if not copies:
+            del self.copies[owner]
+
+    def begin(self) -> None:
+        """A turn begins."""
+        self._spoken.clear()
+
+    def _forget_copies(self, owner: int) -> None:
+        for lane in self.copies.pop(owner, {}).values():
+            self.hold(lane, owner, -1)
 
     def tidy(self, step: Step) -> bool:
         """What hosts keep for tasks that have begun elsewhere or ended is for others; whether there was any."""

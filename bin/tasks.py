@@ -183,7 +183,7 @@ def wait(
 ) -> None:
     """Wait until tasks have ended: 0 if all completed, 1 if one did not, 75 if some still run, 69 if the pool is away.
 
-    With --idle it is 0 or 75, however they ended.
+    With --idle it is never 1, however they ended.
     """
     if bool(ids) + (tag is not None) + idle != 1:
         message = "name what to wait for: ids, or --tag TAG, or --idle"

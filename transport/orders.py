@@ -150,6 +150,10 @@ class Orders:
         """Queue tasks again that failed, were cancelled or are quarantined, all counters at zero; as `cancel`.
 
         A task whose key a newer one has by now stays as it is.
+
+        Raises:
+            QueueFull: There is no room for so many more unfinished tasks or flows; of over 10,000 the first may run.
+            DiskFull: The pool takes nothing new at present.
         """
         return self._change(changing("retry", _meant(tasks), where, dry_run=dry_run))
 

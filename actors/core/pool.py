@@ -274,6 +274,7 @@ class Pool:
         self._look_at_clocks(step)
         self.queue.company.unheard = waiting
         self.queue.lanes.tree.begin()
+        self.allowances.begin()
         for address, number, message in batch:
             if message is None:
                 self.greetings.closed(address, now)
@@ -493,7 +494,7 @@ class Pool:
             row = rows.get(id)
             if row is None or not self.endings.adopt(step, host, row, fence):
                 stop.append([id, fence])
-                if row is not None and host.alive():
-                    self.queue.lanes.stopping(row.lane, host.owner, id, fence)
+                if row is not None:
+                    self.queue.lanes.stopping(host, row, fence)
         if stop and host.peer is not None:
             step.say(host.peer, Stop(stop))

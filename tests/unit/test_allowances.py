@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from workerhost.transport.messages import (
     Admin,
     Cancel,
     Claim,
+    GiveBack,
     Hello,
     Outcome,
     Query,
@@ -28,6 +29,7 @@ from workerhost.transport.messages import (
     Rejected,
     Reply,
     Results,
+    Returned,
     Submit,
     Watch,
     Welcome,
@@ -73,6 +75,10 @@ def test_what_a_task_said_of_its_service_is_not_told_to_who_did_not_send_it(pool
     ((id, fence, _),) = granted(pool.host(HOST))
     spent = {"message": "account of alice is empty", "kind": "quota"}
     pool.say(HOST, Results([[id, fence, Outcome.FAILED, b"", 0.1, 0, spent]]))
+
+    submit(pool, ADMIN, 1, b"z")
+    for id, fence, _ in granted(pool.say(HOST, Claim({"": 1}))):
+        pool.say(HOST, GiveBack([[id, fence, Returned.DECLINED, 0.0, "alice is not ours", False]]))
 
     def answers(peer: bytes) -> str:
         pool.answers.clear()
@@ -166,6 +172,32 @@ def test_who_retries_has_no_more_unfinished_than_who_sends(pool: Any) -> None:
     pool.say(ONE, Cancel(2, [1]))
     assert submit(pool, OTHER, 2, b"x").count == 1
     assert refused(pool, ADMIN, 1) == "queue_full"
+
+
+def orders(pool: Any, peer: bytes, *ids: Iterable[int]) -> list[bool]:
+    """Whether each of several orders of one turn to run tasks once more was obeyed."""
+    said = pool.say(peer, *(Admin(number, "retry", {"ids": list(some)}) for number, some in enumerate(ids)))[peer]
+    return [message.ok for message in said if isinstance(message, Reply)]
+
+
+def test_many_orders_in_one_turn_are_bounded_together(pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (1, 2):
+        assert submit(pool, ONE, number, *[b"x"] * 10).count == 10
+        pool.say(ONE, Cancel(number, list(range(1, 21))))
+    assert orders(pool, ONE, range(1, 11), range(11, 21)) == [True, False]
+    assert submit(pool, OTHER, 1, *[b"x"] * 10).count == 10
+    pool.say(ONE, Cancel(3, list(range(1, 21))))
+    assert orders(pool, ONE, range(1, 7), range(7, 11)) == [True, True]
+    pool.say(ONE, Cancel(4, list(range(1, 21))))
+    pool.say(OTHER, Cancel(1, list(range(21, 31))))
+
+    monkeypatch.setattr(flows, "FLOWS_MAX", 3)
+    numbers = [flow(pool, ONE, number).first for number in (3, 4)]
+    pool.say(ONE, Cancel(5, numbers))
+    numbers += [flow(pool, ONE, number).first for number in (5, 6)]
+    pool.say(ONE, Cancel(6, numbers))
+    assert sorted(orders(pool, ONE, *([number] for number in numbers))) == [False, True, True, True]
+    assert len(pool.pool.flows.members) == 3
 
 
 def test_flows_that_are_retried_are_no_more_than_may_be_handed_in(pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:

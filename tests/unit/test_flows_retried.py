@@ -21,6 +21,7 @@ from unit.pool_words import (  # pyright: ignore[reportMissingImports]
     granted,
 )
 
+from workerhost.actors.core.flows import flows
 from workerhost.actors.core.flows.flows import OPEN_SECONDS
 from workerhost.actors.core.settings import Keep
 from workerhost.transport.messages import (
@@ -91,6 +92,28 @@ def test_who_comes_after_a_task_that_is_retried_waits_for_its_next_end(pool: Any
     assert states(pool, 1, 2, 3, 4) == ["running", "waiting", "waiting", "waiting"]
     finish(pool, 1)
     assert states(pool, 2, 3, 4) == ["running"] * 3
+
+
+@pytest.mark.parametrize("when", ["in the turn of its failure", "a turn later"])
+def test_many_who_come_after_a_task_that_is_retried_are_all_let_go(
+    pool: Any, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    monkeypatch.setattr(flows, "_READ_EDGES", 5)
+    monkeypatch.setattr(flows, "_TURN_EDGES", 5)
+    pool.host(slots=20)
+    pool.send()
+    for _ in range(10):
+        pool.send(after=[1], on_failure="wait")
+    failure = (HOST, pool.numbers[HOST] + 1, Results([failed(1, lease(pool, 1), retry=False)]))
+    again = (CLIENT, pool.numbers[CLIENT] + 1, Admin(1, "retry", {"ids": [1]}))
+    pool.numbers[HOST] += 1
+    pool.numbers[CLIENT] += 1
+    for batch in ([failure, again],) if when == "in the turn of its failure" else ([failure], [again]):
+        pool.hear(batch)
+    finish(pool, 1)
+    pool.wait(1)
+
+    assert states(pool, *range(2, 12)) == ["running"] * 10
 
 
 def test_a_flow_that_ends_while_one_of_its_tasks_is_retried_goes_on(pool: Any) -> None:

@@ -272,6 +272,14 @@ def test_one_that_comes_after_others_takes_its_key_back(pool: Any) -> None:
     assert send(pool, 4, named("k", b"z", on_conflict="replace"))[0].others == [[0, 2, OTHER]]
 
 
+def test_one_that_comes_after_others_is_not_superseded_by_itself(pool: Any) -> None:
+    send(pool, 1, ("a", 5, None, [b"first"]))
+    send(pool, 2, ("a", 5, {"key": ["k"], "after": [1]}, [b"x"]))
+    pool.say(CLIENT, Cancel(1, [1]))
+    said = pool.say(CLIENT, Admin(1, "retry", {"ids": [2]}), Admin(2, "retry", {"ids": [2]}))[CLIENT]
+    assert [message.value for message in said if isinstance(message, Reply)] == [{"retried": []}, {"retried": [2]}]
+
+
 def test_two_orders_in_one_batch_retry_a_task_once(pool: Any) -> None:
     send(pool, 1, named("k", b"x"))
     pool.say(CLIENT, Cancel(1, [1]))

@@ -7,7 +7,18 @@ from typing import Any
 import pytest
 from unit.pool_words import COMPLETED, completed, ended, failed, granted  # pyright: ignore[reportMissingImports]
 
-from workerhost.transport.messages import Admin, Bye, Claim, Hello, Outcome, Recorded, Results, Stop
+from workerhost.transport.messages import (
+    Admin,
+    Bye,
+    Claim,
+    GiveBack,
+    Hello,
+    Outcome,
+    Recorded,
+    Results,
+    Returned,
+    Stop,
+)
 
 NEVER = 0
 """The fence of a task that was never granted."""
@@ -116,6 +127,28 @@ def test_what_a_worker_says_at_random_is_not_held_against_its_host(pool: Any) ->
     assert said[b"h"] == [Recorded(2)]
     assert pool.state(id) == "queued"
     assert pool.store.show(id)["releases"] == 1
+
+
+@pytest.mark.parametrize("how", ["completed", "given back"])
+def test_what_a_host_that_comes_back_tells_at_once_of_a_task_counts(
+    pool: Any, rescued: tuple[int, int], how: str
+) -> None:
+    id, fence = rescued
+    offer = {"types": ["a"], "slots": {"": 1}, "running": [[id, fence]], "finished": []}
+    given_back = GiveBack([[id, fence, Returned.RELEASED, 0.0, "enough", True]])
+    told = Results([completed(id, fence)]) if how == "completed" else given_back
+    said = pool.say(b"z", Hello("host", [1, 1], b"x" * 16, "x", offer), told)
+
+    assert pool.state(id) == ("completed" if how == "completed" else "queued")
+    assert [message.stale for message in said[b"z"] if isinstance(message, Recorded)] == [[]] * (how == "completed")
+
+
+def test_a_host_keeps_nobody_from_what_it_may_not_run(pool_with: Any) -> None:
+    pool = pool_with({"v": {"max_concurrent": 1}})
+    pool.send("v")
+    pool.host(b"liar", "a", serve=["a"], running=[[1, 77]])
+
+    assert [id for id, *_ in granted(pool.host(b"h", "v"), b"h")] == [1]
 
 
 @pytest.mark.parametrize("gone", ["left", "closed, and another process has its name"])

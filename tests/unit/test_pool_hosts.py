@@ -338,6 +338,12 @@ def test_an_order_to_drain_is_said_again_to_a_host_that_comes_back(pool: Any) ->
 
     assert [message for message in again[b"z"] if isinstance(message, Drain)] == [Drain()]
     assert granted(pool.send(), b"z") == granted(said, b"z") == []
+    pool.say(CLIENT, Admin(2, "drain", {"host": "h", "undo": True}))
+    pool.close(b"z")
+    undone = pool.host(b"y", session=HOST * 16, name="h", greeting=10)
+    assert len(granted(undone, b"y")) == 1
+    once_more = Hello("host", [1, 1], HOST * 16, "h", {"types": ["a"], "slots": {"": 1}, "greeting": 11})
+    assert Drain(undo=True) in pool.say(b"x", once_more)[b"x"]
 
 
 def test_a_jump_of_the_wall_clock_moves_no_delay_and_no_lease(pool: Any) -> None:

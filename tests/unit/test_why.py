@@ -105,7 +105,7 @@ def test_slots_that_cannot_be_started_are_the_reason_and_what_they_said_with_it(
         "hosts": [{"name": "h", "says": f"cannot start its slots: {NO_LIBRARY}"}],
         "ahead": 0,
     }
-    (host,) = pool.pool.report.hosts(Step(pool.now, pool.wall))["hosts"]
+    (host,) = pool.pool.report.hosts(Step(pool.now, pool.wall), told=True)["hosts"]
     assert host["start_failed"] == {"": NO_LIBRARY}
 
     assert granted(pool.say(HOST, Claim({"": 1}, start_failed={"": NO_LIBRARY}))), "one of them can"

@@ -8,6 +8,7 @@ proved.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -76,6 +77,7 @@ class Allowances:
         self._unfinished: dict[str, int] = {}
         self._by_session: dict[int, list[Any]] = {}  # session -> [identity, how many of its tasks are unfinished]
         self._changed: set[int] = set()  # sessions whose share is not written down yet
+        self._promised: Counter[str] = Counter()  # what was let in to run once more in this turn and does not count yet
         for session, identity, count in shares:
             self._by_session[session] = [identity, count]
             self._unfinished[identity] = self._unfinished.get(identity, 0) + count
@@ -111,6 +113,20 @@ class Allowances:
             flow.tasks -= len(batch)
             flow.bytes -= sum(map(len, batch))
 
+    def begin(self) -> None:
+        """A turn begins: what was to run once more does, or will not."""
+        self._promised.clear()
+
+    def check_again(self, peer: Peer, count: int) -> None:
+        """Whether so many of its tasks may run once more for somebody; they count from now on.
+
+        Raises:
+            Unfit: Not now.
+        """
+        self.check_share(peer, count)
+        if peer.identity and peer.role in _BOUND:
+            self._promised[peer.identity] += count
+
     def check_share(self, peer: Peer, count: int) -> None:
         """Whether somebody may have so many more unfinished tasks.
 
@@ -119,7 +135,7 @@ class Allowances:
         """
         if not peer.identity or peer.role not in _BOUND:
             return
-        unfinished = self._unfinished.get(peer.identity, 0)
+        unfinished = self._unfinished.get(peer.identity, 0) + self._promised[peer.identity]
         if unfinished + count > self._unfinished_max:
             most = self._unfinished_max
             reason = f"this identity has {unfinished} unfinished tasks of at most {most}"
@@ -161,12 +177,16 @@ class Allowances:
         self._unfinished[identity] = self._unfinished.get(identity, 0) + count
         self._changed.add(session)
 
+    def _run_again(self, session: int, identity: str, count: int) -> None:
+        self._promised[identity] = max(0, self._promised[identity] - count)
+        self._grow(session, identity, count)
+
     def senders(self, _step: Step, need: Senders, rows: Iterable[tuple[int, str]]) -> None:
         """Whose the sessions are of which tasks run once more, though nothing of them was unfinished."""
         for session, identity in rows:
             known = self._known.get(identity)
             if known is not None and known.role in _BOUND:
-                self._grow(session, identity, dict(need.context)[session])
+                self._run_again(session, identity, dict(need.context)[session])
 
     def settle(self, step: Step) -> None:
         """Tasks have ended, were sent, or run once more: shares are written down once a step."""
@@ -193,7 +213,7 @@ class Allowances:
     def _count_again(self, step: Step) -> None:
         """What runs once more is unfinished again, and its sender's, whoever ordered it."""
         for session in step.again.keys() & self._by_session.keys():
-            self._grow(session, self._by_session[session][0], step.again[session])
+            self._run_again(session, self._by_session[session][0], step.again[session])
         if others := sorted(step.again.keys() - self._by_session.keys()):
             step.needs.append(Senders(tuple(others), [(session, step.again[session]) for session in others]))
 

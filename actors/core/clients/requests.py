@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from ....transport.messages import (
     STATES,
@@ -63,7 +63,8 @@ class Requests:
         allowances: What one identity may take.
         room: Whether there is room for new tasks on the disk.
         max_size: Unfinished tasks that the queue takes.
-        reports: What the pool says of itself, by the name of the query.
+        reports: What the pool says of itself, by the name of the query, given a step and `told`: whether what the tasks
+            of others are and said may be known.
         flows: What comes after what.
     """
 
@@ -77,7 +78,7 @@ class Requests:
         room: Room,
         allowances: Allowances,
         max_size: int,
-        reports: dict[str, Callable[[Step], dict[str, Any]]],
+        reports: dict[str, Callable[..., dict[str, Any]]],
         flows: Flows,
     ) -> None:
         self.queue, self.endings = queue, endings
@@ -268,10 +269,12 @@ class Requests:
             reason = f"the queue holds {self.queue.unfinished_count} unfinished tasks of at most {self.max_size}"
             raise Unfit("queue_full", reason)
 
-    def _check_more(self, peer: Peer, count: int) -> None:
-        """Whether there is room for so many tasks that run once more, in the pool and in the share of who orders it."""
-        self._check_size(count)
-        self.allowances.check_share(peer, count)
+    def _check_more(self, peer: Peer, count: int, others: int) -> None:
+        """Whether there is room for so many tasks that run once more, in the pool and in the share of who orders it,
+        beside `others` that will.
+        """
+        self._check_size(count + others)
+        self.allowances.check_again(peer, count)
 
     def _check_hosts(self, type: str, options: dict[str, Any]) -> None:
         serving = list(self.membership.hosts.serving(type))
@@ -367,7 +370,7 @@ class Requests:
         """Answer from memory, or have the store answer after the commit."""
         what, request = message.what, message.request
         if what in self.reports:
-            step.say(peer, Reply(request, True, self._as_seen_by(peer, self.reports[what](step))))
+            step.say(peer, Reply(request, True, self.reports[what](step, told=peer.owner is None)))
         elif what in self.lists:
             step.say(peer, Reply(request, True, self.lists[what](step, message.arguments)))
         elif what == "show" and peer.owner is not None:
@@ -384,15 +387,6 @@ class Requests:
             self._fetch(step, peer, ids_given([message.arguments["id"]]), "why", request)
         else:
             step.say(peer, Reply(request, False, {"code": "invalid", "reason": f"no query {shown(what)}"}))
-
-    def _as_seen_by(self, peer: Peer, report: dict[str, Any]) -> dict[str, Any]:
-        """A report without what only concerns the tasks of others: which run, and what they said of a service."""
-        if peer.owner is None:
-            return report
-        if any("tasks" in host for host in report.get("hosts", ())):
-            report = {**report, "hosts": [{**host, "tasks": []} for host in report["hosts"]]}
-        told = self.queue.lanes.tree.told()
-        return _without(report, told) if told else report
 
     def _progress(self, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
         leases = self.queue.leases
@@ -421,7 +415,7 @@ class Requests:
             if row.state == WAITING:
                 step.needs.append(Unmet((row.id,), WAITS_SHOWN, "why", (peer, request)))
             else:
-                explained = self._as_seen_by(peer, self.why.explain(row, step.now, step.wall))
+                explained = self.why.explain(row, step.now, step.wall, told=peer.owner is None)
                 step.answer(peer, request, "why", {"id": row.id}, {row.id: explained})
         if not rows:
             step.say(peer, Reply(request, False, _NO_SUCH_TASK))
@@ -465,14 +459,3 @@ def _check_others(client: ClientSession, others: list[list[int]]) -> None:
     if others and len(others) + client.others > _OTHERS_MAX:
         reason = f"{_OTHERS_MAX} tasks that stand for older ones are kept; raise `below`"
         raise Unfit("invalid", reason, "below")
-
-
-def _without(value: Any, texts: Sequence[str]) -> Any:
-    """The same without these texts, wherever they stand."""
-    if isinstance(value, str):
-        for text in texts:
-            value = value.replace(f": {text}", "").replace(text, "")
-        return value
-    if isinstance(value, dict):
-        return {name: _without(one, texts) for name, one in cast("dict[Any, Any]", value).items()}
-    return [_without(one, texts) for one in cast("list[Any]", value)] if isinstance(value, list) else value

@@ -60,6 +60,7 @@ class Flows:
         self._budget = _TURN_EDGES
         self._touched: dict[Flow, None] = {}
         self._looked_up: list[Flow] = []  # over, and here because something of them is to run once more
+        self._returning: dict[int, str] = {}  # the same, and not here yet: their owners
 
     # In time.
 
@@ -75,6 +76,7 @@ class Flows:
             if flow.is_over() and self.members.by_number.get(flow.number) is flow:
                 self.members.remove(flow)  # nothing of it runs again
         self._looked_up.clear()
+        self._returning.clear()
         if self._walk is not None and not self._walking:
             self._walking = True
             step.needs.append(Awaited(self._walk, _READ_EDGES))
@@ -104,6 +106,8 @@ class Flows:
             for _, id in step.persist.retries:
                 self._owed.pop(id, None)
                 self._past.discard(id)
+                if id == self._cursor[0]:
+                    self._cursor = (0, 0)
             self._ask(step)
         if self._touched:
             for flow in self._touched:
@@ -223,7 +227,8 @@ class Flows:
         for id in kept:
             self._heed(id)
         last = rows[-1][0] if len(rows) >= need.count else None
-        self._cursor = (0, 0) if last is None else rows[-1][:2]
+        again = last is not None and self._owed.get(last) != dict(need.ends)[last]  # it is read anew at its next end
+        self._cursor = (0, 0) if last is None or again else rows[-1][:2]
         for id, state in need.ends:
             if id == last:
                 break
@@ -277,17 +282,27 @@ class Flows:
         Raises:
             Unfit: There are too many that have not ended.
         """
+        self._check_count(peer.owner, len(self._gone(rows)))
+
+    def let_in(self, peer: Peer, rows: Iterable[Row]) -> None:
+        """These flows will come back in this turn."""
+        self._returning.update(dict.fromkeys(self._gone(rows), peer.owner or ""))
+
+    def _gone(self, rows: Iterable[Row]) -> set[int]:
+        """The flows of tasks that are over, and come back only if one of these runs once more."""
         numbers = {row.options["flow"] for row in rows if row.options and "flow" in row.options}
-        self._check_count(peer.owner, len(numbers - self.members.by_number.keys()))
+        return numbers - self.members.by_number.keys() - self._returning.keys()
 
     def _check_count(self, owner: str | None, more: int) -> None:
         if not more:
             return
-        if len(self.members) + more > FLOWS_MAX:
-            raise Unfit("queue_full", f"the pool has {len(self.members)} flows that have not ended, and no more")
-        if owner and self.members.owned[owner] + more > FLOWS_EACH_MAX:
-            have = f"this identity has {self.members.owned[owner]} flows that have not ended"
-            raise Unfit("queue_full", f"{have}, of at most {FLOWS_EACH_MAX}: it may hand in more when some have")
+        have = len(self.members) + len(self._returning)
+        if have + more > FLOWS_MAX:
+            raise Unfit("queue_full", f"the pool has {have} flows that have not ended, and no more")
+        own = 0 if not owner else self.members.owned[owner] + list(self._returning.values()).count(owner)
+        if owner and own + more > FLOWS_EACH_MAX:
+            reason = f"this identity has {own} flows that have not ended, of at most {FLOWS_EACH_MAX}"
+            raise Unfit("queue_full", f"{reason}: it may hand in more when some have")
 
     def retry(self, step: Step, peer: Peer, rows: list[Row], context: Any) -> None:
         """Ask for what must be known before such tasks run once more, because a peer orders it.
@@ -301,6 +316,7 @@ class Flows:
     def known_again(self, step: Step, need: FlowsOf, rows: Sequence[Any]) -> None:
         """Flows one of whose tasks is to run once more: those that had ended come back. A client's are its own."""
         for row, parts in rows:
+            self._returning.pop(row[0], None)
             if row[0] not in self.members.by_number:
                 self._looked_up.append(Flow.of(row, parts, step.now, need.context or ""))
                 self.members.add(self._looked_up[-1])

@@ -82,6 +82,7 @@ class HostSession:
         leases: What it holds, by task.
         tree: The nodes that it was told of.
         greeting: Number of its latest HELLO.
+        drains: Whether a person's latest order was to drain, or to stay after all; None: there was none.
         figures: What is counted of attempts here.
         ahead: What it gets beyond its free slots while somebody waits for a few tasks.
         identity: The public key that its connection proved, or "" where nothing is proved.
@@ -105,6 +106,7 @@ class HostSession:
     leases: dict[int, Lease] = field(default_factory=dict)
     tree: set[str] = field(default_factory=set)
     greeting: int = 0
+    drains: bool | None = None
     figures: Figures = field(default_factory=Figures)
     identity: str = ANYBODY
     ahead: Ahead = field(default_factory=Ahead)

@@ -121,8 +121,8 @@ class Membership:
         settings = _entry(self.entries, host.name)
         step.persist.hosts.append(host.row())
         step.say_first(address, self.sessions.welcome(host.name, settings))
-        if host.state == "draining":
-            step.say(host.peer, Drain())  # it may not have heard it: a connection that breaks loses what was said
+        if host.drains is not None:  # it may not have heard it: a connection that breaks loses what was said
+            step.say(host.peer, Drain(undo=not host.drains))
         self._reconcile(step, host, running, finished)
         host.tree = set()
         for type, fingerprint in host.facts["fingerprints"].items():
@@ -356,7 +356,7 @@ class Membership:
                 peer, Reply(request, False, {"code": "unknown", "reason": f"no host named {shown(name)} is joined"})
             )
             return
-        host.state = "joined" if undo else "draining"
+        host.state, host.drains = "joined" if undo else "draining", not undo
         if not undo:
             for pool in host.pools.values():
                 pool.capacity = 0

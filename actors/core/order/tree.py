@@ -264,11 +264,15 @@ class Tree:
     def stopping(self, lane: Lane, owner: int, item: tuple[int, int]) -> None:
         """A host was told to stop a task (id, fence) that it holds no lease of, as it may not have any more."""
         copies = self.copies.setdefault(owner, {})
-        if item not in copies and (owner, item) not in self._spoken:
+        if item not in copies and not self.has_spoken(owner, item):
             copies[item] = lane
             self.hold(lane, owner, 1)
         if not copies:
             del self.copies[owner]
+
+    def has_spoken(self, owner: int, item: tuple[int, int]) -> bool:
+        """Whether a host has told, in this turn, the end of a task (id, fence) that it held no lease of."""
+        return (owner, item) in self._spoken
 
     def begin(self) -> None:
         """A turn begins."""
@@ -332,11 +336,6 @@ class Tree:
         if lane.needs and not self.stock(owner).fits(lane):
             return False
         return all(node.takes_back(owner) for node in lane.counted)
-
-    def told(self) -> list[str]:
-        """What tasks have said of the services whose nodes they stopped, the longest first."""
-        pauses = (node.paused for node in self.nodes.values())
-        return sorted({pause.reason for pause in pauses if pause is not None and pause.reason}, key=len, reverse=True)
 
     # Breakers.
 
@@ -437,10 +436,10 @@ class Tree:
     # Telling.
 
     def blocks(
-        self, lane: Lane, now: float, wall: float, *, cost: int = 1, owner: int | None = None
+        self, lane: Lane, now: float, wall: float, *, cost: int = 1, owner: int | None = None, told: bool = True
     ) -> Iterable[Block]:
         """All that keeps tasks of a lane from being granted now; see `Node.blocks`."""
-        return [block for node in lane.bounds for block in node.blocks(now, wall, cost=cost, owner=owner)]
+        return [block for node in lane.bounds for block in node.blocks(now, wall, cost=cost, owner=owner, told=told)]
 
     def write(self, step: Step) -> None:
         """Have the store keep what was granted of rates and quotas in this step."""

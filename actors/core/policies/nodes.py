@@ -168,7 +168,9 @@ class Node:
             latest = max(latest, self.meter.until(now, wall))
         return latest
 
-    def blocks(self, now: float, wall: float, *, cost: int = 1, owner: int | None = None) -> list[Block]:
+    def blocks(
+        self, now: float, wall: float, *, cost: int = 1, owner: int | None = None, told: bool = True
+    ) -> list[Block]:
         """Why a task of this node cannot be granted now; empty: nothing here keeps it.
 
         Args:
@@ -176,11 +178,12 @@ class Node:
             wall: The same by the wall clock.
             cost: Units of the quota that the task costs.
             owner: A host, to be asked about its own limit too.
+            told: With what a task said when it stopped the node, which not everybody may know.
         """
         type, limits = self.type, self.limits
         found: list[Block] = []
         if self.paused is not None and self.asleep(wall):
-            until, reason = self.paused
+            until, reason = self.paused if told else (self.paused.until, "")
             how = "paused" if until is None else "asleep"
             found.append(Block(type, how, f"{type} is {how}{': ' if reason else ''}{reason}", until))
         if limits.max_concurrent is not None and self.held >= limits.max_concurrent:

@@ -344,8 +344,8 @@ class Endings:
         """Its first host is back and still runs a rescued task that nobody has claimed since: the lease lives on. So it
         does if it was adopted already: a host may say HELLO twice before anybody looks.
         """
-        if not host.alive():
-            return False  # it left, or was taken for lost, in the turn in which it came back
+        if not host.alive() or self.queue.lanes.tree.has_spoken(host.owner, (row.id, fence)):
+            return False  # in the turn in which it came back it left, or was taken for lost, or told that it has ended
         if (lease := self.queue.leases.get(row.id)) is not None:
             return lease.row.fence == fence and lease.pool.host is host
         row = self.queue.current(row)

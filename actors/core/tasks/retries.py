@@ -51,10 +51,11 @@ class Retries:
     Args:
         queue: Where they run.
         flows: What they come after.
-        admit: Raises `Unfit` if there is no room for so many more unfinished tasks that a peer brings.
+        admit: Lets in so many tasks of a peer's that run once more, beside others that were let in and do not run yet;
+            raises `Unfit` if there is no room.
     """
 
-    def __init__(self, queue: Queue, flows: Flows, admit: Callable[[Peer, int], None]) -> None:
+    def __init__(self, queue: Queue, flows: Flows, admit: Callable[[Peer, int, int], None]) -> None:
         self._queue, self._flows, self._admit = queue, flows, admit
         self._promised = 0  # of all orders of this turn that are not done
         self._taking: dict[Name, int] = {}  # which tasks of these have, or will have, which key
@@ -69,8 +70,9 @@ class Retries:
         meant = [row for row in rows.values() if self._queue.may_run_again(row)]
         try:
             if meant:
-                self._admit(peer, self._promised + len(meant))
                 self._flows.check_again(peer, meant)
+                self._admit(peer, len(meant), self._promised)
+                self._flows.let_in(peer, meant)
         except Unfit as unfit:
             step.say(peer, Reply(request, False, {"code": unfit.code, "reason": unfit.reason}))
             return
@@ -111,7 +113,8 @@ class Retries:
             row, name = rows[id], names.get(id)
             bearer, until = bearers[name] if name else (row, 0.0)
             if name and name in taken:
-                superseded.append([id, taken[name]])
+                if taken[name] != id:  # else another order of this turn has it run once more
+                    superseded.append([id, taken[name]])
                 continue
             if bearer.id != id and holds_key(bearer.state, until, step.wall):
                 superseded.append([id, bearer.id])

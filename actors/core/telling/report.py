@@ -60,8 +60,8 @@ class Report:
     def _max_size(self) -> int:
         return self.settings.max_size  # which a reload may change
 
-    def status(self, step: Step) -> dict[str, Any]:
-        """The pool at a glance."""
+    def status(self, step: Step, *, told: bool) -> dict[str, Any]:
+        """The pool at a glance. `told`: with what others' tasks said, and those of `hosts` and `types` too."""
         lanes, settings = self._queue.lanes, self.settings
         waiting = {lane.type for lane in lanes.by_number.values() if lane.counts[QUEUED]}
         unserved = sorted(islice((type for type in waiting if not any(self._hosts.serving(type))), _LISTED_MAX))
@@ -89,9 +89,9 @@ class Report:
             "notes": ([_INSECURE] if settings.about.get("secured") == "insecure" else [])
             + ([self._room.reason()] if self._room.low else [])
             + [f"no host serves {type}" for type in unserved]
-            + self._declined()
+            + self._declined(told=told)
             + self._not_offered()
-            + [block.text for block in self._stopped(step)],
+            + [block.text for block in self._stopped(step, told=told)],
         }
 
     def _tenants(self, step: Step) -> dict[str, Any]:
@@ -120,12 +120,13 @@ class Report:
             )
         return {"tenants": told}
 
-    def _declined(self) -> list[str]:
+    def _declined(self, *, told: bool) -> list[str]:
         """The types of which tasks wait because every host that serves them declined those."""
         notes: list[str] = []
         for lane, by, count, first in self._queue.declines.waiting():
             if all(host.owner in by for host in self._hosts.serving(lane.type)):
-                notes.append(f"{count} of {lane.type} wait for another host or new code; {first.reason()}")
+                waiting = f"{count} of {lane.type} wait for another host or new code"
+                notes.append(f"{waiting}; {first.reason()}" if told else waiting)
         return notes[:_LISTED_MAX]
 
     def _not_offered(self) -> list[str]:
@@ -139,7 +140,7 @@ class Report:
                     notes.append(f"{waiting}; the nearest, {miss.host.name}, {miss.text()}")
         return notes
 
-    def hosts(self, step: Step) -> dict[str, Any]:
+    def hosts(self, step: Step, *, told: bool) -> dict[str, Any]:
         """Each host with what it offers and runs."""
         running: dict[int, list[Lease]] = {}
         for lease in self._queue.leases.values():
@@ -155,22 +156,22 @@ class Report:
                     "failed": host.facts.get("failed", {}),
                     "start_failed": host.start_failed,
                     "reload": host.facts.get("reload", {}),
-                    "tasks": [_lease(lease) for lease in running.get(host.owner, [])[:_TASKS_MAX]],
+                    "tasks": [_lease(lease) for lease in running.get(host.owner, [])[:_TASKS_MAX]] if told else [],
                 }
                 for host in self._hosts.by_owner.values()
             ]
         }
 
-    def _stopped(self, step: Step) -> list[Block]:
+    def _stopped(self, step: Step, *, told: bool) -> list[Block]:
         """The nodes that grant nothing at present, for another reason than that they are busy."""
         return [
             block
             for _, node in sorted(self._queue.lanes.tree.nodes.items())
-            for block in node.blocks(step.now, step.wall)
+            for block in node.blocks(step.now, step.wall, told=told)
             if block.code in _STOPPED
         ]
 
-    def types(self, step: Step) -> dict[str, Any]:
+    def types(self, step: Step, *, told: bool) -> dict[str, Any]:
         """Every type that is configured, offered or has tasks."""
         lanes, policies = self._queue.lanes, self._queue.lanes.tree.policies
         types = set(lanes.by_type) | set(policies.nodes)
@@ -203,7 +204,7 @@ class Report:
                     "quota": limits.quota and limits.quota.written(),
                     "quota_used": node.meter.used_at(step.now, step.wall) if node and node.meter else None,
                     "breaker": node.guard.state(step.now) if node and node.guard else None,
-                    "blocks": [block._asdict() for block in node.blocks(step.now, step.wall)] if node else [],
+                    "blocks": [b._asdict() for b in node.blocks(step.now, step.wall, told=told)] if node else [],
                 }
             )
         return {"types": listed}

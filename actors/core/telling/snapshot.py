@@ -90,8 +90,8 @@ class Snapshot:
         self._epoch, self._started = epoch, started
         self._serving = Serving(hosts)
 
-    def answer(self, step: Step) -> dict[str, Any]:
-        """The value of REPLY, as docs/protocol.md has it."""
+    def answer(self, step: Step, *, told: bool) -> dict[str, Any]:
+        """The value of REPLY, as docs/protocol.md has it. `told`: with what runs, and what tasks said of a service."""
         lanes = self._queue.lanes
         self._queue.lanes.statistics.settle()
         depths = self._depths()
@@ -110,9 +110,9 @@ class Snapshot:
             },
             "bounds": list(BOUNDS),
             "pool": self._numbers(POOL, depths),
-            "nodes": {name: self._node(name, depths, served, step) for name in listed},
+            "nodes": {name: self._node(name, depths, served, step, told=told) for name in listed},
             "nodes_left_out": len(served) - len(listed),
-            "hosts": self._listed_hosts(step),
+            "hosts": self._listed_hosts(step, told=told),
             **self._watch.told(step),
         }
 
@@ -158,19 +158,21 @@ class Snapshot:
             numbers["durations"], numbers["waits"] = times.durations, times.waits
         return numbers
 
-    def _node(self, name: str, depths: dict[str, _Depth], served: dict[str, int], step: Step) -> dict[str, Any]:
+    def _node(
+        self, name: str, depths: dict[str, _Depth], served: dict[str, int], step: Step, *, told: bool
+    ) -> dict[str, Any]:
         numbers = self._numbers(name, depths)
         numbers["hosts"] = served.get(name, 0)
         node = self._queue.lanes.tree.nodes.get(name)
-        numbers["limits"] = _limits(node, step) if node is not None else {}
-        blocks = node.blocks(step.now, step.wall) if node is not None and node.binds() else ()
+        numbers["limits"] = _limits(node, step, told=told) if node is not None else {}
+        blocks = node.blocks(step.now, step.wall, told=told) if node is not None and node.binds() else ()
         numbers["blocks"] = [block._asdict() for block in blocks]
         return numbers
 
-    def _listed_hosts(self, step: Step) -> list[dict[str, Any]]:
+    def _listed_hosts(self, step: Step, *, told: bool) -> list[dict[str, Any]]:
         """Those that live, and the latest of those that are gone."""
         hosts = sorted(self._hosts.by_owner.values(), key=lambda host: (not host.alive(), -host.owner))[:_HOSTS_MAX]
-        left = _ALL_TASKS_MAX
+        left = _ALL_TASKS_MAX if told else 0
         listed: list[dict[str, Any]] = []
         for host in hosts:
             tasks = [_lease(lease) for lease in islice(host.leases.values(), min(_TASKS_MAX, left))]
@@ -179,7 +181,7 @@ class Snapshot:
         return listed
 
 
-def _limits(node: Node, step: Step) -> dict[str, Any]:
+def _limits(node: Node, step: Step, *, told: bool) -> dict[str, Any]:
     """What is set on a node itself, and how much of it is used."""
     limits, found = node.limits, dict[str, Any]()
     if limits.max_concurrent is not None:
@@ -195,7 +197,7 @@ def _limits(node: Node, step: Step) -> dict[str, Any]:
     if node.guard is not None:
         found["breaker"] = node.guard.state(step.now)
     if node.paused is not None:
-        found["paused"] = {"until": node.paused.until, "reason": node.paused.reason}
+        found["paused"] = {"until": node.paused.until, "reason": node.paused.reason if told else ""}
     return found
 
 

@@ -50,13 +50,14 @@ class Why:
     def __init__(self, queue: Queue, hosts: Hosts) -> None:
         self._queue, self._hosts = queue, hosts
 
-    def explain(self, row: Row, now: float, wall: float) -> dict[str, Any]:
+    def explain(self, row: Row, now: float, wall: float, *, told: bool = True) -> dict[str, Any]:
         """What keeps a task from running, or from ending.
 
         Args:
             row: The task as the store has it; what memory knows counts for more.
             now: The time, by the clock that never jumps.
             wall: The same by the wall clock.
+            told: With what other tasks said of a service.
 
         Returns:
             `reasons`, `hosts` [{name, says}] and `ahead` (tasks that stand before it, None if that is not known).
@@ -72,12 +73,12 @@ class Why:
             return _explanation([_reason("running", _running(lease.pool.host))])
         if row.state == SCHEDULED:
             return _explanation([_reason("scheduled", _scheduled(row), row.due)])
-        return self._queued(row, now, wall) if row.state == QUEUED else _explanation([])
+        return self._queued(row, now, wall, told=told) if row.state == QUEUED else _explanation([])
 
-    def _queued(self, row: Row, now: float, wall: float) -> dict[str, Any]:
+    def _queued(self, row: Row, now: float, wall: float, *, told: bool) -> dict[str, Any]:
         lane = self._queue.lanes.by_number[row.lane]
         tree = self._queue.lanes.tree
-        blocks = list(tree.blocks(lane, now, wall))
+        blocks = list(tree.blocks(lane, now, wall, told=told))
         reasons = [_reason(block.code, block.text, block.until) for block in blocks]
         declined = self._queue.declines.of(row.id)
         known = {(block.node, block.code) for block in blocks}

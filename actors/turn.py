@@ -6,9 +6,9 @@ What is to be said is returned, for after the commit. The real supervisor and th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from ..transport.messages import Events, Tasks
+from ..transport.messages import RESULT_BYTES_MAX, Events, Tasks
 from .core.effects import Answer, Backup, Effect, Need, Note, Params, Persist, Reread, Send
 from .core.flows.splices import ids_of, spliced
 from .core.pool import Pool
@@ -45,15 +45,24 @@ def perform(pool: Pool, store: Store, effects: list[Effect], now: float, wall: f
                 tables |= effect.spliced
             else:
                 needs.append(effect)
-        if not needs:
+        if needs:
+            need = needs.popleft()
+            effects = pool.feed(need, store.read(need), now, wall)
+            continue
+        if not unloaded and not resumed:
             break
-        need = needs.popleft()
-        effects = pool.feed(need, store.read(need), now, wall)
-    if unloaded or resumed:
         params = store.params(unloaded)
         for id, table in tables.items():
             params[id] = spliced(params[id], table, store.results(ids_of(table)))
-        _load(speech, params, store.checkpoints(resumed))
+        large = [id for id in tables if len(params[id]) > RESULT_BYTES_MAX]
+        if not large:
+            _load(speech, params, store.checkpoints(resumed))
+            break
+        _leave_out(speech, large)
+        for id in large:
+            del tables[id]
+            unloaded.remove(id)
+        effects = pool.outgrown(large, now, wall)
     if writing:
         store.commit()
     return _urgent_first(speech)
@@ -75,6 +84,14 @@ def _urgent_first(speech: list[Speech]) -> list[Speech]:
     if ranks and len(speech) > 1:
         speech.sort(key=lambda effect: ranks.get(effect.peer, 2) if isinstance(effect, Send | Answer) else 3)
     return speech
+
+
+def _leave_out(speech: Iterable[Speech], ids: Collection[int]) -> None:
+    """Take tasks out of the TASKS that were to bring them. One that is empty then is said all the same, for its number."""
+    for effect in speech:
+        if isinstance(effect, Send) and isinstance(effect.message, Tasks):
+            for group in effect.message.groups:
+                group[1] = [task for task in group[1] if task[0] not in ids]
 
 
 def _load(speech: Iterable[Speech], params: dict[int, bytes], checkpoints: dict[int, bytes]) -> None:

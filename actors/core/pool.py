@@ -24,10 +24,8 @@ from ...transport.messages import (
     Output,
     Progress,
     Query,
-    Recorded,
     Refused,
     Results,
-    Stop,
     Submit,
     Tail,
     Watch,
@@ -77,7 +75,7 @@ from .settings import PoolSettings
 from .step import Peer, Step
 from .tasks.checkpoints import Checkpoints
 from .tasks.edits import Edits
-from .tasks.endings import Endings, Late
+from .tasks.endings import Endings
 from .tasks.firings import Firings
 from .tasks.removals import Removals
 from .telling.digest import Digest
@@ -212,8 +210,8 @@ class Pool:
     def _all_fetches(self) -> dict[str, Callable[[Step, Any, dict[int, Row]], None]]:
         """What is done with rows that were fetched, by the purpose."""
         return {
-            "late": self._came_late,
-            "adopt": self._adopt,
+            "late": self.membership.came_late,
+            "adopt": self.membership.named,
             "listen": lambda _step, need, rows: self.tails.listen(need.context[0], rows),
             "watch": self.requests.watched,
             "cancel": self.requests.cancelled,
@@ -300,6 +298,12 @@ class Pool:
         """The rows that a need of this turn asked for."""
         step = Step(now, wall)
         self._feeds[type(need)](step, need, rows)
+        return self._settle(step)
+
+    def outgrown(self, ids: Iterable[int], now: float, wall: float) -> list[Effect]:
+        """Tasks granted in this turn, and not told to anybody, of which params and results together are too large."""
+        step = Step(now, wall)
+        self.endings.outgrown(step, ids)
         return self._settle(step)
 
     def trust(self, own: Iterable[Identity], now: float, wall: float) -> list[Effect]:
@@ -481,20 +485,3 @@ class Pool:
         meant = {columns[0]: Row(*columns) for columns in found}
         if not answered(step, need, meant, following):
             self._fetches[need.purpose](step, need, meant)
-
-    def _came_late(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
-        late: Late = need.context
-        self.endings.late_results(step, late, rows)
-        step.later.append((late.peer, Recorded(late.number, late.stale)))
-
-    def _adopt(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
-        host, unknown = need.context
-        stop: list[list[int]] = []
-        for id, fence in unknown:
-            row = rows.get(id)
-            if row is None or not self.endings.adopt(step, host, row, fence):
-                stop.append([id, fence])
-                if row is not None:
-                    self.queue.lanes.stopping(host, row, fence)
-        if stop and host.peer is not None:
-            step.say(host.peer, Stop(stop))

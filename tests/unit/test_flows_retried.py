@@ -94,6 +94,23 @@ def test_who_comes_after_a_task_that_is_retried_waits_for_its_next_end(pool: Any
     assert states(pool, 2, 3, 4) == ["running"] * 3
 
 
+def test_results_that_grew_too_large_since_a_task_was_let_go_fail_it_and_hurt_nobody_else(pool: Any) -> None:
+    pool.host(slots=5)
+    large = {"type": "b", "on_failure": "run", "within": [[0, 3]], "results": [[1, 0], [2, 1], [3, 2]]}
+    flow(pool, group(b"x", b"y", b"z"), group(b"\x93\xc0\xc0\xc0", **large), group(type="b"))
+    for id in (1, 2, 3):
+        fail(pool, id)
+    assert states(pool, 4, 5) == ["queued", "queued"]
+    pool.say(CLIENT, Admin(1, "retry", {"ids": [1, 2, 3]}))
+    for id in (1, 2, 3):
+        finish(pool, id, b"r" * 3 * 1024 * 1024)
+
+    said = pool.host(b"i", "b", slots=2)
+    assert states(pool, 4, 5) == ["failed", "running"]
+    assert pool.store.show(4)["detail"]["cause"] == "result_too_large"
+    assert [id for id, *_ in granted(said, b"i")] == [5]
+
+
 @pytest.mark.parametrize("when", ["in the turn of its failure", "a turn later"])
 def test_many_who_come_after_a_task_that_is_retried_are_all_let_go(
     pool: Any, monkeypatch: pytest.MonkeyPatch, when: str

@@ -37,7 +37,7 @@ from ..host.verdicts import within
 from ..queue import Queue
 from ..reports import progress as checked_progress
 from ..reports import shown
-from ..rows import RUNNING
+from ..rows import RUNNING, Row
 from ..sessions import ID_MAX, Sessions
 from ..step import Peer, Step
 from ..tasks.endings import Endings, Late
@@ -269,6 +269,25 @@ class Membership:
             step.needs.append(Fetch(ids, "late", late))
         else:
             step.later.append((peer, Recorded(number, [])))
+
+    def came_late(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+        """The tasks of ends that match no live lease are known."""
+        late: Late = need.context
+        self.endings.late_results(step, late, rows)
+        step.later.append((late.peer, Recorded(late.number, late.stale)))
+
+    def named(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
+        """The tasks are known that a host says it runs and holds no lease of: each is its own again, or stopped."""
+        host, unknown = need.context
+        stop: list[list[int]] = []
+        for id, fence in unknown:
+            row = rows.get(id)
+            if row is None or not self.endings.adopt(step, host, row, fence):
+                stop.append([id, fence])
+                if row is not None:
+                    self.queue.lanes.stopping(host, row, fence)
+        if stop and host.peer is not None:
+            step.say(host.peer, Stop(stop))
 
     def progress(self, step: Step, host: HostSession, message: Progress) -> None:
         """Pass progress on to those who watch; it is never stored."""

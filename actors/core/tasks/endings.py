@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ....transport.messages import Outcome, Returned
+from ....transport.messages import RESULT_BYTES_MAX, Outcome, Returned
 from ..hosts.hosts import Hosts, HostSession, Lease
 from ..life import moved
 from ..order.declines import POSTPONED_SECONDS
@@ -364,6 +364,18 @@ class Endings:
         self.queue.lease_again(row, pool, step.now)
         step.persist.adoptions.append((host.owner, row.id, fence))
         return True
+
+    def outgrown(self, step: Step, ids: Iterable[int]) -> None:
+        """Tasks granted in this turn, and told to nobody yet, that no message holds: results that they take up are
+        others than when they were let go, and larger.
+        """
+        reason = f"its params and the results in them have more than {RESULT_BYTES_MAX} bytes"
+        for id in ids:
+            lease = self.queue.leases[id]
+            self.queue.let_go(lease)
+            if not lease.stopping:
+                told = {"cause": "result_too_large", "message": reason}
+                self.queue.finish(step, lease.row, "fail", told, started_at=lease.row.started_at)
 
     def cancel(self, step: Step, row: Row) -> Lease | None:
         """End a task that is not final; the lease that its host must now stop, if it runs."""

@@ -87,7 +87,7 @@ def _urgent_first(speech: list[Speech]) -> list[Speech]:
 
 
 def _leave_out(speech: Iterable[Speech], ids: Collection[int]) -> None:
-    """Take tasks out of the TASKS that were to bring them. One that is empty then is said all the same, for its number."""
+    """Take tasks out of the TASKS that were to bring them. One that is empty then is said, too: it has a number."""
     for effect in speech:
         if isinstance(effect, Send) and isinstance(effect.message, Tasks):
             for group in effect.message.groups:

@@ -113,11 +113,13 @@ class ZmqServerLink:
         self._socket = context.socket(zmq.ROUTER)
         _set(self._socket, _OPTIONS, _ROUTER_OPTIONS)
         self._door: zmq.Socket[bytes] | None = None
+        # With a domain, and be it that nobody asks, peers that speak ZMTP 1 or 2 are turned away: any garbage looks like
+        # one to libzmq 4.3, which pushes its "routing id" on, and aborts the process if the socket is just being closed.
+        self._socket.setsockopt(zmq.ZAP_DOMAIN, _ZAP_DOMAIN)
         if guard is not None:
             self._door = _open_door(context)
             _show(self._socket, guard.pair)
             self._socket.setsockopt(zmq.CURVE_SERVER, 1)
-            self._socket.setsockopt(zmq.ZAP_DOMAIN, _ZAP_DOMAIN)
             self._socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer nobody comes in
         if target.startswith("tcp://["):
             self._socket.setsockopt(zmq.IPV6, 1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from typing import Any
 
+import pytest
 import zmq
 
 from workerhost.transport.clock import now
@@ -55,4 +58,29 @@ def test_strangers_that_speak_and_are_gone_before_they_are_heard_break_nothing()
     while len(heard) < count and now() < end:
         heard += [item for item in items(above, 1) if isinstance(item, Received)]
     assert sorted(int(item.body) for item in heard) == list(range(count))
+    server.close()
+
+
+GREETING = b"\xff" + bytes(8) + b"\x7f"
+
+
+STRANGERS = {
+    "no greeting": b"\x01\x00" + b"\x06\x00hello",
+    "HTTP": b"GET / HTTP/1.1\r\nHost: pool\r\n\r\n",
+    "ZMTP 1": GREETING + b"\x00\x05\x00\x00",
+    "ZMTP 2": GREETING + b"\x01\x05\x00\x00",
+}
+
+
+@pytest.mark.parametrize("words", STRANGERS.values(), ids=STRANGERS)
+def test_who_speaks_no_zmtp_3_is_turned_away_at_once(words: bytes) -> None:
+    """To libzmq each is a peer of an old kind, and one that speaks while the socket is closed aborts the process."""
+    above = Mailbox()
+    server = listen("tcp://127.0.0.1:0", above)
+    place, _, port = server.address.removeprefix("tcp://").rpartition(":")
+    with socket.create_connection((place, int(port)), timeout=SECONDS) as stranger:
+        stranger.sendall(words)
+        with suppress(ConnectionResetError):
+            while stranger.recv(4096):
+                pass
     server.close()

@@ -45,8 +45,9 @@ def run(arguments: list[str]) -> int:
     Returns:
         Its exit code; whatever went wrong has been said on stderr.
     """
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that does not know a character shows its number
+    stdout: Any = sys.stdout
+    if isinstance(stdout, TextIOWrapper):
+        stdout.reconfigure(errors="backslashreplace")  # a terminal that does not know a character shows its number
     try:
         code: Any = application(_named(arguments))(arguments, prog_name="workerhost", standalone_mode=False)
         sys.stdout.flush()

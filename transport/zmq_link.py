@@ -113,8 +113,8 @@ class ZmqServerLink:
         self._socket = context.socket(zmq.ROUTER)
         _set(self._socket, _OPTIONS, _ROUTER_OPTIONS)
         self._door: zmq.Socket[bytes] | None = None
-        # With a domain, and be it that nobody asks, peers that speak ZMTP 1 or 2 are turned away: any garbage looks like
-        # one to libzmq 4.3, which pushes its "routing id" on, and aborts the process if the socket is just being closed.
+        # With a domain, though nobody is asked, libzmq turns away who speaks ZMTP 1 or 2. It takes any garbage for one
+        # of these, pushes its "routing id" on, and aborts the process if the socket is just being closed.
         self._socket.setsockopt(zmq.ZAP_DOMAIN, _ZAP_DOMAIN)
         if guard is not None:
             self._door = _open_door(context)

@@ -96,7 +96,7 @@ def test_who_comes_after_a_task_that_is_retried_waits_for_its_next_end(pool: Any
 
 def test_results_that_grew_too_large_since_a_task_was_let_go_fail_it_and_hurt_nobody_else(pool: Any) -> None:
     pool.host(slots=5)
-    large = {"type": "b", "on_failure": "run", "within": [[0, 3]], "results": [[1, 0], [2, 1], [3, 2]]}
+    large: Any = {"type": "b", "on_failure": "run", "within": [[0, 3]], "results": [[1, 0], [2, 1], [3, 2]]}
     flow(pool, group(b"x", b"y", b"z"), group(b"\x93\xc0\xc0\xc0", **large), group(type="b"))
     for id in (1, 2, 3):
         fail(pool, id)

@@ -254,7 +254,8 @@ class Tree:
     def stopped(self, owner: int, items: Iterable[tuple[int, int]]) -> None:
         """A host speaks of tasks (id, fence) that it holds no lease of: they have ended there."""
         copies = self.copies.get(owner, {})
-        for item in map(tuple, items):
+        for id, fence in items:
+            item = (id, fence)
             self._spoken.add((owner, item))
             if (lane := copies.pop(item, None)) is not None:
                 self.hold(lane, owner, -1)

@@ -50,7 +50,7 @@ class Report:
         self.settings, self._queue, self._hosts, self._room = settings, queue, hosts, room
         self._epoch, self._started, self._started_at = epoch, started, started_at
         self.watch = Watch(queue, hosts, settings.watching, settings.queue_depth_high, started)
-        self.answers: dict[str, Callable[[Step], dict[str, Any]]] = {
+        self.answers: dict[str, Callable[..., dict[str, Any]]] = {
             "status": self.status,
             "hosts": self.hosts,
             "types": self.types,

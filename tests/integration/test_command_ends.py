@@ -13,6 +13,7 @@ from up_pool import Up
 
 WORKERHOST = [sys.executable, "-m", "workerhost"]
 SECONDS = 30
+TASKS = "from workerhost import worker\n\n\n@worker('echo')\ndef echo(x): return x\n"
 
 
 def test_whoever_closes_the_pipe_is_no_failed_task(tmp_path: Path) -> None:
@@ -27,7 +28,7 @@ def test_whoever_closes_the_pipe_is_no_failed_task(tmp_path: Path) -> None:
 
 
 def test_a_terminal_that_lacks_a_character_shows_its_number(tmp_path: Path) -> None:
-    (tmp_path / "tasks.py").write_text("from workerhost import worker\n\n\n@worker('echo')\ndef echo(x): return x\n")
+    (tmp_path / "tasks.py").write_text(TASKS)
     shown = subprocess.run(
         [*WORKERHOST, "try", "tasks.py:echo", "x=\u65e5"],
         cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": "latin-1"},
@@ -37,7 +38,7 @@ def test_a_terminal_that_lacks_a_character_shows_its_number(tmp_path: Path) -> N
 
 
 def test_a_wait_notices_that_the_pool_is_gone(tmp_path: Path) -> None:
-    up = Up(tmp_path, "{}")
+    up = Up(tmp_path, "{}", "tasks.py", tasks=TASKS)
     try:
         id = up.answer("send", "nobody.home")["id"]
         family = [up.process, *psutil.Process(up.process.pid).children(recursive=True)]

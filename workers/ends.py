@@ -6,6 +6,7 @@ Python 3.9, the standard library and msgpack suffice here.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -73,18 +74,18 @@ def end_with(value: Any) -> AttemptEnd:
         return failure(type(error).__name__, f"result: {text_of(error)}", cause="exception", retry=False)
 
 
-def end_of(error: BaseException, *, started: bool, cancelled: bool, file: str) -> AttemptEnd:
-    """The end of an attempt that raised; `file` is the one that called the worker."""
+def end_of(error: BaseException, *, started: bool, cancelled: bool, files: Collection[str]) -> AttemptEnd:
+    """The end of an attempt that raised; `files` are those whose code called the worker."""
     if isinstance(error, Release):
         note = _cut(str(error.reason))
         return AttemptEnd(None, returned=RELEASED, after=_seconds(error.after) or 0.0, note=note, started=started)
     if isinstance(error, Fail):
         end = _said(error)
     else:
-        own = isinstance(error, TypeError) and _is_own_call(error.__traceback__, file)
+        own = isinstance(error, TypeError) and _is_own_call(error.__traceback__, files)
         kind = "permanent" if own else kind_of(error)
         retry = False if kind == "permanent" else None
-        trace = traceback_of(error, file)
+        trace = traceback_of(error, files)
         end = failure(type(error).__name__, text_of(error), cause="exception", retry=retry, kind=kind, trace=trace)
     if cancelled:
         end.outcome = CANCELLED
@@ -134,17 +135,17 @@ def _seconds(value: Any) -> float | None:
     return None
 
 
-def _is_own_call(trace: TracebackType | None, file: str) -> bool:
-    """Whether it was raised at the call in that file, before a line of the worker's had run."""
+def _is_own_call(trace: TracebackType | None, files: Collection[str]) -> bool:
+    """Whether it was raised at the call in one of those files, before a line of the worker's had run."""
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_code.co_filename == file
+    return trace is not None and trace.tb_frame.f_code.co_filename in files
 
 
-def traceback_of(error: BaseException, file: str) -> str:
-    """The traceback as text, from the first frame outside `file` on; its end when it is long."""
+def traceback_of(error: BaseException, files: Collection[str]) -> str:
+    """The traceback as text, from the first frame outside `files` on; its end when it is long."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == file:
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename in files:
         trace = trace.tb_next
     try:
         text = "".join(traceback.format_exception(type(error), error, trace))

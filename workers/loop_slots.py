@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 from weakref import WeakSet
 
 from .base import BaseWorker
@@ -21,6 +21,9 @@ from .ends import DECLINED, AttemptEnd, end_of, end_with, traceback_of
 from .registry import Offer, name_of
 from .runner import Attempt, Runner, call, instance_of
 from .slots import Slots
+
+_CALLERS: Final = (__file__, call.__code__.co_filename)
+"""Where workers are called: methods here, functions by `call`."""
 
 _lane: ContextVar[int] = ContextVar("lane", default=-1)
 
@@ -63,7 +66,7 @@ class _LoopRunner(Runner):
                 inner.cancel()
             value = await inner
         except BaseException as error:
-            return end_of(error, started=started, cancelled=attempt.cancelled, file=__file__)
+            return end_of(error, started=started, cancelled=attempt.cancelled, files=_CALLERS)
         finally:
             attempt.stop = None
             attempt.clear()
@@ -106,7 +109,7 @@ class _LoopRunner(Runner):
             if hasattr(done, "__await__"):
                 await done
         except Exception as error:
-            sys.stderr.write(f"cleanup of {name_of(type(worker))} failed:\n{traceback_of(error, __file__)}")
+            sys.stderr.write(f"cleanup of {name_of(type(worker))} failed:\n{traceback_of(error, _CALLERS)}")
 
     def _wait(self, awaitable: Any, attempt: Attempt | None) -> Any:  # noqa: ARG002 -- before the loop runs
         return self._loop.run_until_complete(awaitable)

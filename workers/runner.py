@@ -164,7 +164,7 @@ class Runner:
         except BaseException as error:
             if reraise:
                 raise
-            return end_of(error, started=started, cancelled=attempt.cancelled, file=__file__)
+            return end_of(error, started=started, cancelled=attempt.cancelled, files=(__file__,))
         finally:
             attempt.clear()
         return end_with(value)
@@ -244,7 +244,7 @@ class Runner:
             if hasattr(done, "__await__"):
                 self._wait(done, None)
         except Exception as error:
-            sys.stderr.write(f"cleanup of {name_of(type(worker))} failed:\n{traceback_of(error, __file__)}")
+            sys.stderr.write(f"cleanup of {name_of(type(worker))} failed:\n{traceback_of(error, (__file__,))}")
 
     def _wait(self, awaitable: Any, attempt: Attempt | None) -> Any:
         """Run an awaitable to its end in this slot's event loop; what it left running there is cancelled."""

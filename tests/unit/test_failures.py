@@ -50,7 +50,7 @@ def test_a_plain_exception_is_classed_where_it_is_certain(error: BaseException, 
 
 
 def said(error: BaseException) -> dict[str, Any]:
-    detail = ends.end_of(error, started=True, cancelled=False, file="").detail
+    detail = ends.end_of(error, started=True, cancelled=False, files=()).detail
     assert detail is not None
     return {name: value for name, value in detail.items() if name not in ("traceback", "cause")}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from workerhost.workers import ends, values
 from workerhost.workers.base import BaseWorker
 from workerhost.workers.ends import AttemptEnd
 from workerhost.workers.errors import ConfigError, Fail, InvalidTask, Release
+from workerhost.workers.loop_slots import _LoopRunner  # pyright: ignore[reportPrivateUsage]
 from workerhost.workers.registry import Worker, load, offer_of, worker
 from workerhost.workers.runner import Attempt, Runner, Stopped, run
 from workerhost.workers.task import Result, Task
@@ -255,6 +257,22 @@ def test_a_call_with_the_wrong_arguments_is_permanent_and_one_inside_is_not(plac
     assert (wrong["retry"], wrong["error_type"]) == (False, "TypeError")
     assert "unexpected keyword argument 'y'" in wrong["message"]
     assert "retry" not in detail(here.attempt({"x": 1})), "it is the policy's to say"
+
+
+def test_a_call_with_the_wrong_arguments_is_permanent_in_an_event_loop_too() -> None:
+    @worker("a")
+    async def needs(x: int) -> Any:
+        return x + None  # pyright: ignore
+
+    async def attempts(*params: Any) -> list[AttemptEnd]:
+        lane = _LoopRunner(offer_of([needs]))
+        lane.begin(asyncio.get_running_loop())
+        return [await lane.attempt_in_loop(Attempt(item(params=one), lambda *_: None)) for one in params]
+
+    wrong, inside = map(detail, asyncio.run(attempts({"y": 1}, {"x": 1})))
+    assert (wrong["retry"], wrong["kind"], wrong["error_type"]) == (False, "permanent", "TypeError")
+    assert "retry" not in inside
+    assert not {"runner.py", "loop_slots.py"} & set(re.findall(r"(\w+\.py)", inside["traceback"]))
 
 
 def test_a_result_that_cannot_travel_is_a_permanent_failure_with_its_path(place: Callable[..., Place]) -> None:

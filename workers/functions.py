@@ -29,7 +29,10 @@ def function_worker(modules: Sequence[str]) -> type[BaseWorker]:
         if not name.endswith(".*"):
             try:
                 import_module(name)
-            except Exception as error:
+            except (
+                Exception,
+                SystemExit,
+            ) as error:  # a script without a guard ends itself: no type but this one may go
                 raise ConfigError(f"host.functions: {name}: {type(error).__name__}: {error}") from error
     allowed = tuple(modules)
 

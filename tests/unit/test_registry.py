@@ -212,6 +212,14 @@ def test_the_class_of_the_configuration_wins_and_the_same_file_twice_is_no_mista
     assert list(offer.failed) == ["c"]
 
 
+def test_a_module_of_functions_that_ends_itself_takes_no_other_type_along(tmp_path: Path) -> None:
+    write(tmp_path, "quits.py", "import sys\nsys.exit(3)\n")
+    code = write(tmp_path, "stays.py", HEAD + A)
+    offer = load_all([code], {"function": Source(modules=("quits",))}, [str(tmp_path)])
+    assert offer.failed == {"function": "host.functions: quits: SystemExit: 3"}
+    assert list(offer.types) == ["a"]
+
+
 def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

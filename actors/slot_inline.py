@@ -95,12 +95,14 @@ class InlineSlot:
         slots = Slots(offer, self.number, self._emit, lambda: self._relieve_later(0))
         self._mailbox.post(SlotNews(self.number, ready=slots.offer()))
         with self._lock:
-            self._slots = slots
             early, self._early = self._early, []
+            if early:
+                slots.feed(early)  # before the actor finds the slots: two that feed at a time would lose tasks
+            self._slots = slots
             if self._closed:
                 slots.stop()
-        if early:
-            self.feed(early)
+        if len(early) > 1:
+            self._relieve_later(BLOCKED_SECONDS)
         slots.work()
         exited: dict[str, Any] = {"signal": None, "exit_code": 0, "cause": "stopped", "running": None, "started": []}
         exited.update(memory=0, message="its thread ended")

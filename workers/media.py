@@ -103,8 +103,9 @@ class MediaFile:
         if damage:
             raise self.fail(damage)
         try:
-            # "file:" keeps a name such as "a:b.mp4" from being read as a protocol.
-            self._container = av.open(f"file:{Path(path).absolute()}", options={"protocol_whitelist": "file"})
+            # "file:" keeps a name such as "a:b.mp4" from being read as a protocol, and old tags are no UTF-8.
+            name = f"file:{Path(path).absolute()}"
+            self._container = av.open(name, options={"protocol_whitelist": "file"}, metadata_errors="replace")
         except (ffmpeg.FFmpegError, UnicodeError) as error:
             raise self._explain(error) from error
         self.format = self._container.format.name.partition(",")[0]

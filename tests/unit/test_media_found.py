@@ -1,0 +1,62 @@
+"""Files as they are found: old tags, and names and streams that have nothing to do with what is asked."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("av", reason="the extra `media` is not installed")
+
+from workerhost.bin.demo_clips import Clip, Source, encode
+from workerhost.workers import runner, values
+from workerhost.workers.audio import AudioWorker
+from workerhost.workers.task import Task
+from workerhost.workers.video import VideoWorker
+
+
+def run(type: str, path: Path, **more: Any) -> runner.AttemptEnd:
+    task = Task(1, type, {"path": str(path), **more})
+    return runner.run(VideoWorker if type.startswith("video") else AudioWorker, task)
+
+
+def result(type: str, path: Path, **more: Any) -> dict[str, Any]:
+    end = run(type, path, **more)
+    assert end.outcome == 0, end.detail
+    return values.unpack(end.body)
+
+
+def failure(type: str, path: Path) -> str:
+    """The text of a failure that is final."""
+    end = run(type, path)
+    assert end.detail is not None, values.unpack(end.body)
+    assert (end.detail["error_type"], end.detail["kind"]) == ("Fail", "permanent"), end.detail["traceback"]
+    return str(end.detail["message"])
+
+
+def second(path: Path) -> Path:
+    """A second of silence, as a wave file."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(48_000)
+        file.writeframes(bytes(96_000))
+    return path
+
+
+def test_a_title_in_an_old_encoding_is_no_reason_to_refuse_a_sound(tmp_path: Path) -> None:
+    sound, mp3 = second(tmp_path / "a.wav"), tmp_path / "a.mp3"
+    result("audio.transcode", sound, out=str(mp3))
+    frames = mp3.read_bytes()
+    frames = frames[frames.index(b"\xff\xfb") :]  # without a new tag in front, for then nobody reads the old one
+    mp3.write_bytes(frames + b"TAG" + b"F\xfcr Elise".ljust(124, b"\0") + b"\xff")
+    with sound.open("r+b") as file:
+        content = file.read()
+        title = b"LIST" + (16).to_bytes(4, "little") + b"INFOINAM" + (4).to_bytes(4, "little") + b"F\xfcr\0"
+        file.write(title)
+        file.seek(4)
+        file.write((len(content) + len(title) - 8).to_bytes(4, "little"))
+    assert result("audio.probe", sound)["title"] == "F\ufffdr"
+    assert result("audio.probe", mp3)["title"] == "F\ufffdr Elise"

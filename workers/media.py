@@ -132,7 +132,9 @@ class MediaFile:
         return bool(self._streams(kind))
 
     def facts(self, main: Stream) -> dict[str, Any]:
-        """What the file states about itself: its duration (that of `main` where it says none), its streams."""
+        """What the file states about itself: its duration (that of `main` where it says none), its streams. Whether
+        another stream than `main` can be decoded is not asked.
+        """
         duration = self.measure(main)
         facts: dict[str, Any] = {
             "path": self.path,
@@ -143,24 +145,10 @@ class MediaFile:
             "video": None,
             "audio": None,
         }
-        if self.has("video"):
-            stream = self.video()
-            rate = stream.average_rate or stream.guessed_rate
-            facts["video"] = {
-                "codec": stream.codec_context.name,
-                "width": stream.codec_context.width,
-                "height": stream.codec_context.height,
-                "frame_rate": round(float(rate), 3) if rate else None,
-                "frames": stream.frames or None,
-            }
-        if self.has("audio"):
-            context = self.audio().codec_context
-            facts["audio"] = {
-                "codec": context.name,
-                "sample_rate": context.sample_rate,
-                "channels": context.layout.nb_channels,
-                "layout": context.layout.name,
-            }
+        for kind, tell in (("video", picture_facts), ("audio", sound_facts)):
+            streams = self._streams(kind)
+            if streams:
+                facts[kind] = tell(streams[0])
         title = self._container.metadata.get("title")
         return {**facts, "title": plain(title, 200)} if title else facts
 
@@ -296,6 +284,30 @@ class MediaFile:
             return self.fail("it is truncated: it ends before its content begins")
         reason, retry = reason_of(error)
         return self.fail(reason, retry=retry)
+
+
+def picture_facts(stream: Any) -> dict[str, Any]:
+    """What is known of a stream of pictures: of one in a codec that this FFmpeg does not know, little."""
+    context, rate = stream.codec_context, stream.average_rate or stream.guessed_rate
+    return {
+        "codec": getattr(context, "name", None),
+        "width": getattr(context, "width", None),
+        "height": getattr(context, "height", None),
+        "frame_rate": round(float(rate), 3) if rate else None,
+        "frames": stream.frames or None,
+    }
+
+
+def sound_facts(stream: Any) -> dict[str, Any]:
+    """The same of a stream of sound."""
+    context = stream.codec_context
+    layout = getattr(context, "layout", None)
+    return {
+        "codec": getattr(context, "name", None),
+        "sample_rate": getattr(context, "sample_rate", None),
+        "channels": getattr(layout, "nb_channels", None),
+        "layout": getattr(layout, "name", None),
+    }
 
 
 def clock_text(seconds: float) -> str:

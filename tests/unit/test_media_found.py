@@ -60,3 +60,18 @@ def test_a_title_in_an_old_encoding_is_no_reason_to_refuse_a_sound(tmp_path: Pat
         file.write((len(content) + len(title) - 8).to_bytes(4, "little"))
     assert result("audio.probe", sound)["title"] == "F\ufffdr"
     assert result("audio.probe", mp3)["title"] == "F\ufffdr Elise"
+
+
+def test_a_stream_that_nobody_asked_about_may_be_in_an_unknown_format(tmp_path: Path) -> None:
+    film, strange = tmp_path / "film.mkv", tmp_path / "strange.mkv"
+    encode(Clip("film.mkv", "", 1, (64, 48), Source("testsrc2", "size=64x48"), "0.1*sin(2*PI*440*t)"), film)
+    picture, sound = (result("video.probe", film)[kind] for kind in ("video", "audio"))
+    strange.write_bytes(film.read_bytes().replace(b"A_AAC", b"A_ZZZ"))
+    facts = result("video.probe", strange)
+    assert (facts["video"], facts["audio"]) == (picture, dict.fromkeys(sound))
+    assert failure("audio.probe", strange) == f"{strange}: its audio is in a format that this FFmpeg cannot decode"
+    strange.write_bytes(film.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/ZZZ"))
+    facts = result("audio.probe", strange)
+    assert facts["audio"] == sound
+    assert (facts["video"]["codec"], facts["video"]["width"]) == (None, None)
+    assert failure("video.probe", strange) == f"{strange}: its video is in a format that this FFmpeg cannot decode"

@@ -35,7 +35,9 @@ TRANSIENT: Final = frozenset(
 DAMAGED_PACKETS_MAX: Final = 0.1
 """Part of a file's packets that may be undecodable before the file counts as damaged. Players play such files too."""
 
+PICTURE: Final = "it is a picture, not a film or a sound"
 NOT_MEDIA: Final = {
+    "image2": PICTURE,
     "tty": "it is a text, not a media file",
     "hls": "it is a playlist, not a media file",
     "concat": "it is a playlist, not a media file",
@@ -77,7 +79,8 @@ class MediaFile:
 
     Opening checks what can be checked without decoding: that the file is there, is not empty, is whole (as far as its
     format says how long it should be) and is something that FFmpeg can read. Only this one file is ever opened: FFmpeg
-    gets no other protocol than `file`, so a prepared file cannot make it fetch anything.
+    gets no other protocol than `file`, so a prepared file cannot make it fetch anything, and
+    takes no name for a pattern.
 
     Args:
         path: Where the file is, as this host sees it.
@@ -103,13 +106,14 @@ class MediaFile:
         if damage:
             raise self.fail(damage)
         try:
-            # "file:" keeps a name such as "a:b.mp4" from being read as a protocol, and old tags are no UTF-8.
-            name = f"file:{Path(path).absolute()}"
-            self._container = av.open(name, options={"protocol_whitelist": "file"}, metadata_errors="replace")
+            # "file:" keeps a name such as "a:b.mp4" from being read as a protocol, and "pattern_type" one such as
+            # "f%03d.jpg" from standing for a row of other files. Old tags are no UTF-8.
+            name, options = f"file:{Path(path).absolute()}", {"protocol_whitelist": "file", "pattern_type": "none"}
+            self._container = av.open(name, options=options, metadata_errors="replace")
         except (ffmpeg.FFmpegError, UnicodeError) as error:
             raise self._explain(error) from error
         self.format = self._container.format.name.partition(",")[0]
-        odd = "it is a picture, not a film or a sound" if self.format.endswith("_pipe") else NOT_MEDIA.get(self.format)
+        odd = PICTURE if self.format.endswith("_pipe") else NOT_MEDIA.get(self.format)
         if odd:
             self._container.close()
             raise self.fail(odd)

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("av", reason="the extra `media` is not installed")
 
 from workerhost.bin.demo_clips import Clip, Source, encode
-from workerhost.workers import runner, values
+from workerhost.workers import media, runner, values
 from workerhost.workers.audio import AudioWorker
 from workerhost.workers.task import Task
 from workerhost.workers.video import VideoWorker
@@ -75,3 +75,24 @@ def test_a_stream_that_nobody_asked_about_may_be_in_an_unknown_format(tmp_path: 
     assert facts["audio"] == sound
     assert (facts["video"]["codec"], facts["video"]["width"]) == (None, None)
     assert failure("video.probe", strange) == f"{strange}: its video is in a format that this FFmpeg cannot decode"
+
+
+def test_a_name_is_never_read_as_a_pattern_of_other_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (40, 30)).save(tmp_path / "f001.jpg")
+    path = tmp_path / "f%03d.jpg"
+    path.write_bytes(b"no picture at all")
+    for type in ("video.probe", "video.thumbnail"):
+        assert failure(type, path) == f"{path}: it is a picture, not a film or a sound"
+    Image.new("RGB", (20, 10)).save(path)
+    monkeypatch.delitem(media.NOT_MEDIA, "image2")  # even if it were used, it would be this file and not the other
+    assert result("video.probe", path)["video"]["width"] == 20
+
+
+def test_a_picture_that_only_its_name_tells_is_no_film_either(tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "picture.tga"
+    Image.new("RGB", (40, 30)).save(path)
+    assert failure("video.thumbnail", path) == f"{path}: it is a picture, not a film or a sound"

@@ -227,14 +227,15 @@ def frames_at(media: MediaFile, stream: VideoStream, places: Sequence[float]) ->
 def frames_before(media: MediaFile, stream: VideoStream, place: float) -> Iterator[tuple[float, VideoFrame]]:
     """Frames from a point at or before the time `place` on.
 
-    Formats without an index (transport streams) seek by guessing and land behind the wanted point: then further back.
+    Formats without an index (transport streams) seek by guessing and land behind the wanted point, or behind the last
+    key frame, from where nothing can be shown: then further back.
     """
     back = 0.0
     while True:
         media.seek(place - back)
         frames = media.video_frames(stream)
         first = next(frames, None)
-        if first is None or first[0] <= place or back > place:
+        if (first is not None and first[0] <= place) or back > place:
             return frames if first is None else itertools.chain([first], frames)
         back = back * 2 or 1.0
 

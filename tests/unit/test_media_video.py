@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,24 @@ def late(draw: ImageDraw, size: tuple[int, int], t: float) -> None:
     """Black, and colours only from the third second on."""
     if t >= 3:
         colors(draw, size, t)
+
+
+def encoded(
+    path: Path, codec: str, format: str, seconds: float, *, ratio: int = 1, options: dict[str, str] | None = None
+) -> None:
+    """The colours as a film of 64x48, in pixels that are `ratio` times as wide as high."""
+    with av.open(str(path), "w") as opened:
+        target: Any = opened  # PyAV's types leave open what a packet belongs to
+        stream = target.add_stream(codec, rate=20, options=options or {})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, format
+        stream.codec_context.sample_aspect_ratio = Fraction(ratio)
+        for number in range(round(seconds * 20)):
+            image = Image.new("RGB", (64, 48))
+            colors(ImageDraw(image), (64, 48), number / 20)
+            frame = av.VideoFrame.from_image(image)
+            frame.pts, frame.time_base = number, Fraction(1, 20)
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode(None))
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +177,18 @@ def test_a_film_in_a_format_without_index_is_searched_all_the_same(film: Path, t
     result, _ = run("video.contact_sheet", path, columns=3, rows=2, width=80)
     assert result["times"] == pytest.approx([0.5, 1.5, 2.5, 3.5, 4.5, 5.5], abs=0.1)
     assert run("video.thumbnail", path, at=0.5)[0]["at"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_what_lies_behind_the_last_key_frame_of_a_transport_stream_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "stream.ts"
+    options = {"preset": "superfast", "g": "250", "sc_threshold": "0"}
+    encoded(path, "libx264", "yuv420p", 4, options=options)
+    result, _ = run("video.thumbnail", path, at=2)
+    assert result["at"] == pytest.approx(2.0, abs=0.06)
+    assert is_like(picture(result).getpixel((50, 40)), COLORS[2])
+    assert run("video.thumbnail", path, at=0)[0]["at"] == 0.0
+    result, _ = run("video.contact_sheet", path, columns=2, rows=2, width=64)
+    assert result["times"] == pytest.approx([0.5, 1.5, 2.5, 3.5], abs=0.1)
 
 
 def test_more_pictures_than_frames_repeat_frames(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def shape_of(media: MediaFile, stream: VideoStream, height: int | None) -> Shape
         raise media.fail("it is damaged: no frame can be decoded")
     media.seek(0)
     frame = found[1]
-    wide, high = frame.width * float(stream.codec_context.sample_aspect_ratio or 1), float(frame.height)
+    wide, high = frame.width * float(stream.sample_aspect_ratio or 1), float(frame.height)
     if frame.rotation % 180:
         wide, high = high, wide
     scale = min(1.0, height / high) if height else 1.0

@@ -242,7 +242,7 @@ def frames_before(media: MediaFile, stream: VideoStream, place: float) -> Iterat
 
 def picture_of(frame: VideoFrame, stream: VideoStream, width: int) -> Image:
     """A frame as a picture of this width, with square pixels and the right side up. Never enlarged."""
-    ratio = float(stream.codec_context.sample_aspect_ratio or 1)
+    ratio = float(stream.sample_aspect_ratio or 1)  # the container's word counts before the codec's
     shown_width, shown_height = frame.width * ratio, float(frame.height)
     turned = frame.rotation % 180 != 0
     scale = min(1.0, width / (shown_height if turned else shown_width))

@@ -216,6 +216,15 @@ def test_a_film_that_was_recorded_upright_is_shown_upright(film: Path, tmp_path:
     assert is_like(image.getpixel((5, 5)), COLORS[0])
 
 
+def test_a_film_is_shown_as_wide_as_its_container_alone_says(tmp_path: Path) -> None:
+    path, out = tmp_path / "wide.mov", tmp_path / "square.mp4"
+    encoded(path, "qtrle", "rgb24", 0.5, ratio=2)  # a codec that says nothing of the kind itself
+    assert picture(run("video.thumbnail", path)[0]).size == (128, 48)
+    made, _ = run("video.transcode", path, out=str(out))
+    assert (made["width"], made["height"]) == (128, 48)
+    assert picture(run("video.thumbnail", out)[0]).size == (128, 48)
+
+
 def test_the_worker_takes_exactly_its_types() -> None:
     taken = {
         type: VideoWorker().can_handle(Task(1, type))

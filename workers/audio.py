@@ -39,6 +39,9 @@ WAVE_BLOCK: Final = 320
 """A wave is measured in mono, in blocks of 20 ms, and drawn from those: an hour is 180,000 blocks."""
 
 FULL_SCALE: Final = 32_768.0
+LEAST_MAX: Final = 86_400
+"""FFmpeg looks for silences of a day at most."""
+
 PEAK_COLOR: Final = (99, 143, 255, 120)
 LOUD_COLOR: Final = (79, 124, 245, 255)
 """Blue that can be seen on a light and on a dark page."""
@@ -72,7 +75,7 @@ class AudioWorker(BaseWorker):
         if task.type == "audio.loudness":
             return self._measured(options, Loudness)
         if task.type == "audio.silences":
-            below, least = options.whole("below", -50, -90, -10), options.seconds("least")
+            below, least = options.whole("below", -50, -90, -10), options.seconds("least", LEAST_MAX)
             least = 0.5 if least is None else max(least, 0.01)
             return self._measured(options, partial(Silences, below=below, least=least))
         if task.type == "audio.transcode":

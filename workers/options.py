@@ -70,11 +70,17 @@ class Options:
             raise self.wrong(f"{name} must be a whole number from {low} to {high}; got {plain(value, 40)}")
         return value
 
-    def seconds(self, name: str) -> float | None:
-        """A time in seconds from the start of the file, or None if absent."""
+    def seconds(self, name: str, high: float = math.inf) -> float | None:
+        """A time in seconds, from 0 to `high`, or None if absent."""
         value = self._params.get(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-            raise self.wrong(f"{name} must be a number of seconds, 0 or more; got {plain(value, 40)}")
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not 0 <= value <= high
+            or value == math.inf
+        ):
+            allowed = "0 or more" if high == math.inf else f"0 to {high:g}"
+            raise self.wrong(f"{name} must be a number of seconds, {allowed}; got {plain(value, 40)}")
         return float(value)

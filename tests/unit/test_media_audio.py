@@ -167,6 +167,15 @@ def test_what_counts_as_silence_can_be_said(tmp_path: Path) -> None:
     assert run("audio.silences", path, least=0.2, below=-40)[0]["cuts"] == pytest.approx([1.2, 2.6], abs=0.03)
 
 
+def test_a_silence_of_more_than_a_day_is_not_looked_for(tmp_path: Path) -> None:
+    path = tones(tmp_path / "tone.wav", (-20, 1.0))
+    assert run("audio.silences", path, least=86_400)[0]["silences"] == []
+    end = runner.run(AudioWorker, Task(1, "audio.silences", {"path": str(path), "least": 90_000}))
+    assert end.detail is not None
+    assert end.detail["message"] == "audio.silences: least must be a number of seconds, 0 to 86400; got 90000"
+    assert end.detail["kind"] == "permanent"
+
+
 def test_a_sound_on_one_channel_alone_is_no_silence_and_nothing_at_all_is_one(tmp_path: Path) -> None:
     path = tones(tmp_path / "left.wav", (-20, 2.0))
     with wave.open(str(path), "rb") as file:

@@ -59,7 +59,10 @@ TURNS: Final = {
 """Degrees to the left -> the filters that turn a picture by them."""
 
 RATE: Final = 48_000
+RATE_MIN: Final = Fraction(1, 1001)
 RATE_MAX: Final = Fraction(120)
+"""Pictures in a second, as the new file states them; when each one is due is stated beside it."""
+
 SOUND_BITS: Final = 128_000
 LOSSLESS: Final = ("flac", "pcm_s16le")
 CLOCK: Final = Fraction(1, 90_000)
@@ -152,7 +155,7 @@ def shape_of(media: MediaFile, stream: VideoStream, height: int | None) -> Shape
     scale = min(1.0, height / high) if height else 1.0
     rate = Fraction(stream.average_rate or stream.guessed_rate or 25).limit_denominator(1001)
     even = (max(2, 2 * round(side * scale / 2)) for side in (wide, high))
-    return Shape(*even, turned=frame.rotation % 360, rate=min(rate, RATE_MAX))
+    return Shape(*even, turned=frame.rotation % 360, rate=min(max(rate, RATE_MIN), RATE_MAX))
 
 
 class Target:

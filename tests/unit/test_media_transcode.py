@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,22 @@ def likeness(one: bytes, other: bytes) -> float:
     first, second = (Image.open(io.BytesIO(image)).convert("L") for image in (one, other))
     assert first.size == second.size
     return ImageStat.Stat(ImageChops.difference(first, second)).mean[0]
+
+
+def test_a_film_of_one_picture_in_hours_can_be_written_anew(tmp_path: Path) -> None:
+    slow = tmp_path / "slow.mp4"
+    with av.open(str(slow), "w") as opened:
+        target: Any = opened  # PyAV's types leave open what a packet belongs to
+        stream = target.add_stream("libx264", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(2):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts, frame.time_base = number * 8000, Fraction(1)
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode(None))
+    result("video.transcode", path=str(slow), out=str(tmp_path / "new.mp4"))
+    with av.open(str(tmp_path / "new.mp4")) as new:
+        assert [frame.time for frame in new.decode(video=0)] == pytest.approx([0.0, 8000.0])
 
 
 def test_a_silent_film_stays_silent(tmp_path: Path) -> None:

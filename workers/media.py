@@ -35,6 +35,9 @@ TRANSIENT: Final = frozenset(
 DAMAGED_PACKETS_MAX: Final = 0.1
 """Part of a file's packets that may be undecodable before the file counts as damaged. Players play such files too."""
 
+BARE: Final = frozenset({"aac", "ac3", "aiff", "amr", "dts", "eac3", "flac", "mp3", "w64", "wav"})
+"""Formats of sound alone that state no times: FFmpeg counts them, and counts wrong where the sound changes its rate."""
+
 PICTURE: Final = "it is a picture, not a film or a sound"
 NOT_MEDIA: Final = {
     "image2": PICTURE,
@@ -90,6 +93,7 @@ class MediaFile:
         size: Bytes.
         format: FFmpeg's name of the container format, the first of several.
         duration: Seconds, or None where the file does not say.
+        timed: Whether the file itself says when its sounds are due.
 
     Raises:
         Fail: The file cannot be used; the message names it and the reason.
@@ -118,6 +122,7 @@ class MediaFile:
             self._container.close()
             raise self.fail(odd)
         self.duration = self._container.duration / 1e6 if self._container.duration else None
+        self.timed = self.format not in BARE
         self._start = (self._container.start_time or 0) / 1e6
 
     def __enter__(self) -> MediaFile:

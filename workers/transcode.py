@@ -8,6 +8,7 @@ of its own beside it, which the task's next attempt removes if this one is kille
 from __future__ import annotations
 
 import glob
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -59,6 +60,13 @@ TURNS: Final = {
 """Degrees to the left -> the filters that turn a picture by them."""
 
 RATE: Final = 48_000
+GAP: Final = 0.1
+"""Seconds by which a sound may come later than the one before it ends: more is sound that is missing."""
+
+SILENCE_MAX: Final = 3600
+"""Seconds of silence that a new file gets for sound that is missing, in all. What would need more is no gap but a
+broken clock: the sound goes on at once."""
+
 RATE_MIN: Final = Fraction(1, 1001)
 RATE_MAX: Final = Fraction(120)
 """Pictures in a second, as the new file states them; when each one is due is stated beside it."""
@@ -114,7 +122,8 @@ def transcode(
         try:
             with Target(unfinished, codecs, shape, sound) as target:
                 for frame in media.frames(*(stream for stream in (picture, sound) if stream is not None)):
-                    seconds = media.time_of(frame, target.seconds)
+                    reached = target.reached(frame)
+                    seconds = media.time_of(frame, reached) if media.timed else reached
                     target.add(frame, seconds)
                     note = f"{clock_text(seconds)} of {clock_text(duration)}"
                     worker.report_progress(min(1.0, seconds / duration), note)
@@ -190,6 +199,13 @@ class Target:
     def seconds(self) -> float:
         """See above."""
         return max(part.seconds for part in (self._pictures, self._sounds) if part is not None)
+
+    def reached(self, frame: VideoFrame | AudioFrame) -> float:
+        """How far the stream is that this frame of the source belongs to: when it is due if it does not say so."""
+        import av
+
+        part = self._sounds if isinstance(frame, av.AudioFrame) else self._pictures
+        return part.seconds if part is not None else 0.0
 
     def add(self, frame: VideoFrame | AudioFrame, seconds: float) -> None:
         """Add a frame of the source that is due then."""
@@ -279,6 +295,7 @@ class Sounds:
         self._resampler: AudioResampler | None = None
         self._kind: tuple[Any, ...] = ()
         self._next: int | None = None
+        self._silence_left = SILENCE_MAX * RATE
 
     @property
     def seconds(self) -> float:
@@ -286,26 +303,54 @@ class Sounds:
         return (self._next or 0) / RATE
 
     def add(self, frame: AudioFrame | None, seconds: float) -> None:
-        """Add a sound. The first one says when the stream begins; the others follow each other. None: that was all."""
+        """Add a sound that is due then. The first one says when the stream begins; the others follow each other, and
+        silence takes the place of what is missing between them. None: that was all.
+        """
         import av
 
-        parts: list[AudioFrame] = []
         kind = (frame.format.name, frame.layout.name, frame.sample_rate) if frame is not None else ()
-        if self._resampler is not None and kind != self._kind:
-            parts, self._resampler = self._resampler.resample(None), None
-        if frame is not None:
-            if self._resampler is None:
-                form = self._stream.codec_context.format.name
-                self._resampler, self._kind = av.AudioResampler(format=form, layout=self._layout, rate=RATE), kind
-            frame.pts = None
-            parts = [*parts, *self._resampler.resample(frame)]
-        for part in parts:
-            self._next = round(seconds * RATE) if self._next is None else self._next
-            part.pts, part.time_base = self._next, Fraction(1, RATE)
-            self._next += part.samples
-            self._container.mux(self._stream.encode(part))
+        missing = self._missing_before(seconds) if frame is not None else 0
+        if self._resampler is not None and (missing or kind != self._kind):
+            self._write(self._resampler.resample(None), seconds)
+            self._resampler = None
+        if frame is None:
+            return
+        self._write(self._silence(missing), seconds)
+        if self._resampler is None:
+            form = self._stream.codec_context.format.name
+            self._resampler, self._kind = av.AudioResampler(format=form, layout=self._layout, rate=RATE), kind
+        frame.pts = None
+        self._write(self._resampler.resample(frame), seconds)
 
     def finish(self) -> None:
         """That was all."""
         self.add(None, 0.0)
         self._container.mux(self._stream.encode(None))
+
+    def _missing_before(self, seconds: float) -> int:
+        """How many samples of silence keep what is due then in step with the pictures."""
+        missing = 0 if self._next is None else round(seconds * RATE) - self._next
+        if not GAP * RATE < missing <= self._silence_left:
+            return 0
+        self._silence_left -= missing
+        return missing
+
+    def _silence(self, samples: int) -> Iterator[AudioFrame]:
+        """So many samples, in frames of a second."""
+        import av
+
+        for done in range(0, samples, RATE):
+            form = self._stream.codec_context.format.name
+            frame = av.AudioFrame(form, self._layout, min(RATE, samples - done))
+            frame.sample_rate = RATE
+            for plane in frame.planes:
+                plane.update(bytes(plane.buffer_size))
+            yield frame
+
+    def _write(self, parts: Iterable[AudioFrame], seconds: float) -> None:
+        """Put these at the end; if they are the first ones, they begin at `seconds`."""
+        for part in parts:
+            self._next = round(seconds * RATE) if self._next is None else self._next
+            part.pts, part.time_base = self._next, Fraction(1, RATE)
+            self._next += part.samples
+            self._container.mux(self._stream.encode(part))

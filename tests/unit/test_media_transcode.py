@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("av", reason="the extra `media` is not installed")
 
 import av
+from PIL.ImageDraw import ImageDraw
 
 from workerhost.bin.demo_clips import Clip, Source, encode
 from workerhost.workers import runner, values
@@ -140,6 +142,85 @@ def test_a_film_of_one_picture_in_hours_can_be_written_anew(tmp_path: Path) -> N
     result("video.transcode", path=str(slow), out=str(tmp_path / "new.mp4"))
     with av.open(str(tmp_path / "new.mp4")) as new:
         assert [frame.time for frame in new.decode(video=0)] == pytest.approx([0.0, 8000.0])
+
+
+def dark(draw: ImageDraw, size: tuple[int, int], t: float) -> None:
+    """Black, and white from the third second on."""
+    if t >= 3:
+        draw.rectangle((0, 0, *size), fill="white")
+
+
+def with_a_gap(tmp_path: Path, later: float = 0.0) -> Path:
+    """A film that is white and loud from the third second on, and has no sound from 1 to 2 s. What comes behind that
+    is said to be `later` than it is.
+    """
+    whole, path = tmp_path / "whole.mp4", tmp_path / "gap.mkv"
+    encode(Clip("whole.mp4", "", 4, (64, 48), dark, "0.3*sin(2*PI*440*t)*gte(t,3)"), whole)
+    with av.open(str(whole)) as source, av.open(str(path), "w") as opened:
+        target: Any = opened
+        streams: dict[Any, Any] = {stream: target.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is None or packet.pts is None or packet.time_base is None:
+                continue
+            seconds = float(packet.pts * packet.time_base)
+            if packet.stream.type == "audio" and seconds >= 1:
+                if seconds < 2:
+                    continue
+                packet.pts = packet.dts = packet.pts + round(later / packet.time_base)
+            packet.stream = streams[packet.stream]
+            target.mux(packet)
+    return path
+
+
+def changes(path: Path) -> tuple[float, float]:
+    """When the picture gets white, and when the first sound is heard."""
+    white = loud = 0.0
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=48_000)
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0, audio=0):
+            at = float(frame.time or 0.0)
+            if isinstance(frame, av.VideoFrame):
+                white = white or (at if bytes(frame.planes[0])[0] > 128 else 0.0)
+                continue
+            for part in resampler.resample(frame):
+                samples = array("h", bytes(part.planes[0])[: part.samples * 2])
+                first = next((number for number, sample in enumerate(samples) if abs(sample) > 1000), None)
+                if first is not None:
+                    loud = loud or at + first / 48_000
+    return white, loud
+
+
+@pytest.mark.parametrize("name", ["new.mp4", "new.webm"])
+def test_where_sound_is_missing_there_is_silence_and_the_rest_stays_in_step(tmp_path: Path, name: str) -> None:
+    gap, out = with_a_gap(tmp_path), tmp_path / name
+    made = result("video.transcode", path=str(gap), out=str(out))
+    assert made["duration"] == pytest.approx(4.0, abs=0.1)
+    assert changes(out) == pytest.approx((3.0, 3.0), abs=0.1)
+
+
+def test_a_clock_of_the_sound_that_jumps_by_hours_makes_no_hours_of_silence(tmp_path: Path) -> None:
+    gap, out = with_a_gap(tmp_path, later=5 * 3600), tmp_path / "new.mp4"
+    assert result("video.transcode", path=str(gap), out=str(out))["duration"] == pytest.approx(4.0, abs=0.1)
+    assert changes(out) == pytest.approx((3.0, 2.0), abs=0.1)
+
+
+def test_a_bare_sound_that_changes_its_rate_gets_no_silence_for_times_that_nobody_stated(tmp_path: Path) -> None:
+    both = tmp_path / "both.aac"
+    for rate in (32_000, 48_000):
+        part = tmp_path / f"{rate}.aac"
+        with av.open(str(part), "w") as opened:
+            target: Any = opened
+            stream = target.add_stream("aac", rate=rate, layout="mono")
+            for number in range(60):
+                frame = av.AudioFrame("fltp", "mono", 1024)
+                frame.planes[0].update(bytes(4096))
+                frame.sample_rate, frame.pts = rate, number * 1024
+                target.mux(stream.encode(frame))
+            target.mux(stream.encode(None))
+        with both.open("ab") as file:
+            file.write(part.read_bytes())
+    made = result("audio.transcode", path=str(both), out=str(tmp_path / "new.wav"))
+    assert made["duration"] == pytest.approx(61 * 1024 / 32_000 + 61 * 1024 / 48_000, abs=0.05)
 
 
 def test_a_silent_film_stays_silent(tmp_path: Path) -> None:

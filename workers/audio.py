@@ -100,14 +100,14 @@ class AudioWorker(BaseWorker):
                     meter, first = measure(stream, self.workdir), kind_of(frame)
                 elif kind_of(frame) != first:
                     raise media.fail(f"its sound changes from {first} to {kind_of(frame)} after {clock_text(seconds)}")
-                meter.add(frame)
+                meter.add(frame, media.time_of(frame, meter.ends))
                 seconds += frame.samples / frame.sample_rate
                 self._report(media, seconds)
                 if self.cancelled:
                     return {}
             if meter is None:
                 raise media.fail("it is damaged: no sound can be decoded")
-            return {**meter.result(seconds), "duration": round(seconds, 3)}
+            return {**meter.result(), "duration": round(seconds, 3)}
 
     def _transcode(self, options: Options) -> dict[str, Any]:
         out = needed_out(options, SOUNDS)

@@ -7,6 +7,7 @@ write them to files instead, in a folder of the caller's: some 2 MB for an hour 
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -18,6 +19,10 @@ GATE_LUFS: Final = -70.0
 """The absolute gate of ITU-R BS.1770-4: what is quieter does not count. All of it quieter: there is no loudness."""
 
 
+EDGE: Final = 0.05
+"""A silence that starts so many seconds after the first frame is still the beginning: codecs put a little before it."""
+
+
 class Measure:
     """A filter that measures one stream, frame by frame.
 
@@ -25,6 +30,10 @@ class Measure:
         stream: What will be measured.
         folder: A folder for the values.
         arguments: The filter's arguments.
+
+    Attributes:
+        begins: When the first frame is due, in seconds from the start of the file.
+        ends: When the last one so far ends, by the same clock.
     """
 
     FILTER: ClassVar[str] = ""
@@ -34,6 +43,9 @@ class Measure:
     def __init__(self, stream: AudioStream, folder: Path, **arguments: str) -> None:
         from av.filter import Graph
 
+        self.begins = self.ends = 0.0
+        self._measured = False
+        self._base = stream.time_base or Fraction(1, stream.codec_context.sample_rate)
         self._files = {key: folder / f"{key}.txt" for key in self.KEYS}
         self._graph = Graph()
         chain = [self._graph.add_abuffer(template=stream), self._graph.add(self.FILTER, **arguments)]
@@ -41,8 +53,17 @@ class Measure:
             chain.append(self._graph.add("ametadata", mode="print", key=key, file=str(file), direct="1"))
         self._graph.link_nodes(*chain, self._graph.add("abuffersink")).configure()
 
-    def add(self, frame: AudioFrame | None) -> None:
-        """Measure one more frame; None: that was all."""
+    def add(self, frame: AudioFrame, seconds: float) -> None:
+        """Measure one more frame, which is due then. What is measured of time is by that clock and not by the stream's
+        own, which may begin anywhere.
+        """
+        if not self._measured:
+            self.begins, self._measured = seconds, True
+        self.ends = seconds + frame.samples / frame.sample_rate
+        frame.pts, frame.time_base = round(seconds / self._base), self._base
+        self._push(frame)
+
+    def _push(self, frame: AudioFrame | None) -> None:
         from av import error as ffmpeg
 
         self._graph.push(frame)
@@ -52,8 +73,8 @@ class Measure:
         except (ffmpeg.BlockingIOError, ffmpeg.EOFError):
             return
 
-    def result(self, seconds: float) -> dict[str, Any]:
-        """What was measured over so many seconds. Ends the measurement."""
+    def result(self) -> dict[str, Any]:
+        """What was measured. Ends the measurement."""
         raise NotImplementedError
 
     def lines(self, key: str) -> list[bytes]:
@@ -79,9 +100,9 @@ class Loudness(Measure):
     def __init__(self, stream: AudioStream, folder: Path) -> None:
         super().__init__(stream, folder, metadata="1")
 
-    def result(self, seconds: float) -> dict[str, Any]:  # noqa: ARG002 -- the filter knows it
+    def result(self) -> dict[str, Any]:
         """`integrated_lufs` (None: silence, or shorter than a block) and `range_lu`."""
-        self.add(None)
+        self._push(None)
         integrated, range = (self._last(key) for key in self.KEYS)
         if integrated is None or integrated <= GATE_LUFS:
             return {"integrated_lufs": None, "range_lu": None}
@@ -111,13 +132,16 @@ class Silences(Measure):
     def __init__(self, stream: AudioStream, folder: Path, *, below: int, least: float) -> None:
         super().__init__(stream, folder, noise=f"{below}dB", duration=f"{least:.3f}")
 
-    def result(self, seconds: float) -> dict[str, Any]:
+    def result(self) -> dict[str, Any]:
         """`silences` (`start`, `end`), and `cuts`: the middle of each that is neither the beginning nor the end."""
-        self.add(None)
+        self._push(None)
         starts, ends = ([max(0.0, float(line)) for line in self.lines(key)] for key in self.KEYS)
-        ends += [seconds] * (len(starts) - len(ends))  # it lasts until the end: no frame comes to tell so
-        pairs = [(start, min(end, seconds)) for start, end in zip(starts, ends, strict=False) if start < seconds]
+        ends += [self.ends] * (len(starts) - len(ends))  # it lasts until the end: no frame comes to tell so
+        found = zip(starts, ends, strict=False)
+        pairs = [(start, min(end, self.ends)) for start, end in found if start < self.ends]
         return {
             "silences": [{"start": round(start, 3), "end": round(end, 3)} for start, end in pairs],
-            "cuts": [round((start + end) / 2, 3) for start, end in pairs if start > 0 and end < seconds],
+            "cuts": [
+                round((start + end) / 2, 3) for start, end in pairs if start > self.begins + EDGE and end < self.ends
+            ],
         }

@@ -160,6 +160,25 @@ def test_silences_are_found_and_where_to_cut(tmp_path: Path) -> None:
     assert told[-1] == (1.0, "0:07 of 0:07")
 
 
+def test_silences_are_told_by_the_clock_of_the_file_wherever_its_stream_begins(tmp_path: Path) -> None:
+    sound = tones(tmp_path / "a.wav", (-200, 1.0), (-20, 2.0), (-200, 0.8), (-20, 1.0), (-200, 1.0))
+    mp3, late = tmp_path / "a.mp3", tmp_path / "late.ts"
+    run("audio.transcode", sound, out=str(mp3))
+    with av.open(str(mp3)) as source, av.open(str(late), "w") as opened:
+        target: Any = opened
+        stream = target.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(audio=0):
+            if packet.dts is not None and packet.pts is not None and packet.time_base is not None:
+                packet.pts = packet.dts = packet.pts + round(100 / packet.time_base)
+                packet.stream = stream
+                target.mux(packet)
+    for path in (sound, mp3, late):
+        result, _ = run("audio.silences", path)
+        found = [time for silence in result["silences"] for time in (silence["start"], silence["end"])]
+        assert found == pytest.approx([0.0, 1.0, 3.0, 3.8, 4.8, 5.8], abs=0.05), path.name
+        assert result["cuts"] == [pytest.approx(3.4, abs=0.05)], path.name
+
+
 def test_what_counts_as_silence_can_be_said(tmp_path: Path) -> None:
     path = tones(tmp_path / "quiet.wav", (-20, 1.0), (-45, 0.4), (-20, 1.0), (-70, 0.4), (-20, 1.0))
     assert run("audio.silences", path)[0]["cuts"] == []

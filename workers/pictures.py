@@ -22,6 +22,9 @@ FORMATS: Final = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp
 QUALITIES: Final = (85, 75, 65, 55, 45, 35, 25)
 """JPEG qualities, tried in this order until a picture is small enough."""
 
+SHRINK: Final = 0.9
+"""What does not fit at the lowest quality gets at least so much smaller with each try."""
+
 
 def deliver(image: Image, out: str | None, *, kind: str, bytes_max: int | None = None) -> dict[str, Any]:
     """A picture as the part of a result: its bytes, or where they were stored.
@@ -30,33 +33,51 @@ def deliver(image: Image, out: str | None, *, kind: str, bytes_max: int | None =
         image: The picture.
         out: Where to store it; its ending decides the format (.jpg, .png, .webp). None: into the result.
         kind: The format without `out`: "jpeg" or "png".
-        bytes_max: A JPEG that goes into the result is compressed until it fits: a result is no place for large things.
+        bytes_max: A JPEG that goes into the result is compressed until it fits, and made smaller where that is not
+            enough: a result is no place for large things.
 
     Returns:
         `image` (bytes) or `out` (path), and `format`, `bytes`, `width`, `height`.
     """
     if out is None:
-        content = _encoded(image, kind, bytes_max)
+        if kind == "jpeg" and bytes_max is not None:
+            image, content = _fitting(image, bytes_max)
+        else:
+            content = _encoded(image, kind)
         return {"image": content, "format": kind, "bytes": len(content), "width": image.width, "height": image.height}
     format = FORMATS.get(Path(out).suffix.lower())
     if format is None:
         raise Fail(f"{plain(out)}: out must end in {', '.join(FORMATS)}", kind="permanent")
-    content = _encoded(image, format, None)
+    content = _encoded(image, format)
     _store(Path(out), content)
     return {"out": out, "format": format, "bytes": len(content), "width": image.width, "height": image.height}
 
 
-def _encoded(image: Image, format: str, bytes_max: int | None) -> bytes:
+def _encoded(image: Image, format: str) -> bytes:
     if format == "png":
         return _written(image, format="PNG", optimize=True)
     if format == "webp":
         return _written(image, format="WEBP", quality=QUALITIES[0])
+    return _jpeg(image, QUALITIES[0])
+
+
+def _fitting(image: Image, bytes_max: int) -> tuple[Image, bytes]:
+    """The picture as a JPEG of at most so many bytes, and as it looks in there."""
     content = b""
     for quality in QUALITIES:
-        content = _written(image.convert("RGB"), format="JPEG", quality=quality, optimize=True, progressive=True)
-        if bytes_max is None or len(content) <= bytes_max:
-            break
-    return content
+        content = _jpeg(image, quality)
+        if len(content) <= bytes_max:
+            return image, content
+    whole = image
+    while len(content) > bytes_max and max(image.size) > 1:
+        scale = min(SHRINK, (bytes_max / len(content)) ** 0.5)
+        image = whole.resize((max(1, int(image.width * scale)), max(1, int(image.height * scale))))
+        content = _jpeg(image, QUALITIES[-1])
+    return image, content
+
+
+def _jpeg(image: Image, quality: int) -> bytes:
+    return _written(image.convert("RGB"), format="JPEG", quality=quality, optimize=True, progressive=True)
 
 
 def _written(image: Image, **how: Any) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,16 @@ def encoded(
         target.mux(stream.encode(None))
 
 
+def still(path: Path, image: Image.Image) -> None:
+    """A film that is this one picture, exactly."""
+    with av.open(str(path), "w") as opened:
+        target: Any = opened
+        stream = target.add_stream("qtrle", rate=20)
+        stream.width, stream.height, stream.pix_fmt = *image.size, "rgb24"
+        target.mux(stream.encode(av.VideoFrame.from_image(image)))
+        target.mux(stream.encode(None))
+
+
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("film") / "colors.mp4"
@@ -137,6 +148,15 @@ def test_a_thumbnail_in_a_result_stays_small_however_busy_the_film_is(tmp_path: 
     assert len(result["image"]) <= 100_000
     stored, _ = run("video.thumbnail", path, width=640, out=str(tmp_path / "noise.jpg"))
     assert stored["bytes"] > 100_000
+
+
+def test_a_thumbnail_that_no_quality_makes_small_enough_gets_smaller_itself(tmp_path: Path) -> None:
+    path = tmp_path / "noise.mov"
+    still(path, Image.frombytes("RGB", (1280, 720), random.Random(1).randbytes(1280 * 720 * 3)))
+    result, _ = run("video.thumbnail", path, width=1280)
+    assert 50_000 < len(result["image"]) <= 100_000
+    assert 400 < picture(result).width < 1280
+    assert result["width"] / result["height"] == pytest.approx(16 / 9, abs=0.01)
 
 
 def test_a_contact_sheet_shows_evenly_spaced_frames(film: Path) -> None:

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 FORMATS: Final = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}
 """The ending of `out` decides the format."""
 
+SIDES_MAX: Final = {"jpeg": 65_500, "webp": 16_383}
+"""Pixels that a side of a picture may have, where its format sets a bound."""
+
+PIXELS_MAX: Final = 64_000_000
+"""Pixels that a picture may have in all: it stands in memory several times while it is made, with 3 bytes for each."""
+
 QUALITIES: Final = (85, 75, 65, 55, 45, 35, 25)
 """JPEG qualities, tried in this order until a picture is small enough."""
 
@@ -45,12 +51,30 @@ def deliver(image: Image, out: str | None, *, kind: str, bytes_max: int | None =
         else:
             content = _encoded(image, kind)
         return {"image": content, "format": kind, "bytes": len(content), "width": image.width, "height": image.height}
-    format = FORMATS.get(Path(out).suffix.lower())
-    if format is None:
-        raise Fail(f"{plain(out)}: out must end in {', '.join(FORMATS)}", kind="permanent")
+    format = format_of(out, kind)
     content = _encoded(image, format)
     _store(Path(out), content)
     return {"out": out, "format": format, "bytes": len(content), "width": image.width, "height": image.height}
+
+
+def format_of(out: str | None, kind: str) -> str:
+    """The format that a picture will have; see `deliver`.
+
+    Raises:
+        Fail: `out` does not say.
+    """
+    format = kind if out is None else FORMATS.get(Path(out).suffix.lower())
+    if format is None:
+        raise Fail(f"{plain(out)}: out must end in {', '.join(FORMATS)}", kind="permanent")
+    return format
+
+
+def bound_broken(width: int, height: int, format: str) -> str | None:
+    """Which bound a picture of this size breaks, in words, or None: it can be made."""
+    side_max = SIDES_MAX.get(format)
+    if side_max is not None and max(width, height) > side_max:
+        return f"a {format} has at most {side_max} on a side"
+    return f"more than {PIXELS_MAX} are not made" if width * height > PIXELS_MAX else None
 
 
 def _encoded(image: Image, format: str) -> bytes:

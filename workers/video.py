@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from .base import BaseWorker
 from .media import MediaFile, clock_text, load_libraries
 from .options import Options
-from .pictures import deliver
+from .pictures import bound_broken, deliver, format_of
 from .task import Task
 from .transcode import FILMS, needed_out, transcode
 
@@ -114,6 +114,7 @@ class VideoWorker(BaseWorker):
     def _contact_sheet(self, options: Options) -> dict[str, Any]:
         columns, rows = options.whole("columns", 4, 1, 20), options.whole("rows", 3, 1, 50)
         width, out = options.whole("width", 240, 32, 960), options.text("out")
+        format = format_of(out, "jpeg")
         with MediaFile(options.path()) as media:
             stream = media.video()
             duration = media.measure(stream)
@@ -121,8 +122,18 @@ class VideoWorker(BaseWorker):
             # The middle of each of `count` equal parts: neither the black first frame nor the last one.
             places = [(number + 0.5) / count * duration for number in range(count)]
             tiles: list[tuple[float, Image]] = []
+            cell = 0, 0
             for seconds, frame in frames_at(media, stream, places):
-                tiles.append((seconds, picture_of(frame, stream, width)))
+                tile = picture_of(frame, stream, width)
+                tiles.append((seconds, tile))
+                cell = max(cell[0], tile.width), max(cell[1], tile.height)
+                size = sheet_size(cell, columns, rows)
+                broken = bound_broken(*size, format)
+                if broken:
+                    sheet = (
+                        f"rows={rows}, columns={columns} and width={width} make a sheet of {size[0]}x{size[1]} pixels"
+                    )
+                    raise options.wrong(f"{sheet}; {broken}")
                 note = f"{clock_text(seconds)} of {clock_text(duration)}, picture {len(tiles)} of {count}"
                 self.report_progress(min(1.0, seconds / duration), note)
                 if self.cancelled:
@@ -260,15 +271,26 @@ def contrast_of(picture: Image) -> float:
     return (sum((value - mean) ** 2 * count for value, count in enumerate(histogram)) / total) ** 0.5
 
 
+def gap_of(width: int) -> int:
+    """Pixels between the pictures of a sheet that are so wide."""
+    return max(2, width // 60)
+
+
+def sheet_size(cell: tuple[int, int], columns: int, rows: int) -> tuple[int, int]:
+    """Width and height of a sheet whose largest pictures have the size `cell`."""
+    gap = gap_of(cell[0])
+    return columns * (cell[0] + gap) + gap, rows * (cell[1] + gap) + gap
+
+
 def sheet_of(tiles: Sequence[tuple[float, Image]], columns: int) -> Image:
     """The pictures in a grid, row by row, each with its time in a corner."""
     import PIL.Image
     from PIL import ImageDraw, ImageFont
 
     width, height = max(tile.width for _, tile in tiles), max(tile.height for _, tile in tiles)
-    gap = max(2, width // 60)
-    rows = -(-len(tiles) // columns)
-    sheet = PIL.Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), (18, 20, 24))
+    gap = gap_of(width)
+    size = sheet_size((width, height), columns, -(-len(tiles) // columns))
+    sheet = PIL.Image.new("RGB", size, (18, 20, 24))
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=max(9, width // 18))
     for number, (seconds, tile) in enumerate(tiles):

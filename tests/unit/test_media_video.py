@@ -174,6 +174,30 @@ def test_a_contact_sheet_shows_evenly_spaced_frames(film: Path) -> None:
     assert told[0][1] == "0:00 of 0:06, picture 1 of 6"
 
 
+@pytest.mark.parametrize(
+    ("columns", "rows", "name", "reason"),
+    [
+        (1, 50, None, "992x86816 pixels; a jpeg has at most 65500 on a side"),
+        (1, 12, "sheet.webp", "992x20848 pixels; a webp has at most 16383 on a side"),
+        (20, 12, None, "19536x20848 pixels; more than 64000000 are not made"),
+    ],
+)
+def test_a_contact_sheet_that_cannot_be_made_is_refused_with_its_first_picture(
+    tmp_path: Path, columns: int, rows: int, name: str | None, reason: str
+) -> None:
+    path, told = tmp_path / "upright.mov", list[tuple[float, str]]()
+    still(path, Image.new("RGB", (960, 1720)))
+    params = {"path": str(path), "columns": columns, "rows": rows, "width": 960}
+    params |= {"out": str(tmp_path / name)} if name else {}
+    task = Task(1, "video.contact_sheet", params)
+    end = runner.run(VideoWorker, task, on_progress=lambda fraction, note: told.append((fraction, note)))
+    assert end.detail is not None
+    assert end.detail["kind"] == "permanent", end.detail["traceback"]
+    asked = f"video.contact_sheet: rows={rows}, columns={columns} and width=960 make a sheet of "
+    assert end.detail["message"] == asked + reason
+    assert told == []
+
+
 def test_a_contact_sheet_of_a_long_film_seeks(tmp_path: Path) -> None:
     path = tmp_path / "long.mkv"
     encode(Clip("long.mkv", "", 90, (32, 32), colors), path)

@@ -17,7 +17,9 @@ from PIL.ImageDraw import ImageDraw
 from workerhost.bin.demo_clips import Clip, Source, encode
 from workerhost.workers import runner, values
 from workerhost.workers.audio import AudioWorker
+from workerhost.workers.media import MediaFile
 from workerhost.workers.task import Task
+from workerhost.workers.transcode import FILMS, Shape, Target
 from workerhost.workers.video import VideoWorker
 
 Told = list[tuple[float, str]]
@@ -196,6 +198,22 @@ def test_where_sound_is_missing_there_is_silence_and_the_rest_stays_in_step(tmp_
     made = result("video.transcode", path=str(gap), out=str(out))
     assert made["duration"] == pytest.approx(4.0, abs=0.1)
     assert changes(out) == pytest.approx((3.0, 3.0), abs=0.1)
+
+
+def test_a_sound_that_does_not_say_when_it_is_due_follows_the_one_before_it_however_far_the_picture_is(
+    tmp_path: Path,
+) -> None:
+    film, out = tmp_path / "film.mp4", tmp_path / "new.mp4"
+    encode(Clip("film.mp4", "", 2, (64, 48), Source("testsrc2", "size=64x48"), "0.3*sin(2*PI*440*t)"), film)
+    shape = Shape(64, 48, turned=0, rate=Fraction(20))
+    with MediaFile(str(film)) as media, Target(out, FILMS[".mp4"], shape, media.audio()) as target:
+        frames = sorted(media.frames(media.video(), media.audio()), key=lambda frame: isinstance(frame, av.AudioFrame))
+        for frame in frames:
+            if isinstance(frame, av.AudioFrame):
+                frame.pts = None
+            target.add(frame, media.time_of(frame, target.reached(frame)))
+        target.finish()
+    assert result("video.probe", path=str(out))["duration"] == pytest.approx(2.0, abs=0.1)
 
 
 def test_a_clock_of_the_sound_that_jumps_by_hours_makes_no_hours_of_silence(tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ def _fitting(image: Image, bytes_max: int) -> tuple[Image, bytes]:
     whole = image
     while len(content) > bytes_max and max(image.size) > 1:
         scale = min(SHRINK, (bytes_max / len(content)) ** 0.5)
-        image = whole.resize((max(1, int(image.width * scale)), max(1, int(image.height * scale))))
+        size = max(1, int(image.width * scale)), max(1, int(image.height * scale))
+        image = whole.resize(size)  # pyright: ignore[reportUnknownMemberType] Pillow's gap
         content = _jpeg(image, QUALITIES[-1])
     return image, content
 

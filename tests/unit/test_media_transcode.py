@@ -162,7 +162,7 @@ def with_a_gap(tmp_path: Path, later: float = 0.0) -> Path:
         target: Any = opened
         streams: dict[Any, Any] = {stream: target.add_stream_from_template(stream) for stream in source.streams}
         for packet in source.demux():
-            if packet.dts is None or packet.pts is None or packet.time_base is None:
+            if packet.dts is None or packet.pts is None:
                 continue
             seconds = float(packet.pts * packet.time_base)
             if packet.stream.type == "audio" and seconds >= 1:
@@ -179,7 +179,8 @@ def changes(path: Path) -> tuple[float, float]:
     white = loud = 0.0
     resampler = av.AudioResampler(format="s16", layout="mono", rate=48_000)
     with av.open(str(path)) as container:
-        for frame in container.decode(video=0, audio=0):
+        for each in container.decode(video=0, audio=0):
+            frame: Any = each
             at = float(frame.time or 0.0)
             if isinstance(frame, av.VideoFrame):
                 white = white or (at if bytes(frame.planes[0])[0] > 128 else 0.0)

@@ -57,6 +57,11 @@ def late(draw: ImageDraw, size: tuple[int, int], t: float) -> None:
         colors(draw, size, t)
 
 
+def frame_of(image: Image.Image) -> Any:
+    make: Any = getattr(av.VideoFrame, "from_image")  # noqa: B009 -- PyAV gives it no types
+    return make(image)
+
+
 def encoded(
     path: Path, codec: str, format: str, seconds: float, *, ratio: int = 1, options: dict[str, str] | None = None
 ) -> None:
@@ -69,7 +74,7 @@ def encoded(
         for number in range(round(seconds * 20)):
             image = Image.new("RGB", (64, 48))
             colors(ImageDraw(image), (64, 48), number / 20)
-            frame = av.VideoFrame.from_image(image)
+            frame = frame_of(image)
             frame.pts, frame.time_base = number, Fraction(1, 20)
             target.mux(stream.encode(frame))
         target.mux(stream.encode(None))
@@ -81,7 +86,7 @@ def still(path: Path, image: Image.Image) -> None:
         target: Any = opened
         stream = target.add_stream("qtrle", rate=20)
         stream.width, stream.height, stream.pix_fmt = *image.size, "rgb24"
-        target.mux(stream.encode(av.VideoFrame.from_image(image)))
+        target.mux(stream.encode(frame_of(image)))
         target.mux(stream.encode(None))
 
 

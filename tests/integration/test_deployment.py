@@ -6,7 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import kubernetes_validate  # pyright: ignore[reportMissingTypeStubs]
 import pytest
@@ -14,6 +16,7 @@ import yaml
 from typer.main import get_command
 
 from workerhost.bin.main import application, run
+from workerhost.transport.keys import HOME_VARIABLE, Home, new_pair
 
 DEPLOY = Path(__file__).resolve().parents[2] / "examples" / "deploy"
 SECONDS = 60
@@ -22,6 +25,13 @@ SECONDS = 60
 def known_options(program: str) -> set[str]:
     command = get_command(application()).commands[program]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
     return {name for parameter in command.params for name in parameter.opts}  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def pods() -> Iterator[dict[str, Any]]:
+    """What each pod of the manifest is made of."""
+    for document in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()):
+        if "template" in document["spec"]:
+            yield document["spec"]["template"]["spec"]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze to read units with")
@@ -96,9 +106,7 @@ def test_the_manifest_is_valid() -> None:
 def test_every_program_in_them_is_called_with_options_that_it_has() -> None:
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     calls = [service["command"] for service in compose["services"].values()]
-    for document in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()):
-        for container in document["spec"].get("template", {}).get("spec", {}).get("containers", []):
-            calls.append(container["args"])
+    calls += [container["args"] for pod in pods() for container in pod["containers"]]
     assert len(calls) == 4
     for program, *words in calls:
         assert {word for word in words if word.startswith("--")} <= known_options(program)
@@ -115,3 +123,36 @@ def test_every_program_in_them_is_called_with_options_that_it_has() -> None:
         "depends_on",
     }
     assert all(set(service) <= keys for service in compose["services"].values())
+
+
+def test_no_home_is_the_place_where_a_volume_is_mounted() -> None:
+    (of_image,) = re.findall(rf"{HOME_VARIABLE}=(\S+)", (DEPLOY / "Dockerfile").read_text())
+    containers = [container for pod in pods() for container in pod["containers"]]
+    for container in containers:
+        (home,) = [one["value"] for one in container.get("env", []) if one["name"] == HOME_VARIABLE] or [of_image]
+        mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert home not in mounted, "Kubernetes makes it readable for everybody"
+        assert mounted & {str(folder) for folder in Path(home).parents}, "or the key would be gone with the container"
+    assert len(containers) == 2
+
+
+def test_a_home_below_a_folder_that_is_open_to_everybody_is_fine(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    volume.chmod(0o777)
+    home, pair = Home(volume / "home"), new_pair()
+    with home.changing(pair.public) as pool:
+        pool.pairs["host"] = pair
+    with home.changing(pair.public) as pool:
+        assert pool.pairs == {"host": pair}
+
+
+def test_keys_are_not_opened_to_a_group_when_a_pod_moves() -> None:
+    contexts = [pod["securityContext"] for pod in pods() if "fsGroup" in pod.get("securityContext", {})]
+    assert contexts
+    assert all(context["fsGroupChangePolicy"] == "OnRootMismatch" for context in contexts)
+
+
+def test_containers_come_back_when_the_machine_does() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    assert {service["restart"] for service in compose["services"].values()} == {"unless-stopped"}

@@ -11,6 +11,11 @@ LIVE: Final = ("queue.max_size", "schedules.", "monitoring.enabled", "monitoring
 """Settings outside the tree that a supervisor takes over while it runs."""
 _CODE: Final = ("class", "command", "cwd", "python", "isolation", "concurrency")
 """What only a host executes: it reads its own file again for that."""
+_ABSENT: Final = object()
+"""What is not there: null is a value, and may mean something else than what holds by default."""
+
+_NOTHING: Final = (("", {}),)
+"""The settings of an entry that has none."""
 
 
 class Change(NamedTuple):
@@ -18,8 +23,8 @@ class Change(NamedTuple):
 
     Attributes:
         node: A type, `tenant NAME`, `defaults`, `hosts.NAME`, or "" for what stands outside the tree.
-        setting: Its name; outside the tree with its section, as in `pool.bind`.
-        old, new: Its values as plain data; None: not set.
+        setting: Its name; outside the tree with its section, as in `pool.bind`; "" for an entry that sets nothing.
+        old, new: Its values as plain data; None: null, or not set.
         needs: "" for what counts at once; `hosts`: those that have this file read it again; `restart`: nothing
             happens before the supervisor, or with `host.` the host, is started again.
     """
@@ -36,7 +41,9 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     before, after = dict(_flat(old)), dict(_flat(new))
     keys = [*after, *(key for key in before if key not in after)]
     return [
-        Change(*key, before.get(key), after.get(key), _needs(*key)) for key in keys if before.get(key) != after.get(key)
+        Change(*key, before.get(key), after.get(key), _needs(*key))
+        for key in keys
+        if before.get(key, _ABSENT) != after.get(key, _ABSENT)
     ]
 
 
@@ -47,15 +54,15 @@ def _needs(node: str, setting: str) -> str:
 
 
 def _flat(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], Any]]:
-    """((node, setting), value) of everything."""
+    """((node, setting), value) of everything. An entry that sets nothing is something, too: it stands before a `*`."""
     for section, values in document.items():
         if section in ("workers", "tenants"):
             of = tenant_node if section == "tenants" else str
             for path, node in values.items():
-                yield from (((of(path), name), value) for name, value in _settings(node))
+                yield from (((of(path), name), value) for name, value in dict(_settings(node)).items() or _NOTHING)
         elif section == "hosts":
             for host, entry in values.items():
-                yield from (((f"hosts.{host}", name), value) for name, value in entry.items())
+                yield from (((f"hosts.{host}", name), value) for name, value in entry.items() or _NOTHING)
         elif section == "defaults":
             yield from (((section, name), value) for name, value in _settings(values))
         else:

@@ -54,6 +54,36 @@ def test_what_differs_is_said_setting_by_setting_with_what_it_needs() -> None:
     assert differ(new, new) == []
 
 
+def test_a_null_that_means_something_is_a_change_and_counts(pool: Any) -> None:
+    new: dict[str, Any] = {"workers": {"a": {"timeout": None}}}
+    assert differ({}, new) == [Change("a", "timeout", None, None, "")]
+    read(pool, new)
+    assert pool.pool.membership.policies.effective("a").timeout is None
+
+    limited: dict[str, Any] = {"defaults": {"limits": {"memory": "1G"}}}
+    freed: dict[str, Any] = {**limited, "workers": {"a": {"limits": {"memory": None}}}}
+    assert differ(limited, freed) == [Change("a", "limits.memory", None, None, "")]
+    read(pool, freed, limited)
+    assert pool.pool.membership.policies.effective("a").limits.memory is None
+
+
+def test_an_entry_that_sets_nothing_is_a_change_and_counts(pool: Any) -> None:
+    shared: dict[str, Any] = {"tenants": {"*": {"max_concurrent": 1}}, "hosts": {"*": {"slots": 2}}}
+    new = {"tenants": {**shared["tenants"], "acme": {}}, "hosts": {"gpu-1": {}, **shared["hosts"]}}
+    assert differ(shared, new) == [Change("hosts.gpu-1", "", None, {}, ""), Change("tenant acme", "", None, {}, "")]
+    assert differ(new, new) == []
+    read(pool, new, shared)
+    assert pool.pool.membership.policies.limits("tenant acme").max_concurrent is None
+    assert pool.pool.membership.policies.limits("tenant other").max_concurrent == 1
+    assert pool.pool.membership.entries["gpu-1"] == {}
+
+
+def test_what_is_read_counts_whatever_was_found_to_differ(pool: Any) -> None:
+    new: dict[str, Any] = {"workers": {"a": {"timeout": 7}}}
+    read(pool, new, before=new)
+    assert pool.pool.membership.policies.effective("a").timeout == 7.0
+
+
 def test_who_asks_is_told_what_has_changed_and_a_wrong_file_changes_nothing(pool: Any) -> None:
     assert pool.say(CLIENT, Admin(1, "reload_config")) == {}
     said = read(pool, BEFORE)
@@ -77,7 +107,9 @@ def test_hosts_hear_of_their_nodes_and_read_their_own_files(pool: Any) -> None:
     assert isinstance(reread, Reread)
     tree, _ = read(pool, {}, BEFORE)[HOST]
     assert tree.nodes["a.b"]["timeout"] == 300.0, "what is not set any more is what it is by default"
-    assert HOST not in read(pool, {}, {}), "nothing has changed"
+    tree, reread = read(pool, {}, {})[HOST]
+    assert isinstance(tree, Tree)
+    assert isinstance(reread, Reread), "what a host's own file says has nothing to do with what changed here"
 
 
 def test_only_hosts_whose_entry_has_changed_are_greeted_anew_and_lose_nothing(pool: Any) -> None:

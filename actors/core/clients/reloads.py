@@ -2,7 +2,8 @@
 
 Reading is the shell's business (`effects.Reread`); here the tree, the limits, the entries of hosts and the alerts are
 replaced. Running tasks keep what they were granted with, a lowered limit waits for leases to end, and tasks of a node
-that is gone stay queued. What was read and is wrong changes nothing.
+that is gone stay queued. What was read and is wrong changes nothing. What is right is always taken over, whatever is
+found to differ: hosts read their own files then, too, and whether those say something new nobody here can know.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Configuration:
 
     Attributes:
         policies, hosts, queue_depth_high, max_size, watching, schedules: See `PoolSettings`.
-        changes: How it differs from what was in effect.
+        changes: How it differs from what was in effect, to be told.
     """
 
     policies: PolicyTree
@@ -76,8 +77,7 @@ class Reloads:
             }
         else:
             told = [change._asdict() for change in read.changes[:_TOLD_MAX]]
-            if read.changes:
-                self._apply(step, read)
+            self._apply(step, read)
             step.note("info", "configuration_read", changes=told)
             value = {"changes": told}
         for peer, request in askers:

@@ -6,7 +6,17 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, cast
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 
 from .durations import seconds
 from .kinds import Command, Count, DurationOrNone, type_path
@@ -15,6 +25,7 @@ from .watching import METRICS, POOL, Goal, Rule, Watching, band, share, threshol
 
 DEFAULT_HTTP: Final = "127.0.0.1:7471"
 LOG: Final = "log"
+_NOBODY: Final = "is nobody to notify; write log, https://..., or {command: [program, argument]}"
 _NODES_MAX: Final = 100
 _URL_MAX: Final = 2000
 _ALERTS: Final = {f"{metric}_{side}": (metric, side == "above") for metric in METRICS for side in ("above", "below")}
@@ -37,8 +48,7 @@ def _notice(value: Any) -> Any:
         and value != LOG
         and not (value.startswith(("http://", "https://")) and len(value) <= _URL_MAX)
     ):
-        message = "is nobody to notify; write log, https://..., or {command: [program, argument]}"
-        raise ValueError(message)
+        raise ValueError(_NOBODY)
     return value
 
 
@@ -102,8 +112,12 @@ class AlertSettings(Section):
     notify: Notices = Field(default_factory=lambda: [LOG], description="log, https://..., {command: [...]}.")
 
     @model_validator(mode="after")
-    def _known(self) -> AlertSettings:
+    def _known(self, info: ValidationInfo) -> AlertSettings:
         tuple(self._found())
+        nodes = self.model_extra or {}
+        for node, values in nodes.items():
+            if isinstance(values, dict) and "notify" in values:
+                nodes[node] = {**values, "notify": _resolved(node, values["notify"], info)}
         return self
 
     def rules(self) -> tuple[Rule, ...]:
@@ -136,6 +150,17 @@ class NodeNotices(Section):
     notify: Notices
 
 
+def _resolved(node: str, notify: Any, info: ValidationInfo) -> list[Any]:
+    """Who is told, as plain data that means the same wherever it is read again: only here it is known beside which
+    file a program stands.
+    """
+    try:
+        told = NodeNotices.model_validate({"notify": notify}, context=info.context)
+    except ValidationError:
+        raise problem(f"{node}.notify", _NOBODY) from None
+    return cast("list[Any]", told.model_dump()["notify"])
+
+
 def _of_node(node: str, values: Mapping[str, Any], patience: float) -> Iterator[tuple[Rule, str]]:
     try:
         type_path(node)
@@ -155,9 +180,7 @@ def _of_node(node: str, values: Mapping[str, Any], patience: float) -> Iterator[
                 except ValueError as error:
                     raise problem(where, f"{item!r} {error}") from None
                 if not isinstance(item, str) and not _is_command(item):
-                    raise problem(
-                        where, "is nobody to notify; write log, https://..., or {command: [program, argument]}"
-                    )
+                    raise problem(where, _NOBODY)
         elif key != "for":
             yield _rule(node, key, value, patience, where, {**dict.fromkeys(_FOR_NODES)}), where
 

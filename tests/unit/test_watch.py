@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,6 +208,7 @@ def test_a_share_can_be_cleared() -> None:
         ({"running_above": True}, "alerts.running_above True is not a number"),
         ({"notify": "mail"}, 'alerts.notify[0] "mail" is nobody to notify'),
         ({"web": {"notify": [{"command": ""}]}}, "alerts.web.notify is nobody to notify"),
+        ({"web": {"notify": [{"command": ["a\0b"]}]}}, "alerts.web.notify is nobody to notify"),
         ({"web": {"for": "soon"}}, "alerts.web.for 'soon' is not a duration"),
     ],
 )
@@ -232,3 +234,20 @@ def test_a_configuration_says_what_is_watched_and_loads_again_to_the_same() -> N
     assert settings.monitoring.alerts.notified("") == ["log"]
     assert load(settings.document()).watching() == settings.watching()
     assert load({"monitoring": {"enabled": False, "alerts": alerts}}).watching() == UNWATCHED
+
+
+def test_a_program_that_is_told_stands_beside_the_file_also_for_a_node(tmp_path: Path) -> None:
+    file = tmp_path / "workerhost.yaml"
+    file.write_text("""\
+monitoring:
+  alerts:
+    notify: [{command: [./page-somebody.sh, all]}]
+    video: {oldest_wait_above: 10m, for: 5m, notify: [log, {command: [./page-somebody.sh]}, {command: [mail, me]}]}
+""")
+    settings = load(file)
+    program = str(tmp_path / "page-somebody.sh")
+    assert settings.monitoring.destinations("") == [(program, "all")]
+    assert settings.monitoring.destinations("video") == ["log", (program,), ("mail", "me")]
+    assert settings.monitoring.destinations("audio") == [(program, "all")]
+    again = load(settings.document())
+    assert again.monitoring.destinations("video") == settings.monitoring.destinations("video")

@@ -7,8 +7,10 @@ from typing import Any, Final, NamedTuple, cast
 
 from .policy import tenant_node
 
-LIVE: Final = ("queue.max_size", "schedules.", "monitoring.enabled", "monitoring.alerts.", "monitoring.objectives.")
+LIVE: Final = ("queue.max_size", "schedules.", "monitoring.alerts.", "monitoring.objectives.")
 """Settings outside the tree that a supervisor takes over while it runs."""
+_TOLD: Final = ".notify"
+"""How settings end that are the monitor's business: who is told of alerts. It reads its file only when it starts."""
 _CODE: Final = ("class", "command", "cwd", "python", "isolation", "concurrency")
 """What only a host executes: it reads its own file again for that."""
 _ABSENT: Final = object()
@@ -50,7 +52,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
 def _needs(node: str, setting: str) -> str:
     if node:
         return "hosts" if setting in _CODE else ""
-    return "" if setting.startswith(LIVE) else "restart"
+    return "" if setting.startswith(LIVE) and not setting.endswith(_TOLD) else "restart"
 
 
 def _flat(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], Any]]:

@@ -54,6 +54,17 @@ def test_what_differs_is_said_setting_by_setting_with_what_it_needs() -> None:
     assert differ(new, new) == []
 
 
+def test_who_is_told_of_alerts_and_whether_there_is_a_monitor_needs_a_restart() -> None:
+    hook, rule = {"notify": ["https://example.org/hook"]}, {"running_above": 3, "notify": ["https://example.org/video"]}
+    new = {"monitoring": {"enabled": False, "alerts": {**hook, "video": rule}}}
+    assert {change.setting: change.needs for change in differ({}, new)} == {
+        "monitoring.enabled": "restart",
+        "monitoring.alerts.notify": "restart",
+        "monitoring.alerts.video.running_above": "",
+        "monitoring.alerts.video.notify": "restart",
+    }
+
+
 def test_a_null_that_means_something_is_a_change_and_counts(pool: Any) -> None:
     new: dict[str, Any] = {"workers": {"a": {"timeout": None}}}
     assert differ({}, new) == [Change("a", "timeout", None, None, "")]

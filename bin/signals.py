@@ -17,7 +17,10 @@ from ..transport import clock
 ENDING: Final = tuple(
     number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
 )
-"""Signals that ask a program to end. The terminal that was closed (SIGHUP) asks for it too."""
+"""Signals that ask a program to end. The terminal that was closed (SIGHUP) asks for it too, but not what was started
+with `nohup`, which hands SIGHUP over as one to be ignored."""
+
+_HANGUP: Final = getattr(signal, "SIGHUP", None)
 
 
 def _has_terminal() -> bool:
@@ -49,10 +52,13 @@ class Events:
         self._near, self._far = socket.socketpair()
         self._near.setblocking(False)
         self._far.setblocking(False)
-        self._numbers = tuple(numbers)
+        self._stays = _HANGUP is not None and signal.getsignal(_HANGUP) is signal.SIG_IGN
+        self._numbers = tuple(number for number in numbers if number != _HANGUP or not self._stays)
         signal.set_wakeup_fd(self._far.fileno(), warn_on_full_buffer=False)
         for number in self._numbers:
             signal.signal(number, self._signalled)
+        if _HANGUP is not None and self._stays and rereads:
+            signal.signal(_HANGUP, self._signalled)
 
     def next_ends(self) -> None:
         """From now on a signal ends this process at once, with exit code 0: it was asked for, twice."""
@@ -60,8 +66,8 @@ class Events:
             signal.signal(number, lambda _number, _frame: os._exit(0))
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        hung_up = self._rereads and number == getattr(signal, "SIGHUP", None)
-        if hung_up and _has_terminal() == self._terminal:
+        hung_up = self._rereads and number == _HANGUP
+        if hung_up and (self._stays or _has_terminal() == self._terminal):
             self.put(Hangup())
         else:
             self.put(Signalled())

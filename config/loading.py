@@ -68,6 +68,11 @@ def find(environ: Mapping[str, str]) -> Path | None:
     return Path(FILE_NAME) if Path(FILE_NAME).is_file() else None
 
 
+def variables(file: Path) -> set[str]:
+    """The names of all `${NAME}` in a file, those in its comments, too."""
+    return set(_VARIABLE.findall(file.read_text("utf-8-sig", errors="replace")))
+
+
 def _examine(source: str | Path | Mapping[str, Any] | None, environ: Mapping[str, str]) -> Settings | list[str]:
     """The settings, or what is wrong with them.
 

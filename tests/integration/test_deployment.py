@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -32,6 +33,12 @@ def pods() -> Iterator[dict[str, Any]]:
     for document in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()):
         if "template" in document["spec"]:
             yield document["spec"]["template"]["spec"]
+
+
+@pytest.fixture(autouse=True)
+def _shell_that_sets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("WORKERHOST_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze to read units with")
@@ -83,6 +90,53 @@ def test_a_home_is_told_as_systemd_reads_it(
     text = capsys.readouterr().out
     assert f'Environment="WORKERHOST_HOME={tmp_path}/our $5 %%home"\n' in text  # $ means something in a command only
     assert re.search(r"^ExecStart=.* \$\$5$", text, re.MULTILINE)
+
+
+def test_a_name_is_the_hosts_and_a_units_name_is_said_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--folder", str(tmp_path), "--unit", "gpu", "host", "--join", "tcp://127.0.0.1:7999", "--name", "gpu-1"]
+    assert run(["service", "install", *words]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{tmp_path}/gpu.service\n"
+    assert "enable --now gpu" in told.err
+    text = (tmp_path / "gpu.service").read_text()
+    assert re.search(r"^ExecStart=.* host --join tcp://127\.0\.0\.1:7999 --name gpu-1$", text, re.MULTILINE)
+
+
+def test_what_a_service_would_not_have_is_named_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "workerhost.yaml").write_text(
+        "host: {join: '${WHERE}', drain_timeout: '${PATIENCE}'}  # not ${OTHER}\n"
+    )
+    monkeypatch.setenv("WHERE", "tcp://127.0.0.1:7999")
+    monkeypatch.setenv("PATIENCE", "45s")
+    monkeypatch.setenv("WORKERHOST__QUEUE__MAX_SIZE", "7")
+    monkeypatch.setenv("WORKERHOST_ADDRESS", "tcp://127.0.0.1:7998")
+    wanted = ["service", "install", "--folder", str(tmp_path)]
+    assert run([*wanted, "host"]) == 78
+    assert " in PATIENCE, WHERE, WORKERHOST__QUEUE__MAX_SIZE; " in capsys.readouterr().err
+    assert run([*wanted, "up"]) == 78
+    assert "WORKERHOST_ADDRESS" in capsys.readouterr().err, "up would be a pool at another address"
+    assert not list(tmp_path.glob("*.service"))
+
+    settings = tmp_path / "50%.env"
+    settings.write_text("# ours\nWHERE=tcp://127.0.0.1:7999\nPATIENCE='50s'\nWORKERHOST__QUEUE__MAX_SIZE = 7\n")
+    assert run([*wanted, "--environment", str(settings), "host"]) == 0
+    text = (tmp_path / "workerhost.service").read_text()
+    assert f"EnvironmentFile={tmp_path}/50%%.env\n" in text
+    assert "TimeoutStopSec=65\n" in text
+
+
+def test_an_address_in_the_environment_is_nothing_to_who_is_told_another(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORKERHOST_ADDRESS", "tcp://127.0.0.1:7998")
+    assert run(["service", "install", "--show", "host", "--join=tcp://127.0.0.1:7999"]) == 0
+    assert "--join=tcp://127.0.0.1:7999" in capsys.readouterr().out
+    assert run(["service", "install", "--show", "host"]) == 78
 
 
 def test_the_image_is_made_as_one_should_be() -> None:

@@ -91,7 +91,10 @@ def install(
     file.write_text(text, encoding="utf-8")
     print(file)
     systemctl = "systemctl --user" if user else "systemctl"
-    say(f"start it now and at every boot: {systemctl} daemon-reload && {systemctl} enable --now {name}")
+    when = "login" if user else "boot"
+    say(f"start it now and at every {when}: {systemctl} daemon-reload && {systemctl} enable --now {name}")
+    if user:
+        say("have it run without you, from boot on and after your last session: loginctl enable-linger")
     say(f"its log: journalctl {'--user ' if user else ''}-u {name} -f")
 
 

@@ -104,6 +104,19 @@ def test_a_name_is_the_hosts_and_a_units_name_is_said_otherwise(
     assert re.search(r"^ExecStart=.* host --join tcp://127\.0\.0\.1:7999 --name gpu-1$", text, re.MULTILINE)
 
 
+def test_a_service_of_a_user_is_said_to_end_with_the_last_session(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["service", "install", "--user", "--folder", str(tmp_path)]) == 0
+    told = capsys.readouterr().err
+    assert "at every login: systemctl --user" in told
+    assert "loginctl enable-linger" in told
+    assert run(["service", "install", "--unit", "other", "--folder", str(tmp_path)]) == 0
+    told = capsys.readouterr().err
+    assert "at every boot: systemctl daemon-reload" in told
+    assert "linger" not in told
+
+
 def test_what_a_service_would_not_have_is_named_and_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

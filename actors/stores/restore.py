@@ -95,7 +95,7 @@ def restore(backup: Path, database: Path) -> Restored:
         _clear(fresh)  # of one that was killed: SQLite would take its journal for that of this copy
         try:
             with backup.open("rb") as source:
-                _copy(source, fresh)
+                _copy(source, fresh, database)
             unfinished, revoked = _prepare(fresh, replaced, ahead=EPOCHS_AHEAD + secrets.randbelow(EPOCHS_AHEAD))
             sync(fresh)
             kept = _keep(database, locked)
@@ -233,10 +233,16 @@ def _clear(fresh: Path) -> None:
         fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
 
 
-def _copy(source: BinaryIO, path: Path) -> None:
-    """Make a new file, which nobody but its owner may read at any time: params and results may be private."""
+def _copy(source: BinaryIO, path: Path, database: Path) -> None:
+    """Make a new file, which nobody but its owner may read at any time: params and results may be private.
+
+    What root makes belongs to whoever has the database, or its folder: the service that goes on with it is not root's.
+    """
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     with os.fdopen(os.open(path, flags, 0o600), "wb") as target:
+        if os.name == "posix" and os.geteuid() == 0:
+            owner = (database if database.exists() else database.parent).stat()
+            os.fchown(target.fileno(), owner.st_uid, owner.st_gid)
         shutil.copyfileobj(source, target, _COPY_BYTES)
 
 
@@ -252,7 +258,7 @@ def _keep(database: Path, locked: BinaryIO | None) -> Path | None:
         kept.hardlink_to(database)
     except OSError:  # a file system without hard links
         with database.open("rb") if locked is None else contextlib.nullcontext(locked) as source:
-            _copy(source, kept)
+            _copy(source, kept, database)
         sync(kept)
     log = database.with_name(database.name + "-wal")
     if log.exists():  # of a damaged database alone: beside the new one it would be taken for its log

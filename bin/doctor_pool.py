@@ -37,7 +37,8 @@ class Answers:
         status, snapshot, types, hosts: Its answers to these queries.
         clock: By how many seconds its wall clock is ahead of ours.
         stuck: Of types with tasks that wait for no reason that another check knows: what `why` says of one.
-        settings: This machine's configuration, for the timeouts; None if there is none that is right.
+        settings: This machine's configuration, for the timeouts; None if there is none that is right. Without a file it
+            says nothing of this pool.
     """
 
     address: str
@@ -204,12 +205,13 @@ def failing(answers: Answers) -> Iterator[Finding]:
 
 def timeouts(answers: Answers) -> Iterator[Finding]:
     """Types that run into their timeout, or come near it."""
-    policies = answers.settings.policies() if answers.settings is not None else None
+    settings = answers.settings
+    policies = settings.policies() if settings is not None and settings.source is not None else None
     for type, node in answers.leaves():
         attempts, late = node["attempts"], node["causes"].get("timeout", 0)
         timeout = policies.effective(type).timeout if policies is not None else None
         written = f" of {span(timeout)}" if timeout is not None else ""
-        longer = f"workers: {{{type}: {{timeout: {_longer(timeout)}}}}}"
+        longer = _longer(type, timeout)
         if late and late > FAILING_SHARE_MAX * attempts:
             text = f"{late:,} of {attempts:,} attempts ran into the timeout{written}"
             yield Finding("timeouts", WRONG, text, type, f"{longer}, smaller tasks, or checkpoints")
@@ -218,8 +220,11 @@ def timeouts(answers: Answers) -> Iterator[Finding]:
             yield Finding("timeouts", ODD, text, type, longer)
 
 
-def _longer(timeout: float | None) -> str:
-    return f"{2 * timeout:.0f}s" if timeout is not None else "10m"
+def _longer(type: str, timeout: float | None) -> str:
+    """Where a timeout is raised; to how much, only where it is known how long it is."""
+    if timeout is None:
+        return f"raise workers.{type}.timeout where the supervisor reads its file"
+    return f"workers: {{{type}: {{timeout: {2 * timeout:.0f}s}}}}"
 
 
 def quarantined(answers: Answers) -> Iterator[Finding]:

@@ -42,7 +42,7 @@ def test_of_a_pool_that_is_well_nothing_is_said_but_that() -> None:
     assert bad(answers({"a": {"queued": 3}, "a.b": {"queued": 3, "attempts": 100, "causes": {"exception": 5}}})) == []
 
 
-TIMED = load({"workers": {"a.b": {"timeout": 60}}})
+TIMED = load({"workers": {"a.b": {"timeout": 60}}}).found_in(Path("workerhost.yaml"), Path())
 
 
 TWO = {**HOST, "name": "two"}
@@ -111,6 +111,14 @@ def test_each_fault_is_found_once_with_its_place_and_its_cure(
     assert (one.check, one.level, one.where) == (check, level, where)
     assert words in one.what
     assert cure in one.cure
+
+
+def test_where_there_is_no_file_nobody_knows_the_timeouts_of_the_pool() -> None:
+    late = {"a.b": {"attempts": 100, "causes": {"timeout": 6}, "seconds": 100 * 299.0}}
+    (one,) = bad(answers(late, settings=load({})))
+    assert one.what == "6 of 100 attempts ran into the timeout"
+    assert one.cure.startswith("raise workers.a.b.timeout where the supervisor reads its file, ")
+    assert bad(answers({"a.b": {"attempts": 100, "seconds": 100 * 299.0}}, settings=load({}))) == []
 
 
 def test_few_attempts_tell_no_rate() -> None:

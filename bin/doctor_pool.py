@@ -22,7 +22,8 @@ FAILING_SHARE_MAX: Final = 0.05
 TIMEOUT_SHARE: Final = 0.7
 """A mean time of so much of the timeout leaves many tasks above it."""
 _FULL_SHARE: Final = 0.9
-_SILENT_SECONDS: Final = 5.0
+_UNHEARD: Final = ("suspect", "lost")
+"""What the pool itself says of hosts that it misses: how long one may be silent depends on its heartbeat."""
 _LISTED_MAX: Final = 5
 _SECURED_BY_NOBODY: Final = "insecure"
 
@@ -105,7 +106,7 @@ def hosts(answers: Answers) -> Iterator[Finding]:
         cure = f"workerhost host --join {answers.address} CODE"
         yield Finding("hosts", WRONG, "no host has joined, so nothing runs", answers.address, cure)
         return
-    silent = [host for host in answers.hosts if host["silent"] > _SILENT_SECONDS or host["state"] == "suspect"]
+    silent = [host for host in answers.hosts if host["state"] in _UNHEARD]
     returned = {host["name"] for host in answers.hosts if host["state"] == "joined"}
     for host in silent[:_LISTED_MAX]:
         if host["state"] == "lost" and host["name"] in returned:
@@ -137,7 +138,7 @@ def broken(answers: Answers) -> Iterator[Finding]:
             yield Finding("broken", WRONG, f"cannot run {type}: {why}", host["name"], cure)
         for type, (state, note) in sorted(host.get("levels", {}).items()):
             if state == "failed":
-                cure = f"put right what it says, then workerhost reload --host {host['name']}"
+                cure = f"put right what it says, then workerhost reload {host['name']}"
                 yield Finding("broken", WRONG, f"{type} failed: {note}", host["name"], cure)
     for item in answers.types:
         if len(item.get("code", {})) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from workerhost.bin import doctor, doctor_machine, doctor_pool
 from workerhost.bin.doctor_machine import Setup
 from workerhost.bin.doctor_pool import Answers
 from workerhost.bin.finding import FINE, ODD, WRONG, Finding
-from workerhost.bin.main import run
+from workerhost.bin.main import application, run
 from workerhost.config.loading import load
 
 ADDRESS = "tcp://127.0.0.1:7470"
@@ -53,57 +55,60 @@ def test_a_lost_host_whose_name_another_process_has_is_no_finding() -> None:
     assert [finding.level for finding in found] == [FINE]
 
 
-@pytest.mark.parametrize(
-    ("found", "check", "level", "where", "words", "cure"),
-    [
-        (answers(about={"version": "0"}), "supervisor", ODD, ADDRESS, "is version 0", "pip install"),
-        (answers(about={"secured": "insecure"}), "supervisor", WRONG, ADDRESS, "may do everything", "--network"),
-        (answers(about={"durable": False}), "supervisor", ODD, ADDRESS, "in memory", "persistence: sqlite"),
-        (answers(clock=-90.0), "clock", WRONG, ADDRESS, "1m30s behind", "timedatectl"),
-        (answers(queue={"disk_low": True}), "room", WRONG, "t.db", "almost full", "free"),
-        (answers(queue={"unfinished": 9, "max_size": 10}), "room", ODD, "the queue", "9 unfinished", "max_size"),
-        (answers(queue={"unfinished": 10, "max_size": 10}), "room", WRONG, "the queue", "10 unfinished", "hosts"),
-        (answers(hosts=[]), "hosts", WRONG, ADDRESS, "no host has joined", f"workerhost host --join {ADDRESS} CODE"),
-        (answers(hosts=[{**HOST, "silent": 9}]), "hosts", WRONG, "one", "last heard 9.0s ago", "reaches"),
-        (answers(hosts=[{**HOST, "state": "lost", "silent": 9}]), "hosts", WRONG, "one", "is lost", "reaches"),
-        (answers(hosts=[TWO, {**HOST, "state": "lost", "silent": 9}]), "hosts", ODD, "one", "lost", ""),
-        (answers(hosts=[{**HOST, "state": "draining"}]), "hosts", ODD, "one", "drains", "workerhost drain one --undo"),
-        (answers(hosts=[{**HOST, "failed": {"x.y": "no av"}}]), "broken", WRONG, "one", "x.y: no av", "reload"),
-        (
-            answers(hosts=[{**HOST, "types": [], "start_failed": {"": "no libcuda"}}]),
-            "broken", WRONG, "one", "cannot start its slots: no libcuda", "tries again by itself",
-        ),
-        (answers(hosts=[{**HOST, "levels": {"v": ["failed", "no key"]}}]), "broken", WRONG, "one", "no key", "reload"),
-        (answers(types=[{"type": "a", "code": {"1": ["x"], "2": ["y"]}}]), "broken", ODD, "a", "1 on x; 2 on y", "rel"),
-        (answers({"a.b": {"queued": 1, "hosts": 0}}), "served", WRONG, "a.b", "1 task waits", "workerhost host --join"),
-        (answers(hosts=[{**HOST, "types": []}]), "served", ODD, "one", "serves no type", "workerhost host"),
-        (
-            answers({"a": {"limits": {"paused": {"until": None, "reason": "by hand"}}}}),
-            "stopped", ODD, "a", "is paused (by hand), nothing waits", "workerhost resume a",
-        ),
-        (
-            answers({"a": {"limits": {"breaker": "open"}, "queued": 2000}}),
-            "stopped", WRONG, "a", "2,000 tasks wait", "workerhost ls --state failed --type a",
-        ),
-        (
-            answers(stuck=[{"id": 7, "type": "a.b", "reasons": [{"text": "every slot is broken"}]}]),
-            "claiming", WRONG, "a.b", "every slot is broken", "workerhost why 7",
-        ),
-        (
-            answers({"a.b": {"attempts": 100, "causes": {"exception": 4, "crash": 2, "timeout": 5}}}),
-            "failing", WRONG, "a.b", "6% of 100 attempts failed, mostly by exception", "workerhost ls --state failed",
-        ),
-        (
-            answers({"a.b": {"attempts": 100, "causes": {"timeout": 6}}}, settings=TIMED),
-            "timeouts", WRONG, "a.b", "6 of 100 attempts ran into the timeout of 1m00s", "{a.b: {timeout: 120s}}",
-        ),
-        (
-            answers({"a.b": {"attempts": 20, "seconds": 1000.0}}, settings=TIMED),
-            "timeouts", ODD, "a.b", "takes 50.0s on average, close to the timeout of 1m00s", "timeout: 120s",
-        ),
-        (answers(tasks={"quarantined": 2}), "quarantined", WRONG, "the queue", "2 tasks", "retry --state quarantined"),
-    ],
-)  # fmt: skip
+FAULTS: list[tuple[Answers, str, str, str, str, str]] = [
+    (answers(about={"version": "0"}), "supervisor", ODD, ADDRESS, "is version 0", "pip install"),
+    (answers(about={"secured": "insecure"}), "supervisor", WRONG, ADDRESS, "may do everything", "--network"),
+    (answers(about={"durable": False}), "supervisor", ODD, ADDRESS, "in memory", "persistence: sqlite"),
+    (answers(clock=-90.0), "clock", WRONG, ADDRESS, "1m30s behind", "timedatectl"),
+    (answers(queue={"disk_low": True}), "room", WRONG, "t.db", "almost full", "free"),
+    (answers(queue={"unfinished": 9, "max_size": 10}), "room", ODD, "the queue", "9 unfinished", "max_size"),
+    (answers(queue={"unfinished": 10, "max_size": 10}), "room", WRONG, "the queue", "10 unfinished", "hosts"),
+    (answers(hosts=[]), "hosts", WRONG, ADDRESS, "no host has joined", f"workerhost host --join {ADDRESS} CODE"),
+    (
+        answers(hosts=[{**HOST, "state": "suspect", "silent": 9}]),
+        "hosts", WRONG, "one", "last heard 9.0s ago", "reaches",
+    ),
+    (answers(hosts=[{**HOST, "state": "lost", "silent": 9}]), "hosts", WRONG, "one", "is lost", "reaches"),
+    (answers(hosts=[TWO, {**HOST, "state": "lost", "silent": 9}]), "hosts", ODD, "one", "lost", ""),
+    (answers(hosts=[{**HOST, "state": "draining"}]), "hosts", ODD, "one", "drains", "workerhost drain one --undo"),
+    (answers(hosts=[{**HOST, "failed": {"x.y": "no av"}}]), "broken", WRONG, "one", "x.y: no av", "reload"),
+    (
+        answers(hosts=[{**HOST, "types": [], "start_failed": {"": "no libcuda"}}]),
+        "broken", WRONG, "one", "cannot start its slots: no libcuda", "tries again by itself",
+    ),
+    (answers(hosts=[{**HOST, "levels": {"v": ["failed", "no key"]}}]), "broken", WRONG, "one", "no key", "reload"),
+    (answers(types=[{"type": "a", "code": {"1": ["x"], "2": ["y"]}}]), "broken", ODD, "a", "1 on x; 2 on y", "rel"),
+    (answers({"a.b": {"queued": 1, "hosts": 0}}), "served", WRONG, "a.b", "1 task waits", "workerhost host --join"),
+    (answers(hosts=[{**HOST, "types": []}]), "served", ODD, "one", "serves no type", "workerhost host"),
+    (
+        answers({"a": {"limits": {"paused": {"until": None, "reason": "by hand"}}}}),
+        "stopped", ODD, "a", "is paused (by hand), nothing waits", "workerhost resume a",
+    ),
+    (
+        answers({"a": {"limits": {"breaker": "open"}, "queued": 2000}}),
+        "stopped", WRONG, "a", "2,000 tasks wait", "workerhost ls --state failed --type a",
+    ),
+    (
+        answers(stuck=[{"id": 7, "type": "a.b", "reasons": [{"text": "every slot is broken"}]}]),
+        "claiming", WRONG, "a.b", "every slot is broken", "workerhost why 7",
+    ),
+    (
+        answers({"a.b": {"attempts": 100, "causes": {"exception": 4, "crash": 2, "timeout": 5}}}),
+        "failing", WRONG, "a.b", "6% of 100 attempts failed, mostly by exception", "workerhost ls --state failed",
+    ),
+    (
+        answers({"a.b": {"attempts": 100, "causes": {"timeout": 6}}}, settings=TIMED),
+        "timeouts", WRONG, "a.b", "6 of 100 attempts ran into the timeout of 1m00s", "{a.b: {timeout: 120s}}",
+    ),
+    (
+        answers({"a.b": {"attempts": 20, "seconds": 1000.0}}, settings=TIMED),
+        "timeouts", ODD, "a.b", "takes 50.0s on average, close to the timeout of 1m00s", "timeout: 120s",
+    ),
+    (answers(tasks={"quarantined": 2}), "quarantined", WRONG, "the queue", "2 tasks", "retry --state quarantined"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("found", "check", "level", "where", "words", "cure"), FAULTS)
 def test_each_fault_is_found_once_with_its_place_and_its_cure(
     found: Answers, check: str, level: str, where: str, words: str, cure: str
 ) -> None:
@@ -111,6 +116,22 @@ def test_each_fault_is_found_once_with_its_place_and_its_cure(
     assert (one.check, one.level, one.where) == (check, level, where)
     assert words in one.what
     assert cure in one.cure
+
+
+def test_every_command_of_a_cure_is_one() -> None:
+    known: Any = get_command(application())
+    cures = {finding.cure.replace(" there;", ";") for found, *_ in FAULTS for finding in bad(found)}
+    commands = {text.strip() for cure in cures for text in re.findall(r"\bworkerhost ([^,;]+)", cure)}
+    assert {"reload one", "drain one --undo", "why 7"} <= commands
+    for text in commands:
+        command, words = known, ["1" if word == "ID" else word for word in text.split()]
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        command.make_context("workerhost", words)  # raises about what cannot be understood
+
+
+def test_a_host_is_silent_when_the_pool_says_so() -> None:
+    assert bad(answers(hosts=[{**HOST, "silent": 7}])) == [], "its heartbeat may be every 10 s"
 
 
 def test_where_there_is_no_file_nobody_knows_the_timeouts_of_the_pool() -> None:

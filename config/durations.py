@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, Final
 
@@ -22,10 +21,10 @@ def seconds(value: Any) -> float:
     found = _DURATION.match(value) if isinstance(value, str) else None
     if found:
         value = float(found[1]) * _UNITS[found[2] or "s"]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         message = "is not a duration; write seconds or 500ms, 30s, 5m, 2h, 1d"
         raise ValueError(message)
-    if not 0 < value <= DURATION_SECONDS_MAX:
+    if not 0 < value <= DURATION_SECONDS_MAX:  # which no infinity is, nor what is no number
         message = "is out of range; a duration is above zero and at most 3650d"
         raise ValueError(message)
     return float(value)

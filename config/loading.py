@@ -121,7 +121,7 @@ def _read_file(file: Path, environ: Mapping[str, str]) -> Document:
         raise ConfigError(message) from None
     try:
         if file.suffix == ".json":
-            return Document(_replaced(json.loads(text), environ), {})
+            return Document(_replaced(_json(text), environ), {})
         return read(text, lambda value: _replace(value, environ))
     except json.JSONDecodeError as error:
         message = f"{file}:{error.lineno}: not valid JSON: {error.msg}"
@@ -133,6 +133,31 @@ def _read_file(file: Path, environ: Mapping[str, str]) -> Document:
         where = f"{file}:{error.line}" if error.line else str(file)
         message = f"{where}: {error.reason}"
         raise ConfigError(message) from None
+
+
+def _json(text: str) -> Any:
+    """What a JSON text says.
+
+    Raises:
+        json.JSONDecodeError, RecursionError: It is none.
+        DocumentError: It says something twice, or a number is beyond all that is read.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_mapping)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # the interpreter reads numbers of some thousand digits at most
+        raise DocumentError(0, "a number is too long to be read; write a smaller one") from None
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping. JSON would take the last of two values, and whoever wrote the first would wonder."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise DocumentError(0, f"the key {plain(key, 80)} stands there a second time; remove one")
+        found[key] = value
+    return found
 
 
 def _replace(text: str, environ: Mapping[str, str]) -> str:

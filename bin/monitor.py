@@ -46,7 +46,7 @@ def monitor(
     from .parent import end_with
     from .signals import Events
 
-    logs.set_up(settings.logging.level, settings.logging.format, process="monitor")
+    logs.set_up_as(settings.logging, process="monitor")
     events = Events()
     if parent is not None:
         end_with(parent)

@@ -117,3 +117,15 @@ def test_an_alert_reaches_a_program(made: Callable[[str], Up], tmp_path: Path) -
     notice = json.loads(until(lambda: told.exists() and told.read_text()))
     assert (notice["event"], notice["name"], notice["node"]) == ("raised", "queue_depth_above", "")
     assert up.answer("status")["alerts"][0]["name"] == "queue_depth_above"
+
+
+def test_who_could_not_be_told_stands_in_the_log_file(made: Callable[[str], Up], tmp_path: Path) -> None:
+    file = tmp_path / "pool.log"
+    alerts = "alerts: {queue_depth_above: 1, notify: [{command: ['false']}]}"
+    up = made(f"{{http: null, {alerts}}}\nlogging: {{file: '{file}'}}")
+    up.ask("pause", "text")
+    for _ in range(2):
+        up.ask("send", "text.length", "text=abc")
+    until(lambda: "notice_failed" in file.read_text())
+    [line] = [json.loads(line) for line in file.read_text().splitlines() if "notice_failed" in line]
+    assert (line["process"], line["destination"]) == ("monitor", "false")

@@ -27,6 +27,7 @@ _CODE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A
 _AGEING: Final = re.compile(r"([0-9]{1,6}) per ([0-9.]+(?:ms|s|m|h|d)?)\Z")
 AGEING_SECONDS_MIN: Final = 1.0
 _TCP: Final = re.compile(r"tcp://(\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9_.*-]+):([0-9]{1,5}|\*)\Z")
+_WEB: Final = re.compile(r"[A-Za-z0-9_.:%\[\]-]+:([0-9]{1,5})\Z")
 
 
 def _seconds_or_none(value: Any) -> float | None:
@@ -103,6 +104,18 @@ def pool_address(value: Any) -> str:
     if isinstance(value, str) and _INVITATION.match(value):
         return value
     return address(value)
+
+
+def web_address(value: Any) -> str:
+    """Where pages are served: ADDRESS:PORT.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not isinstance(value, str) or not (found := _WEB.match(value)) or int(found[1]) > 65535:
+        message = "is not ADDRESS:PORT; write 127.0.0.1:7471, [::1]:7471, or null for none"
+        raise ValueError(message)
+    return value
 
 
 def host_name(value: Any) -> str:
@@ -303,6 +316,9 @@ Ageing = Annotated[
 TenantName = Annotated[str, BeforeValidator(tenant)]
 Slots = Annotated[dict[str, int], BeforeValidator(slots), _SLOTS_SCHEMA]
 Address = Annotated[str, BeforeValidator(address)]
+WebAddress = Annotated[
+    str, BeforeValidator(web_address), WithJsonSchema({"type": "string", "pattern": r"^\S+:[0-9]{1,5}$"})
+]
 PoolAddress = Annotated[str, BeforeValidator(pool_address)]
 HostName = Annotated[str, BeforeValidator(host_name)]
 HostPattern = Annotated[str, BeforeValidator(host_pattern)]

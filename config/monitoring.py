@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from .durations import seconds
-from .kinds import Command, Count, DurationOrNone, type_path
+from .kinds import Command, Count, DurationOrNone, WebAddress, type_path
 from .section import MAPPING, TEXT, Section, problem
 from .watching import METRICS, POOL, Goal, Rule, Watching, band, share, threshold
 
@@ -215,7 +215,7 @@ class MonitoringSettings(Section):
     """`monitoring:` what is measured and watched."""
 
     enabled: bool = Field(default=True, description="false: no alert, no objective, no monitor.")
-    http: str | None = Field(
+    http: WebAddress | None = Field(
         default=DEFAULT_HTTP, description="ADDRESS:PORT of the dashboard and of /metrics; null: none."
     )
     metrics: list[Literal["task_duration", "success_rate", "queue_depth"]] = Field(

@@ -16,7 +16,7 @@ _CODE: Final = ("class", "command", "cwd", "python", "isolation", "concurrency")
 _ABSENT: Final = object()
 """What is not there: null is a value, and may mean something else than what holds by default."""
 
-_NOTHING: Final = (("", {}),)
+_NOTHING: Final[tuple[tuple[str, Any]]] = (("", {}),)
 """The settings of an entry that has none."""
 
 

@@ -80,7 +80,7 @@ def test_a_null_that_means_something_is_a_change_and_counts(pool: Any) -> None:
 
 def test_an_entry_that_sets_nothing_is_a_change_and_counts(pool: Any) -> None:
     shared: dict[str, Any] = {"tenants": {"*": {"max_concurrent": 1}}, "hosts": {"*": {"slots": 2}}}
-    new = {"tenants": {**shared["tenants"], "acme": {}}, "hosts": {"gpu-1": {}, **shared["hosts"]}}
+    new: dict[str, Any] = {"tenants": {**shared["tenants"], "acme": {}}, "hosts": {"gpu-1": {}, **shared["hosts"]}}
     assert differ(shared, new) == [Change("hosts.gpu-1", "", None, {}, ""), Change("tenant acme", "", None, {}, "")]
     assert differ(new, new) == []
     read(pool, new, shared)

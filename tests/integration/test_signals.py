@@ -19,7 +19,7 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 if "nohup" in sys.argv:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 events = Events(rereads="rereads" in sys.argv)
-print("ready", flush=True)
+print("deaf" if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else "ready", flush=True)
 while True:
     print(type(events.get()).__name__, flush=True)
 """
@@ -44,7 +44,7 @@ def test_a_program_outlives_its_terminal_where_told_so(words: list[str], said: l
     try:
         assert running.stdout is not None
         os.close(terminal)
-        assert running.stdout.readline() == "ready\n"
+        assert running.stdout.readline() == ("deaf\n" if words == ["nohup"] else "ready\n")
         os.close(screen)  # the kernel says so with SIGHUP
         if len(said) > 1:
             assert running.stdout.readline() == f"{said[0]}\n"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any, cast
 
 from workerhost.transport.http.contract import Monitor, Pool
-from workerhost.transport.http.events import Feed
+from workerhost.transport.http.events import Feed, _event  # pyright: ignore[reportPrivateUsage]
 from workerhost.workers.errors import WorkerHostError
 
 
@@ -45,3 +46,12 @@ def test_an_answer_that_cannot_be_shown_is_told_to_readers_and_asked_for_again()
     assert first.startswith(b"event: whole")
     assert b"cannot be shown: KeyError" in first
     assert b"another one" in second
+
+
+def test_an_event_is_two_lines_whatever_its_texts_hold() -> None:
+    text = "one\u2028two\u2029three\x85four\r\nfive \u00e9"
+    event = _event("whole", {"text": text})
+    assert event.isascii()
+    name, data = event.decode().removesuffix("\n\n").split("\n")
+    assert name == "event: whole"
+    assert json.loads(data.removeprefix("data: ")) == {"text": text}

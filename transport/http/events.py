@@ -109,7 +109,8 @@ def _asked(pool: Pool, monitor: Monitor) -> Document:
 
 
 def _event(name: str, document: Any) -> bytes:
-    return f"event: {name}\ndata: {json.dumps(document, ensure_ascii=False, allow_nan=False)}\n\n".encode()
+    """In ASCII: some readers take other characters, such as U+2028, for the end of a line, too."""
+    return f"event: {name}\ndata: {json.dumps(document, allow_nan=False)}\n\n".encode()
 
 
 class Stream(Response):

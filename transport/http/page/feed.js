@@ -52,7 +52,6 @@ export class Feed {
         if (done) return;
         clearTimeout(silence);
         silence = setTimeout(() => stop.abort(), SILENCE);
-        this.heard();
         const pieces = (rest + value).split("\n\n");
         rest = pieces.pop();
         for (const piece of pieces) this.take(piece);
@@ -63,19 +62,21 @@ export class Feed {
     }
   }
 
+  /** An event has come. */
   heard() {
-    if (this.lost === null && this.document) return;
+    if (this.lost === null) return;
     this.lost = null;
-    this.pause = 250;
     this.linked(null);
   }
 
   take(piece) {
     const [, name] = /^event: (\w+)$/m.exec(piece) ?? [];
-    const [, data] = /^data: (.*)$/m.exec(piece) ?? [];
+    const [, data] = /^data: ([^\n]*)$/m.exec(piece) ?? []; // `.` stops at U+2028, which may stand in a text
     if (!name) return;
     const news = JSON.parse(data);
     this.document = name === "whole" ? news : patched(this.document, news);
+    this.heard();
     this.changed(this.document, name === "whole" ? null : news);
+    this.pause = 250; // not before: what cannot be shown would be read again at once, over and over
   }
 }

@@ -1,0 +1,54 @@
+"""What keeps the dashboard up to date, in a real browser: whatever tasks say, and whether anybody looks or answers."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from browsing import Page, expect
+from served_pool import Served, served
+
+from workerhost import BaseWorker, Task
+
+TITLE = "one\u2028two\u2029three"
+
+
+class Titled(BaseWorker):
+    type = "film.titled"
+
+    def execute(self, task: Task) -> None:
+        self.report_progress(0.3, TITLE)
+        while not Path(task.params["path"]).exists():
+            time.sleep(0.01)  # sleeps: the task is a slow one
+
+
+@pytest.fixture(scope="module")
+def pool() -> Generator[Served]:
+    with served(workers=[Titled]) as found:
+        yield found
+
+
+def test_a_line_separator_in_a_text_is_a_character_like_others(opened: Page, pool: Served, tmp_path: Path):
+    handle = pool.client.send("film.titled", {"path": str(tmp_path / "go")})
+    page = opened.open()
+    slot = page.locator(f".slot[data-task='{handle.id}']")
+    expect(slot).to_be_visible()
+    expect(slot).to_have_attribute("title", re.compile("two"))
+    assert slot.get_attribute("title").endswith(TITLE)
+    expect(page.locator("#away")).to_be_hidden()
+    (tmp_path / "go").touch()
+
+
+def test_a_line_of_the_stream_ends_where_the_server_ended_it(opened: Page):
+    taken = opened.open().evaluate(
+        """async () => {
+        const { Feed } = await import("/feed.js");
+        const feed = new Feed(() => {}, () => {});
+        feed.take('event: whole\\ndata: {"title": "one\u2028two"}');
+        return feed.document.title;
+        }"""
+    )
+    assert taken == "one\u2028two"

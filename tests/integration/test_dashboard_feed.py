@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browsing import Page, expect
-from served_pool import Served, served
+from served_pool import Served, pages, served
 
-from workerhost import BaseWorker, Task
+from workerhost import BaseWorker, Task, WorkerHost
 
 TITLE = "one\u2028two\u2029three"
 
@@ -52,3 +54,19 @@ def test_a_line_of_the_stream_ends_where_the_server_ended_it(opened: Page):
         }"""
     )
     assert taken == "one\u2028two"
+
+
+def test_a_page_that_is_opened_when_the_pool_is_gone_shows_nothing_that_the_last_one_saw(browser: Any):
+    with ExitStack() as stack:
+        with WorkerHost() as pool:
+            url = stack.enter_context(pages(pool.address, timeout=1.0))
+            seen = Page(browser, url)
+            expect(seen.open().locator("#link")).to_have_text("healthy")
+            seen.context.close()
+        late = Page(browser, url)
+        page = late.open()
+        expect(page.locator("#link")).to_have_text("not known")
+        expect(page.locator("#alerts .bad")).to_have_count(1)
+        expect(page.locator("#figures dd")).to_have_count(0)
+        expect(page.locator("#away")).to_be_hidden()
+        late.context.close()

@@ -30,6 +30,45 @@ class OfAnotherVersion:
         return {}
 
 
+class Dying:
+    """A pool that answers once, and a monitor that keeps what it saw."""
+
+    def __init__(self) -> None:
+        self.lives = True
+
+    def status(self) -> dict[str, Any]:
+        if not self.lives:
+            raise WorkerHostError("nobody answers")
+        return {"supervisor": {}, "queue": {}, "notes": []}
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"hosts": [], "tasks": {}, "pool": {}, "nodes": {}, "nodes_left_out": 0}
+
+    def view(self) -> dict[str, Any]:
+        return {}
+
+
+def test_a_reader_that_comes_later_is_not_told_what_the_last_one_saw() -> None:
+    dying = Dying()
+    feed = Feed(cast("Pool", dying), cast("Monitor", dying))
+
+    async def told() -> tuple[bytes, bytes]:
+        async with asyncio.timeout(5):
+            feed.enter()
+            _, before = await feed.after(-1)
+            feed.leave()
+            dying.lives = False
+            feed.enter()
+            _, after = await feed.after(-1)
+            feed.leave()
+        return before, after
+
+    before, after = asyncio.run(told())
+    assert b'"problem": ""' in before
+    assert after.startswith(b"event: whole")
+    assert b"nobody answers" in after
+
+
 def test_an_answer_that_cannot_be_shown_is_told_to_readers_and_asked_for_again() -> None:
     strange = OfAnotherVersion()
     feed = Feed(cast("Pool", strange), cast("Monitor", strange))

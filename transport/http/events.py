@@ -60,12 +60,13 @@ class Feed:
             self._looking = asyncio.create_task(self._look())
 
     def leave(self) -> None:
-        """A reader goes; with the last one the questions end."""
+        """A reader goes; with the last one the questions end, and what is known grows old: the next is told anew."""
         self._readers -= 1
         if not self._readers and self._looking is not None:
             self._looking.cancel()
             self._looking = None
             self._document = None
+            self._whole = self._change = b""
 
     async def after(self, version: int) -> tuple[int, bytes]:
         """What a reader who has seen `version` is told next, and the version that it has then. Waits for news."""

@@ -32,6 +32,7 @@ function draw() {
 
 const feed = new Feed((document) => {
   pool = document;
+  summary.past(pool.pool ? null : "not known"); // the server is there, but what it knows of the pool is nothing
   draw();
   if (pool.tasks) tasks.show(pool);
 }, (lost, refusal) => summary.linked(lost, refusal));

@@ -8,6 +8,7 @@ const LOCKED = "Only with the token: open the address that `workerhost up` print
 
 export class Summary {
   constructor() {
+    this.isPast = false;
     this.figures = new Keyed(byId("figures"), figure, (made, [value, label]) => { text(made.value, value); text(made.label, label); });
     this.alerts = new Keyed(byId("alerts"), () => h("li"), (made, [said, kind]) => { text(made, said); attribute(made, "class", `banner ${kind}`); });
     this.objectives = new Keyed(byId("objectives"), objective, showObjective);
@@ -34,7 +35,15 @@ export class Summary {
     this.well(pool, alerts.length + problem.length);
   }
 
+  /** What is shown is of the past, for a reason in two words; null: it is of now. */
+  past(why, kind = "bad") {
+    this.isPast = why !== null;
+    document.body.classList.toggle("away", this.isPast);
+    if (this.isPast) set(byId("link"), kind, why);
+  }
+
   well(pool, bad) {
+    if (this.isPast) return;
     const missed = (pool.objectives ?? []).filter((one) => one.met === false).length;
     const chip = byId("link");
     if (bad) set(chip, "bad", bad === 1 ? "1 alert" : `${bad} alerts`);
@@ -47,11 +56,9 @@ export class Summary {
   linked(lost, refusal) {
     const banner = byId("away");
     banner.hidden = lost === null;
-    document.body.classList.toggle("away", lost !== null);
-    if (lost !== null) {
-      text(banner, refusal === 401 ? LOCKED : `Not connected since ${clock(lost)}: what you see is from then. Trying again …`);
-      set(byId("link"), "bad", "not connected");
-    }
+    if (lost === null) return;
+    text(banner, refusal === 401 ? LOCKED : `Not connected since ${clock(lost)}: what you see is from then. Trying again …`);
+    this.past("not connected");
   }
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -198,8 +199,8 @@ async def _read(request: Request) -> bytes:
 
 def _query(model: type[BaseModel], request: Request) -> Any:
     given = request.query_params.multi_items()
-    names = [name for name, _ in given]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    times = Counter(name for name, _ in given)
+    if twice := next((name for name, count in times.items() if count > 1), None):
         raise Problem(422, f"query: {twice} is given twice", path=twice)
     return _checked(model, dict(given), "query")
 

@@ -6,8 +6,10 @@ import asyncio
 import json
 from typing import Any, cast
 
+from starlette.types import Message
+
 from workerhost.transport.http.contract import Monitor, Pool
-from workerhost.transport.http.events import Feed, _event  # pyright: ignore[reportPrivateUsage]
+from workerhost.transport.http.events import Feed, Stream, _event  # pyright: ignore[reportPrivateUsage]
 from workerhost.workers.errors import WorkerHostError
 
 
@@ -94,3 +96,27 @@ def test_an_event_is_two_lines_whatever_its_texts_hold() -> None:
     name, data = event.decode().removesuffix("\n\n").split("\n")
     assert name == "event: whole"
     assert json.loads(data.removeprefix("data: ")) == {"text": text}
+
+
+def test_who_asks_for_the_head_of_the_stream_alone_is_answered_at_once() -> None:
+    strange = OfAnotherVersion()
+    feed = Feed(cast("Pool", strange), cast("Monitor", strange))
+    sent: list[Message] = []
+
+    async def never() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def ask() -> None:
+        async with asyncio.timeout(5):
+            await Stream(feed)({"type": "http", "method": "HEAD"}, never, send)
+
+    asyncio.run(ask())
+    start, body = sent
+    assert start["status"] == 200
+    assert (b"content-type", b"text/event-stream; charset=utf-8") in start["headers"]
+    assert body == {"type": "http.response.body", "body": b""}
+    assert strange.asked == 0

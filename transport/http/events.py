@@ -124,8 +124,12 @@ class Stream(Response):
         del self.headers["content-length"]
         self._feed = feed
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- of ASGI
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Tell the reader until one of both ends."""
+        if scope["method"] == "HEAD":  # wants no more than this: it is no reader, and would wait for an end for ever
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": b""})
+            return
         self._feed.enter()
         telling = asyncio.create_task(self._tell(send))
         try:

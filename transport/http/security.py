@@ -30,7 +30,7 @@ HEADERS: Final = {
     "X-Frame-Options": "DENY",
 }
 
-_LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_LOCAL_NAMES: Final = frozenset({"localhost"})
 
 
 class Guarded:
@@ -68,18 +68,19 @@ class Guarded:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
             raise Problem(421, f"this server is not {', '.join(hosts) or 'without a name'}; use {self._hint()}")
+        schemes = {scope["scheme"]} if self._local else {"http", "https"}  # what encrypts stands in front of us
         for origin in headers.getlist("origin"):
-            if origin != f"{scope['scheme']}://{hosts[0]}":
+            if origin not in {f"{scheme}://{hosts[0]}" for scheme in schemes}:
                 raise Problem(403, f"requests from pages of {origin} are refused")
         if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
             raise Problem(403, "requests from pages of other sites are refused")
 
     def _is_ours(self, host: str) -> bool:
         name = _without_port(host.lower())
-        return name in self._names or (not self._local and _is_address(name))
+        return name in self._names or _is_address(name, loopback=self._local)
 
     def _hint(self) -> str:
-        return "http://127.0.0.1" if self._local else "its address or its name"
+        return "its address in numbers, such as http://127.0.0.1" if self._local else "its address or its name"
 
 
 def authorised(headers: Headers, token: str) -> None:
@@ -104,13 +105,15 @@ def _without_port(host: str) -> str:
     return name if colon and port.isascii() and port.isdigit() else host
 
 
-def _is_address(name: str) -> bool:
-    """Whether it is written in numbers: no name service can have made it point here."""
+def _is_address(name: str, *, loopback: bool) -> bool:
+    """Whether it is written in numbers: no name service can have made it point here. With `loopback`, of this machine
+    alone.
+    """
     try:
-        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+        found = ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
     except ValueError:
         return False
-    return True
+    return found.is_loopback or not loopback
 
 
 def _own_names() -> frozenset[str]:

@@ -2,7 +2,8 @@
 
 Lines are written here and not by prometheus-client, which takes 130 ms for a thousand nodes (measured); that library
 tells of the monitor's own process. Numbers of a type are its own without what lies below it, so that sums over `type`
-are those of the pool. Labels are bounded: what is one type too many counts as `(other)`.
+are those of the pool. Labels are bounded: what is one type too many counts as `(other)`. What was told of a counter is
+remembered: it must not fall as long as the supervisor is the same, or Prometheus takes it for one that began anew.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ _HOST_COUNTERS: Final = {
 }
 _SUMMED: Final = (*_UNFINISHED, *_ENDS, *_COUNTERS)
 _ALIVE: Final = ("joined", "suspect", "draining")
+_DIGITS: Final = 3
+"""Of seconds. What is less, in a difference of two sums, is how they were rounded."""
 _ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 Line = tuple[str, float]
@@ -56,6 +59,8 @@ class Metrics:
     """Makes the page of one pool."""
 
     def __init__(self) -> None:
+        self._epoch = 0
+        self._told: dict[str, dict[str, float]] = {}  # what counters of types stood at, by labels, for each family
         self._own = CollectorRegistry(auto_describe=False)
         ProcessCollector(namespace="workerhost_monitor", registry=self._own)
 
@@ -68,9 +73,23 @@ class Metrics:
         """
         families = [Family("up", "gauge", "Whether the supervisor answers the monitor.", [("", float(heard))])]
         if snapshot:
-            families += [*_pool(snapshot), *_types(snapshot), *_hosts(snapshot["hosts"]), *_watched(snapshot)]
+            if snapshot["epoch"] != self._epoch:
+                self._epoch, self._told = snapshot["epoch"], {}
+            types = map(self._never_less, _types(snapshot))
+            families += [*_pool(snapshot), *types, *_hosts(snapshot["hosts"]), *_watched(snapshot)]
         text = "".join(map(_written, families))
         return text.encode() + generate_latest(self._own)
+
+    def _never_less(self, family: Family) -> Family:
+        """A counter is at least what it was. What is left of a node without those below it may come out smaller: sums
+        of fractions are not exact, and which types are too many changes.
+        """
+        if family.kind != "counter":
+            return family
+        told = self._told.get(family.name, {})
+        lines = [(labels, max(value, told.get(labels, 0))) for labels, value in family.lines]
+        self._told[family.name] = dict(lines)
+        return family._replace(lines=lines)
 
 
 def _written(family: Family) -> str:
@@ -103,7 +122,8 @@ def _types(snapshot: Mapping[str, Any]) -> Iterator[Family]:
     ends = [(f'{labels[t]},state="{s}"', n[s]) for t, n in own.items() for s in _ENDS]
     yield Family("tasks_ended_total", "counter", "Tasks that ended, by how.", ends)
     for key, (name, text) in _COUNTERS.items():
-        yield Family(name, "counter", text, [(labels[t], n[key]) for t, n in own.items()])
+        lines = [(labels[t], round(n[key], _DIGITS)) for t, n in own.items()]
+        yield Family(name, "counter", text, lines)
     causes = [(f'{labels[t]},cause="{label(c)}"', count) for t, n in own.items() for c, count in n["causes"].items()]
     yield Family("attempts_failed_total", "counter", "Attempts that failed, by cause.", causes)
     nodes = {name: snapshot["nodes"][name] for name in own if name in snapshot["nodes"]}
@@ -182,9 +202,10 @@ def _hosts(found: list[Any]) -> Iterator[Family]:
 
 
 def _watched(snapshot: Mapping[str, Any]) -> Iterator[Family]:
-    alerts = [(f'metric="{label(a["metric"])}",type="{label(a["node"])}"', 1.0) for a in snapshot.get("alerts", ())]
+    raised = snapshot.get("alerts", ())
+    alerts = {f'metric="{label(a["metric"])}",type="{label(a["node"])}"': 1.0 for a in raised}  # one metric, two bounds
     if alerts:
-        yield Family("alert", "gauge", "Alerts that are raised.", alerts)
+        yield Family("alert", "gauge", "Alerts that are raised.", list(alerts.items()))
     goals = [
         (f'objective="{label(o["name"])}"', float(o["met"]))
         for o in snapshot.get("objectives", ())

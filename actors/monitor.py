@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -87,6 +88,7 @@ class Board:
         self._metrics = Metrics()
         self._page: tuple[Seen, bytes, bytes] | None = None  # of what it was made, it, and it compressed
         self._scraped = clock.now() - _SCRAPED_SECONDS
+        self._making = threading.Lock()  # a page goes by the one before
 
     def put(self, seen: Seen) -> None:
         """Something newer; `/metrics` is made of it at once, as long as somebody asks for that."""
@@ -108,7 +110,8 @@ class Board:
         return health.of_monitor(silent, seen.problem)
 
     def _make(self, seen: Seen) -> tuple[Seen, bytes, bytes]:
-        body = self._metrics.page(seen.snapshot, heard=self.health()["ok"])
+        with self._making:
+            body = self._metrics.page(seen.snapshot, heard=self.health()["ok"])
         made = self._page = seen, body, gzip.compress(body, compresslevel=1, mtime=0)
         return made
 

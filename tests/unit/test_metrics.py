@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from workerhost.actors import metrics as module
-from workerhost.actors.core.statistics import BOUNDS, Figures
+from workerhost.actors.core.statistics import BOUNDS, POOL, Figures, Statistics
 from workerhost.actors.metrics import Metrics
 from workerhost.config.watching import METRICS
 
@@ -59,6 +59,53 @@ def test_numbers_of_a_type_are_its_own_and_add_up_to_the_pool() -> None:
     assert found["workerhost_tasks", ("video", "queued")] == 3
     assert found["workerhost_attempts_failed_total", ("video", "crash")] == 3
     assert found["workerhost_oldest_wait_seconds", ("video",)] == 60.0
+
+
+@pytest.mark.parametrize("own", [0.1, 0.0005])
+def test_seconds_of_a_type_never_fall_whatever_is_added_below_it(own: float) -> None:
+    statistics, metrics = Statistics(), Metrics()
+    statistics.of("video").granted([own])
+    statistics.of("video").completed([own])
+    before: dict[str, float] = {}
+    for step in range(1500):
+        statistics.of("video.clip").granted([0.1 + step / 997])
+        statistics.of("video.clip").completed([0.1 + step / 997])
+        statistics.settle()
+        nodes = {name: numbers(0, **figures.shown()) for name, figures in statistics.nodes.items()}
+        pool = nodes.pop(POOL)
+        now = counters(metrics.page({**snapshot(nodes, pool=pool), "hosts": []}, heard=True))
+        assert {name: value for name, value in now.items() if value < before.get(name, 0.0)} == {}
+        before = now
+    assert before['workerhost_attempt_seconds_total{type="video"}'] == pytest.approx(own, abs=0.001)
+    assert before['workerhost_attempt_seconds_total{type="(other)"}'] == 0.0
+
+
+def counters(page: bytes) -> dict[str, float]:
+    """Series -> value, of what only grows. The format's own reader would take a minute for so many pages."""
+    found = re.findall(r"^(workerhost_(?!monitor)\w+_total\{.*\}) (.+)$", page.decode(), re.MULTILINE)
+    return {series: float(value) for series, value in found}
+
+
+def test_counters_begin_anew_with_the_supervisor_and_not_with_a_type_that_is_one_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LABELS_MAX", 1)
+    metrics = Metrics()
+    series = 'workerhost_tasks_sent_total{type="(other)"}'
+    few = {"video": numbers(5, media=True)}
+    assert counters(metrics.page(snapshot(few, pool=numbers(6)), heard=True))[series] == 1
+    more = {"audio": numbers(1, media=True), **few}
+    assert counters(metrics.page(snapshot(more, pool=numbers(6)), heard=True))[series] == 5
+    assert counters(metrics.page(snapshot(few, pool=numbers(6)), heard=True))[series] == 5
+    assert counters(metrics.page(snapshot(few, pool=numbers(6), epoch=2), heard=True))[series] == 1
+
+
+def test_two_alerts_of_one_metric_are_one_series() -> None:
+    names = ("queue_depth_high", "queue_depth_above")
+    alerts = [{"metric": "queue_depth", "name": name, "node": "", "text": "deep", "since": 1.0} for name in names]
+    page = Metrics().page(snapshot(NODES, alerts=alerts), heard=True)
+    assert page.count(b"workerhost_alert{") == 1
+    assert samples(page)["workerhost_alert", ("queue_depth", "")] == 1.0
 
 
 def test_types_that_are_too_many_count_as_other(monkeypatch: pytest.MonkeyPatch) -> None:

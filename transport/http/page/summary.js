@@ -27,7 +27,7 @@ export class Summary {
       ["slots", [slots.slots ? `${slots.running} of ${slots.slots}` : "–", `slots busy · ${slots.said}`]],
       ["success", [hour.success === undefined || hour.success === null ? "–" : percent(hour.success), "succeeded, 1 h"]],
     ]);
-    const alerts = (pool.alerts ?? []).map((one) => [`alert ${one.metric ?? ""} ${one.node ?? ""}`, [`${one.text ?? one.metric}${one.since ? ` · since ${clock(one.since)}` : ""}`, "bad"]]);
+    const alerts = (pool.alerts ?? []).map((one) => [`alert ${one.name} ${one.node}`, [`${one.text ?? one.metric}${one.since ? ` · since ${clock(one.since)}` : ""}`, "bad"]]);
     const notes = (pool.notes ?? []).map((note) => [`note ${note}`, [note, "warn"]]);
     const problem = pool.problem ? [["problem", [pool.problem, "bad"]]] : [];
     this.alerts.show([...problem, ...alerts, ...notes].slice(0, 20));

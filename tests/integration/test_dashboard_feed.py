@@ -58,7 +58,7 @@ def test_a_line_of_the_stream_ends_where_the_server_ended_it(opened: Page):
 
 def test_a_page_that_is_opened_when_the_pool_is_gone_shows_nothing_that_the_last_one_saw(browser: Any):
     with ExitStack() as stack:
-        with WorkerHost() as pool:
+        with WorkerHost(workers=[Titled]) as pool:
             url = stack.enter_context(pages(pool.address, timeout=1.0))
             seen = Page(browser, url)
             expect(seen.open().locator("#link")).to_have_text("healthy")

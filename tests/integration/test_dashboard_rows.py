@@ -7,9 +7,17 @@ from typing import Any
 from browsing import Page, expect
 from served_pool import served
 
+from workerhost import worker
+
+
+@worker("film.cut")
+def cut() -> None:
+    """Its type is there, and that is all."""
+
 
 def test_two_alerts_of_one_metric_have_a_row_each(browser: Any):
-    with served({"monitoring": {"alerts": {"queue_depth_high": 1, "queue_depth_above": 1}}}) as pool:
+    config = {"monitoring": {"alerts": {"queue_depth_high": 1, "queue_depth_above": 1}}}
+    with served(config, workers=[cut]) as pool:
         page = Page(browser, pool.url)
         shown = page.open()
         pool.client.send_many("film.none", [{}] * 3)

@@ -28,9 +28,20 @@ function gate(element) {
   element.title = allowed ? "" : WHY_NOT;
 }
 
+let underWay = false;
+
+/** One order at a time, from the press to its end: two would ask in the same dialog, and one answer would be for both. */
 async function pressed(order) {
-  const found = await Promise.resolve(typeof order === "function" ? order() : order).catch((error) => say(error.message, true));
-  if (found) await carryOut(found);
+  if (underWay) return say("That was not done: the order before it is still under way.", true);
+  underWay = true;
+  try {
+    const found = await (typeof order === "function" ? order() : order);
+    if (found) await carryOut(found);
+  } catch (error) {
+    say(error.message, true);
+  } finally {
+    underWay = false;
+  }
 }
 
 async function carryOut({ path, body, ask, yes, done }) {

@@ -4,14 +4,14 @@ const KEY = "workerhost.token";
 
 let token = sessionStorage.getItem(KEY) ?? "";
 
-/** Take the token from behind the # of the address, where no server sees it, and out of the address bar. */
+/** Take the token from behind the # of the address, where no server sees it, and out of the address bar; whether there was one. */
 export function takeToken() {
   const found = /^#([\w-]{16,})$/.exec(location.hash);
-  if (found) {
-    token = found[1];
-    sessionStorage.setItem(KEY, token);
-    history.replaceState(null, "", "#/");
-  }
+  if (!found) return false;
+  token = found[1];
+  sessionStorage.setItem(KEY, token);
+  history.replaceState(null, "", "#/");
+  return true;
 }
 
 export const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});

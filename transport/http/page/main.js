@@ -37,9 +37,11 @@ const feed = new Feed((document) => {
   if (pool.tasks) tasks.show(pool);
 }, (lost, refusal) => summary.linked(lost, refusal));
 
+const askWhatIsAllowed = () => isAllowed().then(allow, () => allow(false));
+
 /** The address says what is shown: `#/` the pool, `#/task/12` a task, `#/flow/12` a flow, `#/find/video` the tasks of a type. */
 function route() {
-  takeToken();
+  if (takeToken()) askWhatIsAllowed();
   const [, what, which] = /^#\/(task|flow|find)\/(.+)$/.exec(location.hash) ?? [];
   const one = what !== "find" && /^\d{1,18}$/.test(which ?? "") ? what : null;
   byId("overview").hidden = one !== null;
@@ -71,7 +73,7 @@ document.addEventListener("keydown", (event) => {
 
 addEventListener("hashchange", route);
 setInterval(() => { if (!document.hidden && feed.lost === null) draw(); }, 1000); // times go on though nothing changes
-isAllowed().then(allow, () => allow(false));
+askWhatIsAllowed();
 route();
 feed.run();
 new Charts().run();

@@ -56,6 +56,32 @@ def test_a_line_of_the_stream_ends_where_the_server_ended_it(opened: Page):
     assert taken == "one\u2028two"
 
 
+def see(page: Any, *, seen: bool) -> None:
+    """The page goes out of sight, as if another one came before it, or comes back."""
+    page.evaluate(
+        """hidden => {
+        Object.defineProperty(document, "hidden", { configurable: true, value: hidden });
+        document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        not seen,
+    )
+
+
+def test_a_page_that_nobody_sees_leaves_its_connection_to_others(opened: Page):
+    page = opened.open()
+    expect(page.locator("#link")).to_have_text("healthy")
+    with page.expect_event("requestfailed", lambda request: request.url.endswith("/api/events")):
+        see(page, seen=False)
+    expect(page.locator("#link")).to_have_text("connecting")
+    assert page.title() == "WorkerHost"
+    with page.expect_request("**/api/events"):
+        see(page, seen=True)
+    expect(page.locator("#link")).to_have_text("healthy")
+    expect(page.locator("#away")).to_be_hidden()
+    assert page.evaluate("document.body.className") == ""
+    assert page.title().endswith("running · WorkerHost")
+
+
 def test_a_page_that_is_opened_when_the_pool_is_gone_shows_nothing_that_the_last_one_saw(browser: Any):
     with ExitStack() as stack:
         with WorkerHost(workers=[Titled]) as pool:

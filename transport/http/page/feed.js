@@ -4,6 +4,8 @@ import { headers } from "./api.js";
 
 const SILENCE = 25_000; // the server says something every ten seconds
 const PAUSE_MAX = 5_000;
+const UNSEEN = 5_000; // from when on nobody looks at the page
+const RESTS = new Error("nobody looks"); // why a stream is ended on purpose
 
 /** A merge patch (RFC 7396). */
 export function patched(target, patch) {
@@ -18,29 +20,51 @@ export function patched(target, patch) {
 
 export class Feed {
   /** `changed(document)` after each piece of news, `linked(since, why)` with null when the server is heard, else since when it is
-   * not, and with what status it refused. */
-  constructor(changed, linked) {
-    Object.assign(this, { changed, linked, document: null, lost: null, pause: 250 });
+   * not, and with what status it refused; `rested()` when nothing is read any more because nobody looks. */
+  constructor(changed, linked, rested) {
+    Object.assign(this, { changed, linked, rested, document: null, lost: null, pause: 250 });
+    Object.assign(this, { at: null, isCurrent: false, rests: false, stop: null, leaving: null, wake: null });
   }
 
-  /** Read for as long as the page lives. */
+  /** Read for as long as the page lives and somebody looks at it: a browser has six connections to a server, for all pages. */
   async run() {
+    document.addEventListener("visibilitychange", () => this.look());
+    this.look();
     for (;;) {
+      if (this.rests) await new Promise((resolve) => { this.wake = resolve; });
+      const stop = this.stop = new AbortController();
       try {
-        await this.read();
+        await this.read(stop);
         this.refusal = null;
       } catch (error) {
         this.refusal = error.status ?? null;
       }
-      if (this.lost === null) this.lost = Date.now();
+      if (stop.signal.reason === RESTS) continue;
+      if (this.lost === null) this.lost = this.at ?? Date.now();
       this.linked(this.lost, this.refusal);
       await new Promise((resolve) => setTimeout(resolve, this.pause));
       this.pause = Math.min(PAUSE_MAX, this.pause * 2);
     }
   }
 
-  async read() {
-    const stop = new AbortController();
+  /** The page came into sight, or went out of it. */
+  look() {
+    clearTimeout(this.leaving);
+    if (document.hidden) {
+      this.leaving = setTimeout(() => this.rest(), UNSEEN);
+    } else {
+      this.rests = false;
+      this.wake?.();
+    }
+  }
+
+  rest() {
+    this.rests = true;
+    this.stop.abort(RESTS);
+    if (this.lost === null) this.rested();
+  }
+
+  async read(stop) {
     let silence = setTimeout(() => stop.abort(), SILENCE);
     const answer = await fetch("/api/events", { headers: headers(), signal: stop.signal, cache: "no-store" });
     if (!answer.ok) throw Object.assign(new Error(`${answer.status}`), { status: answer.status });
@@ -57,6 +81,7 @@ export class Feed {
         for (const piece of pieces) this.take(piece);
       }
     } finally {
+      this.isCurrent = false;
       clearTimeout(silence);
       stop.abort();
     }
@@ -72,11 +97,14 @@ export class Feed {
   take(piece) {
     const [, name] = /^event: (\w+)$/m.exec(piece) ?? [];
     const [, data] = /^data: ([^\n]*)$/m.exec(piece) ?? []; // `.` stops at U+2028, which may stand in a text
-    if (!name) return;
-    const news = JSON.parse(data);
-    this.document = name === "whole" ? news : patched(this.document, news);
-    this.heard();
-    this.changed(this.document, name === "whole" ? null : news);
-    this.pause = 250; // not before: what cannot be shown would be read again at once, over and over
+    if (name) {
+      const news = JSON.parse(data);
+      this.document = name === "whole" ? news : patched(this.document, news);
+      this.isCurrent = true;
+      this.heard();
+      this.changed(this.document, name === "whole" ? null : news);
+      this.pause = 250; // not before: what cannot be shown would be read again at once, over and over
+    }
+    if (this.isCurrent) this.at = Date.now();
   }
 }

@@ -35,7 +35,7 @@ const feed = new Feed((document) => {
   summary.past(pool.pool ? null : "not known"); // the server is there, but what it knows of the pool is nothing
   draw();
   if (pool.tasks) tasks.show(pool);
-}, (lost, refusal) => summary.linked(lost, refusal));
+}, (lost, refusal) => summary.linked(lost, refusal), () => summary.rest());
 
 const askWhatIsAllowed = () => isAllowed().then(allow, () => allow(false));
 
@@ -72,7 +72,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 addEventListener("hashchange", route);
-setInterval(() => { if (!document.hidden && feed.lost === null) draw(); }, 1000); // times go on though nothing changes
+setInterval(() => { if (!document.hidden && feed.isCurrent) draw(); }, 1000); // times go on though nothing changes
 askWhatIsAllowed();
 route();
 feed.run();

@@ -42,6 +42,12 @@ export class Summary {
     if (this.isPast) set(byId("link"), kind, why);
   }
 
+  /** Nobody looks, and nothing is read: what was read says nothing of now. */
+  rest() {
+    document.title = "WorkerHost";
+    this.past("connecting", "still");
+  }
+
   well(pool, bad) {
     if (this.isPast) return;
     const missed = (pool.objectives ?? []).filter((one) => one.met === false).length;

@@ -1,11 +1,13 @@
-"""Rows of the dashboard, in a real browser: each has its own, and what a person holds stays where it is."""
+"""Rows of the dashboard, in a real browser: each has its own, what a person holds stays, nothing piles up."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
+import pytest
 from browsing import Page, expect
-from served_pool import served
+from served_pool import Served, served
 
 from workerhost import worker
 
@@ -13,6 +15,29 @@ from workerhost import worker
 @worker("film.cut")
 def cut() -> None:
     """Its type is there, and that is all."""
+
+
+COUNT_LISTENERS = """
+window.listeners = 0;
+const { addEventListener: add, removeEventListener: remove } = document;
+document.addEventListener = (...all) => { listeners += all[0] === "ordered"; add.apply(document, all); };
+document.removeEventListener = (...all) => { listeners -= all[0] === "ordered"; remove.apply(document, all); };
+"""
+
+
+@pytest.fixture(scope="module")
+def pool() -> Generator[Served]:
+    with served(workers=[cut]) as found:
+        yield found
+
+
+def test_a_page_that_stays_open_gathers_no_listeners(opened: Page):
+    opened.page.add_init_script(COUNT_LISTENERS)
+    page = opened.open()
+    for _ in range(4):
+        with page.expect_response("**/api/flows?*"):
+            pass
+    assert 0 < page.evaluate("listeners") <= 2
 
 
 def test_two_alerts_of_one_metric_have_a_row_each(browser: Any):

@@ -48,8 +48,13 @@ async function again(look) {
     let pause = EVERY;
     if (!document.hidden && !byId("overview").hidden) pause = await look().catch(() => EVERY); // the feed says that the server is away
     await new Promise((resolve) => {
-      const timer = setTimeout(resolve, pause);
-      document.addEventListener("ordered", () => { clearTimeout(timer); resolve(); }, { once: true });
+      const go = () => {
+        clearTimeout(timer);
+        document.removeEventListener("ordered", go); // or one more would stay for each second that the page is open
+        resolve();
+      };
+      const timer = setTimeout(go, pause);
+      document.addEventListener("ordered", go);
     });
   }
 }

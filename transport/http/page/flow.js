@@ -13,7 +13,7 @@ const OVER = new Set(["completed", "failed", "given up"]);
 
 export class FlowPage {
   constructor() {
-    Object.assign(this, { id: null, timer: null, counted: 0, parts: null });
+    Object.assign(this, { id: null, turn: 0, timer: null, counted: 0, parts: null });
   }
 
   /** Show a flow until another page is wanted. */
@@ -26,21 +26,22 @@ export class FlowPage {
 
   close() {
     clearTimeout(this.timer);
+    this.turn += 1; // whoever still waits for an answer was asking for another page, though it may be of the same flow
     Object.assign(this, { id: null, parts: null, counted: 0 });
   }
 
   async look() {
-    const id = this.id;
+    const { id, turn } = this;
     let pause = EVERY;
     try {
       const graph = await get(`/flows/${id}/graph`);
       const wait = 1000 * (graph.flow.total / COUNTED_A_SECOND);
       const types = graph.tasks === null && Date.now() - this.counted > wait ? await get(`/flows/${id}`) : null;
-      if (this.id !== id) return;
+      if (this.turn !== turn) return;
       if (types) this.counted = Date.now();
       this.show(graph, types);
     } catch (error) {
-      if (this.id !== id) return;
+      if (this.turn !== turn) return;
       if (error.status === 404) {
         byId("flow").replaceChildren(h("section", { class: "panel head" }, back(), h("h2", {}, "No such flow"), h("p", {}, error.message)));
         pause = 5 * EVERY;

@@ -12,7 +12,7 @@ const WORDS = { completed: "good", failed: "bad", timeout: "bad", crashed: "bad"
 
 export class TaskPage {
   constructor() {
-    Object.assign(this, { id: null, timer: null, shown: "" });
+    Object.assign(this, { id: null, turn: 0, timer: null, shown: "" });
   }
 
   /** Show a task until another page is wanted. */
@@ -25,19 +25,20 @@ export class TaskPage {
 
   close() {
     clearTimeout(this.timer);
+    this.turn += 1; // whoever still waits for an answer was asking for another page, though it may be of the same task
     Object.assign(this, { id: null, shown: "" });
   }
 
   async look() {
-    const id = this.id;
+    const { id, turn } = this;
     let ended = false;
     try {
       const [task, why, output] = await Promise.all(["", "/why", "/output"].map((part) => get(`/tasks/${id}${part}`)));
-      if (this.id !== id) return;
+      if (this.turn !== turn) return;
       ended = ENDED.has(task.state);
       this.show(task, why, output);
     } catch (error) {
-      if (this.id !== id) return;
+      if (this.turn !== turn) return;
       if (error.status === 404) byId("task").replaceChildren(panel("No such task", h("p", {}, error.message), back()));
       ended = error.status === 404;
     }

@@ -1,0 +1,53 @@
+"""The page of one task, in a real browser: asked for as long as it is shown, and calm while somebody reads it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browsing import Page, expect
+from served_pool import Served, served
+
+from workerhost import worker
+
+ASKED_MS = 2500
+"""Within which a page that is shown asks at least twice."""
+
+
+@worker("film.cut")
+def cut(path: str, text: str = "") -> None:
+    while not Path(path).exists():
+        time.sleep(0.01)  # sleeps: the task is a slow one
+
+
+@pytest.fixture(scope="module")
+def pool() -> Generator[Served]:
+    with served(workers=[cut]) as found:
+        yield found
+
+
+@pytest.mark.parametrize("kind", ["task", "flow"])
+def test_a_page_that_was_left_is_asked_for_no_more(opened: Page, pool: Served, tmp_path: Path, kind: str):
+    with pool.client.flow() as flow:
+        flow.send("film.cut", {"path": str(tmp_path / "go")})
+    page, number = opened.open(), flow.id  # and of its first task
+    held: list[Any] = []
+    first = f"**/api/{kind}s/{number}" + ("/graph" if kind == "flow" else "")
+    page.route(first, lambda route: held.append(route) if len(held) < 2 else route.continue_())
+    for where in (f"#/{kind}/{number}", "#/", f"#/{kind}/{number}"):
+        page.evaluate(f"location.hash = '{where}'")
+        page.wait_for_timeout(100)
+    assert len(held) == 2
+    for route in held:
+        route.continue_()
+    expect(page.locator(f"#{kind} h2").first).to_contain_text(str(number))
+    page.evaluate("location.hash = '#/'")
+    expect(page.locator("#overview")).to_be_visible()
+    page.wait_for_timeout(200)  # what was asked before that
+    before = len(opened.requests)
+    page.wait_for_timeout(ASKED_MS)
+    assert [url for url in opened.requests[before:] if f"/api/{kind}s/" in url] == []
+    (tmp_path / "go").touch()

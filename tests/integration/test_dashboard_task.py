@@ -23,9 +23,14 @@ def cut(path: str, text: str = "") -> None:
         time.sleep(0.01)  # sleeps: the task is a slow one
 
 
+@worker("film.count")
+def count(n: int) -> dict[str, Any]:
+    return {"n": n, "half": 1e300, "text": "9007199254740993"}
+
+
 @pytest.fixture(scope="module")
 def pool() -> Generator[Served]:
-    with served(workers=[cut]) as found:
+    with served(workers=[cut, count]) as found:
         yield found
 
 
@@ -51,3 +56,11 @@ def test_a_page_that_was_left_is_asked_for_no_more(opened: Page, pool: Served, t
     page.wait_for_timeout(ASKED_MS)
     assert [url for url in opened.requests[before:] if f"/api/{kind}s/" in url] == []
     (tmp_path / "go").touch()
+
+
+def test_numbers_are_shown_as_they_are(opened: Page, pool: Served):
+    handle = pool.client.send("film.count", {"n": 2**53 + 1})
+    handle.wait(15)
+    page = opened.open(f"#/task/{handle.id}")
+    expect(page.locator("#task pre").nth(0)).to_have_text('{\n "n": 9007199254740993\n}')
+    expect(page.locator("#task pre").nth(1)).to_contain_text('"n": 9007199254740993,\n "half": 1e+300')

@@ -34,8 +34,19 @@ export async function post(path, body = {}) {
   return read(await fetch(`/api${path}`, { method: "POST", headers: all, body: JSON.stringify(body) }));
 }
 
+const LONG = /\d{16}/; // digits that may be more than a number of this language holds
+
+/** What a text of JSON says. An integer that no number here is stays as it was written, for whoever writes it again. */
+function parsed(written) {
+  if (!JSON.rawJSON || !LONG.test(written)) return JSON.parse(written);
+  return JSON.parse(written, (_, value, { source } = {}) => {
+    const changed = Number.isInteger(value) && !Number.isSafeInteger(value) && /^-?\d+$/.test(source);
+    return changed ? JSON.rawJSON(source) : value;
+  });
+}
+
 async function read(answer) {
-  const document = await answer.json().catch(() => ({}));
+  const document = await answer.text().then(parsed).catch(() => ({}));
   if (answer.ok) return document;
   const error = new Error(document.detail ?? `${answer.status} ${answer.statusText}`);
   error.status = answer.status;

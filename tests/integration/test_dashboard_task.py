@@ -11,7 +11,7 @@ import pytest
 from browsing import Page, expect
 from served_pool import Served, served
 
-from workerhost import worker
+from workerhost import BaseWorker, Task, worker
 
 ASKED_MS = 2500
 """Within which a page that is shown asks at least twice."""
@@ -23,6 +23,19 @@ def cut(path: str, text: str = "") -> None:
         time.sleep(0.01)  # sleeps: the task is a slow one
 
 
+class Steps(BaseWorker):
+    type = "film.steps"
+
+    def execute(self, task: Task) -> str:
+        folder = Path(task.params["path"])
+        while not (folder / "half").exists():
+            time.sleep(0.01)  # sleeps: the task is a slow one
+        self.report_progress(0.5, "half-way")
+        while not (folder / "go").exists():
+            time.sleep(0.01)  # sleeps: the task is a slow one
+        return "done"
+
+
 @worker("film.count")
 def count(n: int) -> dict[str, Any]:
     return {"n": n, "half": 1e300, "text": "9007199254740993"}
@@ -30,7 +43,7 @@ def count(n: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def pool() -> Generator[Served]:
-    with served(workers=[cut, count]) as found:
+    with served(workers=[cut, Steps, count]) as found:
         yield found
 
 
@@ -64,3 +77,27 @@ def test_numbers_are_shown_as_they_are(opened: Page, pool: Served):
     page = opened.open(f"#/task/{handle.id}")
     expect(page.locator("#task pre").nth(0)).to_have_text('{\n "n": 9007199254740993\n}')
     expect(page.locator("#task pre").nth(1)).to_contain_text('"n": 9007199254740993,\n "half": 1e+300')
+
+
+def test_what_a_person_reads_stays_as_it_is_while_the_task_goes_on(opened: Page, pool: Served, tmp_path: Path):
+    handle = pool.client.send("film.steps", {"path": str(tmp_path), "text": "long " * 5000})
+    page = opened.open(f"#/task/{handle.id}")
+    expect(page.locator("#task .head .state")).to_have_text("running")
+    params = page.get_by_label("params", exact=True)
+    params.evaluate(
+        "pre => { pre.focus(); pre.scrollTop = 100; getSelection().selectAllChildren(pre); window.pre = pre; }"
+    )
+    held = """() => [pre === document.activeElement, pre.scrollTop, getSelection().toString().length > 20000]"""
+    said = page.locator(".attempt .said").inner_text()
+    page.wait_for_timeout(ASKED_MS)
+    assert page.locator(".attempt .said").inner_text() != said  # for how long it runs
+    assert page.evaluate(held) == [True, 100, True]
+    (tmp_path / "half").touch()
+    expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "50")
+    expect(page.locator(".progress")).to_have_text("50 % half-way")
+    assert page.evaluate(held) == [True, 100, True]
+    (tmp_path / "go").touch()
+    expect(page.locator("#task .head .state")).to_have_text("completed")
+    expect(page.locator(".progress")).to_be_hidden()
+    expect(page.get_by_label("result", exact=True)).to_have_text('"done"')
+    assert page.evaluate("[document.activeElement.ariaLabel, document.activeElement.scrollTop]") == ["params", 100]

@@ -1,7 +1,7 @@
 // One task: its attempts on a line of time, how far it is, what it wrote, what it got and gave, and why it is where it is.
 
 import { get } from "./api.js";
-import { byId, h } from "./dom.js";
+import { attribute, byId, h, text } from "./dom.js";
 import { button, cancel, retry, unblock } from "./orders.js";
 import { clock, media, percent, plural, span } from "./words.js";
 
@@ -12,7 +12,7 @@ const WORDS = { completed: "good", failed: "bad", timeout: "bad", crashed: "bad"
 
 export class TaskPage {
   constructor() {
-    Object.assign(this, { id: null, turn: 0, timer: null, shown: "" });
+    Object.assign(this, { id: null, turn: 0, timer: null, parts: new Map() });
   }
 
   /** Show a task until another page is wanted. */
@@ -26,7 +26,8 @@ export class TaskPage {
   close() {
     clearTimeout(this.timer);
     this.turn += 1; // whoever still waits for an answer was asking for another page, though it may be of the same task
-    Object.assign(this, { id: null, shown: "" });
+    this.id = null;
+    this.parts.clear();
   }
 
   async look() {
@@ -39,21 +40,50 @@ export class TaskPage {
       this.show(task, why, output);
     } catch (error) {
       if (this.turn !== turn) return;
-      if (error.status === 404) byId("task").replaceChildren(panel("No such task", h("p", {}, error.message), back()));
       ended = error.status === 404;
+      if (ended) {
+        byId("task").replaceChildren(panel("No such task", h("p", {}, error.message), back()));
+        this.parts.clear();
+      }
     }
     this.timer = setTimeout(() => this.look(), ended ? 5 * EVERY : EVERY);
   }
 
   show(task, why, output) {
-    const key = JSON.stringify([task, why, output]);
-    if (key === this.shown && task.state !== "running") return;
-    this.shown = key;
-    const page = byId("task"), scrolled = page.querySelector("pre.output")?.scrollTop, held = document.activeElement?.getAttribute("aria-label");
-    page.replaceChildren(head(task), timeline(task), words(task, why), written(output), values(task));
-    const lines = page.querySelector("pre.output");
-    if (lines) lines.scrollTop = scrolled === undefined ? lines.scrollHeight : Math.max(scrolled, 0);
-    if (held) [...page.querySelectorAll("[aria-label]")].find((one) => one.getAttribute("aria-label") === held)?.focus();
+    const page = byId("task"), { params, result, attempts, progress, error, ...facts } = task;
+    if (!this.parts.size) page.replaceChildren();
+    this.part("head", facts, () => head(task));
+    this.part("attempts", [attempts, task.sent_at, task.state === "running" ? Date.now() : 0], () => timeline(task));
+    this.part("why", [task.state, error, why], () => words(task, why));
+    this.part("output", output, () => written(output));
+    this.part("values", [task.state, params, result], () => values(task));
+    far(page.querySelector(".progress"), task.state === "running" ? progress : null);
+  }
+
+  /** A part of the page: made anew only when what it tells has changed, so that a person can read, scroll and select the others. */
+  part(name, told, make) {
+    const key = JSON.stringify(told), old = this.parts.get(name);
+    if (old?.key === key) return;
+    const element = make();
+    this.parts.set(name, { key, element });
+    if (old) renew(old.element, element);
+    else byId("task").append(element);
+    const lines = element.querySelector("pre.output");
+    if (lines && !old?.element.querySelector("pre.output")) lines.scrollTop = lines.scrollHeight; // the latest first
+  }
+}
+
+const named = (part) => new Map([...part.querySelectorAll("[aria-label]")].map((one) => [one.getAttribute("aria-label"), one]));
+
+/** A newer part in the place of an older one: what has a name stays scrolled as it was, and keeps the focus. */
+function renew(old, made) {
+  const kept = [...named(old)].map(([name, one]) => [name, one.scrollTop, one === document.activeElement]);
+  old.replaceWith(made);
+  const now = named(made);
+  for (const [name, scrolled, held] of kept) {
+    const one = now.get(name);
+    if (one && scrolled) one.scrollTop = scrolled;
+    if (one && held) one.focus({ preventScroll: true });
   }
 }
 
@@ -74,7 +104,7 @@ function head(task) {
     AGAIN.has(task.state) ? button("run again", retry(task), { name: `run task ${task.id} again`, strong: true }) : null);
   return h("section", { class: `panel head ${media(task.type)}` }, back(),
     h("h2", {}, h("i", { class: "dot", "aria-hidden": "true" }), `Task ${task.id} `, h("span", { class: "type" }, task.type), " ", h("span", { class: `state ${task.state}` }, task.state), orders),
-    progress(task), h("dl", { class: "facts" }, ...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
+    nowhere(), h("dl", { class: "facts" }, ...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
 }
 
 const AFTERS = 20;
@@ -86,12 +116,17 @@ function afters(edges) {
   return h("span", {}, ...links, edges.length > AFTERS ? `and ${edges.length - AFTERS} more` : null);
 }
 
-function progress(task) {
-  if (!task.progress || task.state !== "running") return null;
-  const bar = h("i");
-  bar.style.width = `${100 * task.progress.fraction}%`;
-  return h("div", { class: "progress" }, h("span", { class: "bar", role: "progressbar", "aria-valuenow": Math.round(100 * task.progress.fraction), "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": "progress" }, bar),
-    h("span", {}, `${percent(task.progress.fraction, 0)} ${task.progress.note ?? ""}`));
+/** A bar of how far a task is, that says nothing yet. */
+const nowhere = () => h("div", { class: "progress", hidden: true },
+  h("span", { class: "bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": "progress" }, h("i")), h("span"));
+
+function far(made, progress) {
+  made.hidden = !progress;
+  if (!progress) return;
+  const [bar, said] = made.children;
+  attribute(bar, "aria-valuenow", Math.round(100 * progress.fraction));
+  bar.firstChild.style.width = `${100 * progress.fraction}%`;
+  text(said, `${percent(progress.fraction, 0)} ${progress.note ?? ""}`);
 }
 
 function timeline(task) {
@@ -125,7 +160,7 @@ function words(task, why) {
   if (why.ahead) parts.push(h("p", {}, `${plural(why.ahead, "task")} stand before it.`));
   if (why.hosts.length) parts.push(h("h3", {}, "What each host says"), h("ul", { class: "why" }, ...why.hosts.map((one) => h("li", {}, h("b", {}, one.name), ` ${one.says}`))));
   if (why.story.length) parts.push(h("h3", {}, "What it went through"), h("ol", { class: "story" }, ...why.story.map((one) => h("li", {}, h("time", {}, clock(one.at)), ` ${one.text}`))));
-  if (task.error) parts.push(h("h3", {}, "Its error"), h("pre", { class: "error" }, task.error.traceback || [task.error.error_type, task.error.message ?? task.error.reason ?? task.error.cause].filter(Boolean).join(": ")));
+  if (task.error) parts.push(h("h3", {}, "Its error"), h("pre", { class: "error", tabindex: 0, "aria-label": "error" }, task.error.traceback || [task.error.error_type, task.error.message ?? task.error.reason ?? task.error.cause].filter(Boolean).join(": ")));
   return panel("Why", ...parts);
 }
 
@@ -141,6 +176,6 @@ function written(output) {
 }
 
 function values(task) {
-  const shown = (value) => h("pre", { tabindex: 0 }, JSON.stringify(value, null, 1) ?? "");
-  return panel("Params and result", h("h3", {}, "params"), shown(task.params), task.state === "completed" ? h("h3", {}, "result") : null, task.state === "completed" ? shown(task.result) : null);
+  const shown = (name, value) => [h("h3", {}, name), h("pre", { tabindex: 0, "aria-label": name }, JSON.stringify(value, null, 1) ?? "")];
+  return panel("Params and result", ...shown("params", task.params), ...(task.state === "completed" ? shown("result", task.result) : []));
 }

@@ -40,6 +40,26 @@ def test_a_page_that_stays_open_gathers_no_listeners(opened: Page):
     assert 0 < page.evaluate("listeners") <= 2
 
 
+def test_rows_that_stay_keep_the_focus_whatever_becomes_of_others(opened: Page):
+    found = opened.open().evaluate(
+        """async () => {
+        const { Keyed } = await import("/dom.js");
+        const list = document.body.appendChild(document.createElement("ul"));
+        const made = (id) => Object.assign(document.createElement("li"), { tabIndex: 0, id });
+        const rows = new Keyed(list, made, () => {});
+        const show = (keys) => {
+          rows.show([...keys].map((key) => [key, null]));
+          return [[...list.children].map((row) => row.id).join(""), document.activeElement.id];
+        };
+        show("abc");
+        list.children[1].focus();
+        return ["bc", "bca", "abc", "bac", "cabd", "b", "dbc", ""].map(show);
+        }"""
+    )
+    assert [order for order, _ in found] == ["bc", "bca", "abc", "bac", "cabd", "b", "dbc", ""]
+    assert [held for _, held in found] == ["b"] * 7 + [""]
+
+
 def test_two_alerts_of_one_metric_have_a_row_each(browser: Any):
     config = {"monitoring": {"alerts": {"queue_depth_high": 1, "queue_depth_above": 1}}}
     with served(config, workers=[cut]) as pool:

@@ -40,7 +40,8 @@ export function text(element, value) {
 export const byId = (id) => document.getElementById(id);
 
 /**
- * Children by key, in the order of `items`: made once, changed in place, so that focus and pointer stay where they are.
+ * Children by key, in the order of `items`: made once, changed in place, so that focus and pointer stay where they are. An
+ * element that is moved loses the focus, so of two that change places the other one moves.
  * `make(key, item)` gives an element, or an object with one as `.element`; `change(made, item, key)` brings it up to date.
  */
 export class Keyed {
@@ -49,22 +50,23 @@ export class Keyed {
   }
 
   show(items) {
-    const wanted = new Set();
-    let place = this.parent.firstChild;
-    for (const [key, item] of items) {
-      wanted.add(key);
-      let made = this.known.get(key);
-      if (made === undefined) this.known.set(key, (made = this.make(key, item)));
-      this.change(made, item, key);
-      const element = made.element ?? made;
-      if (element === place) place = place.nextSibling;
-      else this.parent.insertBefore(element, place);
-    }
+    const wanted = new Set(items.map(([key]) => key));
     for (const [key, made] of this.known) {
       if (!wanted.has(key)) {
         (made.element ?? made).remove();
         this.known.delete(key);
       }
+    }
+    let place = this.parent.firstChild;
+    for (const [key, item] of items) {
+      let made = this.known.get(key);
+      if (made === undefined) this.known.set(key, (made = this.make(key, item)));
+      this.change(made, item, key);
+      const element = made.element ?? made;
+      const isNext = element === place?.nextSibling && !place.contains(document.activeElement);
+      if (isNext) this.parent.append(place); // its own turn comes later
+      else if (element !== place) this.parent.insertBefore(element, place);
+      place = element.nextSibling;
     }
   }
 }

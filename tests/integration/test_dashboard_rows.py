@@ -60,6 +60,18 @@ def test_rows_that_stay_keep_the_focus_whatever_becomes_of_others(opened: Page):
     assert [held for _, held in found] == ["b"] * 7 + [""]
 
 
+def test_how_long_tasks_take_is_said_of_what_it_is(opened: Page, pool: Served):
+    assert pool.client.send("film.cut").wait(15)
+    page = opened.open()
+    takes = page.locator("tr[data-type='film.cut'] td.wide").nth(1)
+    expect(takes).to_have_attribute("title", "on average, over an hour")
+    page.reload()  # the whole of it, in which what is not known is null
+    expect(takes).to_have_attribute("title", "on average, over an hour")
+    expect(page.locator("tr[data-type='film'] td.wide").nth(1)).to_have_attribute(
+        "title", "95 of 100 tasks take less, over an hour"
+    )
+
+
 def test_two_alerts_of_one_metric_have_a_row_each(browser: Any):
     config = {"monitoring": {"alerts": {"queue_depth_high": 1, "queue_depth_above": 1}}}
     with served(config, workers=[cut]) as pool:

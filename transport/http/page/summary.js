@@ -21,11 +21,11 @@ export class Summary {
     const slots = slotsOf(pool);
     const oldest = since(pool.pool.oldest);
     this.figures.show([
-      ["rate", [minute.per_second === undefined ? "–" : `${count(minute.per_second * 60)}/min`, "ended"]],
+      ["rate", [(minute.per_second ?? null) === null ? "–" : `${count(minute.per_second * 60)}/min`, "ended"]],
       ["queued", [count(pool.pool.queued), pool.empty_in && pool.pool.queued ? `queued · empty in about ${span(roughly(pool.empty_in))}` : "queued"]],
       ["oldest", [pool.pool.queued && oldest !== null ? span(Math.max(0, oldest)) : "–", "oldest waiting"]],
       ["slots", [slots.slots ? `${slots.running} of ${slots.slots}` : "–", `slots busy · ${slots.said}`]],
-      ["success", [hour.success === undefined || hour.success === null ? "–" : percent(hour.success), "succeeded, 1 h"]],
+      ["success", [(hour.success ?? null) === null ? "–" : percent(hour.success), "succeeded, 1 h"]],
     ]);
     const alerts = (pool.alerts ?? []).map((one) => [`alert ${one.name} ${one.node}`, [`${one.text ?? one.metric}${one.since ? ` · since ${clock(one.since)}` : ""}`, "bad"]]);
     const notes = (pool.notes ?? []).map((note) => [`note ${note}`, [note, "warn"]]);

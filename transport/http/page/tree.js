@@ -91,9 +91,9 @@ function change(cells, { name, node, hour, minute, most, reasons: why }) {
   text(cells.limit, limits.max_concurrent ? `/${count(limits.max_concurrent)}` : "");
   text(cells.limits, limitText(limits));
   text(cells.rate, minute.per_second ? rate(minute.per_second) : "");
-  const takes = hour.duration_p95 ?? hour.duration;
+  const bound = hour.duration_p95 ?? null, takes = bound ?? hour.duration ?? null; // what is not known is null, or not there
   text(cells.takes, span(takes));
-  attribute(cells.takes, "title", takes === undefined ? null : hour.duration_p95 === undefined ? "on average, over an hour" : "95 of 100 tasks take less, over an hour");
+  attribute(cells.takes, "title", takes === null ? null : bound === null ? "on average, over an hour" : "95 of 100 tasks take less, over an hour");
   const share = failures(hour);
   text(cells.failed, percent(share));
   cells.failed.classList.toggle("bad", (share ?? 0) >= FAILING);

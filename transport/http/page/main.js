@@ -28,6 +28,7 @@ function draw() {
   tree.show(pool);
   hosts.show(pool);
   lists.show(pool);
+  tasks.draw();
 }
 
 const feed = new Feed((document) => {

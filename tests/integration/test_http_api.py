@@ -226,7 +226,7 @@ class TestWhatIsRefused:
     def test_another_name_for_this_address(self, http: httpx.Client, host: str):
         is_problem(http.get("/api/status", headers={"Host": host}), 421)
 
-    @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1:12", "[::1]:7471"])
+    @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1:12", "127.0.0.2:7471", "[::1]:7471"])
     def test_but_not_the_machines_own_names(self, http: httpx.Client, host: str):
         assert http.get("/api/status", headers={"Host": host}).status_code == 200
 
@@ -329,6 +329,11 @@ class TestEvents:
                 assert name == "change"
                 if change.get("tasks", {}).get("completed") == before + 1:
                     break
+
+    def test_who_asks_for_its_head_alone_is_answered_at_once(self, http: httpx.Client):
+        answer = http.head("/api/events")
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer.headers["content-type"].startswith("text/event-stream")
 
     def test_there_are_so_many_readers_and_no_more(self, pool: Served, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr("workerhost.transport.http.events.READERS_MAX", 1)

@@ -65,5 +65,19 @@ class Page:
         return self.page
 
 
+def held(page: Any, where: str, count: int = 1) -> list[Any]:
+    """The first requests to an address, each of which waits until it is continued."""
+    found: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if len(found) < count:
+            found.append(route)
+        else:
+            route.continue_()
+
+    page.route(where, hold)
+    return found
+
+
 def expect(found: Any) -> Any:
     return sync_api.expect(found)

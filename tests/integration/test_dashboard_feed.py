@@ -70,7 +70,11 @@ def see(page: Any, *, seen: bool) -> None:
 def test_a_page_that_nobody_sees_leaves_its_connection_to_others(opened: Page):
     page = opened.open()
     expect(page.locator("#link")).to_have_text("healthy")
-    with page.expect_event("requestfailed", lambda request: request.url.endswith("/api/events")):
+
+    def is_stream(request: Any) -> bool:
+        return request.url.endswith("/api/events")
+
+    with page.expect_event("requestfailed", is_stream):
         see(page, seen=False)
     expect(page.locator("#link")).to_have_text("connecting")
     assert page.title() == "WorkerHost"

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-from browsing import Page, expect
+from browsing import Page, expect, held
 from served_pool import TOKEN, Served, served
 
 from workerhost import worker
@@ -35,10 +35,13 @@ def test_one_yes_is_for_one_order(opened: Page, pool: Served):
     page.evaluate(WHAT_WAS_ASKED)
     page.locator("#search").fill("#these")
     expect(page.locator("#rows tr")).to_have_count(2)
-    held: list[Any] = []
-    page.route("**/api/tasks/cancel", lambda route: route.continue_() if held else held.append(route))
+    asked = held(page, "**/api/tasks/cancel")
     ordered: list[Any] = []
-    page.on("request", lambda request: ordered.append(request) if request.method == "POST" else None)
+
+    def note(request: Any) -> None:
+        ordered.append(request)
+
+    page.on("request", note)
     with page.expect_request("**/api/tasks/cancel"):
         page.get_by_role("button", name="cancel all tasks that are like this").click()
     row = page.locator("tr[data-type='film.none']")
@@ -46,13 +49,12 @@ def test_one_yes_is_for_one_order(opened: Page, pool: Served):
     row.get_by_role("button", name="pause film.none").click()
     expect(page.locator("#said")).to_contain_text("still under way")
     expect(page.locator("dialog")).to_be_hidden()
-    held[0].continue_()
+    asked[0].continue_()
     expect(page.locator("dialog")).to_contain_text("Cancel 2 tasks?")
     page.locator("#ask-yes").click()
     expect(page.locator("#said")).to_have_text("2 tasks: cancelled.")
-    assert [request.url for request in ordered if "dry_run" not in request.post_data] == [
-        f"{opened.url}/api/tasks/cancel"
-    ]
+    orders = [request for request in ordered if request.method == "POST" and "dry_run" not in request.post_data]
+    assert [request.url for request in orders] == [f"{opened.url}/api/tasks/cancel"]
     assert len(page.evaluate("asked")) == 1
     assert [pool.client.show(id)["state"] for id in ids] == ["cancelled"] * 2
     page.get_by_role("button", name="drain embedded").click()  # the next one is asked about as ever

@@ -11,6 +11,8 @@ from served_pool import Served, served
 
 from workerhost import worker
 
+NOTHING: dict[str, Any] = {}
+
 
 @worker("film.cut")
 def cut() -> None:
@@ -77,7 +79,7 @@ def test_two_alerts_of_one_metric_have_a_row_each(browser: Any):
     with served(config, workers=[cut]) as pool:
         page = Page(browser, pool.url)
         shown = page.open()
-        pool.client.send_many("film.none", [{}] * 3)
+        pool.client.send_many("film.none", [NOTHING] * 3)
         rows = shown.locator("#alerts .bad")
         expect(rows).to_have_count(2)
         expect(rows.filter(has_text="3 tasks queued, above 1")).to_have_count(1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Page, expect
+from browsing import Page, expect, held
 from served_pool import Served, served
 
 from workerhost import BaseWorker, Task, worker
@@ -52,14 +52,13 @@ def test_a_page_that_was_left_is_asked_for_no_more(opened: Page, pool: Served, t
     with pool.client.flow() as flow:
         flow.send("film.cut", {"path": str(tmp_path / "go")})
     page, number = opened.open(), flow.id  # and of its first task
-    held: list[Any] = []
     first = f"**/api/{kind}s/{number}" + ("/graph" if kind == "flow" else "")
-    page.route(first, lambda route: held.append(route) if len(held) < 2 else route.continue_())
+    asked = held(page, first, 2)
     for where in (f"#/{kind}/{number}", "#/", f"#/{kind}/{number}"):
         page.evaluate(f"location.hash = '{where}'")
         page.wait_for_timeout(100)
-    assert len(held) == 2
-    for route in held:
+    assert len(asked) == 2
+    for route in asked:
         route.continue_()
     expect(page.locator(f"#{kind} h2").first).to_contain_text(str(number))
     page.evaluate("location.hash = '#/'")
@@ -87,15 +86,15 @@ def test_what_a_person_reads_stays_as_it_is_while_the_task_goes_on(opened: Page,
     params.evaluate(
         "pre => { pre.focus(); pre.scrollTop = 100; getSelection().selectAllChildren(pre); window.pre = pre; }"
     )
-    held = """() => [pre === document.activeElement, pre.scrollTop, getSelection().toString().length > 20000]"""
+    kept = """() => [pre === document.activeElement, pre.scrollTop, getSelection().toString().length > 20000]"""
     said = page.locator(".attempt .said").inner_text()
     page.wait_for_timeout(ASKED_MS)
     assert page.locator(".attempt .said").inner_text() != said  # for how long it runs
-    assert page.evaluate(held) == [True, 100, True]
+    assert page.evaluate(kept) == [True, 100, True]
     (tmp_path / "half").touch()
     expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "50")
     expect(page.locator(".progress")).to_have_text("50 % half-way")
-    assert page.evaluate(held) == [True, 100, True]
+    assert page.evaluate(kept) == [True, 100, True]
     (tmp_path / "go").touch()
     expect(page.locator("#task .head .state")).to_have_text("completed")
     expect(page.locator(".progress")).to_be_hidden()

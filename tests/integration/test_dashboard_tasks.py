@@ -14,6 +14,7 @@ from served_pool import Served, served
 
 from workerhost import worker
 
+NOTHING: dict[str, Any] = {}
 LOOKED_AT = 10
 PATIENCE_MS = 20_000
 """A look that takes many pages comes again after as many seconds."""
@@ -40,7 +41,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("short")
 def test_a_task_behind_many_others_is_found(opened: Page, pool: Served):
     first = pool.client.send("film.first").id
-    pool.client.send_many("film.none", [{}] * (3 * LOOKED_AT))
+    pool.client.send_many("film.none", [NOTHING] * (3 * LOOKED_AT))
     page = opened.open()
     page.locator("#search").fill("film.first")
     expect(page.locator(f"#rows tr[data-task='{first}']")).to_be_visible()
@@ -51,7 +52,7 @@ def test_a_task_behind_many_others_is_found(opened: Page, pool: Served):
 @pytest.mark.usefixtures("short")
 def test_a_task_behind_very_many_others_is_looked_for_as_long_as_a_person_wants(opened: Page, pool: Served):
     rows = [pool.client.send("film.second").id]
-    pool.client.send_many("film.none", [{}] * (7 * LOOKED_AT))
+    pool.client.send_many("film.none", [NOTHING] * (7 * LOOKED_AT))
     page = opened.open()
     page.locator("#search").fill("film.second")
     expect(page.locator("#no-tasks")).to_contain_text("None among the newest, down to task")
@@ -76,7 +77,8 @@ def test_older_ones_go_on_from_where_the_last_look_ended(opened: Page):
     asked: list[str] = []
 
     def answer(route: Any) -> None:
-        asked.append(parse_qs(urlsplit(route.request.url).query).get("before", [""])[0])
+        url: str = route.request.url
+        asked.append(parse_qs(urlsplit(url).query).get("before", [""])[0])
         route.fulfill(status=200, content_type="application/json", body=json.dumps(pages[asked[-1]]))
 
     opened.page.route("**/api/tasks?*", answer)
@@ -92,8 +94,11 @@ def test_rows_stay_when_nobody_answers_and_the_page_says_so(browser: Any, pool: 
     row = shown.locator(f"#rows tr[data-task='{handle.id}']")
     expect(row).to_contain_text("completed")
     problem = json.dumps({"status": 504, "detail": "nobody is there"})
-    body = {"status": 504, "content_type": "application/problem+json", "body": problem}
-    shown.route("**/api/tasks?*", lambda route: route.fulfill(**body))
+
+    def refuse(route: Any) -> None:
+        route.fulfill(status=504, content_type="application/problem+json", body=problem)
+
+    shown.route("**/api/tasks?*", refuse)
     pool.client.send("film.cut").wait(15)
     expect(shown.locator("#no-tasks")).to_have_text("Not answered, these are from before: nobody is there")
     expect(row).to_be_visible()

@@ -330,7 +330,10 @@ class TestEvents:
                 if change.get("tasks", {}).get("completed") == before + 1:
                     break
 
-    def test_who_asks_for_its_head_alone_is_answered_at_once(self, http: httpx.Client):
+    def test_who_asks_for_its_head_alone_takes_no_readers_place(
+        self, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr("workerhost.transport.http.events.READERS_MAX", 0)
         answer = http.head("/api/events")
         assert (answer.status_code, answer.content) == (200, b"")
         assert answer.headers["content-type"].startswith("text/event-stream")

@@ -17,7 +17,7 @@ from .clock import now
 from .commands import Command
 from .conversation import Conversation
 from .mailbox import Mailbox
-from .messages import Hello, Refused, Welcome
+from .messages import Admin, Cancel, Hello, Query, Refused, Submit, Welcome
 
 log: Final = logging.getLogger("workerhost.client")
 
@@ -95,13 +95,11 @@ class ClientActor(pykka.ThreadingActor):
         while todo:
             effect = todo.popleft()
             if isinstance(effect, Say):
-                said = effect.message
-                if isinstance(said, Hello):
-                    said = self._access.greeting(said)
-                if self._link is None or not self._link.send(codec.encode(said, effect.number)):
+                instead = self._say(effect)
+                if instead is not None:
                     # What follows was meant for this link, except what is not for a link at all.
                     kept = [later for later in todo if isinstance(later, Alarm | Leave)]
-                    todo = deque([*kept, *self._conversation.on_broken(now())])
+                    todo = deque([*kept, *instead])
             elif isinstance(effect, Connect):
                 way = self._access.next()
                 self._link = link.connect(way.address, self._inbox, way.credentials)
@@ -112,6 +110,22 @@ class ClientActor(pykka.ThreadingActor):
             else:
                 self.stop()
         self._inbox.wake_at(self._conversation.wake_at)
+
+    def _say(self, effect: Say) -> list[Effect] | None:
+        """Send a message; what to do instead, if it did not leave."""
+        said = effect.message
+        if isinstance(said, Hello):
+            said = self._access.greeting(said)
+        try:
+            body = codec.encode(said, effect.number)
+        except (ValueError, TypeError, OverflowError) as error:
+            if not isinstance(said, Submit | Query | Admin | Cancel):
+                raise
+            log.warning("message_unsaid: %s", error)
+            return self._conversation.on_unsaid(said, f"it cannot be said: {error}", now())
+        if self._link is None or not self._link.send(body):
+            return self._conversation.on_broken(now())
+        return None
 
     def _hang_up(self, flush: float = 0.0) -> None:
         if self._link is not None:

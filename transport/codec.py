@@ -71,6 +71,11 @@ def encode(message: Message, number: int) -> bytes:
     return body
 
 
+def size(value: Any) -> int:
+    """How many bytes a value takes in a frame."""
+    return len(_pack([value])) - 1
+
+
 def decode(body: bytes) -> tuple[int, Message]:
     """The number and the message of a frame.
 

@@ -28,6 +28,7 @@ from .messages import (
     Heartbeat,
     Hello,
     Message,
+    Query,
     Refused,
     Rejected,
     Reply,
@@ -137,6 +138,16 @@ class Conversation:
 
     def on_broken(self, now: float) -> list[Effect]:
         """The link took no message, or brought bytes that are none."""
+        self._lose(now)
+        return self._done()
+
+    def on_unsaid(self, message: Submit | Query | Admin | Cancel, reason: str, now: float) -> list[Effect]:
+        """A message cannot be said. Whoever wanted it hears why; the numbers of those after it are of no use now."""
+        if isinstance(message, Submit):
+            self.outbox.rejected(Rejected(message.submission, "invalid", reason), now)
+            self._owed.discard(message.submission)
+        else:
+            self._on_reply(Reply(message.request, False, {"code": "invalid", "reason": reason}))
         self._lose(now)
         return self._done()
 

@@ -9,16 +9,13 @@ from typing import Any, Final
 from ..workers.errors import InvalidTask
 from .block import Block
 from .messages import STATES, TaskState
-from .parcel import BYTES_MAX, ITEM_BYTES
+from .parcel import BYTES_MAX, EDGE_BYTES, EDGES_MAX, GROUP_BYTES, ITEM_BYTES, options_bytes
 from .part import Part
-from .terms import Terms
+from .terms import AFTER_MAX, Terms, check_results
 
 PART_TASKS_MAX: Final = 10_000
 PART_EDGES_MAX: Final = 20_000
 """One task may have more, up to what the pool takes."""
-EDGES_MAX: Final = 100_000
-_GROUP_BYTES: Final = 64
-_EDGE_BYTES: Final = 12
 _GROUPS_MAX: Final = 4000
 _RUN_MIN: Final = 3
 _WAITING, _QUEUED = STATES.index(TaskState.WAITING), STATES.index(TaskState.QUEUED)
@@ -47,7 +44,7 @@ def parts(tasks: Sequence[Wanted], name: str) -> Iterator[Part]:
     """Cut a flow into parts, in its order.
 
     Raises:
-        InvalidTask: A task comes after too many others.
+        InvalidTask: A task comes after too many others, or takes up too many results.
     """
     start = 0
     while start < len(tasks):
@@ -66,17 +63,24 @@ def parts(tasks: Sequence[Wanted], name: str) -> Iterator[Part]:
 
 def _stop(tasks: Sequence[Wanted], start: int) -> int:
     """The place behind the last task that still fits into a part from `start` on."""
-    size = edges = groups = 0
+    size = edges = results = groups = 0
+    named: set[int] = set()
     before: Wanted | None = None
     for place in range(start, min(len(tasks), start + PART_TASKS_MAX)):
         task = tasks[place]
         own = len(task.after) + len(task.within)
         if own > EDGES_MAX:
             raise InvalidTask(f"after: a task comes after {own} others; at most {EDGES_MAX}", "after")
+        check_results(len(task.results))
         edges += own
-        groups += before is None or not _alike(before, task)
-        size += len(task.params) + ITEM_BYTES + _GROUP_BYTES + _EDGE_BYTES * (own + len(task.results))
-        if place > start and (size > BYTES_MAX or edges > PART_EDGES_MAX or groups > _GROUPS_MAX):
+        results += len(task.results)
+        named.update(task.after)
+        size += len(task.params) + ITEM_BYTES + GROUP_BYTES + EDGE_BYTES * (own + len(task.results))
+        if before is None or not _alike(before, task):
+            groups += 1
+            size += options_bytes(task.terms.options)
+        tied = max(edges, results) > PART_EDGES_MAX or len(named) > AFTER_MAX
+        if place > start and (tied or size > BYTES_MAX or groups > _GROUPS_MAX):
             return place
         before = task
     return min(len(tasks), start + PART_TASKS_MAX)
@@ -100,7 +104,8 @@ def _groups(tasks: Sequence[Wanted]) -> tuple[list[Any], int]:
     for task in tasks:
         if before is None or not _alike(before, task):
             groups.append([task.terms.type, task.terms.priority, _options(task), []])
-            size += _GROUP_BYTES + _EDGE_BYTES * (len(task.after) + len(task.within) + len(task.results))
+            size += GROUP_BYTES + EDGE_BYTES * (len(task.after) + len(task.within) + len(task.results))
+            size += options_bytes(task.terms.options)
         groups[-1][3].append(task.params)
         size += len(task.params) + ITEM_BYTES
         before = task

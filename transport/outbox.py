@@ -15,12 +15,16 @@ from .block import Block, Waiter
 from .messages import Rejected
 from .parcel import BYTES_MAX, Parcel
 from .part import Part
+from .terms import AFTER_MAX
 
 WINDOW: Final = 8
 """SUBMITs under way at a time: enough to keep the supervisor busy while answers travel."""
 
 LETTER_TASKS_MAX: Final = 1000
 """Tasks in a SUBMIT that carries several parcels."""
+
+LETTER_TIES_MAX: Final = AFTER_MAX
+"""Ties to other tasks (`Parcel.ties`) in such a SUBMIT: so many tasks may be named in one."""
 
 PAUSE_MIN: Final = 0.01
 PAUSE_MAX: Final = 0.2
@@ -50,7 +54,8 @@ class Letter:
         before: tuple[Any, ...] = ()
         for parcel in self.parcels:
             terms = (*parcel.terms[:3], parcel.keys is None)
-            if not found or terms != before:
+            # A task that takes up results is a group of its own: where they belong is said for one task.
+            if not found or terms != before or "results" in (parcel.terms.options or ()):
                 type, priority, options, _ = before = terms
                 if parcel.keys is not None:
                     options = {**(options or {}), "key": list[str]()}
@@ -120,15 +125,17 @@ class Outbox:
 
     def _compose(self) -> list[Parcel]:
         parcels: list[Parcel] = []
-        tasks = size = 0
+        tasks = size = ties = 0
         while self._waiting:
             parcel = self._waiting[0]
             if parcel.terms.patient and parcel.block.count > self._room:
                 self._waiting.insert(1, parcel.split(self._room))
             tasks += parcel.block.count
             size += parcel.size
+            ties += parcel.ties
             limit = self._room if parcel.terms.patient else LETTER_TASKS_MAX
-            if parcels and (tasks > limit or size > BYTES_MAX or parcel.alone or parcels[0].alone):
+            full = tasks > limit or size > BYTES_MAX or ties > LETTER_TIES_MAX
+            if parcels and (full or parcel.alone or parcels[0].alone):
                 break
             parcels.append(self._waiting.popleft())
         return parcels

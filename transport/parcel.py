@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ..workers import values
 from ..workers.errors import InvalidTask, TaskRefused
+from . import codec
 from .block import Block
 from .clock import now
 from .messages import PARAMS_BYTES_MAX
@@ -22,6 +23,17 @@ BYTES_MAX: Final = 5 * 1024 * 1024 // 2
 ITEM_BYTES: Final = 6
 """What one more item costs in a frame beside its own bytes."""
 
+GROUP_BYTES: Final = 64
+"""The same of a group with options of its own, beside those."""
+
+EDGE_BYTES: Final = 12
+"""The same of a task to come after, and of a result of it."""
+
+EDGES_MAX: Final = 100_000
+"""How often the tasks of one SUBMIT may come after another: what the supervisor takes in one turn."""
+
+_LISTS: Final = ("after", "results")
+
 
 class Parcel:
     """Tasks that are sent together.
@@ -30,7 +42,7 @@ class Parcel:
         terms: What they have in common.
         params: Their packed params.
         keys: Their keys, if they have any.
-        size: Bytes they take in a frame.
+        size: Bytes they take in a frame, with their options.
         block: What becomes of them.
         alone: Send them in a SUBMIT of their own, because one that they shared was refused.
     """
@@ -45,9 +57,18 @@ class Parcel:
         block: Block | None = None,
         keys: list[str] | None = None,
     ) -> None:
-        self.terms, self.params, self.size, self.keys = terms, params, size, keys
+        self.terms, self.params, self.keys = terms, params, keys
+        self.size = size + options_bytes(terms.options)
         self.block = block or Block(len(params), terms.initial)
         self.alone = False
+
+    @property
+    def ties(self) -> int:
+        """How often its tasks come after another, and how many results they take up: the pool bounds both."""
+        options = self.terms.options
+        if options is None:
+            return 0
+        return self.block.count * len(options.get("after", ())) + len(options.get("results", ()))
 
     def split(self, count: int) -> Parcel:
         """Keep the first `count` tasks; the others are the parcel that is returned."""
@@ -61,6 +82,17 @@ class Parcel:
             size += _bytes(keys)
         self.size -= size
         return Parcel(self.terms, rest, size, self.block.split(count), keys)
+
+
+def options_bytes(options: dict[str, Any] | None) -> int:
+    """What a group with these options takes in a frame beside its params: many small tasks with much in their options
+    fill one, too.
+    """
+    if not options:
+        return 0
+    edges = sum(len(options.get(name, ())) for name in _LISTS)
+    others = {name: value for name, value in options.items() if name not in _LISTS}
+    return GROUP_BYTES + EDGE_BYTES * edges + codec.size(others)
 
 
 def single(terms: Terms, params: Any) -> Parcel:
@@ -100,7 +132,8 @@ def parcels(
     if isinstance(terms.key, str):
         raise InvalidTask(f"key={terms.key!r}: it names one task; give a function from params to key", "key")
     pack = values.pack
-    chunk = min(chunk, TASKS_MAX)
+    edges = len((terms.options or {}).get("after", ()))
+    chunk = min(chunk, TASKS_MAX, EDGES_MAX // max(1, edges))
     packed: list[bytes] = []
     keys: list[str] | None = None if terms.key is None else []
     size = 0

@@ -22,6 +22,8 @@ KEY_CHARACTERS_MAX: Final = 255
 
 AFTER_MAX: Final = 10_000
 """Tasks that one comes after."""
+RESULTS_MAX: Final = 10_000
+"""Results of others in the params of one."""
 ON_FAILURE: Final = ("cancel", "run", "wait")
 
 _WAITING: Final = STATES.index(TaskState.WAITING)
@@ -182,12 +184,32 @@ def with_results(agreed: Terms, results: Sequence[tuple[int, int]]) -> Terms:
     Args:
         agreed: Its terms otherwise.
         results: (offset in the packed params, id of the task) of each.
+
+    Raises:
+        InvalidTask: They are too many.
     """
+    check_results(len(results))
     options = dict(agreed.options or {})
     after = list(dict.fromkeys([*options.get("after", ()), *(id for _, id in results)]))
+    _check_after(after)
     numbers = {id: number for number, id in enumerate(after)}
     options |= {"after": after, "results": [[offset, numbers[id]] for offset, id in results]}
     return agreed._replace(options=options, initial=_WAITING)
+
+
+def check_results(count: int) -> None:
+    """So many results of others may stand in the params of one task.
+
+    Raises:
+        InvalidTask: They may not.
+    """
+    if count > RESULTS_MAX:
+        raise InvalidTask(f"params: the results of {count} tasks stand in them; at most {RESULTS_MAX}", "params")
+
+
+def _check_after(ids: list[int]) -> None:
+    if len(ids) > AFTER_MAX:
+        raise InvalidTask(f"after: {len(ids)} tasks; at most {AFTER_MAX}", "after")
 
 
 def _lane(tenant: Any, requires: Any) -> dict[str, Any]:
@@ -210,8 +232,7 @@ def _dependencies(after: Any, on_failure: Any) -> dict[str, Any]:
     if on_failure not in ON_FAILURE:
         raise _invalid("on_failure", on_failure, f"one of {', '.join(ON_FAILURE)}")
     ids = list(dict.fromkeys(ids_of(after)))
-    if len(ids) > AFTER_MAX:
-        raise InvalidTask(f"after: {len(ids)} tasks; at most {AFTER_MAX}", "after")
+    _check_after(ids)
     failing = {} if on_failure == "cancel" else {"on_failure": on_failure}
     return {"after": ids, **failing} if ids else failing
 

@@ -310,6 +310,21 @@ def test_who_would_take_more_than_its_share_is_told_and_its_neighbours_go_on(tal
     assert told.value.retry_after == 3600.0
 
 
+def test_what_cannot_be_said_is_refused_and_its_neighbours_are_sent_again(joined: Talk) -> None:
+    good, bad = parcel(b"1"), parcel(b"2", options={"after": [2**64]})
+    [submit] = submits(joined.ask(good, bad))
+    assert joined.core.on_unsaid(submit, "too big", joined.now) == [Disconnect(), Connect(), HELLO_AGAIN]
+    again = submits(joined.hear(welcome()))
+    assert [m.groups[0][3] for m in again] == [[b"1"], [b"2"]]
+    joined.core.on_unsaid(again[1], "too big", joined.now)
+    assert (bad.block.refused, good.block.answered) == (True, False)
+    assert bad.block.ends == [(-2, b"", {"code": "invalid", "reason": "too big", "path": "", "retry_after": 0.0})]
+    joined.wait(0.1)
+    assert submits(joined.hear(welcome())) == [again[0]]
+    joined.hear(Accepted(2, 1, 1))
+    assert good.block.first == 1
+
+
 def test_what_is_withdrawn_is_neither_sent_nor_repeated(joined: Talk) -> None:
     under_way = parcel(b"1")
     joined.ask(under_way)

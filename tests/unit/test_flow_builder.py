@@ -9,8 +9,9 @@ import pytest
 from workerhost.transport.flow_draft import Draft
 from workerhost.transport.flow_order import circle, ordered
 from workerhost.transport.flow_parts import PART_EDGES_MAX, PART_TASKS_MAX, Wanted, parts
+from workerhost.transport.messages import FRAME_BYTES_MAX
 from workerhost.transport.references import Reference, pack
-from workerhost.transport.terms import Terms, terms
+from workerhost.transport.terms import AFTER_MAX, RESULTS_MAX, Terms, terms
 from workerhost.workers import values
 from workerhost.workers.errors import InvalidTask
 
@@ -95,6 +96,26 @@ def test_a_large_flow_is_cut_where_tasks_edges_or_bytes_are_too_many() -> None:
     half = dict.fromkeys(range(PART_EDGES_MAX // 2 + 1), "cancel")
     assert [part.block.count for part in parts([Wanted(PLAIN, b"", within=half) for _ in range(3)], "")] == [1, 1, 1]
     assert [part.block.count for part in parts([Wanted(PLAIN, b"x" * 1024 * 1024) for _ in range(4)], "")] == [2, 2]
+
+
+def counts(tasks: list[Wanted]) -> list[int]:
+    return [part.block.count for part in parts(tasks, "")]
+
+
+def test_a_large_flow_is_cut_where_named_tasks_results_or_options_are_too_many() -> None:
+    def after(place: int) -> dict[int, str]:
+        start = 1 + place * (AFTER_MAX // 2)
+        return dict.fromkeys(range(start, start + AFTER_MAX // 2), "run")
+
+    assert counts([Wanted(PLAIN, b"", after=after(place)) for place in range(3)]) == [2, 1]
+    results = [(offset, False, 7) for offset in range(RESULTS_MAX)]
+    assert counts([Wanted(PLAIN, b"", after={7: "run"}, results=list(results)) for _ in range(3)]) == [2, 1]
+    with pytest.raises(InvalidTask, match="results of 10001 tasks"):
+        counts([Wanted(PLAIN, b"", after={7: "run"}, results=[*results, (RESULTS_MAX, False, 7)])])
+    tags = [chr(0x1F600 + number) * 128 for number in range(32)]
+    labelled = [Wanted(terms("a", tags=tags, priority=place % 2), b"x") for place in range(1000)]
+    assert sum(counts(labelled)) == 1000
+    assert max(part.size for part in parts(labelled, "")) < FRAME_BYTES_MAX // 2
 
 
 @pytest.mark.parametrize("after", ["12", 0, -1, [1, "2"], 1.5, True, object()])

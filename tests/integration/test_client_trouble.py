@@ -1,0 +1,57 @@
+"""The trouble of one caller is nobody else's: what cannot be said, what ends often, what fails half-way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from workerhost import Client, InvalidTask, WorkerHost, worker
+from workerhost.transport.outcome import raise_refusal
+from workerhost.transport.parcel import Parcel
+from workerhost.transport.terms import Terms
+
+SECONDS = 20.0
+"""Longer than anything here takes; a wait of that length has failed."""
+
+let_go = threading.Event()
+
+
+@worker("echo")
+def echo(value: Any) -> Any:
+    return value
+
+
+@worker("hold")
+def hold(value: Any = None) -> Any:
+    let_go.wait(SECONDS)
+    return value
+
+
+@pytest.fixture
+def pool() -> Iterator[WorkerHost]:
+    let_go.clear()
+    with WorkerHost(workers=[echo, hold], slots=2) as pool:
+        yield pool
+        let_go.set()
+
+
+@pytest.fixture
+def client(pool: WorkerHost) -> Iterator[Client]:
+    """A client beside the pool's own."""
+    with Client(pool.address, timeout=SECONDS) as client:
+        yield client
+
+
+def test_what_fits_into_no_frame_is_refused_and_the_client_lives(client: Client) -> None:
+    handle = client.send("hold", 7)
+    connection = client._connections.current()  # pyright: ignore[reportPrivateUsage]  # nothing public lets it through
+    bad = Parcel(Terms("echo", options={"after": [2**64]}), [b"\xc0"], 1)
+    connection.put(bad)
+    connection.submitted([bad.block], patient=False, refusals=0)
+    with pytest.raises(InvalidTask, match="cannot be said"):
+        raise_refusal(bad.block)
+    let_go.set()
+    assert handle.result(SECONDS) == 7

@@ -22,8 +22,8 @@ def take_events(message: Events, register: Register, foreign: set[int], after: i
         after: The last end of this session that was seen.
 
     Returns:
-        How many ends there were, and the last end seen now. Ends of watched tasks do not count as seen, because they
-        are not in the order of this session.
+        How many ends there were, and the last end seen now. Ends of other sessions are not in the order of this one:
+        they carry the number 0. One of our own carries its own also where somebody watches it by its id.
 
     Raises:
         TypeError, ValueError, IndexError: It is not what the protocol says.
@@ -35,10 +35,8 @@ def take_events(message: Events, register: Register, foreign: set[int], after: i
             _take_for_others(finished, register)
         if foreign:
             for row in finished:
-                if row[0] in foreign:
-                    foreign.discard(row[0])
-                else:
-                    after = max(after, row[1])
+                foreign.discard(row[0])
+                after = max(after, row[1])
         else:
             after = max(after, finished[-1][1])
     for id, fraction, note, at in message.progress:

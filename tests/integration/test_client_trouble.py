@@ -45,6 +45,16 @@ def client(pool: WorkerHost) -> Iterator[Client]:
         yield client
 
 
+def test_tasks_that_stand_for_own_ones_are_told_beyond_the_first_credit(client: Client) -> None:
+    client.pause("echo")
+    params = [{"value": number} for number in range(12_000)]
+    client.send_many("echo", params, key=lambda one: str(one["value"]))
+    second = client.send_many("echo", params, key=lambda one: str(one["value"]))
+    assert second[0].id == 1
+    client.resume("echo")
+    assert second.results(60) == list(range(12_000))
+
+
 def test_what_fits_into_no_frame_is_refused_and_the_client_lives(client: Client) -> None:
     handle = client.send("hold", 7)
     connection = client._connections.current()  # pyright: ignore[reportPrivateUsage]  # nothing public lets it through

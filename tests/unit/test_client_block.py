@@ -108,9 +108,17 @@ def test_ends_of_watched_tasks_do_not_move_what_the_session_has_seen() -> None:
     watched = Block(1, QUEUED, 30)
     register = registered(watched)
     foreign = {30, 31}
-    events = Events([[30, 900, COMPLETED, b"a", None], [4, 12, COMPLETED, b"", None]])
+    events = Events([[4, 12, COMPLETED, b"", None], [30, 0, COMPLETED, b"a", None]])
     assert take_events(events, register, foreign, after=11) == (2, 12)
     assert (watched.ends, foreign) == ([b"a"], {31})
+
+
+def test_ends_of_own_tasks_count_as_seen_whoever_watches_them() -> None:
+    own = Block(2, QUEUED, 30)
+    foreign = {30, 40}
+    events = Events([[30, 12, COMPLETED, b"a", None], [40, 0, COMPLETED, b"", None]])
+    assert take_events(events, registered(own), foreign, after=11) == (2, 12)
+    assert (own.ends, foreign) == ([b"a", None], set())
 
 
 def test_progress_makes_a_task_run_and_a_state_corrects_it() -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from ..workers.errors import WorkerHostError
-from . import codec
+from . import sayable
 from .block import Block, Waiter
 from .commands import Finish, Lookup, Request, Withdraw
 from .connection import Connection
@@ -174,7 +174,7 @@ async def request(
     connection: Connection, message: Query | Admin | Cancel, unknown: type[WorkerHostError] = WorkerHostError
 ) -> dict[str, Any]:
     """As `Connection.request`."""
-    codec.encode(message, 0)
+    sayable.check(message)
     asked = Request(message)
     try:
         refusals = connection.conversation.refusals

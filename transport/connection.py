@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, Final
 
 from ..workers.errors import WorkerHostError
-from . import codec
+from . import sayable
 from .access import Access
 from .block import Block, Waiter
 from .client_actor import ClientActor
@@ -142,9 +142,9 @@ class Connection:
             PoolUnreachable: No supervisor answered in time.
             PoolRefused: It is not allowed.
             WorkerHostError: The supervisor could not do it; it says why.
-            ValueError: It cannot be said: too long, or no proper text.
+            InvalidTask: It cannot be said; the message names the value that is no proper text, or no number of 64 bits.
         """
-        codec.encode(message, 0)
+        sayable.check(message)
         request = Request(message)
         try:
             refusals = self.conversation.refusals

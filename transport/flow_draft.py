@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, Unpack, cast
 
-from ..workers.errors import InvalidTask
+from ..workers.errors import InvalidTask, plain
 from ..workers.task import Task
 from .block import Block
 from .flow_order import circle, ordered
@@ -13,7 +13,7 @@ from .flow_parts import Wanted, parts
 from .messages import TaskState
 from .part import Part
 from .references import Reference, pack
-from .terms import ON_FAILURE, SendingInFlow, id_of, ids_of, terms
+from .terms import ON_FAILURE, SendingInFlow, can_travel, id_of, ids_of, terms
 
 if TYPE_CHECKING:
     from ..workers.registry import WorkerFunction
@@ -96,6 +96,8 @@ class Draft:
     def __init__(self, name: str) -> None:
         if len(name) > NAME_MAX:
             raise InvalidTask(f"the name of a flow has at most {NAME_MAX} characters", "name")
+        if not can_travel(name):
+            raise InvalidTask(f"name={plain(repr(name), 100)}: it must be a text that UTF-8 knows", "name")
         self.name = name
         self._tasks: list[Wanted] = []
         self._at: list[int] = []  # place as written down -> place as handed in

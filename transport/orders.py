@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Final, Literal, Unpack
+from typing import Any, Literal, Unpack
 
 from ..config.resources import Required
 from ..workers import values
-from ..workers.errors import InvalidTask, TaskUnknown, WorkerHostError
+from ..workers.errors import InvalidTask, TaskUnknown, WorkerHostError, plain
 from .block import UNKNOWN
 from .changes import Changing, Where, carry_out, changing, listing, naming
 from .connection import Connections
@@ -17,9 +17,7 @@ from .messages import Admin, Query
 from .outcome import error_of
 from .scheduling import scheduled, told, with_coming
 from .tail import Line, tail
-from .terms import terms
-
-ID_MAX: Final = 2**63 - 1
+from .terms import ID_MAX, terms
 
 Tasks = int | Handle | Batch | Iterable[int | Handle]
 """One task or several, by handle or number."""
@@ -416,12 +414,15 @@ def _meant(tasks: Tasks | None) -> list[int] | None:
     return None if tasks is None else _ids(tasks)
 
 
-def check_id(id: int) -> None:
+def check_id(id: Any) -> None:
     """A task has a number that there can be.
 
     Raises:
         TaskUnknown: There is none of this.
+        InvalidTask: It is no number of a task.
     """
+    if not isinstance(id, int) or isinstance(id, bool):  # said to the pool it would end the session
+        raise InvalidTask(f"{plain(repr(id), 100)} is not the number of a task", "id")
     if not 0 < id <= ID_MAX:
         raise no_task(id)
 

@@ -20,6 +20,8 @@ TAGS_MAX: Final = 32
 TAG_CHARACTERS_MAX: Final = 128
 KEY_CHARACTERS_MAX: Final = 255
 
+ID_MAX: Final = 2**63 - 1
+
 AFTER_MAX: Final = 10_000
 """Tasks that one comes after."""
 RESULTS_MAX: Final = 10_000
@@ -173,9 +175,18 @@ def key_text(key: Any) -> str:
     Raises:
         InvalidTask: It is no text that may be a key.
     """
-    if not isinstance(key, str) or not 0 < len(key) <= KEY_CHARACTERS_MAX:
-        raise _invalid("key", key, f"a text of 1 to {KEY_CHARACTERS_MAX} characters")
+    if not isinstance(key, str) or not 0 < len(key) <= KEY_CHARACTERS_MAX or not can_travel(key):
+        raise _invalid("key", key, f"a text of 1 to {KEY_CHARACTERS_MAX} characters that UTF-8 knows")
     return key
+
+
+def can_travel(text: str) -> bool:
+    """Whether a text has bytes: half a surrogate pair, as in the name of a file that is no UTF-8, has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def with_results(agreed: Terms, results: Sequence[tuple[int, int]]) -> Terms:
@@ -259,7 +270,7 @@ def id_of(task: Any) -> int:
         InvalidTask: It is neither.
     """
     id = task if isinstance(task, int) else getattr(task, "id", None)
-    if type(id) is not int or id < 1:
+    if type(id) is not int or not 0 < id <= ID_MAX:
         raise _invalid("after", task, "tasks: handles, batches or numbers")
     return id
 

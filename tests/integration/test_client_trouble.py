@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from workerhost import Client, InvalidTask, WorkerHost, worker
+from workerhost.bin.main import run
 from workerhost.transport.outcome import raise_refusal
 from workerhost.transport.parcel import Parcel
 from workerhost.transport.terms import Terms
@@ -47,9 +48,8 @@ def client(pool: WorkerHost) -> Iterator[Client]:
 
 def test_tasks_that_stand_for_own_ones_are_told_beyond_the_first_credit(client: Client) -> None:
     client.pause("echo")
-    params = [{"value": number} for number in range(12_000)]
-    client.send_many("echo", params, key=lambda one: str(one["value"]))
-    second = client.send_many("echo", params, key=lambda one: str(one["value"]))
+    client.send_many("echo", range(12_000), key=str)
+    second = client.send_many("echo", range(12_000), key=str)
     assert second[0].id == 1
     client.resume("echo")
     assert second.results(60) == list(range(12_000))
@@ -65,3 +65,31 @@ def test_what_fits_into_no_frame_is_refused_and_the_client_lives(client: Client)
         raise_refusal(bad.block)
     let_go.set()
     assert handle.result(SECONDS) == 7
+
+
+def test_values_that_cannot_be_said_are_their_callers_mistake_alone(client: Client) -> None:
+    handle = client.send("hold", 7)
+    half = "\udcff"
+    calls: list[Callable[[], Any]] = [
+        lambda: client.send("echo", 1, after=[2**64]),
+        lambda: client.send("echo", 1, key=half),
+        lambda: client.send_many("echo", [1], key=lambda _: half),
+        lambda: client.flow(half),
+        lambda: client.tasks(error=half),
+        lambda: client.cancel(key=half),
+        lambda: client.schedule(half, "echo", every=60),
+        lambda: client.backup(half),
+        lambda: client.drain(half),
+        lambda: client.task(True),
+        lambda: client.flow(1 << 70).show(),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidTask):
+            call()
+    let_go.set()
+    assert handle.result(SECONDS) == 7
+
+
+def test_a_filter_that_cannot_be_said_is_a_mistake_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ls", "--tag", "\udcff", "--address", "tcp://127.0.0.1:1"]) == 2
+    assert capsys.readouterr().err.startswith("workerhost: tag='\\udcff': it cannot be said")

@@ -54,6 +54,9 @@ PATIENCE: Final = (1.0, 2.0, 4.0)
 REST: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Seconds between connections, by how many have failed in a row."""
 
+REQUESTS_MAX: Final = 1000
+"""Open requests, and those that nobody waits for any more are swept out."""
+
 RESTORED_EPOCHS: Final = 1 << 13
 """An epoch that grows so far at once is not a restart: the pool was restored from a backup."""
 
@@ -96,6 +99,7 @@ class Conversation:
         self._foreign_max = IDS_MAX  # so many, and those that nobody holds any more are swept out
         self._lookups: dict[int, list[Lookup]] = {}
         self._requests: dict[int, Request] = {}
+        self._requests_max = REQUESTS_MAX
         self._last_request = 0
         self._listeners: list[Listener] = []
         self._leave_at: float | None = None
@@ -327,9 +331,11 @@ class Conversation:
         self._say(Submit(letter.number, self.outbox.below, letter.groups(), letter.flow))
 
     def _ask(self, request: Request) -> None:
-        self._requests = {number: asked for number, asked in self._requests.items() if not asked.withdrawn}
         self._last_request += 1
         self._requests[self._last_request] = request
+        if len(self._requests) > self._requests_max:
+            self._requests = {number: asked for number, asked in self._requests.items() if not asked.withdrawn}
+            self._requests_max = 2 * len(self._requests) + REQUESTS_MAX  # else every request would sweep them
         if isinstance(request.message, Admin) and request.message.verb == "retry":
             request.before = self._ends_of(request.message.arguments.get("ids", ()))
         if self._joined:
@@ -351,9 +357,9 @@ class Conversation:
 
     def _claim_looked_up(self, block: Block) -> None:
         """Somebody asked for numbers that have become our own since."""
-        if not self._foreign:
-            return
-        for id in [id for id in self._foreign if block.first <= id < block.first + block.count]:
+        ids = range(block.first, block.first + block.count)
+        smaller, other = (ids, self._foreign) if block.count < len(self._foreign) else (self._foreign, ids)
+        for id in [id for id in smaller if id in other]:
             self._foreign.discard(id)
             self.register.drop(id)
             for lookup in self._lookups.pop(id, ()):

@@ -27,7 +27,7 @@ from .client import Client
 from .clock import now
 from .commands import Request
 from .connection import Connection
-from .handle import Handle
+from .handle import IDS_MAX, Handle
 from .messages import Cancel
 from .outcome import error_of, value_of
 from .terms import Sending, terms
@@ -271,14 +271,25 @@ class PoolExecutor(Executor):
             while self._left:
                 leaving.append(self._left.popleft())
                 leaving[-1].tell()
-            for future in [future for future in leaving if future.block.answered]:
-                leaving.remove(future)
-                if future.block.first and not connection.over:
-                    connection.put(Request(Cancel(0, [future.block.id(0)])))
+            leaving[:] = self._end_tasks(connection, leaving)
             while self._ended:
                 self._end(self._ended.popleft()[0])
         if self._owned:
             self._client.close()
+
+    def _end_tasks(self, connection: Connection, leaving: list[PoolFuture]) -> list[PoolFuture]:
+        """Have the tasks of cancelled futures end; those are left that have no number yet."""
+        left: list[PoolFuture] = []
+        ids: list[int] = []
+        for future in leaving:
+            block = future.block
+            if not block.answered:
+                left.append(future)
+            elif block.first:
+                ids.append(block.id(0))
+        for start in range(0, 0 if connection.over else len(ids), IDS_MAX):
+            connection.put(Request(Cancel(0, ids[start : start + IDS_MAX])))
+        return left
 
     def _has_news(self, leaving: list[PoolFuture]) -> bool:
         answered = any(future.block.answered for future in leaving)

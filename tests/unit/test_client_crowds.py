@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from workerhost.transport.client_effects import Effect, Say
-from workerhost.transport.conversation import CREDIT, Conversation
-from workerhost.transport.messages import Accepted, Events, Message, Watch, Welcome
+from workerhost.transport.commands import Lookup, Request
+from workerhost.transport.conversation import CREDIT, REQUESTS_MAX, Conversation
+from workerhost.transport.messages import Accepted, Cancel, Events, Message, Query, Watch, Welcome
 from workerhost.transport.parcel import Parcel
 from workerhost.transport.terms import Terms
 
@@ -57,3 +59,44 @@ def test_ends_of_own_tasks_that_others_stand_for_give_credit_again(talk: Talk) -
         rows = [[id, id, COMPLETED, b"r", None] for id in range(start, start + half)]
         assert talk.hear(Events(rows)) == [Watch(start + half - 1, CREDIT)]
     assert (first.block.left, second.block.left) == (0, 0)
+
+
+def test_requests_cost_the_same_however_many_are_open(talk: Talk) -> None:
+    began = time.thread_time()
+    asked = talk.ask(Request(Cancel(0, [id])) for id in range(1, 20_001))
+    assert time.thread_time() - began < 5.0  # it was 20 s where each was weighed against all
+    assert [message.request for message in asked if isinstance(message, Cancel)] == list(range(1, 20_001))
+
+
+def test_requests_that_nobody_waits_for_are_forgotten(talk: Talk) -> None:
+    for _ in range(10 * REQUESTS_MAX):
+        request = Request(Query(0, "status"))
+        talk.ask([request])
+        request.withdrawn = True
+    kept = talk.core._requests  # pyright: ignore[reportPrivateUsage]  # what is forgotten cannot be seen elsewhere
+    assert len(kept) <= 2 * REQUESTS_MAX
+
+
+def test_new_tasks_are_looked_for_quickly_among_many_that_are_watched(talk: Talk) -> None:
+    older, watched = parcel(1), 100_000
+    others = parcel(watched)
+    talk.ask([older, others])
+    talk.hear(Accepted(1, 1, 1))
+    talk.hear(Accepted(2, 10, watched, [[place, 1_000_000 + place, 0] for place in range(watched)]))
+    singles = [parcel(1) for _ in range(1000)]
+    talk.ask(singles)
+    began = time.thread_time()
+    talk.hear(Accepted(3, 500_000, 1000))
+    assert time.thread_time() - began < 1.0  # it was 4 s where each was compared with all
+    assert [single.block.first for single in singles] == list(range(500_000, 501_000))
+
+
+@pytest.mark.parametrize("count", [1, 2, 10])
+def test_who_asked_for_numbers_that_become_our_own_is_answered(talk: Talk, count: int) -> None:
+    lookups = [Lookup(5), Lookup(6)]
+    talk.ask(lookups)
+    own = parcel(count)
+    talk.ask([own])
+    talk.hear(Accepted(1, 5, count))
+    found = [(lookup.block, lookup.offset) for lookup in lookups if lookup.found]
+    assert found == [(own.block, 0), (own.block, 1)][:count]

@@ -213,8 +213,8 @@ class AsyncClient(AsyncOrders, AsyncFlowCalls):
         if buffersize < 1:
             raise ValueError(f"buffersize={buffersize!r}: it must be at least 1")
         agreed = terms(type_of(type), **sending)
-        connection = self._connections.current()
-        return AsyncMapping(connection, agreed, params, buffersize, return_exceptions=return_exceptions).values()
+        mapping = AsyncMapping(self._connections, agreed, params, buffersize, return_exceptions=return_exceptions)
+        return mapping.values()
 
     def as_completed(
         self, handles: Iterable[AsyncHandle[Value]], *, timeout: float | None = None

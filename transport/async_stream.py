@@ -15,7 +15,7 @@ from .async_waiting import LoopWaiter, cancel, submitted, wait
 from .block import Block
 from .clock import now
 from .commands import Withdraw
-from .connection import Connection
+from .connection import Connection, Connections
 from .handle import IDS_MAX
 from .outcome import error_of, value_of
 from .parcel import Parcel, parcels
@@ -81,14 +81,14 @@ class AsyncMapping:
 
     def __init__(
         self,
-        connection: Connection,
+        connections: Connections,
         terms: Terms,
         params: Iterable[Any] | AsyncIterable[Any],
         buffersize: int,
         *,
         return_exceptions: bool,
     ) -> None:
-        self._connection, self._patient = connection, terms.patient
+        self._connections, self._connection, self._patient = connections, connections.current(), terms.patient
         self._room, self._return_exceptions = buffersize, return_exceptions
         self._source = parcels_of(terms, params, max(1, buffersize // CHUNKS), LINGER)
         self._blocks: deque[Block] = deque()

@@ -263,8 +263,7 @@ class Client(Orders, FlowCalls):
         if buffersize < 1:
             raise ValueError(f"buffersize={buffersize!r}: it must be at least 1")
         agreed = terms(type_of(type), **sending)
-        connection = self._connections.current()
-        mapping = Mapping(connection, agreed, params, buffersize, return_exceptions=return_exceptions)
+        mapping = Mapping(self._connections, agreed, params, buffersize, return_exceptions=return_exceptions)
         mapping.fill()
         return mapping.values()
 

@@ -12,7 +12,7 @@ from ..workers.errors import WorkerHostError
 from .block import Block, Waiter
 from .clock import now
 from .commands import Withdraw
-from .connection import Connection
+from .connection import Connection, Connections
 from .handle import Handle, cancel
 from .outcome import error_of, value_of
 from .parcel import Parcel, parcels
@@ -34,7 +34,7 @@ class Mapping:
     """Sends params as room in the buffer appears and gives the values back in order.
 
     Args:
-        connection: Where to send.
+        connections: Where to send. They are held: a client that nobody else holds is not closed before the last value.
         terms: What the tasks have in common.
         params: May be endless.
         buffersize: Most tasks sent whose values have not been taken.
@@ -42,9 +42,9 @@ class Mapping:
     """
 
     def __init__(
-        self, connection: Connection, terms: Terms, params: Iterable[Any], buffersize: int, *, return_exceptions: bool
+        self, connections: Connections, terms: Terms, params: Iterable[Any], buffersize: int, *, return_exceptions: bool
     ) -> None:
-        self._connection, self._patient = connection, terms.patient
+        self._connections, self._connection, self._patient = connections, connections.current(), terms.patient
         self._chunk = max(1, buffersize // CHUNKS)
         self._room, self._return_exceptions = buffersize, return_exceptions
         self._parcels: Iterator[Parcel] | None = parcels(terms, params, self._chunk, LINGER)

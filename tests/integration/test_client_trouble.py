@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from workerhost import Client, InvalidTask, WorkerHost, worker
+from workerhost import AsyncClient, Client, InvalidTask, WorkerHost, worker
 from workerhost.bin.main import run
 from workerhost.transport.outcome import raise_refusal
 from workerhost.transport.parcel import Parcel
@@ -31,10 +33,16 @@ def hold(value: Any = None) -> Any:
     return value
 
 
+@worker("slow")
+def slow(value: Any) -> Any:
+    time.sleep(0.05)  # sleeps: the task is a slow one
+    return value
+
+
 @pytest.fixture
 def pool() -> Iterator[WorkerHost]:
     let_go.clear()
-    with WorkerHost(workers=[echo, hold], slots=2) as pool:
+    with WorkerHost(workers=[echo, hold, slow], slots=2) as pool:
         yield pool
         let_go.set()
 
@@ -93,3 +101,12 @@ def test_values_that_cannot_be_said_are_their_callers_mistake_alone(client: Clie
 def test_a_filter_that_cannot_be_said_is_a_mistake_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["ls", "--tag", "\udcff", "--address", "tcp://127.0.0.1:1"]) == 2
     assert capsys.readouterr().err.startswith("workerhost: tag='\\udcff': it cannot be said")
+
+
+def test_a_map_goes_on_though_nobody_else_holds_its_client(pool: WorkerHost) -> None:
+    assert list(Client(pool.address).map("slow", range(6), buffersize=2)) == list(range(6))
+
+    async def main() -> list[Any]:
+        return [value async for value in AsyncClient(pool.address).map("slow", range(6), buffersize=2)]
+
+    assert asyncio.run(main()) == list(range(6))

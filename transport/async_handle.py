@@ -160,10 +160,13 @@ class AsyncBatch(ToldBatch, Sequence[AsyncHandle[Value_co]], Generic[Value_co]):
         Raises:
             PoolUnreachable: The pool was away for the client's timeout.
         """
+        if not any(block.left for block in self._blocks):
+            return True
+        connection = await self._here()
         deadline = None if timeout is None else now() + timeout
         for block in self._blocks:
             left = None if deadline is None else deadline - now()
-            if not await wait(self._connection, partial(_has_ended, block), [block.waiters], timeout=left):
+            if not await wait(connection, partial(_has_ended, block), [block.waiters], timeout=left):
                 return False
         return True
 
@@ -190,8 +193,19 @@ class AsyncBatch(ToldBatch, Sequence[AsyncHandle[Value_co]], Generic[Value_co]):
         Raises:
             PoolUnreachable: No supervisor answered in time.
         """
+        connection = await self._here()
         ids = [id for block in self._blocks if block.left for id in block.unfinished()]
-        return len(await cancel(self._connection, ids, IDS_MAX))
+        return len(await cancel(connection, ids, IDS_MAX))
+
+    async def _here(self) -> Connection:
+        """The connection of this process. In a forked child the tasks are looked up on the child's own."""
+        current = self._place.connections.current()
+        if current is not self._connection:
+            places = [await look_up(current, id) for ids in self.ids() for id in ids]
+            self._blocks = [block for block, _ in places]
+            self._stops = list(range(1, len(self._blocks) + 1))
+            self._connection = current
+        return current
 
 
 def _has_ended(block: Block) -> bool:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,3 +114,40 @@ def test_a_map_goes_on_though_nobody_else_holds_its_client(pool: WorkerHost) -> 
         return [value async for value in AsyncClient(pool.address).map("slow", range(6), buffersize=2)]
 
     assert asyncio.run(main()) == list(range(6))
+
+
+FORKING = """
+import asyncio, os, sys
+from workerhost import AsyncClient
+client = AsyncClient(sys.argv[1], timeout=10)
+async def parent():
+    done, held = await client.send_many("echo", range(3)), await client.send_many("hold", range(2))
+    assert await done.results(10) == [0, 1, 2]
+    return done, held
+async def child():
+    assert await done.results(10) == [0, 1, 2]
+    assert not await held.wait(0.1)
+    assert await held.cancel() == 2
+    assert await held.wait(10)
+    await client.close()
+done, held = asyncio.run(parent())
+pid = os.fork()
+if pid == 0:
+    asyncio.run(child())
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+assert asyncio.run(held.wait(10))
+asyncio.run(client.close())
+print(held[0].state)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_batch_of_coroutines_is_looked_up_anew_in_a_forked_child(tmp_path: Path) -> None:
+    address = f"ipc://{tmp_path}/pool"
+    command = [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning", "-c", FORKING, address]
+    let_go.clear()
+    with WorkerHost({"pool": {"bind": address}}, workers=[echo, hold], slots=2):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=2 * SECONDS, check=False)
+        let_go.set()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "cancelled\n", "")

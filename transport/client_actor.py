@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 import pykka
 
+from ..workers.errors import ConfigError
 from . import codec, link
 from .access import Access
 from .client_effects import Alarm, Connect, Disconnect, Effect, Leave, Say
@@ -39,6 +40,10 @@ class Callers(Protocol):
         """Let every waiting thread look again."""
         ...
 
+    def unusable(self, error: ConfigError) -> None:
+        """Nothing can ever be met at the address; the actor goes."""
+        ...
+
     def ended(self) -> None:
         """The actor is gone."""
         ...
@@ -59,7 +64,11 @@ class ClientActor(pykka.ThreadingActor):
 
     def on_start(self) -> None:
         """Open the first connection."""
-        self._perform(self._conversation.start(now()))
+        try:
+            self._perform(self._conversation.start(now()))
+        except BaseException:  # of what goes wrong here Pykka tells nobody but its log
+            self.on_stop()
+            raise
 
     def on_receive(self, message: Any) -> None:
         """One batch of what arrived: messages, a call to look at the commands, or nothing but time."""
@@ -102,7 +111,12 @@ class ClientActor(pykka.ThreadingActor):
                     todo = deque([*kept, *instead])
             elif isinstance(effect, Connect):
                 way = self._access.next()
-                self._link = link.connect(way.address, self._inbox, way.credentials)
+                try:
+                    self._link = link.connect(way.address, self._inbox, way.credentials)
+                except ConfigError as error:
+                    self._callers.unusable(error)
+                    self.stop()
+                    break
             elif isinstance(effect, Disconnect):
                 self._hang_up(FAREWELL_SECONDS if effect.farewell else 0.0)
             elif isinstance(effect, Alarm):

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
-from ..workers.errors import WorkerHostError
+from ..workers.errors import ConfigError, WorkerHostError
 from . import sayable
 from .access import Access
 from .block import Block, Waiter
@@ -46,6 +46,8 @@ class Connection:
         conversation: The protocol's state; only its plain attributes are read here.
         callee: The same, as a wait wants it.
     """
+
+    _unusable = ""  # what is wrong with the address, if nothing can ever be met there
 
     def __init__(self, access: Access, timeout: float, session: bytes | None = None) -> None:
         self.access, self.timeout = access, timeout
@@ -76,6 +78,10 @@ class Connection:
         """Let every waiting thread look again."""
         for waiter in tuple(self._waiters):
             waiter.wake()
+
+    def unusable(self, error: ConfigError) -> None:
+        """Nothing can ever be met at the address; the actor goes."""
+        self._unusable = str(error)
 
     def ended(self) -> None:
         """The actor is gone."""
@@ -235,6 +241,8 @@ class Connection:
 
     def _check_over(self) -> None:
         if self._over:
+            if self._unusable:
+                raise ConfigError(self._unusable)
             closed = "this client is closed" if self.conversation.left else "this client failed; see the log of pykka"
             raise RuntimeError(closed)
 

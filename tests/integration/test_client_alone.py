@@ -15,6 +15,7 @@ import pytest
 
 from workerhost import Client, ConfigError, PoolRefused, PoolUnreachable, TaskState
 from workerhost.actors.supervisor import Supervisor, SupervisorSettings
+from workerhost.bin.main import run as command
 from workerhost.transport import codec, link
 from workerhost.transport.mailbox import Mailbox
 from workerhost.transport.messages import Refused
@@ -150,6 +151,21 @@ def test_a_wrong_address_is_a_configuration_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("WORKERHOST_ADDRESS", "tcp://localhost:7999")
     assert Client().address == "tcp://localhost:7999"
     assert Client("tcp://a:1").address == "tcp://a:1"
+
+
+@pytest.mark.parametrize("path", ["tcp://*:7470", "ipc:///tmp/" + 130 * "x"])
+def test_an_address_that_leads_nowhere_is_a_configuration_error_too(
+    path: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began = time.monotonic()
+    with Client(path, timeout=SECONDS) as client:
+        for call in (client.status, lambda: client.send("a"), lambda: client.send_soon("a").id, client.status):
+            with pytest.raises(ConfigError, match=r"cannot be used|too long"):
+                call()
+    assert command(["status", "--address", path]) == 78
+    assert time.monotonic() - began < SECONDS / 2
+    assert capsys.readouterr().err.startswith(f"workerhost: {path[:40]}")
+    assert not caplog.records
 
 
 # Leaving.

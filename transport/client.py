@@ -264,8 +264,7 @@ class Client(Orders, FlowCalls):
             raise ValueError(f"buffersize={buffersize!r}: it must be at least 1")
         agreed = terms(type_of(type), **sending)
         mapping = Mapping(self._connections, agreed, params, buffersize, return_exceptions=return_exceptions)
-        mapping.fill()
-        return mapping.values()
+        return mapping.begin()
 
     def as_completed(
         self, handles: Iterable[Handle[Value]], *, timeout: float | None = None

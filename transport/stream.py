@@ -68,6 +68,19 @@ class Mapping:
             if now() - began > LINGER and not self._blocks[0].left:
                 return
 
+    def begin(self) -> Generator[Any]:
+        """Send the first of them; the values.
+
+        Raises:
+            TaskRefused: Params that cannot travel. What was sent before them is cancelled, as in `values`.
+        """
+        try:
+            self.fill()
+        except BaseException:
+            self._abandon(list(self._blocks), new=True)
+            raise
+        return self.values()
+
     def values(self) -> Generator[Any]:
         """The values. What has not ended when this is left early is cancelled, as with `Executor.map`."""
         block: Block | None = None
@@ -95,13 +108,21 @@ class Mapping:
                 id = block.id(offset)
                 yield value_of(id, end) if isinstance(end, bytes) or not self._return_exceptions else error_of(id, end)
 
-    def _abandon(self, blocks: list[Block]) -> None:
-        """Cancel what has not ended, if the pool is there; who leaves early does not want to hear that it is not."""
+    def _abandon(self, blocks: list[Block], *, new: bool = False) -> None:
+        """Cancel what has not ended, if the pool is there; who leaves early does not want to hear that it is not.
+
+        Args:
+            blocks: What was sent.
+            new: The connection may be so new that the pool has not been heard yet: it may be there all the same.
+        """
         connection = self._connection
+        until = now() + ABANDON_SECONDS
         with suppress(WorkerHostError, RuntimeError):
             for block in blocks:
-                if not block.answered and connection.conversation.away_since is None:
-                    connection.wait(partial(getattr, block, "answered"), [block.waiters], timeout=ABANDON_SECONDS)
+                if not block.answered and (new or connection.conversation.away_since is None):
+                    answered = partial(getattr, block, "answered")
+                    connection.wait(answered, [block.waiters], timeout=until - now())
+        with suppress(WorkerHostError, RuntimeError):
             connection.put(Withdraw(tuple(blocks)))
             if connection.conversation.away_since is None:
                 known = [part for block in blocks for part in block.chain() if part.first]

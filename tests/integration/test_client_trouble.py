@@ -151,3 +151,13 @@ def test_a_batch_of_coroutines_is_looked_up_anew_in_a_forked_child(tmp_path: Pat
         done = subprocess.run(command, capture_output=True, text=True, timeout=2 * SECONDS, check=False)
         let_go.set()
     assert (done.returncode, done.stdout, done.stderr) == (0, "cancelled\n", "")
+
+
+def test_a_map_whose_params_fail_at_its_beginning_leaves_nothing_that_runs(client: Client) -> None:
+    with pytest.raises(InvalidTask):
+        client.map("hold", [*range(250), object()], buffersize=400)
+    let_go.set()
+    end = time.monotonic() + SECONDS
+    while any((counts := client.status()["tasks"]).get(state) for state in ("queued", "running")):
+        assert time.monotonic() < end
+    assert (counts.get("completed", 0), counts["cancelled"] >= 200) == (0, True)

@@ -82,7 +82,7 @@ class AsyncOrders:
                 yield line
             while True:
                 over = _is_over(place)
-                while listener.items:
+                while listener.has_news():
                     attempt, number, lines, at = listener.items.popleft()
                     if reader.is_new(attempt):
                         for line in reader.kept(await self.show(id), attempt):
@@ -283,7 +283,7 @@ def _is_over(place: tuple[Block, int]) -> bool:
 async def _hear(connection: Connection, listener: Listener, place: tuple[Block, int], timeout: float | None) -> bool:
     """Wait for lines, or for the end of the task."""
     heard = [listener.waiters, place[0].waiters]
-    return await wait(connection, lambda: bool(listener.items) or _is_over(place), heard, timeout=timeout)
+    return await wait(connection, lambda: listener.has_news() or _is_over(place), heard, timeout=timeout)
 
 
 async def _meant(tasks: AsyncTasks | None) -> list[int] | None:

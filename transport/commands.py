@@ -6,8 +6,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..workers.errors import PoolBusy
 from .block import Block, End, Waiter
-from .messages import Admin, Cancel, Query
+from .messages import TAILS_MAX, Admin, Cancel, Query
 from .parcel import Parcel
 
 PUSHED_MAX: Final = 1000
@@ -78,13 +79,29 @@ class Listener:
         waiters: Who waits for them.
     """
 
-    __slots__ = ("id", "items", "over", "waiters")
+    __slots__ = ("_refused", "id", "items", "over", "waiters")
 
     def __init__(self, id: int) -> None:
         self.id = id
         self.items: deque[tuple[int, int, list[str], float]] = deque(maxlen=PUSHED_MAX)
-        self.over = False
+        self.over = self._refused = False
         self.waiters: list[Waiter] = []
+
+    def has_news(self) -> bool:
+        """Whether lines have come.
+
+        Raises:
+            PoolBusy: None ever will: the client listens to as many tasks as it may.
+        """
+        if self._refused:
+            raise PoolBusy(f"this client listens to {TAILS_MAX} tasks already, and no pool passes on more to one")
+        return bool(self.items)
+
+    def refuse(self) -> None:
+        """It is one too many."""
+        self._refused = True
+        for waiter in tuple(self.waiters):
+            waiter.wake()
 
     def take(self, attempt: int, number: int, lines: list[str], at: float) -> None:
         """Lines have come."""

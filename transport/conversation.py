@@ -19,6 +19,7 @@ from .events import take_events
 from .messages import (
     PROTOCOL_VERSION,
     STATES,
+    TAILS_MAX,
     Accepted,
     Admin,
     Alive,
@@ -308,6 +309,9 @@ class Conversation:
         """Hear what a task writes; a listener that is over goes."""
         self._listeners = [known for known in self._listeners if not known.over and known is not listener]
         if not listener.over:
+            if len({known.id for known in self._listeners} | {listener.id}) > TAILS_MAX:
+                listener.refuse()
+                return
             self._listeners.append(listener)
         if self._joined:
             self._tail()

@@ -19,6 +19,8 @@ PROTOCOL_VERSION: Final = 1
 FRAME_BYTES_MAX: Final = 8 * 1024 * 1024
 PARAMS_BYTES_MAX: Final = 1024 * 1024
 RESULT_BYTES_MAX: Final = 4 * 1024 * 1024
+TAILS_MAX: Final = 100
+"""Tasks that one client may listen to."""
 CHECKPOINT_BYTES_MAX: Final = 64 * 1024
 DEFAULT_ADDRESS: Final = "tcp://127.0.0.1:7470"
 

@@ -112,6 +112,7 @@ class Orders:
 
         Raises:
             TaskUnknown: The pool has no task of this number.
+            PoolBusy: This client listens to 100 tasks already.
             PoolUnreachable: No supervisor answered in time, or none was there for that long.
         """
         handle = self.task(task) if isinstance(task, int) else task

@@ -43,7 +43,7 @@ def tail(
         yield from reader.kept(show())
         while True:
             over = block.ends[offset] is not None
-            while listener.items:
+            while listener.has_news():
                 attempt, number, lines, at = listener.items.popleft()
                 if reader.is_new(attempt):
                     yield from reader.kept(show(), attempt)
@@ -53,7 +53,7 @@ def tail(
             if over or not (follow or reader.running):
                 break
             if not connection.wait(
-                lambda: bool(listener.items) or block.ends[offset] is not None,
+                lambda: listener.has_news() or block.ends[offset] is not None,
                 [listener.waiters, block.waiters],
                 timeout=None if follow else FIRST_WORD_SECONDS,
             ):

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from workerhost.transport.client_effects import Effect, Say
-from workerhost.transport.commands import Lookup, Request
+from workerhost.transport.commands import Listener, Lookup, Request
 from workerhost.transport.conversation import CREDIT, REQUESTS_MAX, Conversation
-from workerhost.transport.messages import Accepted, Cancel, Events, Message, Query, Watch, Welcome
+from workerhost.transport.messages import TAILS_MAX, Accepted, Cancel, Events, Message, Query, Tail, Watch, Welcome
 from workerhost.transport.parcel import Parcel
 from workerhost.transport.terms import Terms
+from workerhost.workers.errors import PoolBusy
 
 COMPLETED = 4
 MANY = CREDIT
@@ -100,3 +101,18 @@ def test_who_asked_for_numbers_that_become_our_own_is_answered(talk: Talk, count
     talk.hear(Accepted(1, 5, count))
     found = [(lookup.block, lookup.offset) for lookup in lookups if lookup.found]
     assert found == [(own.block, 0), (own.block, 1)][:count]
+
+
+def test_who_listens_to_more_tasks_than_a_pool_passes_on_is_told_and_hurts_nobody_else(talk: Talk) -> None:
+    listeners = [Listener(id) for id in range(1, TAILS_MAX + 2)]
+    *_, last = talk.ask(listeners)
+    assert isinstance(last, Tail)
+    assert last.ids == list(range(1, TAILS_MAX + 1)), "one more would end the session of the whole client"
+    with pytest.raises(PoolBusy, match="listens to 100 tasks already"):
+        listeners[-1].has_news()
+    assert not listeners[0].has_news()
+
+    listeners[0].over = True
+    again = Listener(TAILS_MAX + 1)
+    assert talk.ask([listeners[0], again])[-1] == Tail(list(range(2, TAILS_MAX + 2)))
+    assert not again.has_news()

@@ -6,18 +6,14 @@ Without a listener nothing of this crosses the network.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
-from ....transport.messages import Events, Listen, Output, Tail
+from ....transport.messages import TAILS_MAX, Events, Listen, Output, Tail
 from ..effects import Fetch
 from ..queue import Queue
 from ..reports import output
 from ..sessions import ID_MAX
 from ..step import Peer, Step
 from .hosts import HostSession
-
-TAILS_MAX: Final = 100
-"""Tasks that one client may listen to."""
 
 
 class Tails:

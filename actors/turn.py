@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable
 
-from ..transport.messages import RESULT_BYTES_MAX, Events, Tasks
+from ..transport.messages import Events, Tasks
 from .core.effects import Answer, Backup, Effect, Need, Note, Params, Persist, Reread, Send
-from .core.flows.splices import ids_of, spliced
+from .core.flows.splices import ids_of, spliced, too_large
 from .core.pool import Pool
 from .stores.contract import Store
 
@@ -54,7 +54,7 @@ def perform(pool: Pool, store: Store, effects: list[Effect], now: float, wall: f
         params = store.params(unloaded)
         for id, table in tables.items():
             params[id] = spliced(params[id], table, store.results(ids_of(table)))
-        large = [id for id in tables if len(params[id]) > RESULT_BYTES_MAX]
+        large = {id: size for id in tables if too_large(size := len(params[id]))}
         if not large:
             _load(speech, params, store.checkpoints(resumed))
             break

@@ -114,7 +114,7 @@ class ZmqServerLink:
         _set(self._socket, _OPTIONS, _ROUTER_OPTIONS)
         self._door: zmq.Socket[bytes] | None = None
         # With a domain, though nobody is asked, libzmq turns away who speaks ZMTP 1 or 2. It takes any garbage for one
-        # of these, pushes its "routing id" on, and aborts the process if the socket is just being closed.
+        # of these and pushes its "routing id" on; it was seen to abort a process whose socket was just being closed.
         self._socket.setsockopt(zmq.ZAP_DOMAIN, _ZAP_DOMAIN)
         if guard is not None:
             self._door = _open_door(context)

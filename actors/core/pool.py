@@ -7,7 +7,7 @@ both return the effects of one step in the order in which they must be done. Wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from ...transport.messages import (
@@ -300,10 +300,10 @@ class Pool:
         self._feeds[type(need)](step, need, rows)
         return self._settle(step)
 
-    def outgrown(self, ids: Iterable[int], now: float, wall: float) -> list[Effect]:
+    def outgrown(self, sizes: Mapping[int, int], now: float, wall: float) -> list[Effect]:
         """Tasks granted in this turn, and not told to anybody, of which params and results together are too large."""
         step = Step(now, wall)
-        self.endings.outgrown(step, ids)
+        self.endings.outgrown(step, sizes)
         return self._settle(step)
 
     def trust(self, own: Iterable[Identity], now: float, wall: float) -> list[Effect]:

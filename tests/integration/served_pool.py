@@ -8,13 +8,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from workerhost import WorkerHost
+from workerhost import WorkerHost, worker
 from workerhost.actors.monitor import Monitor, MonitorSettings
 from workerhost.transport.client import Client
 from workerhost.transport.http.app import application
 from workerhost.transport.http.server import Server, bound
 
 TOKEN = "only-for-tests-0123456789"
+
+
+@worker("film.cut")
+def nothing() -> None:
+    """For a test that needs a type which is there, and no more."""
 
 
 class Served:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -48,19 +47,12 @@ def test_a_wait_notices_that_the_pool_is_gone(tmp_path: Path) -> None:
                 [*WORKERHOST, "wait", str(id), "--timeout", "6s"],
                 cwd=tmp_path, env={**up.environ, "WORKERHOST_ADDRESS": up.address}, stderr=stderr,
             )  # fmt: skip
-        until_told(log, "waiting: ")
+        up.until(lambda: "waiting: " in log.read_text())
         for one in family:
             one.kill()
 
-        until_told(log, "the pool is away; waiting for it")
+        up.until(lambda: "the pool is away; waiting for it" in log.read_text())
         assert waiting.wait(SECONDS) == 69
         assert f"not heard of: {id}" in log.read_text()
     finally:
         up.discard()
-
-
-def until_told(log: Path, text: str) -> None:
-    end = time.monotonic() + SECONDS
-    while text not in log.read_text():
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.02)  # sleeps: between two looks

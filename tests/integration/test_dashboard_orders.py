@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 from browsing import Page, expect, held
-from served_pool import TOKEN, Served, served
-
-from workerhost import worker
+from served_pool import TOKEN, Served, nothing, served
 
 WHAT_WAS_ASKED = """() => {
   window.asked = [];
@@ -18,14 +16,9 @@ WHAT_WAS_ASKED = """() => {
 }"""
 
 
-@worker("film.cut")
-def cut() -> None:
-    """Its type is there, and that is all."""
-
-
 @pytest.fixture(scope="module")
 def pool() -> Generator[Served]:
-    with served(workers=[cut]) as found:
+    with served(workers=[nothing]) as found:
         yield found
 
 

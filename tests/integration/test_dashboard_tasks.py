@@ -10,9 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from browsing import Page, expect
-from served_pool import Served, served
-
-from workerhost import worker
+from served_pool import Served, nothing, served
 
 NOTHING: dict[str, Any] = {}
 LOOKED_AT = 10
@@ -20,14 +18,9 @@ PATIENCE_MS = 20_000
 """A look that takes many pages comes again after as many seconds."""
 
 
-@worker("film.cut")
-def cut() -> None:
-    """Its type is there, and that is all."""
-
-
 @pytest.fixture(scope="module")
 def pool() -> Generator[Served]:
-    with served(workers=[cut]) as found:
+    with served(workers=[nothing]) as found:
         yield found
 
 

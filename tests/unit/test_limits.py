@@ -448,3 +448,17 @@ def test_types_shows_limits_and_what_keeps_a_node(pool_with: Make) -> None:
 def test_an_offer_with_bad_costs_is_refused(pool: Any, costs: Any) -> None:
     said = pool.say(HOST, Hello("host", [1, 1], b"h" * 16, "h", {"types": ["v"], "slots": {"": 1}, "costs": costs}))
     assert said == {HOST: [Refused("forbidden", "offer['costs'] must map types to units, 1 to 1000000000 each")]}
+
+
+@pytest.mark.parametrize("probing", [False, True])
+def test_which_task_tries_a_node_that_fails_is_told_to_those_who_may_know(probing: bool) -> None:
+    node = Node("v", PolicyTree({}).limits("v"), BREAKER)
+    assert node.guard is not None
+    node.guard.open(100.0, "task 7 tried and failed")
+    node.guard.probe = 8 if probing else None
+    whole, less = (node.blocks(101.0, 0.0, told=told)[0].text for told in (True, False))
+
+    assert "task 7 tried and failed" in whole
+    assert ("task 8 tries" in whole) == probing
+    assert "task 7" not in less
+    assert "task 8" not in less

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, Final
 
-from ....transport.messages import RESULT_BYTES_MAX, STATES, Submit
+from ....transport.messages import STATES, Submit
 from ..life import moved
 from ..opening import Opening
 from ..queue import Queue, due_of
@@ -23,7 +23,7 @@ from ..unfit import Unfit
 from .dependencies import Places, Plan, check_flow, planned
 from .edges import CANCEL, GIVEN_UP, OPEN, RUN, WHOLE, Awaited, Dependents, FlowsOf, Gathered, Unmet
 from .flow import Flow, Members
-from .splices import ids_of
+from .splices import ids_of, too_large
 
 FLOWS_MAX: Final = 10_000
 """Flows that have not ended."""
@@ -256,9 +256,8 @@ class Flows:
             row = Row(*columns)
             if row.state != WAITING:
                 continue
-            if size > RESULT_BYTES_MAX:
-                reason = f"its params and the results in them have {size} bytes; at most {RESULT_BYTES_MAX}"
-                self._queue.finish(step, row, "fail", {"cause": "result_too_large", "message": reason})
+            if told := too_large(size):
+                self._queue.finish(step, row, "fail", told)
             else:
                 self._let_go(step, row)
 

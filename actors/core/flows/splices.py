@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from struct import Struct
-from typing import Final
+from typing import Any, Final
+
+from ....transport.messages import RESULT_BYTES_MAX
 
 _ENTRY: Final = Struct(">Iq")
 _NIL: Final = b"\xc0"
@@ -42,3 +44,11 @@ def spliced(params: bytes, table: bytes, results: Mapping[int, bytes]) -> bytes:
         done = offset + 1
     parts.append(params[done:])
     return b"".join(parts)
+
+
+def too_large(size: int) -> dict[str, Any] | None:
+    """How a task fails whose params and the results in them take so many bytes; None: a message holds them."""
+    if size <= RESULT_BYTES_MAX:
+        return None
+    reason = f"its params and the results in them have {size} bytes; at most {RESULT_BYTES_MAX}"
+    return {"cause": "result_too_large", "message": reason}

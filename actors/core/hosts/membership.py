@@ -285,9 +285,17 @@ class Membership:
             if row is None or not self.endings.adopt(step, host, row, fence):
                 stop.append([id, fence])
                 if row is not None:
-                    self.queue.lanes.stopping(host, row, fence)
+                    self._stopping(host, row, fence)
         if stop and host.peer is not None:
             step.say(host.peer, Stop(stop))
+
+    def _stopping(self, host: HostSession, row: Row, fence: int) -> None:
+        """A host is told to stop a task that it says it runs and holds no lease of. Only of what it may run it can be
+        believed: else it could keep others from what is none of its business.
+        """
+        lane = self.queue.lanes.by_number[row.lane]
+        if host.alive() and host.offer.wants(lane.type):
+            self.queue.lanes.tree.stopping(lane, host.owner, (row.id, fence))
 
     def progress(self, step: Step, host: HostSession, message: Progress) -> None:
         """Pass progress on to those who watch; it is never stored."""

@@ -15,7 +15,6 @@ from typing import Final
 from ....config.policy import PolicyTree
 from ....transport.messages import STATES
 from ..effects import Refill
-from ..hosts.hosts import HostSession
 from ..rows import Row
 from ..statistics import Statistics
 from ..step import Step
@@ -109,14 +108,6 @@ class Lanes:
             lane = Lane(0, key[0], requirements=key[2])
             lane.require(self.tree.policies.effective(key[0]).requires)
         return lane
-
-    def stopping(self, host: HostSession, row: Row, fence: int) -> None:
-        """A host was told to stop a task that it says it runs and holds no lease of. Only of what it may run it can be
-        believed: else it could keep others from what is none of its business.
-        """
-        lane = self.by_number[row.lane]
-        if host.alive() and host.offer.wants(lane.type):
-            self.tree.stopping(lane, host.owner, (row.id, fence))
 
     def counts(self, type: str) -> list[int]:
         """Tasks of a type by state, over all its lanes."""

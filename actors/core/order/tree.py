@@ -365,7 +365,7 @@ class Tree:
                 if guard.too_many(step.now):
                     self._open(step, node, guard.share())
             elif guard.tried(id):
-                self._open(step, node, "a task tried and failed")
+                self._open(step, node, f"task {id} tried and failed")
 
     def _open(self, step: Step, node: Node, why: str) -> None:
         if node.guard is None:

@@ -178,7 +178,7 @@ class Node:
             wall: The same by the wall clock.
             cost: Units of the quota that the task costs.
             owner: A host, to be asked about its own limit too.
-            told: With what a task said when it stopped the node, which not everybody may know.
+            told: With which task stopped it, or tries it, and what that said: not everybody may know.
         """
         type, limits = self.type, self.limits
         found: list[Block] = []
@@ -204,12 +204,13 @@ class Node:
                 text += ": it can never run, raise the quota"
             found.append(Block(type, "quota", text, wall + self.meter.until(now, wall) - now))
         if self.guard is not None and self.guard.room(now) == 0:
-            found.append(self._broken(self.guard, now, wall))
+            found.append(self._broken(self.guard, now, wall, told=told))
         return found
 
-    def _broken(self, guard: Guard, now: float, wall: float) -> Block:
+    def _broken(self, guard: Guard, now: float, wall: float, *, told: bool) -> Block:
+        often = f"{self.type} fails too often{f' ({guard.why})' if told else ''}"
         if guard.probe is not None:
-            text = f"{self.type} fails too often ({guard.why}); a task tries whether it works again"
+            text = f"{often}; {f'task {guard.probe}' if told else 'a task'} tries whether it works again"
             return Block(self.type, "breaker", text, None)
-        text = f"{self.type} fails too often ({guard.why}); one task may try again after a while"
+        text = f"{often}; one task may try again after a while"
         return Block(self.type, "breaker", text, wall + (guard.open_until or now) - now)

@@ -6,11 +6,12 @@ refused. What follows for the task is decided here and carried out by the queue.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ....transport.messages import RESULT_BYTES_MAX, Outcome, Returned
+from ....transport.messages import Outcome, Returned
+from ..flows.splices import too_large
 from ..hosts.hosts import Hosts, HostSession, Lease
 from ..life import moved
 from ..order.declines import POSTPONED_SECONDS
@@ -365,17 +366,15 @@ class Endings:
         step.persist.adoptions.append((host.owner, row.id, fence))
         return True
 
-    def outgrown(self, step: Step, ids: Iterable[int]) -> None:
+    def outgrown(self, step: Step, sizes: Mapping[int, int]) -> None:
         """Tasks granted in this turn, and told to nobody yet, that no message holds: results that they take up are
-        others than when they were let go, and larger.
+        others than when they were let go, and larger. `sizes`: what they take now, by id.
         """
-        reason = f"its params and the results in them have more than {RESULT_BYTES_MAX} bytes"
-        for id in ids:
+        for id, size in sizes.items():
             lease = self.queue.leases[id]
             self.queue.let_go(lease)
             if not lease.stopping:
-                told = {"cause": "result_too_large", "message": reason}
-                self.queue.finish(step, lease.row, "fail", told, started_at=lease.row.started_at)
+                self.queue.finish(step, lease.row, "fail", too_large(size), started_at=lease.row.started_at)
 
     def cancel(self, step: Step, row: Row) -> Lease | None:
         """End a task that is not final; the lease that its host must now stop, if it runs."""

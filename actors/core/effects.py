@@ -245,9 +245,10 @@ class EndedAfter:
 
 @dataclass(frozen=True, slots=True)
 class SeenAfter:
-    """Need: sessions after a number, in order: (number, wall time of the last word, or None).
+    """Need: sessions after a number, in order: (number, wall time of the last word or None, whether it is needed).
 
-    `kind`: `session` of a client, or `host` (whose last word is when it left, None while it has not).
+    `kind`: `session` of a client, needed while there are tasks that it alone says whose they are; or `host` (whose last
+    word is when it left, None while it has not), which the store cannot say it needs.
     """
 
     kind: str

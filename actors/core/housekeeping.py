@@ -4,7 +4,8 @@ The rule for an ended task: it is kept for the time that its state is given (`Ke
 last `count` ends. Its lease, if a host still has to stop it, and a connected client that has not been told of the end
 yet hold it longer, and so does a task that comes after it and has not completed: even one that ended badly may be run
 once more, and then takes its result. A client's session is forgotten a week after its last word, and what it repeats
-after that is refused; a host's session when nothing that names it is kept.
+after that is refused; a known client's not before its tasks, since it alone says whose they are. A host's session is
+forgotten when nothing that names it is kept.
 
 A pass walks over everything in the order of sessions and of ends, a slice a turn, with pauses between; what is young
 is skipped without being read. It decides only; the store reads and deletes.
@@ -132,31 +133,35 @@ class Housekeeping:
 
     # Sessions.
 
-    def seen(self, step: Step, need: SeenAfter, rows: Sequence[tuple[int, float | None]]) -> None:
+    def seen(self, step: Step, need: SeenAfter, rows: Sequence[tuple[int, float | None, bool]]) -> None:
         """Sessions in the order of their numbers, with the time of their last word (None: they are here)."""
         forget = self._forget_session if need.kind == "session" else self._forget_host
         walk = self._seen[need.kind]
         walk.pause(step.now)
-        for number, seen_at in rows:
+        for number, seen_at, needed in rows:
             walk.number = number
-            if seen_at is not None and step.now >= self._trusted and forget(step, number, step.wall - seen_at):
+            if seen_at is None or step.now < self._trusted:
+                continue
+            if forget(step, number, step.wall - seen_at, needed):
                 break  # one a slice: it may have thousands of submissions
         else:
             if len(rows) < need.count:
                 walk.rest(step.now, _SESSIONS_SECONDS)
 
-    def _forget_session(self, step: Step, number: int, silent: float) -> bool:
+    def _forget_session(self, step: Step, number: int, silent: float, needed: bool) -> bool:
         client = self._clients.by_number.get(number)
         if client is not None:
             if silent > FRESH_SECONDS:
                 step.persist.sessions.append(client.row(step.wall))
-        elif silent > SESSION_SECONDS and number != self._clients.last_session:  # the last number is never given again
+        elif needed or number == self._clients.last_session:  # the last number is never given again
+            return False
+        elif silent > SESSION_SECONDS:
             step.persist.forgotten_sessions.append(number)
             return True
         return False
 
-    def _forget_host(self, step: Step, owner: int, gone: float) -> bool:
-        if gone <= self._keep.longest() or owner in self._hosts.by_owner or owner == self._hosts.last_owner:
+    def _forget_host(self, step: Step, owner: int, gone: float, needed: bool) -> bool:
+        if needed or gone <= self._keep.longest() or owner in self._hosts.by_owner or owner == self._hosts.last_owner:
             return False
         step.persist.forgotten_hosts.append(owner)
         return True

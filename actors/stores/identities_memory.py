@@ -55,6 +55,10 @@ class MemoryIdentities:
         """Rows of invitations, for an opening."""
         return [self._invited[public] for public in sorted(self._invited)]
 
+    def has_share(self, session: int) -> bool:
+        """Whether anything of a known client's session is unfinished."""
+        return session in self._shares
+
     def shares(self) -> list[tuple[int, str, int]]:
         """What sessions have unfinished, for an opening."""
         return [self._shares[session] for session in sorted(self._shares)]

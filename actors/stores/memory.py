@@ -379,9 +379,9 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
         if isinstance(need, EndedAfter):
             return list(islice(self._ended_after(need), need.count))
         if isinstance(need, SeenAfter):
-            seen = [(session, seen_at) for session, _, _, seen_at, _, _ in self._sessions.values()]
+            seen = [(session, seen_at, self._needs(session)) for session, _, _, seen_at, _, _ in self._sessions.values()]
             if need.kind == "host":
-                seen = [(host[0], host[5]) for host in self._hosts.values()]
+                seen = [(host[0], host[5], False) for host in self._hosts.values()]
             return sorted(item for item in seen if item[0] > need.number)[: need.count]
         if isinstance(need, MeantNeed):
             return self._meant(need)
@@ -452,6 +452,12 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
 
     def _sent_by(self, id: int, owner: str | None) -> bool:
         return self._owns(self._tasks[id][SESSION], owner)
+
+    def _needs(self, session: int) -> bool:
+        """Whether there are tasks of a client that is known by its session alone."""
+        if not self._sessions[session][5]:
+            return False
+        return self._identities.has_share(session) or bool(self._finished.at(session).after((0, 0), 1))
 
     def _sent_as(self, id: int) -> tuple[str, str]:
         session = self._sessions.get(self._tasks[id][SESSION])

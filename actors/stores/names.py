@@ -31,7 +31,8 @@ _CACHED_OF: Final = """select cached.digest, coalesce(ended_at, 0.0), x'', cache
     from cached join task on task.id = cached.id where cached.owner = ? and cached.type = ? and cached.digest in"""
 _BEARER_OF: Final = """select key.owner, key.type, key.key, until, digest, key.id
     from task join lane on lane.lane = task.lane join key on key.type = lane.type and key.key = ?
-        and key.owner in ('', (select identity from session where session.session = task.session))
+        and (key.id = task.id
+            or key.owner in ('', (select identity from session where session.session = task.session)))
     where task.id = ? order by key.id = task.id desc, key.owner desc limit 1"""
 """A client's names are its identity's, everybody else's nobody's; who sent a task may be either by now."""
 

@@ -127,8 +127,11 @@ END_COLUMNS_OF: Final = """select session, finish, id, lane, state, length(param
     from task where id = ? and finish is not null"""
 OPTIONS_OF: Final = "select options from task where id = ?"
 SEEN_AFTER: Final = {
-    "session": "select session, seen_at from session where session > ? order by session limit ?",
-    "host": "select owner, left_at from host where owner > ? order by owner limit ?",
+    "session": """select session, seen_at, identity <> '' and (
+            exists (select 1 from share where share.session = session.session)
+            or exists (select 1 from task indexed by finished where task.session = session.session and finish > 0))
+        from session where session > ? order by session limit ?""",
+    "host": "select owner, left_at, 0 from host where owner > ? order by owner limit ?",
 }
 _END: Final = """select id, finish, task.state, result, detail, attempt, name
     from task left join host using (owner) where"""

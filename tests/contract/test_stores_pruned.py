@@ -117,9 +117,9 @@ def test_a_task_that_was_never_queued_is_pruned_too(store: Store) -> None:
 
 def test_sessions_are_read_by_number_with_their_last_word_and_forgotten(store: Store) -> None:
     write(store, submissions=[(1, 1, 1, 5, 77, None), (1, 2, 6, 1, 78, None), (2, 1, 7, 1, 79, None)])
-    assert store.read(SeenAfter("session", 0, 10)) == [(1, 40.0), (2, 41.0)]
-    assert store.read(SeenAfter("session", 1, 10)) == [(2, 41.0)]
-    assert store.read(SeenAfter("session", 0, 1)) == [(1, 40.0)]
+    assert store.read(SeenAfter("session", 0, 10)) == [(1, 40.0, False), (2, 41.0, False)]
+    assert store.read(SeenAfter("session", 1, 10)) == [(2, 41.0, False)]
+    assert store.read(SeenAfter("session", 0, 1)) == [(1, 40.0, False)]
 
     write(store, forgotten_sessions=[1])
 
@@ -130,16 +130,29 @@ def test_sessions_are_read_by_number_with_their_last_word_and_forgotten(store: S
     assert store.read(Resume(b"peer", b"client-3", "three")) == [(1, 0, [], "")]
 
 
+def test_a_known_clients_session_is_needed_while_anything_that_it_sent_is_kept(store: Store) -> None:
+    def needed() -> list[bool]:
+        return [needed for _, _, needed in store.read(SeenAfter("session", 0, 10))]
+
+    write(store, tasks=[row(1), row(2, session=2)], shares=[(2, "K", 1)])
+    assert needed() == [False, True], "of session 1 nobody has proved anything"
+    write(store, claims=[claim(1, 9), claim(2, 10)])
+    write(store, finishes=[ended(1, 9, finish=1), ended(2, 10, finish=2)], shares=[(2, "", 0)])
+    assert needed() == [False, True]
+    write(store, prunes=[(2, 2)])
+    assert needed() == [False, False]
+
+
 def test_hosts_are_read_by_number_with_the_time_they_left_and_forgotten(store: Store) -> None:
-    assert store.read(SeenAfter("host", 0, 10)) == [(1, None), (2, 60.0)]
-    assert store.read(SeenAfter("host", 1, 10)) == [(2, 60.0)]
+    assert store.read(SeenAfter("host", 0, 10)) == [(1, None, False), (2, 60.0, False)]
+    assert store.read(SeenAfter("host", 1, 10)) == [(2, 60.0, False)]
 
     store.begin()
     store.apply(_forgotten(1))
     store.rollback()
     write(store, forgotten_hosts=[2])
 
-    assert store.read(SeenAfter("host", 0, 10)) == [(1, None)]
+    assert store.read(SeenAfter("host", 0, 10)) == [(1, None, False)]
 
 
 def _pruned(*prunes: tuple[int, int]) -> Persist:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from workerhost.transport.messages import (
@@ -29,6 +30,13 @@ def granted(said: dict[bytes, list[Message]], host: bytes = HOST) -> list[tuple[
 def ended(said: dict[bytes, list[Message]], peer: bytes = CLIENT) -> list[tuple[int, int]]:
     """(id, state) of the ends that a client was told."""
     return [(e[0], e[2]) for m in said.get(peer, []) if isinstance(m, Events) for e in m.finished]
+
+
+def pass_time(world: Any, seconds: float, step: float) -> None:
+    """Time passes in large steps for those who are here."""
+    world.pool.hosts.lost_after = world.pool.sessions.lost_after = 1e9
+    world.pool.settings = replace(world.pool.settings, heartbeat=1e9, lost_after=1e9)
+    world.wait(seconds, step)
 
 
 def completed(id: int, fence: int, duration: float = 0.1) -> list[Any]:

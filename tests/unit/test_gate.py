@@ -8,15 +8,27 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from unit.pool_words import CLIENT, COMPLETED, HOST, RUNNING, completed, ended, granted  # pyright: ignore[reportMissingImports]
+from unit.pool_words import (  # pyright: ignore[reportMissingImports]
+    CLIENT,
+    COMPLETED,
+    HOST,
+    RUNNING,
+    completed,
+    ended,
+    failed,
+    granted,
+    pass_time,
+)
 
 from workerhost.actors.core.access import identities
 from workerhost.actors.core.access.identities import Identity, Invited, Proved
+from workerhost.actors.core.effects import Resume
 from workerhost.actors.core.step import Step
 from workerhost.transport.messages import (
     Accepted,
     Admin,
     Cancel,
+    Claim,
     Events,
     Hello,
     Query,
@@ -29,6 +41,7 @@ from workerhost.transport.messages import (
     Welcome,
 )
 
+DAY = 86400.0
 ADMIN_KEY, HOST_KEY, CLIENT_KEY, WATCHER_KEY, NEW_KEY, INVITE_KEY = (letter * 40 for letter in "AHCWNI")
 
 
@@ -221,6 +234,37 @@ def test_a_key_of_another_client_leads_to_no_task_of_its(two: Any) -> None:
     assert two.say(OTHER, Admin(2, "retry", {"ids": [3]}))[OTHER] == [
         Reply(2, True, {"retried": [], "superseded": [[3, 5]]})
     ]
+
+
+def test_what_somebody_sent_is_theirs_as_long_as_it_is_kept(two: Any) -> None:
+    """Who comes back after weeks has another session; the old one says whose its tasks are."""
+    keyed = Submit(2, 1, [["a", 5, {"key": "k"}, [b"x"]]])
+    for peer, id in ((CLIENT, 2), (OTHER, 3)):
+        assert two.say(peer, keyed)[peer][0] == Accepted(2, id, 1)
+    for _ in range(3):
+        [lease] = two.pool.queue.leases.values()
+        two.say(HOST, Results([failed(lease.row.id, lease.row.fence, retry=False)]), Claim({"": 1}))
+    assert two.state(3) == "failed"
+    assert two.say(OTHER, Submit(3, 1, [["a", 5, {"delay": 20 * DAY}, [b"x"]]]))[OTHER][0] == Accepted(3, 4, 1)
+    two.close(OTHER)
+    two.say(CLIENT, Submit(3, 1, [["a", 5, {"key": "k"}, [b"y"]]]))
+
+    pass_time(two, 15 * DAY, DAY / 8)
+    prove(two, b"n", OTHER_KEY)
+    two.say(b"n", Hello("client", [1, 1], b"n" * 16, "name"))
+    assert two.say(b"n", Cancel(1, [4]))[b"n"] == [Reply(1, True, {"cancelled": [4]})]
+    assert two.say(b"n", Admin(2, "retry", {"ids": [2, 3]}))[b"n"] == [Reply(2, True, {"retried": [3]})]
+
+    pass_time(two, 20 * DAY, DAY / 8)
+    assert _stored(two, OTHER) == 1, "task 3 waits"
+    two.say(b"n", Cancel(3, [3]))
+    pass_time(two, 40 * DAY, DAY / 8)
+    assert _stored(two, OTHER) == 0, "nothing is kept of what it sent"
+
+
+def _stored(pool: Any, peer: bytes) -> int:
+    """How many sessions the store has with this peer's token."""
+    return len(pool.store.read(Resume(peer, peer * 16, "name")))
 
 
 def test_a_client_is_not_told_of_the_ends_of_others(two: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from unit.pool_words import (  # pyright: ignore[reportMissingImports]
     completed,
     failed,
     granted,
+    pass_time,
 )
 
 from workerhost.actors.core.clients.clients import SESSION_SECONDS
@@ -55,13 +55,6 @@ def run(world: PoolAtHand, count: int = 1, *, fail: bool = False, peer: bytes = 
     ]
     assert len(items) == count
     world.say(HOST, Results(items))
-
-
-def pass_time(world: PoolAtHand, seconds: float, step: float) -> None:
-    """Time passes in large steps for those who are here."""
-    world.pool.hosts.lost_after = world.pool.sessions.lost_after = 1e9
-    world.pool.settings = replace(world.pool.settings, heartbeat=1e9, lost_after=1e9)
-    world.wait(seconds, step)
 
 
 def counts(world: PoolAtHand, state: int) -> int:

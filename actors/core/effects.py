@@ -312,8 +312,8 @@ class Matching:
 @dataclass(frozen=True, slots=True)
 class EndsOf:
     """Need: of these tasks those that have ended, by id from the highest on: (session, finish, id, lane, state, bytes
-    of params and result, ids of at most `needed_by` tasks that come after it and have not completed; None when `edges`
-    of them have been told already).
+    of params and result, ids of at most `needed_by` tasks that come after it and have not completed; None when those
+    above it have `edges` that come after them, completed or not: all of them are read).
     """
 
     ids: tuple[int, ...]

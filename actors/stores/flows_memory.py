@@ -104,6 +104,10 @@ class MemoryFlows:
         states = [state for state in map(self._state, first) if state is not None]
         return len(states) > DEPENDENTS_READ or any(state != COMPLETED for state in states)
 
+    def come_after(self, id: int) -> int:
+        """How many tasks come after it, whatever became of them."""
+        return len(self._to.get(id, _NONE))
+
     def needed_by(self, id: int, most: int) -> tuple[int, ...]:
         """Those, at most so many."""
         later = sorted(task for task in self._to.get(id, _NONE) if self._state(task) not in (None, COMPLETED))

@@ -34,6 +34,7 @@ _LANES: Final = "select lane from lane where (?1 is null or type = ?1) and (?2 i
 _DETAIL: Final = "select detail from task where id = ?"
 _NEEDED_BY: Final = """select later.id from edge join task as later on later.id = edge.task
     where after = ? and later.state <> 4 order by later.id limit ?"""
+_AFTER: Final = "select count(*) from edge where after = ?"
 _INDEXES: Final = {
     RUNNING: "running where state = 3",
     **{state: f"ended where state >= 5 and state = {state}" for state in (FAILED, CANCELLED, QUARANTINED)},
@@ -83,7 +84,7 @@ def _ends(execute: Callable[..., sqlite3.Cursor], need: EndsOf) -> list[Any]:
             later = None
             if edges < need.edges:
                 later = tuple(task for (task,) in execute(_NEEDED_BY, (id, need.needed_by)))
-                edges += len(later)
+                edges += execute(_AFTER, (id,)).fetchone()[0]
             found.append((*row, later))
     return found
 

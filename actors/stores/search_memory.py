@@ -65,7 +65,7 @@ class MemorySearch:
         edges = 0
         for record in (one for one in there if one[_FINISH] is not None):
             later = self._flows.needed_by(record[_ID], need.needed_by) if edges < need.edges else None
-            edges += len(later or ())
+            edges += self._flows.come_after(record[_ID])
             size = len(record[_PARAMS]) + len(record[_RESULT] or b"")
             columns = (record[column] for column in (_SESSION, _FINISH, _ID, _LANE, _STATE))
             ends.append((*columns, size, later))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from store_rows import HOSTS, LANES, SESSIONS, ended, row, write  # pyright: ignore[reportMissingImports]
+from store_rows import HOSTS, LANES, SESSIONS, claim, ended, row, write  # pyright: ignore[reportMissingImports]
 
 from workerhost.actors.core.effects import EndsOf, Matching, Where
 from workerhost.actors.core.rows import CANCELLED, FAILED, QUEUED
@@ -85,3 +85,10 @@ def test_what_is_to_be_forgotten_is_told_with_what_comes_after_it(store: Store) 
     assert [(one[2], one[1], one[4], one[-1]) for one in rows] == [(3, 2, CANCELLED, (4,)), (2, 1, FAILED, (3,))]
     assert all(type(one[5]) is int for one in rows)
     assert [one[-1] for one in store.read(EndsOf((1, 2, 3), 2, 1))] == [(4,), None]
+
+
+def test_completed_ones_that_come_after_it_are_read_too_and_count(store: Store) -> None:
+    write(store, edges=[(3, 1, 0)])
+    write(store, claims=[claim(1, 9)])
+    write(store, finishes=[ended(1, 9, finish=4)])
+    assert [one[-1] for one in store.read(EndsOf((2, 3), 2, 1))] == [(), None]

@@ -18,7 +18,7 @@ from ..step import Peer, Step
 from ..where import MEANT_MAX, mean
 
 _EDGES_MAX: Final = 100_000
-"""What comes after what, of all that one order looks at."""
+"""What comes after what, of all that one order reads, and of one task more."""
 _FREED_BYTES_MAX: Final = 64 * 1024 * 1024
 """Params and results that one order frees: the pages of large ones are read to be freed."""
 

@@ -379,9 +379,9 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
         if isinstance(need, EndedAfter):
             return list(islice(self._ended_after(need), need.count))
         if isinstance(need, SeenAfter):
-            seen = [(session, seen_at, self._needs(session)) for session, _, _, seen_at, _, _ in self._sessions.values()]
+            seen = [(number, row[3], self._needs(number)) for number, row in self._sessions.items()]
             if need.kind == "host":
-                seen = [(host[0], host[5], False) for host in self._hosts.values()]
+                seen = [(owner, row[5], False) for owner, row in self._hosts.items()]
             return sorted(item for item in seen if item[0] > need.number)[: need.count]
         if isinstance(need, MeantNeed):
             return self._meant(need)

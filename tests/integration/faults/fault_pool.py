@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import socket
 import sqlite3
@@ -16,8 +15,9 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
+from itertools import cycle
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,20 +54,35 @@ def clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-_PORTS = range(10_000, 30_000)
+_PORTS = 10_000, 30_000
 """Below those that the kernel deals out to connections and to `bind(0)`: nobody takes one by chance, also while the
 process that is bound to it is dead and another is about to follow it.
 """
+_SIDE_BY_SIDE = 20
+"""So many processes of tests may run side by side, each with ports of its own: one that is free now is not taken by
+another test before its supervisor listens there.
+"""
+
+
+def _own_ports() -> Iterator[int]:
+    """The ports of this process of tests, each in its turn."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _SIDE_BY_SIDE
+    first, last = _PORTS
+    own = range(first + worker, last, _SIDE_BY_SIDE)
+    begin = os.getpid() % len(own)  # of another run beside this one
+    return cycle([*own[begin:], *own[:begin]])
+
+
+_own = _own_ports()
 
 
 def free_address() -> str:
     """An address on loopback, for this test alone."""
     while True:
-        port = random.SystemRandom().choice(_PORTS)  # tests are given seeds of their own, side by side the same one
+        port = next(_own)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return f"tcp://127.0.0.1:{port}"
-
 
 def gone(pid: int) -> bool:
     """Whether a process has ended; one that only waits to be buried has."""

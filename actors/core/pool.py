@@ -156,7 +156,7 @@ class Pool:
         powers = (self.backups, self.reloads, keyring, self.gate, self.audit, self.edits, self.removals, self.firings)
         self.orders = Orders(self.queue, self.membership, self.requests, *powers)
         self._expected = self._announced = self._looked = now
-        self._more = False
+        self._more, self._granting = False, True
         restore(self.queue, self.hosts, opening, boot, now, wall)
         self.clients.last_session = meta.get("last_session", 0)
         self.requests.intake.restore(meta)
@@ -242,6 +242,7 @@ class Pool:
         step.needs += [schedule.start() for schedule in self.queue.schedules.values()]
         step.needs.append(self.flows.start())
         self.firings.start(step)
+        self.hosts.remember_patience(step)
         return step.effects()
 
     def handle(
@@ -269,6 +270,7 @@ class Pool:
             for peer in self.sessions.peers.values():
                 peer.heard += stall
             step.note("warning", "supervisor_stalled", seconds=round(stall, 3))
+        self._granting = True
         self._look_at_clocks(step)
         self.queue.company.unheard = waiting
         self.queue.lanes.tree.begin()
@@ -301,8 +303,11 @@ class Pool:
         return self._settle(step)
 
     def outgrown(self, sizes: Mapping[int, int], now: float, wall: float) -> list[Effect]:
-        """Tasks granted in this turn, and not told to anybody, of which params and results together are too large."""
+        """Tasks granted in this turn, and not told to anybody, of which params and results together are too large.
+        Others in their place are granted in the next turn: many large ones are looked at in as many turns.
+        """
         step = Step(now, wall)
+        self._granting = False
         self.endings.outgrown(step, sizes)
         return self._settle(step)
 
@@ -350,7 +355,7 @@ class Pool:
 
     def _settle(self, step: Step) -> list[Effect]:
         """The end of every step: grant, keep the bounds of memory, tell clients, write the counts."""
-        self._more = dispatch(self.queue, step)
+        self._more = not self._granting or dispatch(self.queue, step)
         self.flows.settle(step)
         self.queue.lanes.tree.write(step)
         self.queue.keep_bounds(step)
@@ -389,6 +394,7 @@ class Pool:
             self._announced = step.now
             self.queue.announce(step)
             self.hosts.forget_old(step.now)
+            self.hosts.remember_patience(step)
 
     def _lose_silent(self, step: Step) -> None:
         for host in self.hosts.overdue(step.now):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .hosts.hosts import Hosts, HostSession, SlotPool
+from .hosts.hosts import ORDERS, Hosts, HostSession, SlotPool
 from .opening import Opening
 from .queue import Queue
 from .rows import FINAL, Row
@@ -12,10 +12,12 @@ def restore(queue: Queue, hosts: Hosts, opening: Opening, boot: int, now: float,
     """Take over what the store holds. What ran, runs on for one full period of grace until its host says HELLO."""
     _restore_lanes(queue, opening, boot, now, wall)
     hosts.last_owner = opening.meta.get("last_owner", 0)
-    for owner, token, name, machine, joined_at, left_at, _, identity in opening.hosts:
+    hosts.told_before = opening.meta.get("lost_after_ms", 0) / 1000
+    for owner, token, name, machine, joined_at, left_at, state, identity in opening.hosts:
         hosts.remember(owner, token, identity)
         if left_at is None:
             host = HostSession(owner, token, name, machine, joined_at, now, "away", identity=identity)
+            host.drains = ORDERS.get(state)
             host.pools[""] = SlotPool(host, "")
             hosts.add(host)
     for columns in opening.running:

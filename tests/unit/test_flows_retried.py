@@ -111,6 +111,23 @@ def test_results_that_grew_too_large_since_a_task_was_let_go_fail_it_and_hurt_no
     assert [id for id, *_ in granted(said, b"i")] == [5]
 
 
+def test_many_whose_results_grew_too_large_are_looked_at_in_as_many_turns(pool: Any) -> None:
+    pool.host(slots=5)
+    large: Any = {"type": "b", "on_failure": "run", "within": [[0, 2]], "results": [[1, 0], [2, 1]]}
+    flow(pool, group(b"x", b"y"), *[group(b"\x92\xc0\xc0", **large) for _ in range(3)])
+    for id in (1, 2):
+        fail(pool, id)
+    pool.say(CLIENT, Admin(1, "retry", {"ids": [1, 2]}))
+    for id in (1, 2):
+        finish(pool, id, b"r" * 3 * 1024 * 1024)
+
+    pool.host(b"i", "b", slots=1)
+    assert states(pool, 3, 4, 5) == ["failed", "queued", "queued"]
+    assert pool.pool.next_time(pool.now) == pool.now, "the next turn follows at once"
+    pool.hear([])
+    assert states(pool, 3, 4, 5) == ["failed", "failed", "queued"]
+
+
 @pytest.mark.parametrize("when", ["in the turn of its failure", "a turn later"])
 def test_many_who_come_after_a_task_that_is_retried_are_all_let_go(
     pool: Any, monkeypatch: pytest.MonkeyPatch, when: str

@@ -17,13 +17,18 @@ from ..order.declines import Declined
 from ..order.lane import Lane
 from ..rows import Row
 from ..statistics import Figures
-from ..step import Peer
+from ..step import Peer, Step
 from .offers import Offer
 
 SUSPECT_SECONDS: Final = 1.0
 _GONE_SECONDS: Final = 24 * 3600.0
 _GONE_MAX: Final = 1000
 _TOKENS_MAX: Final = 10_000
+
+
+_ORDERED: Final = {None: "joined", True: "draining", False: "staying"}
+ORDERS: Final = {stored: drains for drains, stored in _ORDERED.items()}
+"""Whether a host was ordered to drain, by the state with which the store keeps one that lives."""
 
 
 class SlotPool:
@@ -112,9 +117,9 @@ class HostSession:
     ahead: Ahead = field(default_factory=Ahead)
 
     def row(self, left_at: float | None = None) -> tuple[Any, ...]:
-        """As the store keeps it."""
+        """As the store keeps it: of one that lives, what it was ordered."""
         known = (self.owner, self.token, self.name, self.machine, self.joined_at)
-        return (*known, left_at, self.state, self.identity)
+        return (*known, left_at, _ORDERED[self.drains] if self.alive() else self.state, self.identity)
 
     def is_of(self, identity: str) -> bool:
         """Whether this identity may speak for it; who opened it where nothing was proved is anybody."""
@@ -135,6 +140,7 @@ class Hosts:
 
     def __init__(self, lost_after: float) -> None:
         self.lost_after = lost_after
+        self.told_before = 0.0  # the same as those that are `away` were told it
         self.by_owner: dict[int, HostSession] = {}
         self.by_token: dict[bytes, HostSession] = {}
         self.last_owner = 0
@@ -183,6 +189,18 @@ class Hosts:
         """Seconds that a host whose connection closed has to come back."""
         return min(SUSPECT_SECONDS, self.lost_after)
 
+    def patience(self, host: HostSession) -> float:
+        """Seconds of silence after which a host is lost: what it goes by itself, when it has no word."""
+        return max(self.lost_after, self.told_before) if host.state == "away" else self.lost_after
+
+    def remember_patience(self, step: Step) -> None:
+        """Keep, over a restart with another `lost_after`, the longest that any host goes by."""
+        away = any(host.state == "away" for host in self.by_owner.values())
+        longest = max(self.lost_after, self.told_before) if away else self.lost_after
+        if longest != self.told_before:
+            self.told_before = longest
+            step.persist.meta["lost_after_ms"] = round(longest * 1000)
+
     def overdue(self, now: float) -> list[HostSession]:
         """Those that are lost by now: silent for `lost_after`, or closed and not back within the grace."""
         return [
@@ -190,7 +208,8 @@ class Hosts:
             for host in self.by_owner.values()
             if host.alive()
             and (
-                now - host.heard >= self.lost_after or (host.gone_at is not None and now - host.gone_at >= self.grace())
+                now - host.heard >= self.patience(host)
+                or (host.gone_at is not None and now - host.gone_at >= self.grace())
             )
         ]
 
@@ -204,7 +223,7 @@ class Hosts:
     def next_check(self) -> float | None:
         """When the next host may be lost, if nothing is heard."""
         living = [host for host in self.by_owner.values() if host.alive()]
-        silent = [host.heard + self.lost_after for host in living]
+        silent = [host.heard + self.patience(host) for host in living]
         closed = [host.gone_at + self.grace() for host in living if host.gone_at is not None]
         return min([*silent, *closed], default=None)
 

@@ -109,14 +109,14 @@ class Membership:
             host.name = self.hosts.free_name(host.name)
         host.identity = identity or host.identity
         host.peer = self.sessions.peer(address, "host", host, step.now)
-        host.state = "draining" if host.state == "draining" else "joined"
+        host.state = "draining" if host.state == "draining" or host.drains else "joined"
         known: Mapping[str, str] = host.facts.get("fingerprints", {})
         host.heard, host.gone_at, host.facts = step.now, None, _facts(hello.offer)
         number: Any = hello.offer.get("greeting")
         host.greeting = number if isinstance(number, int) else 0
         host.levels = {}  # it tells all of them again
         self._leave_choices(host)
-        self._renew_pools(host, offer)
+        self._renew_pools(host, offer, frozenset(running))
         self.queue.declines.hello(host.owner)
         settings = _entry(self.entries, host.name)
         step.persist.hosts.append(host.row())
@@ -141,7 +141,10 @@ class Membership:
             if not holder.is_of(identity) or (speaks and step.now - holder.heard < 2 * self.sessions.heartbeat):
                 step.say_first(address, Refused("name_taken", f"another host named {shown(name)} is joined"))
                 return None
-            self.lose(step, holder, "its name has come back with a new process")
+            self.give_up(step, holder, "its name has come back with a new process")
+            if holder.alive():
+                holder.name = self.hosts.free_name(name)
+                step.persist.hosts.append(holder.row())
         self.hosts.last_owner += 1
         host = HostSession(
             self.hosts.last_owner,
@@ -155,14 +158,14 @@ class Membership:
         self.hosts.add(host)
         return host
 
-    def _renew_pools(self, host: HostSession, offer: Offer) -> None:
+    def _renew_pools(self, host: HostSession, offer: Offer, running: Collection[tuple[int, int]]) -> None:
         """The slot pools of a host that says HELLO; capacity comes with its CLAIM, leases stay where they are."""
         host.offer = offer
         host.pools = {name: SlotPool(host, name) for name, _ in offer.slots}
         for lease in host.leases.values():
             lease.pool = host.pool_of(lease.lane.type)
             lease.pool.held += 1
-        self.queue.lanes.tree.offered(host)
+        self.queue.lanes.tree.offered(host, running)
         self._join_choices(host)
 
     def _reconcile(
@@ -282,6 +285,7 @@ class Membership:
         stop: list[list[int]] = []
         for id, fence in unknown:
             row = rows.get(id)
+            self.queue.lanes.tree.judge(host.owner, (id, fence))
             if row is None or not self.endings.adopt(step, host, row, fence):
                 stop.append([id, fence])
                 if row is not None:
@@ -332,15 +336,16 @@ class Membership:
             for pool in host.pools.values():
                 pool.capacity = 0
 
-    def give_up(self, step: Step, host: HostSession) -> None:
-        """A host is overdue. If only its connection is closed it may live, cut off: then what must never run twice
-        (`cut_off: stop`) waits until its lease ends, because its host stops it before that.
+    def give_up(self, step: Step, host: HostSession, why: str = "") -> None:
+        """A host is overdue, or `why` says what else tells that it is gone. Before it was silent for long enough it may
+        live, cut off: then what must never run twice (`cut_off: stop`) waits until its lease ends, because its host
+        stops it before that.
         """
         leases = host.leases.values()
         keep = frozenset((lease.row.id, lease.row.fence) for lease in leases if lease.lane.policy.cut_off is None)
         silent = f"no word came from it for {step.now - host.heard:.0f} s"
-        reason = silent if host.gone_at is None else "its connection closed and it did not come back"
-        if not keep or step.now - host.heard >= self.hosts.lost_after:
+        reason = why or (silent if host.gone_at is None else "its connection closed and it did not come back")
+        if not keep or step.now - host.heard >= self.hosts.patience(host):
             self.lose(step, host, reason)
             return
         host.gone_at = None  # from here on its silence alone counts
@@ -387,6 +392,7 @@ class Membership:
         if not undo:
             for pool in host.pools.values():
                 pool.capacity = 0
+        step.persist.hosts.append(host.row())
         step.say(host.peer, Drain(undo))
         step.say(peer, Reply(request, True, {"host": name, "draining": not undo}))
 

@@ -238,9 +238,11 @@ class Tree:
             stock = self.stocks[owner] = Stock()
         return stock
 
-    def offered(self, host: Any) -> None:
-        """A host says HELLO: what it offers. What it still runs and should not it names anew."""
-        self._forget_copies(host.owner)
+    def offered(self, host: Any, running: Container[tuple[int, int]]) -> None:
+        """A host says HELLO: what it offers, and the tasks (id, fence) that it runs. Of those that it should not run each
+        keeps its place until it is judged anew.
+        """
+        self._forget_copies(host.owner, running)
         counts = host.offer.counts()
         if counts or host.owner in self.stocks:
             self.stock(host.owner).offered(host, counts)
@@ -271,6 +273,11 @@ class Tree:
         if not copies:
             del self.copies[owner]
 
+    def judge(self, owner: int, item: tuple[int, int]) -> None:
+        """Whether a host may run a task (id, fence) is decided anew: what was decided before holds no place for it."""
+        if (lane := self.copies.get(owner, {}).pop(item, None)) is not None:
+            self.hold(lane, owner, -1)
+
     def has_spoken(self, owner: int, item: tuple[int, int]) -> bool:
         """Whether a host has told, in this turn, the end of a task (id, fence) that it held no lease of."""
         return (owner, item) in self._spoken
@@ -279,9 +286,12 @@ class Tree:
         """A turn begins."""
         self._spoken.clear()
 
-    def _forget_copies(self, owner: int) -> None:
-        for lane in self.copies.pop(owner, {}).values():
+    def _forget_copies(self, owner: int, keep: Container[tuple[int, int]] = ()) -> None:
+        copies = self.copies.pop(owner, {})
+        for lane in [copies.pop(item) for item in list(copies) if item not in keep]:
             self.hold(lane, owner, -1)
+        if copies:
+            self.copies[owner] = copies
 
     def tidy(self, step: Step) -> bool:
         """What hosts keep for tasks that have begun elsewhere or ended is for others; whether there was any."""

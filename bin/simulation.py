@@ -147,6 +147,8 @@ def _tell_one(scenario: Scenario, world: World, seconds: float) -> None:
     kinds = ", ".join(f"{count} {kind}" for kind, count in world.oracle.kinds().items())
     print(f"seed {scenario.seed}: {scenario.hosts} hosts, {scenario.clients} clients, durability {scenario.durability}")
     print(f"faults: {_listed(scenario.faults) or 'none'}")
+    happened = ", ".join(f"{count} {name}" for name, count in sorted(world.misfortune.happened().items()))
+    print(f"happened: {happened or 'nothing'}")
     print(f"with: {', '.join(sorted(scenario.ingredients)) or 'nothing else'}")
     attempts, starts = world.executions.count, world.supervisor.starts
     print(f"{len(world.oracle.tasks)} tasks ({kinds}), {attempts} attempts, {starts} starts of the supervisor")

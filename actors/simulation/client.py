@@ -180,4 +180,8 @@ class SimulatedClient:
         def receive(body: bytes) -> None:
             self._receive(wire, body)
 
-        wire = self._wire = self._network.connect(self.name, receive)
+        def closed() -> None:
+            if wire is self._wire and self.talk is not None:
+                self._do(self.talk.on_closed(self.clock.now()))
+
+        wire = self._wire = self._network.connect(self.name, receive, closed)

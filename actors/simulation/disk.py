@@ -28,12 +28,16 @@ class DiskError(Exception):
     """The simulated disk did not take a commit, or the process died in the middle of one."""
 
 
+class DiskFull(DiskError):
+    """There is no room for a commit, and the process lives."""
+
+
 class SimulatedDisk(SqliteStore):
     """A store on such a disk.
 
     Attributes:
         full: Whether every commit that returned survives a power cut.
-        fate: What becomes of the next commit: "" (nothing special), `refused` (nothing is written), `lost` and
+        fate: What becomes of the next commit: "" (nothing special), `refused` (there is no room for it), `lost` and
             `written` (an error or a death, before or after it is on the disk).
     """
 
@@ -93,10 +97,13 @@ class SimulatedDisk(SqliteStore):
         """See `Store`.
 
         Raises:
-            DiskError: As `fate` says.
+            DiskFull: `refused`.
+            DiskError: `lost` or `written`.
         """
         fate, self.fate = self.fate, ""
-        if fate in ("refused", "lost"):
+        if fate == "refused":
+            raise DiskFull(fate)
+        if fate == "lost":
             raise DiskError(fate)
         super().commit()
         turn, self._turn = self._turn, []

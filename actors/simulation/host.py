@@ -36,6 +36,7 @@ from .vigil import Executions
 _READY_SECONDS = 0.05
 _KILL_SECONDS = 0.002
 _DECLINE_SECONDS = 0.001
+_STUBBORN_CHANCE = 0.5
 _SAVING = 3  # one attempt in three saves no checkpoint
 
 
@@ -89,12 +90,13 @@ class SimulatedHost:
         options: dict[str, Any],
         declines: Callable[[int], bool] | None = None,
         worded: Callable[[Message], Message] | None = None,
+        stubborn: Random | None = None,
     ) -> None:
         self.name = name
         self._timeline, self._network, self.clock, self._random = timeline, network, clock, random
         self._behaviour, self._options = behaviour, options
         self._executions = executions
-        self._declines, self._worded = declines, worded
+        self._declines, self._worded, self._stubborn = declines, worded, stubborn
         self._declined: dict[int, tuple[int, int]] = {}  # since the last HELLO -> how it had fared until then
         self.core: HostCore | None = None
         self.paused = False
@@ -179,6 +181,11 @@ class SimulatedHost:
             self.core.on_message(number, message, self.clock.now())
             self._done()
 
+    def _closed(self, wire: Wire) -> None:
+        if wire is self._wire and self.core is not None:
+            self.core.on_closed(self.clock.now())
+            self._done()
+
     def _news(self, news: SlotNews) -> None:
         if self.core is not None:
             self.core.on_slot(news, self.clock.now())
@@ -227,6 +234,8 @@ class SimulatedHost:
                 slot.doomed = True
                 if slot.task is not None:
                     self._executions.ended(self.name, slot.task[0], slot.task[1])
+            elif self._stubborn is not None and self._stubborn.random() < _STUBBORN_CHANCE:
+                return  # it hears nothing, within C code
             self._later(_KILL_SECONDS, self._die, self._slots[effect.slot], 15 if isinstance(effect, Terminate) else 9)
         elif isinstance(effect, CloseSlot):
             self._later(_KILL_SECONDS, self._die, self._slots[effect.slot], None)
@@ -256,7 +265,10 @@ class SimulatedHost:
         def receive(body: bytes) -> None:
             self._later(0.0, self._receive, wire, body)
 
-        wire = self._wire = self._network.connect(self.name, receive)
+        def closed() -> None:
+            self._later(0.0, self._closed, wire)
+
+        wire = self._wire = self._network.connect(self.name, receive, closed)
 
     # Slots.
 

@@ -26,6 +26,10 @@ INGREDIENTS: Final = {
     "cache": "results answer for tasks with the same params, and people clear them",
     "stutter": "hosts with an odd number name everything twice that they hold or report",
     "expiry": "tasks are of no use any more if they have not begun by some instant",
+    "hangups": "a supervisor's process that ends closes its connections, and who can be reached notices",
+    "stubborn": "slots that are told to end do not, one time in two, until they are killed",
+    "crowd": "the queue is small, and full",
+    "drains": "people have hosts drain, and stay after all",
     "filters": "people cancel, run again, edit and delete all tasks that filters name",
 }
 SCHEDULES: Final = {
@@ -33,8 +37,13 @@ SCHEDULES: Final = {
     "tock": Plan("b.one", b"\x01", Timing(every=7.0), "last", 2),
 }
 KEPT_SECONDS: Final = 3.0
+SIZE, CROWD_SIZE = 500, 40
+"""How many unfinished tasks a queue takes, and a small one."""
 _SHARE: Final = 0.35
 _ORDER_CHANCE: Final = 0.2
+_ORDERED: Final = ("edits", "reloads", "schedules", "drains", "bulk", "cache", "filters")
+_HOSTS: Final = 4
+_STAY_CHANCE: Final = 0.7
 _DECLINED: Final = 5
 _KEYS: Final = ("red", "blue")
 _NAMED_SHARE: Final = 0.4
@@ -79,9 +88,7 @@ class Orders:
 
     def __init__(self, seed: int, ingredients: Collection[str]) -> None:
         self._random = Random(f"orders {seed}")
-        self._kinds = [
-            kind for kind in ("edits", "reloads", "schedules", "bulk", "cache", "filters") if kind in ingredients
-        ]
+        self._kinds = [kind for kind in _ORDERED if kind in ingredients]
 
     def given(self, client: SimulatedClient, known: list[int], types: list[str], tenants: list[str]) -> bool:
         """Let a client order something now and then; whether it did."""
@@ -93,6 +100,8 @@ class Orders:
             client.order("reload_config")
         elif kind == "schedules":
             client.order(random.choice(("pause_schedule", "resume_schedule")), name=random.choice(sorted(SCHEDULES)))
+        elif kind == "drains":
+            client.order("drain", host=f"host-{random.randrange(_HOSTS)}", undo=random.random() < _STAY_CHANCE)
         elif kind == "bulk":
             self._crowd(client, types)
         elif kind == "cache":

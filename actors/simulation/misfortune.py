@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final
@@ -65,10 +66,23 @@ class Misfortune:
         self._supervisor, self._hosts, self._clients = supervisor, hosts, clients
         self._executions = executions
         self._backup: tuple[Image, Any] | None = None
+        self._happened: Counter[str] = Counter()
 
     def named(self, name: str) -> Callable[[], None] | None:
         """The fault of this name that happens at random times, if there is one."""
-        return getattr(self, name, None)
+        fault: Callable[[], None] | None = getattr(self, name, None)
+        if fault is None:
+            return None
+
+        def happen() -> None:
+            self._happened[name] += 1
+            fault()
+
+        return happen
+
+    def happened(self) -> Counter[str]:
+        """How often each fault has happened by now."""
+        return self._happened + self._network.happened
 
     def _tell(self, what: str) -> None:
         self._timeline.tell("(misfortune)", what)
@@ -197,8 +211,8 @@ class Misfortune:
         self._supervisor.jump(seconds)
 
     def end(self) -> None:
-        """Nothing goes wrong any more."""
-        self._backup = None
+        """Nothing goes wrong any more, but that a backup which was made is still put in the database's place."""
+        self._put_back()
         self._network.weather.calm()
         self._supervisor.disk.fate = ""
         self._supervisor.fall_silent = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -43,9 +44,9 @@ class Wire:
         fresh: Whether nothing was sent on it yet.
     """
 
-    def __init__(self, node: str, address: bytes, receive: Callable[[bytes], None]) -> None:
+    def __init__(self, node: str, address: bytes, receive: Callable[[bytes], None], closed: Callable[[], None]) -> None:
         self.node, self.address = node, address
-        self.receive = receive
+        self.receive, self.closed = receive, closed
         self.open = self.fresh = True
         self.arrival = {"up": 0.0, "down": 0.0}
 
@@ -54,6 +55,7 @@ class Network:
     """All wires.
 
     Attributes:
+        happened: How many messages met with which misfortune.
         serve: The supervisor's end; None while nobody is there, and what arrives then is gone.
     """
 
@@ -63,11 +65,12 @@ class Network:
         self.wires: dict[bytes, Wire] = {}
         self.serve: Callable[[bytes, bytes | None], None] | None = None
         self._count = 0
+        self.happened: Counter[str] = Counter()
 
-    def connect(self, node: str, receive: Callable[[bytes], None]) -> Wire:
-        """A new connection of a node."""
+    def connect(self, node: str, receive: Callable[[bytes], None], closed: Callable[[], None]) -> Wire:
+        """A new connection of a node, which is told what comes over it, and that it is closed."""
         self._count += 1
-        wire = Wire(node, b"\x01%016d" % self._count, receive)
+        wire = Wire(node, b"\x01%016d" % self._count, receive, closed)
         self.wires[wire.address] = wire
         return wire
 
@@ -82,6 +85,15 @@ class Network:
         if ("up", wire.node) not in self.weather.cut and self.serve is not None:
             self.serve(wire.address, None)
 
+    def hang_up(self) -> None:
+        """The supervisor's process is gone: every node that can be reached hears that its connection is closed."""
+        for wire in self.wires.values():
+            self._timeline.after(self.weather.delay, self._hung_up, wire)
+
+    def _hung_up(self, wire: Wire) -> None:
+        if wire.open and ("down", wire.node) not in self.weather.cut:
+            wire.closed()
+
     def up(self, wire: Wire, body: bytes) -> None:
         """A node sends to the supervisor."""
         for wait in self._fate(wire, "up"):
@@ -89,6 +101,7 @@ class Network:
         if wire.fresh:
             wire.fresh = False
             if self.weather.old_hello and self._random.random() < self.weather.old_hello:
+                self.happened["old_hello"] += 1
                 self._timeline.after(self._random.uniform(0.05, 8), self._arrive_again, wire, body, self.serve)
 
     def down(self, address: bytes, body: bytes) -> bool:
@@ -122,10 +135,15 @@ class Network:
     def _fate(self, wire: Wire, direction: str) -> list[float]:
         """After how many seconds a message arrives, once for each time that it does."""
         weather, random = self.weather, self._random
-        if (direction, wire.node) in weather.cut or random.random() < weather.drop:
+        if (direction, wire.node) in weather.cut:
+            return []
+        if random.random() < weather.drop:
+            self.happened["drop"] += 1
             return []
         copies = 2 if random.random() < weather.duplicate else 1
+        self.happened["duplicate"] += copies - 1
         if random.random() < weather.reorder:
+            self.happened["reorder"] += 1
             return [self._delay() * 5 for _ in range(copies)]
         # A connection keeps its order: nothing arrives before what was sent earlier.
         arrival = max(wire.arrival[direction], self._timeline.now + self._delay())

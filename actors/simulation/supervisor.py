@@ -18,7 +18,7 @@ from ..core.effects import Answer, Note, Persist, Reread, Send
 from ..core.pool import Pool
 from ..core.settings import PoolSettings
 from .audience import Audience
-from .disk import DiskError, SimulatedDisk
+from .disk import DiskError, DiskFull, SimulatedDisk
 from .network import Network
 from .oracle import Oracle, Violation
 from .selections import Selections
@@ -29,6 +29,7 @@ _TURN_SECONDS: Final = 0.0005
 _READ_SECONDS: Final = 0.02
 _BATCH: Final = 256
 _IDLE_TURNS_MAX: Final = 500
+_NO_ROOM_CHANCE: Final = 0.3
 
 
 class SimulatedSupervisor:
@@ -51,6 +52,7 @@ class SimulatedSupervisor:
         oracle: Oracle,
         make_disk: Callable[[Callable[[list[Persist]], None]], SimulatedDisk],
         byte_seconds: float = 0.0,
+        hangs_up: bool = False,
     ) -> None:
         self._timeline, self._network, self.clock, self._random = timeline, network, clock, random
         self._settings, self._oracle = settings, oracle
@@ -63,7 +65,7 @@ class SimulatedSupervisor:
         self.fall_silent: int | None = None
         self._tokens: dict[bytes, bytes] = {}
         self._reported: dict[tuple[bytes, int], list[Any]] = {}
-        self._byte_seconds = byte_seconds
+        self._byte_seconds, self._hangs_up = byte_seconds, hangs_up
         self._inbox: list[Said] = []  # what the socket holds
         self._arrivals = self._nobody()
         self._frames: list[bytes] = []  # that were read for the present turn
@@ -80,23 +82,41 @@ class SimulatedSupervisor:
 
     def start(self) -> None:
         """The process comes up and serves."""
-        if self.pool is not None:
-            return
+        if self.pool is None:
+            self._inbox = []
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Serve what the store holds."""
         self.starts += 1
         opening = self.disk.open()
         self._timeline.tell("supervisor", f"starts, epoch {opening.epoch}")
         self.hearing.restarted()
         self.audience.restarted()
         self.pool = Pool(self._settings, opening, self.clock.now(), self.clock.wall(), boot=1)
-        self._inbox, self._turn_set, self._tokens = [], False, {}
+        self._turn_set, self._tokens = False, {}
         self._reported, self._arrivals = {}, self._nobody()
         self._network.serve = self._receive
         self._run(self.pool.start(self.clock.now(), self.clock.wall()))
+        if self._inbox:
+            self._set_turn(_TURN_SECONDS)
+
+    def _make_room(self) -> None:
+        """The disk is full. As `SupervisorActor` does, it forgets what it has in memory and goes on from the store over
+        the connections that it has, at once or, while there is not even room for that, later.
+        """
+        self._end("has no room on its disk")
+        self.disk.close()
+        if self._random.random() < _NO_ROOM_CHANCE:
+            self._timeline.after(0.5 + self._random.random() * 5, self.start)
+        else:
+            self._go_on()
 
     def kill(self) -> None:
         """The process is gone in the middle of whatever it did."""
         if self._end("is killed"):
             self.disk.kill()
+            self._hang_up()
 
     def power_cut(self) -> None:
         """Its machine goes off, and its disk forgets what was not synced."""
@@ -110,6 +130,12 @@ class SimulatedSupervisor:
             for address in pool.sessions.peers:
                 self._network.down(address, encode(Refused("leaving", "the supervisor leaves"), 0))
             self.disk.close()
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """What a process has open its machine closes, and its peers are told."""
+        if self._hangs_up:
+            self._network.hang_up()
 
     def _end(self, how: str) -> bool:
         if self.pool is None:
@@ -213,6 +239,9 @@ class SimulatedSupervisor:
         assert self.pool is not None
         try:
             speech = turn.perform(self.pool, self.disk, effects, self.clock.now(), self.clock.wall())
+        except DiskFull:
+            self._make_room()
+            return
         except DiskError:
             self.kill()
             self._timeline.after(0.5 + self._random.random() * 5, self.start)

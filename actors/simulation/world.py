@@ -23,8 +23,10 @@ from .flows_made_up import made_up_edges, made_up_flow
 from .host import Behaviour, SimulatedHost
 from .ingredients import (
     BYTE_SECONDS,
+    CROWD_SIZE,
     KEPT_SECONDS,
     SCHEDULES,
+    SIZE,
     Expiry,
     Naming,
     Orders,
@@ -114,6 +116,7 @@ class World:
         self.ingredients = ingredients
         self.orders = Orders(seed, ingredients)
         self.naming = Naming(seed, ingredients)
+        self.size = CROWD_SIZE if "crowd" in ingredients else SIZE
         self.expiry = Expiry(seed, ingredients)
         self.faults = FAULTS if faults is None else faults
         self.timeline = Timeline()
@@ -173,7 +176,7 @@ class World:
         schedules = SCHEDULES if "schedules" in self.ingredients else {}
         settings = PoolSettings(
             policies=self.policies,
-            max_size=500,
+            max_size=self.size,
             rows_max=window,
             keep=keep,
             ageing=self.ageing,
@@ -188,6 +191,7 @@ class World:
             self.oracle,
             make_disk,
             byte_seconds=BYTE_SECONDS if "bulk" in self.ingredients else 0.0,
+            hangs_up="hangups" in self.ingredients,
         )
         supervisor.reread(configurations(self.policies, tighter(NODES, _DEFAULTS, TENANTS), schedules))
         return supervisor
@@ -214,6 +218,7 @@ class World:
             options,
             partial(declines, number) if "declines" in self.ingredients else None,
             said_twice if "stutter" in self.ingredients and number % 2 else None,
+            Random(f"stubborn {self.seed} {number}") if "stubborn" in self.ingredients else None,
         )
 
     # What happens.
@@ -316,6 +321,8 @@ class World:
             AssertionError: A guarantee was broken.
         """
         inspect(self.supervisor, self.hosts, self.oracle)
+        if (unfinished := len(self.oracle.unfinished())) > self.size:
+            raise Violation(f"{unfinished} tasks are unfinished, and the queue takes {self.size}")
 
     def rest(self) -> Self:
         """End all misfortune; everything must end within bounded time, and nothing may be left over.
@@ -333,6 +340,7 @@ class World:
             client.start()
         self.run_for(1.0)
         self._until(lambda: unanswered(self.clients))
+        self._start_drained()
         for type in TYPES:
             self.clients[0].pause(type, paused=False)
         for name in SCHEDULES if "schedules" in self.ingredients else ():
@@ -345,6 +353,15 @@ class World:
         self.check()
         inspect_at_rest(self.supervisor, self.hosts, self.clients, self.oracle)
         return self
+
+    def _start_drained(self) -> None:
+        """Hosts that somebody has ordered to drain, and may not have heard it yet, are started anew."""
+        self.run_for(1.0)
+        sessions = self.supervisor.pool.hosts.by_owner.values() if self.supervisor.pool is not None else ()
+        drained = {session.name for session in sessions if session.drains and session.alive()}
+        for host in [host for host in self.hosts if host.name in drained]:
+            host.crash()
+            host.start()
 
     def _until(self, waiting: Callable[[], str | None]) -> None:
         """Go on until nothing is waited for."""

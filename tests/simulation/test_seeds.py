@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from workerhost.actors.simulation.scenario import Scenario
 from workerhost.bin import simulation
 
 SEEDS = 200
-STEPS = 900
+STEPS = 2000
 PART = 25
 """Seeds of one process; two run side by side. A part ends well before a test counts as hanging, on a busy machine too.
 """
@@ -76,9 +77,10 @@ def test_a_seed_is_a_history(seed: int, monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_alone(fault: str, capsys: pytest.CaptureFixture[str]):
     rate = 0.02 if fault in ("drop", "duplicate", "reorder", "clock_skew") else 0.3
-    assert simulation.main(["--seed", "7", "--steps", "1000", "--fault", f"{fault}={rate}"]) == 0, (
-        capsys.readouterr().out
-    )
+    ended = simulation.main(["--seed", "7", "--steps", "3000", "--fault", f"{fault}={rate}"])
+    said = capsys.readouterr().out
+    assert ended == 0, said
+    assert re.search(rf"happened: [1-9]\d* {fault}\n", said) or fault == "clock_skew", "which counts nothing"
 
 
 @pytest.mark.parametrize("ingredient", INGREDIENTS)

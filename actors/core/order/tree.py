@@ -239,8 +239,8 @@ class Tree:
         return stock
 
     def offered(self, host: Any, running: Container[tuple[int, int]]) -> None:
-        """A host says HELLO: what it offers, and the tasks (id, fence) that it runs. Those of them that it should not run
-        keep their places until each is judged anew.
+        """A host says HELLO: what it offers, and the tasks (id, fence) that it runs. Those of them that it should not
+        run keep their places until each is judged anew.
         """
         self._forget_copies(host.owner, running)
         counts = host.offer.counts()

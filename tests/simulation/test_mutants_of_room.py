@@ -1,0 +1,22 @@
+"""The simulation notices a queue without a bound."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from workerhost.actors.core.clients.requests import Requests
+
+sys.path.append(str(Path(__file__).parent))  # tests are no package: this is how they share `first_complaint`
+from test_mutants import first_complaint
+
+
+def test_a_queue_that_takes_whatever_comes_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    small = frozenset({"crowd"})
+    assert first_complaint(range(3), ingredients=small) is None
+    monkeypatch.setattr(Requests, "_check_size", lambda _self, _count: None)
+    found = first_complaint(range(3), ingredients=small)
+    assert found is not None
+    assert "tasks are unfinished, and the queue takes 40" in str(found[1])

@@ -71,10 +71,12 @@ def said_twice(message: Message) -> Message:
     return replace(message, items=2 * message.items) if isinstance(message, Results | GiveBack) else message
 
 
-def configurations(policies: PolicyTree, tighter: PolicyTree, schedules: dict[str, Plan]) -> list[Configuration]:
+def configurations(
+    policies: PolicyTree, tighter: PolicyTree, schedules: dict[str, Plan], size: int
+) -> list[Configuration]:
     """What is read in turn: lower limits, and the former ones again."""
     change = [Change("b", "max_concurrent", 2, 1, "")]
-    return [Configuration(tree, {}, None, 500, change, schedules=schedules) for tree in (tighter, policies)]
+    return [Configuration(tree, {}, None, size, change, schedules=schedules) for tree in (tighter, policies)]
 
 
 def tighter(nodes: dict[str, dict[str, Any]], defaults: dict[str, Any], tenants: dict[str, Any]) -> PolicyTree:

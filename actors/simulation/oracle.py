@@ -125,7 +125,7 @@ class Oracle:
             wrong = history.dependents.committed(persist, {id: known.state for id, known in self.tasks.items()})
             _must(wrong is None, str(wrong))
             self._claimed(persist, pool, now, wall)
-            wrong = instants_missed(persist, history.schedules, history.lanes)
+            wrong = instants_missed(persist, history.schedules, history.lanes, wall)
             _must(wrong is None, str(wrong))
             broken = self._promises.committed(persist, self._lane_of, own)
             _must(broken is None, str(broken))

@@ -110,13 +110,17 @@ class Promises:
         return None
 
 
-def instants_missed(persist: Persist, known: dict[str, tuple[float, bool]], lanes: Mapping[int, str]) -> str | None:
-    """What a step sent for schedules is one task for each instant since the one up to which they had been seen to.
+def instants_missed(
+    persist: Persist, known: dict[str, tuple[float, bool]], lanes: Mapping[int, str], wall: float
+) -> str | None:
+    """What a step sent for schedules is one task for each instant that was due, up to that which it has seen to: a queue
+    without room for all takes the first of them.
 
     Args:
         persist: What the step wrote.
         known: Up to which instant each schedule has been seen to, and whether it is paused; is brought up to date.
         lanes: Type by lane.
+        wall: What the wall clock shows.
     """
     owed: dict[str, int] = {}
     for name, _, written, last, paused, *_ in persist.schedules:
@@ -125,7 +129,7 @@ def instants_missed(persist: Persist, known: dict[str, tuple[float, bool]], lane
             return f"schedule {name} was seen to up to {last}, and up to {before} before"
         if last > before and not was_paused:
             wanted = plan(written)
-            owed[wanted.type] = owed.get(wanted.type, 0) + len(wanted.due(before, last))
+            owed[wanted.type] = owed.get(wanted.type, 0) + sum(due <= last for due in wanted.due(before, wall))
         known[name] = last, paused
     sent: dict[str, int] = {}
     for row in persist.tasks:

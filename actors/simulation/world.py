@@ -193,7 +193,7 @@ class World:
             byte_seconds=BYTE_SECONDS if "bulk" in self.ingredients else 0.0,
             hangs_up="hangups" in self.ingredients,
         )
-        supervisor.reread(configurations(self.policies, tighter(NODES, _DEFAULTS, TENANTS), schedules))
+        supervisor.reread(configurations(self.policies, tighter(NODES, _DEFAULTS, TENANTS), schedules, self.size))
         return supervisor
 
     def _make_host(self, number: int, behaviour: Behaviour) -> SimulatedHost:
@@ -355,12 +355,13 @@ class World:
         return self
 
     def _start_drained(self) -> None:
-        """Hosts that somebody has ordered to drain, and may not have heard it yet, are started anew."""
+        """Hosts that somebody has ordered to drain, have left or may not have heard it yet, are started anew."""
         self.run_for(1.0)
         sessions = self.supervisor.pool.hosts.by_owner.values() if self.supervisor.pool is not None else ()
         drained = {session.name for session in sessions if session.drains and session.alive()}
-        for host in [host for host in self.hosts if host.name in drained]:
-            host.crash()
+        for host in self.hosts:
+            if host.name in drained:
+                host.crash()
             host.start()
 
     def _until(self, waiting: Callable[[], str | None]) -> None:

@@ -17,6 +17,7 @@ from unit.flow_words import (  # pyright: ignore[reportMissingImports]
 from unit.pool_words import (  # pyright: ignore[reportMissingImports]
     CLIENT,
     HOST,
+    completed,
     failed,
     granted,
 )
@@ -92,6 +93,28 @@ def test_who_comes_after_a_task_that_is_retried_waits_for_its_next_end(pool: Any
     assert states(pool, 1, 2, 3, 4) == ["running", "waiting", "waiting", "waiting"]
     finish(pool, 1)
     assert states(pool, 2, 3, 4) == ["running"] * 3
+
+
+def test_who_comes_after_a_task_that_is_retried_in_the_turn_of_another_end_waits_for_its_next_end(pool: Any) -> None:
+    """What that end lets go is asked for first, so that nobody has looked at the new edge when the retry is heard."""
+    pool.host(slots=5)
+    pool.send()
+    pool.send()
+    pool.send(after=[2])
+    fail(pool, 1)
+    pool.hear(
+        [
+            (HOST, pool.numbers[HOST] + 1, Results([completed(2, lease(pool, 2))])),
+            (CLIENT, pool.numbers[CLIENT] + 1, Submit(9, 1, [group(after=[1], on_failure="run")])),
+            (CLIENT, pool.numbers[CLIENT] + 2, Admin(1, "retry", {"ids": [1]})),
+        ]
+    )
+    pool.numbers[HOST] += 1
+    pool.numbers[CLIENT] += 2
+    assert states(pool, 1, 3, 4) == ["running", "running", "waiting"]
+
+    finish(pool, 1)
+    assert states(pool, 4) == ["running"]
 
 
 def test_results_that_grew_too_large_since_a_task_was_let_go_fail_it_and_hurt_nobody_else(pool: Any) -> None:

@@ -104,7 +104,8 @@ class Flows:
                 if least <= id < behind or self._every or id in self._singles or id in self._past:
                     self._has_ended(id, finish[0])  # few of them, while flows wait and other tasks end
             for _, id in step.persist.retries:
-                self._owed.pop(id, None)
+                if self._owed.pop(id, None) is not None:
+                    self._await(id)  # whoever comes after it, as of this turn, waits for its next end
                 self._past.discard(id)
                 if id == self._cursor[0]:
                     self._cursor = (0, 0)

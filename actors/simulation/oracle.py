@@ -66,7 +66,7 @@ class Oracle:
     def rewind(self, history: History) -> None:
         """The store was put back to what it was then."""
         self._promises.forget()
-        self.lost |= self.tasks.keys() - history.tasks.keys() - history.pruned
+        self.lost |= (self.tasks.keys() | self.history.pruned) - history.tasks.keys() - history.pruned
         self.history = history.copied()
 
     def restored(self, history: History) -> None:

@@ -1,149 +1,313 @@
 // A client of WorkerHost, written from docs/protocol.md: it sends tasks, hears how they end, and cancels them.
 // It stays one session over reconnects, so that nothing is sent twice and no end is missed.
+//
+// Values are those of JSON, Uint8Array (bytes), Date (an instant, to the millisecond) and BigInt. A whole number below
+// 2^53 travels as an integer, one above as a float: send a BigInt there. Results bring such integers as BigInt.
 import { randomBytes } from "node:crypto";
 import { EventEmitter } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import { decode, encode } from "@msgpack/msgpack";
 import { Dealer } from "zeromq";
 
 const HELLO = 1, WELCOME = 2, REFUSED = 3, HEARTBEAT = 4, ALIVE = 5, BYE = 6;
 const SUBMIT = 20, ACCEPTED = 21, REJECTED = 22, WATCH = 23, EVENTS = 24, CANCEL = 25, QUERY = 26, REPLY = 28;
 const STATES = ["waiting", "scheduled", "queued", "running", "completed", "failed", "cancelled", "quarantined"];
+const UNKNOWN = -1; // stands for a state: the pool knows no such task
+const PARAMS_BYTES = 1024 * 1024;
+const QUESTION_BYTES = PARAMS_BYTES + 256 * 1024; // params and options, or what a request asks
+const ITEMS = 10000; // ids in one message, or whatever else is listed there
+const DEPTH = 100;
+const WINDOW = 8; // questions under way: enough to keep the pool busy, and never more than it hears at once
 const CREDIT = 10000;
+const RESTORED = 8192; // an epoch that grows so far at once is that of a pool put back from a backup
 const FATAL = ["version", "forbidden"];
+const REST = 5000; // milliseconds after which a pool that has no room for this session is asked again
 
+const failure = (reason, more) => Object.assign(new Error(reason), more);
 const taken = (map, key) => { const value = map.get(key); map.delete(key); return value; };
-const pack = (value) => Buffer.from(encode(value, { sortKeys: true }));
+const isPlain = (value) => [Object.prototype, null].includes(Object.getPrototypeOf(value));
 
-/** One session. Emits "progress" (id, fraction, note) and "end" (id, state, value or detail). */
+/** A copy of a value as `encode` wants it. What a pool could not read is refused: it would drop any repetition, too. */
+function sayable(value, inMessage, depth = 1) {
+  if (depth > DEPTH) throw new TypeError(`nested deeper than ${DEPTH} levels, or inside itself`);
+  const inside = (item) => sayable(item, inMessage, depth + 1);
+  if (value === null || value === undefined || typeof value === "boolean" || value instanceof Uint8Array) return value;
+  if (typeof value === "number") {
+    if (Number.isNaN(value)) throw new TypeError("NaN cannot travel: use null");
+    // `encode` with BigInt makes floats of whole numbers that take more than 32 bits.
+    return Number.isSafeInteger(value) && (value < -(2 ** 31) || value >= 2 ** 32) ? BigInt(value) : value;
+  }
+  if (typeof value === "bigint") {
+    if (value < -(2n ** 63n) || value >= 2n ** 64n) throw new TypeError(`${value} does not fit into 64 bits: use text`);
+    return value >= -(2n ** 31n) && value < 2n ** 32n ? Number(value) : value; // in the shortest form: equal bytes
+  }
+  if (typeof value === "string") {
+    if (!value.isWellFormed()) throw new TypeError("text with half a character (a lone surrogate) cannot travel");
+    return value;
+  }
+  if (value instanceof Date && !inMessage && !Number.isNaN(value.getTime())) return value;
+  if (!Array.isArray(value) && !(typeof value === "object" && isPlain(value))) {
+    const name = value?.constructor?.name ?? typeof value;
+    throw new TypeError(`${name} cannot travel${value instanceof Date ? " there: use seconds since 1970" : ""}`);
+  }
+  const items = Array.isArray(value) ? value : Object.entries(value);
+  if (inMessage && items.length > ITEMS) throw new TypeError(`${items.length} items at once, of at most ${ITEMS}`);
+  return items === value ? items.map(inside) : Object.fromEntries(items.map((entry) => entry.map(inside)));
+}
+const pack = (value, inMessage) => encode(sayable(value, inMessage), { sortKeys: true, useBigInt64: true });
+
+/** A value as it was sent; only integers that no number holds exactly stay BigInt. */
+function unpack(body) {
+  const exact = (value) => {
+    if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
+    if (Array.isArray(value)) return value.map(exact);
+    if (typeof value !== "object" || value === null || !isPlain(value)) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, exact(item)]));
+  };
+  return body.length ? exact(decode(body, { useBigInt64: true })) : null;
+}
+
+/** Numbered questions. Some are under way, the others wait in their order; after a reconnect they are said again. */
+class Questions {
+  #open = new Map(); #last = 0; #next = 1; #underWay = 0;
+  below = 1; // all with smaller numbers are answered
+  said = 0; // the highest number that was ever said
+
+  add(question) { this.#open.set(++this.#last, question); }
+  again() { [this.#next, this.#underWay] = [this.below, 0]; }
+  /** What may be said now: [number, question] each. */
+  *due() {
+    while (this.#underWay < WINDOW && this.#next <= this.#last) {
+      const number = this.#next++, question = this.#open.get(number);
+      if (!question) continue; // answered before the connection broke
+      this.#underWay++;
+      this.said = Math.max(this.said, number);
+      yield [number, question];
+    }
+  }
+  answered(number) {
+    const question = taken(this.#open, number);
+    if (question) this.#underWay--;
+    while (this.below <= this.said && !this.#open.has(this.below)) this.below++;
+    return question;
+  }
+  /** All that are not answered; they are given up. */
+  drop() {
+    const questions = [...this.#open.values()];
+    this.#open.clear();
+    return questions;
+  }
+}
+
+/**
+ * One session. Emits
+ *   "progress" (id, fraction, note) and
+ *   "end" (id, state, value or detail) of tasks that it sent, at least once (who tries one again has it end again);
+ *   "trouble" (error) when a connection broke for a reason that somebody should know; it is opened again by itself.
+ */
 export class Client extends EventEmitter {
-  #session = randomBytes(16); #submissions = new Map(); #last = 0; #requests = new Map(); #request = 0;
-  #ends = new Map(); #waiting = new Map(); #after = 0; #unseen = 0; #heard = 0; #joined = false; #closed = false;
-  #epoch = 0; #pause = 0; #sent = 0; #line = Promise.resolve();
+  #session = randomBytes(16); #submissions = new Questions(); #requests = new Questions();
+  #open = new Set(); // tasks that were sent and whose end was not heard
+  #waiting = new Map(); // whoever waits for results: [{resolve, reject}] by the task's id
+  #unasked = []; // ids of these about which the pool is asked next
+  #after = 0; #unseen = 0; // the last end of our own that was seen, and how many since that was said
+  #joined = false; #watching = false; #repeated = 0; #epoch = 0;
+  #sent = 0; #heard = 0; #pause = 0; #line = Promise.resolve();
+  #over = null; // why nothing is said any more
 
   constructor(address = process.env.WORKERHOST_ADDRESS ?? "tcp://127.0.0.1:7470") {
     super();
     this.address = address;
-    this.#run();
+    this.#run().catch((error) => this.#finish(error));
   }
 
-  /** Resolves with the task's id when it is on disk. Options: see "Sending tasks" in docs/protocol.md. */
+  /**
+   * Resolves with the task's id when it is on disk: of a task that was there before, if `key` or `cache` have it stand
+   * for that one. Options: see "Sending tasks" in docs/protocol.md. Rejects with an Error (code, path, retryAfter).
+   */
   async send(type, params = null, { priority = 5, ...options } = {}) {
-    const groups = [[type, priority, Object.keys(options).length ? options : null, [pack(params)]]];
+    const packed = pack(params);
+    if (packed.length > PARAMS_BYTES) throw tooLarge(packed.length, PARAMS_BYTES);
+    return this.#ask(this.#submissions, [[type, priority, Object.keys(options).length ? options : null, [packed]]]);
+  }
+
+  /**
+   * Resolves with the value of a task, whoever sent it; rejects with an Error (id, state, detail) if it ended without
+   * one, or the pool knows no such task (state "unknown"). Values are not kept here: it is the pool that is asked.
+   */
+  async result(id) {
+    checkId(id);
     return new Promise((resolve, reject) => {
-      this.#submissions.set(++this.#last, { groups, resolve, reject });
-      this.#submit(this.#last);
+      if (this.#over) throw this.#over;
+      const waiters = this.#waiting.get(id) ?? [];
+      this.#waiting.set(id, [...waiters, { resolve, reject }]);
+      if (waiters.length) return;
+      if (this.#unasked.push(id) === 1) setImmediate(() => this.#watch(this.#unasked.splice(0)));
     });
   }
 
-  /** Resolves with the value of a task that this client has sent; rejects with an Error (state, detail) if it has none. */
-  result(id) {
-    if (this.#ends.has(id)) return this.#ends.get(id)();
-    const others = this.#waiting.get(id) ?? [];
-    return new Promise((resolve, reject) => this.#waiting.set(id, [...others, { resolve, reject }]));
-  }
-
   /** Ends tasks; resolves with the ids of those that had not ended before. */
-  cancel(...ids) { return this.#ask([CANCEL, ids]).then((value) => value.cancelled); }
-  query(what, args = {}) { return this.#ask([QUERY, what, args]); }
+  async cancel(...ids) {
+    ids.forEach(checkId);
+    return (await this.#ask(this.#requests, [CANCEL, ids])).cancelled;
+  }
+  async query(what, args = {}) { return this.#ask(this.#requests, [QUERY, what, args]); }
+
+  /** Ends the session; tasks go on. Whatever still waits for an answer or a result is rejected. */
   async close() {
-    this.#closed = true;
+    this.#finish(failure("the client was closed"));
     await this.#say(BYE, "done");
     this.socket.close();
   }
 
-  #ask(question) {
+  // What is asked, and said.
+
+  #ask(questions, question) {
     return new Promise((resolve, reject) => {
-      this.#requests.set(++this.#request, { question, resolve, reject });
-      this.#put(this.#request);
+      if (this.#over) throw this.#over;
+      const body = sayable(question, true, 2); // a copy, because it may be repeated; level 1 is the message
+      const size = pack(body, true).length;
+      if (size > QUESTION_BYTES) throw tooLarge(size, QUESTION_BYTES);
+      questions.add({ body, resolve, reject });
+      this.#goOn();
     });
   }
-  #put(number) { const [kind, ...rest] = this.#requests.get(number).question; this.#say(kind, number, ...rest); }
-  #submit(number) {
-    const below = Math.min(...this.#submissions.keys());
-    this.#say(SUBMIT, number, below, this.#submissions.get(number).groups, {});
+  #goOn() {
+    if (!this.#joined) return;
+    for (const [number, { body }] of this.#submissions.due()) {
+      this.#say(SUBMIT, number, this.#submissions.below, body, {});
+    }
+    for (const [number, { body: [kind, ...rest] }] of this.#requests.due()) this.#say(kind, number, ...rest);
+    if (!this.#watching && this.#submissions.below > this.#repeated) { // first the answers to what was repeated
+      this.#watching = true;
+      this.#watch([...new Set([...this.#open, ...this.#waiting.keys()])]);
+    }
+  }
+  #watch(ids = []) {
+    if (!this.#watching) return; // all are named when it begins
+    this.#unseen = 0;
+    for (let at = 0; at === 0 || at < ids.length; at += ITEMS) {
+      this.#say(WATCH, this.#after, CREDIT, ids.slice(at, at + ITEMS));
+    }
   }
 
   // A socket sends one message at a time, so each waits for the last. What cannot be said yet is said after WELCOME.
   #say(kind, ...fields) { return this.#joined ? this.#write(kind, ++this.#sent, fields) : null; }
   #write(kind, number, fields) {
-    const socket = this.socket, frame = Buffer.from(encode([kind, number, ...fields]));
+    const socket = this.socket, frame = pack([kind, number, ...fields], true);
     return (this.#line = this.#line.then(() => socket.send(frame)).catch(() => {}));
   }
+  // Later, so that an error of whoever listens is not taken for one of the connection.
+  #tell(event, ...what) { process.nextTick(() => this.emit(event, ...what)); }
+
+  // The connection.
 
   async #run() {
-    while (!this.#closed) {
-      this.socket = new Dealer({ linger: 500 });
-      this.socket.connect(this.address);
+    while (!this.#over) {
+      const socket = (this.socket = new Dealer({ linger: 500 })), { said } = this.#submissions;
+      socket.connect(this.address);
       this.#line = Promise.resolve();
-      const away = (Date.now() - this.#heard) / 1000;
-      const offer = { name: "node", ...(this.#last && this.#heard ? { submitted: this.#last, away } : {}) };
-      this.#write(HELLO, 0, ["client", [1, 1], this.#session, "", offer]);
-      let timer = setTimeout(() => this.socket.close(), 2000), expected = 1;
+      const past = said ? { submitted: said, away: (Date.now() - this.#heard) / 1000 } : {};
+      this.#write(HELLO, 0, ["client", [1, 1], this.#session, "", { name: "node", ...past }]);
+      let timer = setTimeout(() => socket.close(), 2000), expected = 1;
       try {
-        for await (const [frame] of this.socket) {
+        for await (const [frame] of socket) {
           const [kind, number, ...fields] = decode(frame);
           this.#heard = Date.now();
           if (kind === WELCOME) {
-            clearTimeout(timer), (this.#pause = 0);
-            const lost = fields[4] * 1000, socket = this.socket;
+            const [, , epoch, heartbeat, lostAfter, settings] = fields;
+            clearTimeout(timer);
             timer = setInterval(() => {
-              if (Date.now() - this.#heard > lost) socket.close();
+              if (Date.now() - this.#heard > 1000 * lostAfter) socket.close();
               else this.#say(HEARTBEAT, expected - 1, {});
-            }, fields[3] * 1000);
-            this.#welcome(fields[2]);
+            }, 1000 * heartbeat);
+            this.#welcome(epoch, settings?.forgotten === true);
           } else if (kind === REFUSED) {
-            if (FATAL.includes(fields[0])) this.#give_up(new Error(`refused: ${fields[1]}`));
+            this.#refused(...fields);
             break;
-          } else if (number !== expected++) break;  // something was lost: begin again, as the same session
-          else if (kind !== ALIVE) this.#hear(kind, fields);
+          } else if (number !== expected++ || kind === BYE) break; // something was lost: begin again, the same session
+          else if (kind === ALIVE) this.#pause = 0; // it lasts
+          else this.#hear(kind, fields);
         }
-      } catch (error) { if (!this.#closed) this.emit("trouble", error); }
-      clearTimeout(timer), (this.#joined = false);
-      this.socket.close();
+      } catch (error) { if (!this.#over) this.#tell("trouble", error); }
+      clearTimeout(timer);
+      this.#joined = this.#watching = false;
+      socket.close();
+      if (!this.#over) await sleep(this.#pause * (0.75 + Math.random() / 2));
       this.#pause = Math.min(1000, 2 * this.#pause + 50);
-      if (!this.#closed) await new Promise((go) => setTimeout(go, this.#pause * (0.75 + Math.random() / 2)));
     }
   }
-  #welcome(epoch) {
-    if (epoch < this.#epoch || epoch - this.#epoch >= 8192) this.#after = 0;  // another database, or a restored one
-    [this.#epoch, this.#joined, this.#sent, this.#unseen] = [epoch, true, 0, 0];
-    for (const number of this.#submissions.keys()) this.#submit(number);
-    for (const number of this.#requests.keys()) this.#put(number);
-    this.#say(WATCH, this.#after, CREDIT, []);
+  #welcome(epoch, forgotten) {
+    const known = this.#epoch;
+    if (known && (epoch < known || epoch - known >= RESTORED || forgotten)) this.#after = 0;
+    if (epoch < known) { // another database, which gives the numbers of our tasks to others
+      for (const id of new Set([...this.#open, ...this.#waiting.keys()])) this.#lost(id);
+    }
+    [this.#epoch, this.#joined, this.#sent, this.#repeated] = [epoch, true, 0, this.#submissions.said];
+    this.#submissions.again();
+    this.#requests.again();
+    this.#goOn();
   }
-  #give_up(error) {
-    this.#closed = true;
+  #refused(code, reason) {
+    const error = failure(`the pool refused this client: ${reason}`, { code });
+    if (FATAL.includes(code)) this.#finish(error);
+    else if (code === "quota") this.#tell("trouble", error), (this.#pause = REST);
+  }
+  #finish(error) {
+    this.#over ??= error;
     const waiting = [...this.#waiting.values()].flat();
-    for (const { reject } of [...this.#submissions.values(), ...this.#requests.values(), ...waiting]) reject(error);
+    this.#waiting.clear();
+    for (const { reject } of [...this.#submissions.drop(), ...this.#requests.drop(), ...waiting]) reject(this.#over);
   }
 
+  // What is heard.
+
   #hear(kind, fields) {
-    if (kind === ACCEPTED || kind === REJECTED) {
-      const asked = taken(this.#submissions, fields[0]);
-      if (kind === ACCEPTED) asked?.resolve(fields[1]);
-      else asked?.reject(Object.assign(new Error(fields[2]), { code: fields[1], retryAfter: fields[4] }));
+    if (kind === ACCEPTED) {
+      const [number, first, , others = []] = fields, id = others[0]?.[1] ?? first;
+      const asked = this.#submissions.answered(number);
+      if (asked) this.#open.add(id), asked.resolve(id);
+    } else if (kind === REJECTED) {
+      const [number, code, reason, path, retryAfter] = fields;
+      this.#submissions.answered(number)?.reject(failure(reason, { code, path, retryAfter }));
     } else if (kind === REPLY) {
-      const asked = taken(this.#requests, fields[0]);
-      if (fields[1]) asked?.resolve(fields[2]);
-      else asked?.reject(Object.assign(new Error(fields[2].reason), fields[2]));
+      const [number, ok, value] = fields, asked = this.#requests.answered(number);
+      if (ok) asked?.resolve(value);
+      else asked?.reject(failure(value.reason, value));
     } else if (kind === EVENTS) {
-      for (const [id, finish, code, body, detail] of fields[0]) this.#end(id, finish, STATES[code], body, detail);
-      for (const [id, fraction, note] of fields[1] ?? []) this.emit("progress", id, fraction, note);
-      if (this.#unseen >= CREDIT / 2) this.#say(WATCH, this.#after, CREDIT, []), (this.#unseen = 0);
+      const [finished, progress = [], states = []] = fields;
+      for (const [id, finish, code, body, detail] of finished) this.#end(id, finish, STATES[code], body, detail);
+      for (const [id, fraction, note] of progress) this.#tell("progress", id, fraction, note);
+      for (const [id, code] of states) if (code === UNKNOWN) this.#lost(id);
+      if (this.#unseen >= CREDIT / 2) this.#watch();
     }
+    this.#goOn();
   }
 
   #end(id, finish, state, body, detail) {
-    this.#after = Math.max(this.#after, finish);
-    this.#unseen += 1;
-    const value = state === "completed" && body.length ? decode(body) : null;
-    const why = `task ${id} ${state}: ${detail?.message ?? detail?.reason ?? detail?.cause ?? ""}`;
-    const told = async () => {
-      if (state === "completed") return value;
-      throw Object.assign(new Error(why), { id, state, detail });
-    };
-    this.#ends.set(id, told);
-    for (const { resolve, reject } of taken(this.#waiting, id) ?? []) told().then(resolve, reject);
-    this.emit("end", id, state, state === "completed" ? value : detail);
+    let value = null, error = null;
+    const because = (reason) => failure(`task ${id} ${state}: ${reason}`, { id, state, detail });
+    if (state !== "completed") error = because(detail?.message ?? detail?.reason ?? detail?.cause ?? "");
+    else try { value = unpack(body); } catch (cause) { error = because(`its result cannot be read: ${cause.message}`); }
+    if (finish > 0) { // one of our own; those that were asked for by id have 0
+      this.#after = Math.max(this.#after, finish);
+      this.#unseen += 1;
+    }
+    const said = state === "completed" ? error ?? value : detail;
+    if (this.#open.delete(id) || finish > 0) this.#tell("end", id, state, said);
+    for (const { resolve, reject } of taken(this.#waiting, id) ?? []) error ? reject(error) : resolve(value);
   }
+  #lost(id) {
+    const error = failure(`task ${id}: the pool does not know it, or not any more`, { id, state: "unknown" });
+    if (this.#open.delete(id)) this.#tell("end", id, "unknown", null);
+    for (const { reject } of taken(this.#waiting, id) ?? []) reject(error);
+  }
+}
+
+function checkId(id) {
+  if (!Number.isSafeInteger(id)) throw new TypeError(`${id} is no task's id: that is a whole number`);
+}
+function tooLarge(size, most) {
+  const reason = `${size} bytes in one message, of at most ${most}: store the data, and send where it is`;
+  return failure(reason, { code: "too_large" });
 }

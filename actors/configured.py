@@ -15,6 +15,7 @@ from ..transport.keys import OWN_ROLES, Home, KeyPair
 from ..workers.errors import ConfigError
 from .core.access.identities import Identity
 from .core.settings import Keep
+from .stores.file_system import real
 from .supervisor import Supervisor, SupervisorSettings
 
 
@@ -41,7 +42,7 @@ def supervisor_settings(
         trusted = tuple(Identity(own.public, role, name) for role, own in pool.pairs.items() if role in OWN_ROLES)
     return SupervisorSettings(
         address=address,
-        database=database,
+        database=None if database is None else real(database),
         durability=settings.queue.durability,
         fifo=settings.queue.type == "fifo",
         ageing=settings.queue.ageing or 0.0,

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from .stores.file_system import reserve_bytes
+from .stores.file_system import real, reserve_bytes
 
 BALLAST_BYTES_MAX: Final = 16 * 1024 * 1024
 _RESERVE_TO_BALLAST: Final = 4
@@ -30,7 +30,8 @@ class Disk:
     """
 
     def __init__(self, database: Path) -> None:
-        self._ballast = database.absolute().with_name(database.name + "-ballast")
+        database = real(database)
+        self._ballast = database.with_name(database.name + "-ballast")
         self.reserve = reserve_bytes(self._ballast.parent)
         self._ballast_bytes = min(BALLAST_BYTES_MAX, self.reserve // _RESERVE_TO_BALLAST)
         self._looked = self._hold_until = float("-inf")

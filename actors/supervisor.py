@@ -64,7 +64,7 @@ class SupervisorSettings:
 
     Attributes:
         address: Where it listens; port 0 takes a free one.
-        database: The queue's file; None keeps the queue in memory.
+        database: The queue's file itself, no link to it; None keeps the queue in memory.
         durability: `full` or `relaxed` (see the store).
         name, heartbeat, lost_after, max_size, fifo, ageing, policies, hosts, queue_depth_high, watching, schedules,
         keep: See `PoolSettings`.

@@ -142,12 +142,12 @@ def keys(setup: Setup) -> Iterator[Finding]:
 
 def database(setup: Setup) -> Iterator[Finding]:
     """Whether the queue's file lies where it is safe, with room, on a disk that is quick enough."""
-    from ..actors.stores.file_system import network_file_system, reserve_bytes
+    from ..actors.stores.file_system import network_file_system, real, reserve_bytes
 
     path = setup.settings.database() if setup.settings is not None else None
     if path is None:
         return
-    folder, where = path.absolute().parent, str(path)
+    folder, where = real(path).parent, str(path)
     if not folder.is_dir():
         yield Finding("database", WRONG, "its folder is not there", where, f"mkdir -p {folder}")
         return

@@ -1,5 +1,5 @@
-"""Where a database may lie: tells network file systems, on which locks and fsync cannot be trusted, and how much of a
-disk is kept free.
+"""Where a database lies and may lie: behind links, not on network file systems, on which locks and fsync cannot be
+trusted, and with how much of its disk kept free.
 """
 
 from __future__ import annotations
@@ -19,6 +19,14 @@ MOUNTS: Final = Path("/proc/self/mountinfo")
 
 RESERVE_BYTES_MAX: Final = 64 * 1024 * 1024
 _RESERVE_SHARE: Final = 8
+
+
+def real(path: str | os.PathLike[str]) -> Path:
+    """The file itself, where a path may lead to it through links, absolute.
+
+    SQLite follows links. What is looked for, made or put beside a database must be beside the same file.
+    """
+    return Path(os.path.realpath(path))  # `resolve` raises for links that lead in a circle
 
 
 def network_file_system(folder: Path, mounts: Path = MOUNTS) -> str | None:

@@ -20,7 +20,7 @@ from typing import BinaryIO, Final
 from . import statements
 from .blobs import pack
 from .contract import StoreBroken, StoreDamaged, StoreLocked
-from .file_system import sync
+from .file_system import real, sync
 from .lock import LOCK_LENGTH, LOCK_START
 from .schema import APPLICATION_ID, SCHEMA_VERSION, migrate
 
@@ -85,7 +85,7 @@ def restore(backup: Path, database: Path) -> Restored:
         StoreDamaged: The backup is damaged.
         OSError: The files cannot be read or written.
     """
-    backup, database = backup.absolute(), database.absolute()
+    backup, database = real(backup), real(database)
     _check_header(backup)
     replaced = _reached_by(database)
     fresh = database.with_name(database.name + ".restoring")

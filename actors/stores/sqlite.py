@@ -25,7 +25,7 @@ from .blobs import unpack
 from .check import walk
 from .contract import BackupEnded, StoreBroken, StoreDamaged, StoreDisagrees, StoreFull, StoreLocked
 from .cures import CURES
-from .file_system import network_file_system, reserve_bytes
+from .file_system import network_file_system, real, reserve_bytes
 from .line import Line
 from .schema import APPLICATION_ID, SCHEMA_VERSION
 from .views import full_view, list_item
@@ -71,7 +71,7 @@ class SqliteStore(flows.FlowReads, names.NameReads):
     durable = True
 
     def __init__(self, path: str | os.PathLike[str], *, durability: str = "full", ageing: float = 0.0) -> None:
-        self.path = Path(path).absolute()
+        self.path = real(path)
         self._line = Line(ageing)
         self._synchronous = _SYNCHRONOUS[durability]
         self._connection: sqlite3.Connection | None = None

@@ -200,6 +200,10 @@ def test_secrets_that_others_can_read_are_named(tmp_path: Path) -> None:
 def test_a_database_whose_folder_is_not_there_or_cannot_be_written(tmp_path: Path) -> None:
     (found,) = doctor_machine.database(setup(tmp_path, f"queue: {{database: {tmp_path}/absent/t.db}}"))
     assert (found.level, found.cure) == (WRONG, f"mkdir -p {tmp_path}/absent")
+    (tmp_path / "link.db").symlink_to("elsewhere/t.db")
+    (found,) = doctor_machine.database(setup(tmp_path, f"queue: {{database: {tmp_path}/link.db}}"))
+    assert (found.level, found.cure) == (WRONG, f"mkdir -p {tmp_path}/elsewhere"), "where the link leads"
+    (tmp_path / "link.db").unlink()
     (found,) = doctor_machine.database(setup(tmp_path, f"queue: {{database: {tmp_path}/t.db}}"))
     assert found.level in (FINE, ODD), "a slow disk is odd"
     assert [file.name for file in tmp_path.iterdir()] == ["workerhost.yaml"], "nothing is left behind"

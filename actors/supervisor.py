@@ -44,7 +44,7 @@ from .door import Door
 from .log import Log
 from .news import Reader, said
 from .profile import Profile
-from .stores.contract import BackupEnded, Store, StoreBroken, StoreDamaged, StoreFull, StoreLocked
+from .stores.contract import Store, StoreBroken, StoreDamaged, StoreFull, StoreLocked
 from .turn import Speech, perform
 
 _START_SECONDS_MAX: Final = 600.0
@@ -104,6 +104,15 @@ class SupervisorSettings:
 @dataclass(frozen=True, slots=True)
 class _Ready:
     """Asked once by `Supervisor.start`: the address, or the error that kept it from starting."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Copied:
+    """Posted when a copy of the database has ended: news for the pool that asked for it, and for none after that."""
+
+    pool: Pool
+    fault: str | None
+    bytes: int
 
 
 class SupervisorActor(pykka.ThreadingActor):
@@ -318,7 +327,7 @@ class SupervisorActor(pykka.ThreadingActor):
         effects = pool.handle(news, now, wall, more=more, waiting=self.arrivals.waiting())
         self._speak(perform(pool, self.store, effects, now, wall))
         for item in items:
-            if isinstance(item, BackupEnded):
+            if isinstance(item, _Copied) and item.pool is pool:
                 pool.settings.about["backup"] = None
                 self._speak(perform(pool, self.store, pool.backed_up(item.fault, item.bytes, now, wall), now, wall))
             elif isinstance(item, Reread):
@@ -366,10 +375,10 @@ class SupervisorActor(pykka.ThreadingActor):
     def _back_up(self, pool: Pool, wanted: str) -> None:
         """Begin a copy of the database; a relative path starts at the database's folder."""
         try:
-            folder = self.settings.database.parent if self.settings.database else Path()
-            self.store.back_up(Path(folder, wanted).absolute(), self.inbox.post)
+            path = Path(self.settings.database.parent if self.settings.database else Path(), wanted).absolute()
+            self.store.back_up(path, lambda ended: self.inbox.post(_Copied(pool, ended.fault, ended.bytes)))
         except (StoreBroken, OSError) as error:
-            self.inbox.post(BackupEnded(wanted, str(error), 0))
+            self.inbox.post(_Copied(pool, str(error), 0))
             return
         pool.settings.about["backup"] = {"path": wanted, "copied": 0.0}
         self.work_time = clock.now()

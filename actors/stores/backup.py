@@ -8,6 +8,8 @@ meanwhile through the same connection, SQLite writes into the copy too, so a bac
 from __future__ import annotations
 
 import contextlib
+import glob
+import secrets
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -23,6 +25,7 @@ PAGES: Final = 16
 """Pages copied between two looks at the clock: a fifth of a millisecond."""
 _CACHE_KIB: Final = 256
 """Of the copy: what of it is not written yet when the last page is copied is written in that one step."""
+_TOKEN_BYTES: Final = 4
 _LEFT: Final = "the supervisor left before the copy was whole"
 
 
@@ -47,7 +50,8 @@ class Backup:
         self.copied = 0.0
         self.copying = True
         self._source, self._path, self._told = source, path, told
-        self._part = path.with_name(f".{path.name}.part")
+        # A name of its own: a copy that was given up may take long to notice, and must never meet the next one.
+        self._part = path.with_name(f".{path.name}.{secrets.token_hex(_TOKEN_BYTES)}.part")
         self._given_up = False
         self._go, self._stand = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, name="backup", daemon=True)
@@ -63,9 +67,9 @@ class Backup:
                 break
 
     def give_up(self) -> None:
-        """Let go of the source: it is about to be closed."""
+        """Let go of the source, which is about to be closed. The copy does not appear any more, unless it just has."""
+        self._given_up = True
         if self.copying:
-            self._given_up = True
             self._go.release()
             self._thread.join()
 
@@ -92,6 +96,8 @@ class Backup:
         if self._given_up:
             raise _GivenUp(_LEFT)
         self._copy()
+        if self._given_up:
+            raise _GivenUp(_LEFT)
         size = self._part.stat().st_size
         if self._path.exists():
             raise FileExistsError(f"{self._path} is there already")
@@ -100,7 +106,10 @@ class Backup:
         return size
 
     def _copy(self) -> None:
-        self._part.unlink(missing_ok=True)  # of a process that was killed
+        parts = f".{glob.escape(self._path.name)}.{'?' * 2 * _TOKEN_BYTES}.part*"
+        for left in self._path.parent.glob(parts):  # by a process that was killed, with its journal; or given up
+            with contextlib.suppress(OSError):
+                left.unlink()
         self._part.touch(0o600)
         target = sqlite3.connect(self._part, isolation_level=None)
         try:

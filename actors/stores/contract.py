@@ -166,5 +166,5 @@ class Store(Protocol):
         ...
 
     def close(self) -> None:
-        """Checkpoint and close. A backup that is not finished is given up."""
+        """Checkpoint and close. A backup that is not on the disk by now is given up: it never appears."""
         ...

@@ -164,9 +164,7 @@ class SqliteStore(flows.FlowReads, names.NameReads):
                     self._walk = None
         elif self._backup is not None:
             self._backup.work(seconds)
-            if not self._backup.copying:
-                self._backup = None
-        return self._walk is not None or self._backup is not None
+        return self._walk is not None or self.copied() is not None
 
     def back_up(self, path: Path, told: Callable[[BackupEnded], None]) -> None:
         """Begin a copy. See `Store.back_up`."""
@@ -182,7 +180,7 @@ class SqliteStore(flows.FlowReads, names.NameReads):
 
     def copied(self) -> float | None:
         """How far the backup is. See `Store.copied`."""
-        return None if self._backup is None else self._backup.copied
+        return self._backup.copied if self._backup is not None and self._backup.copying else None
 
     def close(self) -> None:
         """Checkpoint and close (no error if it is not open). What may be damaged is not called clean."""
@@ -198,7 +196,7 @@ class SqliteStore(flows.FlowReads, names.NameReads):
             self._abandon()
 
     def _rest(self) -> None:
-        """Give up the backup: the connection goes."""
+        """Give up the backup, also one that has all pages: the connection goes, and with it whoever would be told."""
         if self._backup is not None:
             self._backup.give_up()
             self._backup = None

@@ -139,8 +139,10 @@ def test_a_copy_takes_nothing_elses_place(store: SqliteStore, tmp_path: Path) ->
 
 
 def test_what_a_killed_copy_left_behind_is_replaced(store: SqliteStore, tmp_path: Path) -> None:
-    (tmp_path / ".copy.db.part").write_text("half")
+    for left in (".copy.db.0123abcd.part", ".copy.db.0123abcd.part-journal"):
+        (tmp_path / left).write_text("half")
     assert copied(store, tmp_path / "copy.db").fault is None
+    assert [path.name for path in tmp_path.iterdir() if ".part" in path.name] == []
     assert len(ids(tmp_path / "copy.db")) == 500
 
 

@@ -176,7 +176,10 @@ class SqliteStore(flows.FlowReads, names.NameReads):
             raise StoreBroken(f"{path}: its folder is not there")
         if shutil.disk_usage(path.parent).free < size + reserve_bytes(path.parent):
             raise StoreBroken(f"{path}: its disk has no room for {size >> 20} MiB beside its reserve")
-        self._backup = Backup(self._database, path, told)
+        try:
+            self._backup = Backup(self._database, path, told)
+        except RuntimeError as error:  # no thread can be started
+            raise StoreBroken(f"{path}: cannot be copied into now ({error}); ask again") from error
 
     def copied(self) -> float | None:
         """How far the backup is. See `Store.copied`."""

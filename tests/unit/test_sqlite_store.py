@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -358,3 +359,18 @@ def test_a_pass_reads_no_more_of_a_task_that_many_come_after(store: OpenedUp, de
     write(store, finishes=ends, met=[(1, id) for id in ids[1:]])
 
     assert store.steps(EndedAfter(0, 0, 1)) < 2000
+
+
+def test_a_copy_for_which_no_thread_can_be_started_is_refused_and_harms_nothing(
+    store: OpenedUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(StoreBroken, match="can't start new thread"):
+            store.back_up(tmp_path / "copy.db", print)
+    assert store.copied() is None
+    assert not store.work(1.0)
+    assert not list(tmp_path.glob("*copy*"))

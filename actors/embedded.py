@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -13,12 +14,13 @@ from typing import Any, Final, Self
 from ..config.loading import load
 from ..transport import clock
 from ..transport.client import Client
-from ..workers.errors import ConfigError, TaskUnknown, WorkerHostError
+from ..workers.errors import ConfigError, PoolUnreachable, TaskUnknown, WorkerHostError
 from ..workers.registry import Worker, locate, search_paths
 from . import configured
 from .core.restarts import ChildSpec, Restart, Restarts
 from .host import Host, HostSettings
 from .log import Log
+from .stores.contract import StoreBroken
 from .supervisor import Supervisor
 
 _JOIN_SECONDS_MAX: Final = 30.0
@@ -44,7 +46,7 @@ class WorkerHost:
     There is no port unless the configuration says `pool: bind`, and without a database the queue is in memory. Slots
     are threads of this process (`inline`) unless the configuration says `host: isolation`. Leaving the block waits
     for everything (in memory) or for what runs (with a database: the rest waits there); leaving it by an exception
-    cancels.
+    cancels. A supervisor that fails ends the pool, and whoever waits for a task or leaves the block hears why.
 
     Args:
         config: A file, the same as a dict, or None: nothing but defaults.
@@ -58,6 +60,7 @@ class WorkerHost:
 
     Raises:
         ConfigError: The configuration is wrong, or a worker cannot be loaded.
+        PoolUnreachable: The supervisor has failed, as when its disk does: for whoever waits for it, and on leaving.
     """
 
     client: Client
@@ -78,6 +81,7 @@ class WorkerHost:
         self._host: Host | None = None
         self._leaves = threading.Event()
         self._turn = threading.Lock()  # of whoever starts or ends the host
+        self._failure: PoolUnreachable | None = None  # of the supervisor
 
     @property
     def address(self) -> str:
@@ -107,17 +111,19 @@ class WorkerHost:
     def __enter__(self) -> Self:
         settings = self._settings
         address = settings.pool.bind if "bind" in settings.pool.model_fields_set else f"memory://{next(_numbers)}"
-        self._supervisor = configured.start(configured.supervisor_settings(settings, address, self._database))
+        self._failure = None
+        self._leaves.clear()
+        wanted = configured.supervisor_settings(settings, address, self._database)
+        self._supervisor = configured.start(replace(wanted, on_failure=self._failed))
         try:
             self.client = Client(self._supervisor.address)
             self._host = Host.start(self._host_settings())
             if not self._host.wait_joined(_JOIN_SECONDS_MAX):
-                raise self._host.error or WorkerHostError("the pool's host did not start in time")
+                raise self._failure or self._host.error or WorkerHostError("the pool's host did not start in time")
             host = next(host for host in self.client.hosts() if host["pid"] == os.getpid())
             if host["failed"]:
                 code, reason = next(iter(host["failed"].items()))
                 raise ConfigError(f"{code}: {reason}")
-            self._leaves.clear()
             threading.Thread(target=self._keep, args=(self._host,), name="keeps the host", daemon=True).start()
         except BaseException:
             self._end()
@@ -127,16 +133,39 @@ class WorkerHost:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        answers = self._failure is None
         try:
-            if kind is not None:
+            if answers and kind is not None:
                 self._cancel_all()  # makes room for what `send_soon` may still hold
                 self.client.settle()
                 self._cancel_all()
-            elif self._database is None:
+            elif answers and self._database is None:
                 self.client.settle()
                 self._finish_all()
         finally:
             self._end()
+        if self._failure is not None and kind is None:
+            raise self._failure
+
+    def _failed(self, error: BaseException) -> None:
+        """The supervisor has failed (called in its thread): nobody records or answers anything any more.
+
+        It is not started again: what ended it is its disk, its database, or a fault of ours that what comes again would
+        meet again. Whoever entered the block is the one above it, and may enter it once more.
+        """
+        why = str(error) if isinstance(error, StoreBroken) else f"{type(error).__name__}: {error}"
+        rest = "its queue was in memory and is lost"
+        if self._database is not None:
+            rest = f"what was accepted is in {self._database}, and the next pool with it goes on from there"
+        failure = PoolUnreachable(f"the supervisor of this pool has failed ({why}); {rest}")
+        with self._turn:
+            self._failure = failure
+            self._leaves.set()
+            host = self._host
+        if host is not None:
+            host.stop()
+        if hasattr(self, "client"):
+            self.client.fail(failure)
 
     def _keep(self, host: Host) -> None:
         """Start the host again whenever it has failed, until the block is left."""
@@ -174,12 +203,13 @@ class WorkerHost:
             self._leaves.set()
             host = self._host
         if host is not None:
-            host.drain(_FOREVER)
-            host.join(_LEAVE_SECONDS_MAX if self._database is None else None)
+            if self._failure is None:
+                host.drain(_FOREVER)
+                host.join(_LEAVE_SECONDS_MAX if self._database is None else None)
             host.stop()
             host.join(_LEAVE_SECONDS_MAX)
         try:
-            if hasattr(self, "client"):
+            if hasattr(self, "client") and self._failure is None:
                 self.client.close()
         finally:
             if self._supervisor is not None:

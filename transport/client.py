@@ -289,6 +289,11 @@ class Client(Orders, FlowCalls):
         connection = self._connections.current()
         connection.wait(lambda: not connection.outstanding, [connection.conversation.outbox.waiters])
 
+    def fail(self, error: WorkerHostError) -> None:
+        """Its pool is gone for good: every call ends with this error from now on (for this package's own use)."""
+        if (connection := self._connections.opened()) is not None:
+            connection.fail(error)
+
     def close(self) -> None:
         """End the session; tasks go on. Waits until everything of `send_soon` is acknowledged.
 

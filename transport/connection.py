@@ -47,7 +47,7 @@ class Connection:
         callee: The same, as a wait wants it.
     """
 
-    _unusable = ""  # what is wrong with the address, if nothing can ever be met there
+    _unusable: WorkerHostError | None = None  # why nothing can be met at the address any more
 
     def __init__(self, access: Access, timeout: float, session: bytes | None = None) -> None:
         self.access, self.timeout = access, timeout
@@ -81,7 +81,7 @@ class Connection:
 
     def unusable(self, error: ConfigError) -> None:
         """Nothing can ever be met at the address; the actor goes."""
-        self._unusable = str(error)
+        self._unusable = error
 
     def ended(self) -> None:
         """The actor is gone."""
@@ -241,8 +241,8 @@ class Connection:
 
     def _check_over(self) -> None:
         if self._over:
-            if self._unusable:
-                raise ConfigError(self._unusable)
+            if self._unusable is not None:
+                raise type(self._unusable)(str(self._unusable))
             closed = "this client is closed" if self.conversation.left else "this client failed; see the log of pykka"
             raise RuntimeError(closed)
 
@@ -258,10 +258,15 @@ class Connection:
         self._ended.wait(patience + 1.0)
         return not self.outstanding
 
-    def let_go(self) -> None:
+    def fail(self, error: WorkerHostError) -> None:
+        """Nobody will ever answer again: whoever waits, and whoever calls from now on, ends with this error."""
+        self._unusable = error
+        self.let_go(0.0)
+
+    def let_go(self, patience: float = EXIT_SECONDS) -> None:
         """As `close`, without waiting for the end: nobody holds this connection any more."""
         if not self._over and self._pid == os.getpid():
-            self.put(Finish(EXIT_SECONDS))
+            self.put(Finish(patience))
 
 
 _open: set[Connection] = set()

@@ -16,6 +16,7 @@ from ..workers.errors import (
     WorkerHostError,
     plain,
 )
+from .streams import give_up_data
 
 OK: Final = 0
 FAILED: Final = 1  # a task failed or was cancelled, or a check failed
@@ -49,10 +50,10 @@ def leave(code: int) -> NoReturn:
 
 def report(error: BaseException) -> int:
     """Tell the user what went wrong, in one line, and return the exit code. Only a bug of ours shows where it was."""
+    if isinstance(error, OSError):
+        give_up_data()
     if isinstance(error, BrokenPipeError):
-        # The reader of our output has left (`workerhost ls | head`). Nobody is there to be told, also not at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return INPUT_OUTPUT
+        return INPUT_OUTPUT  # the reader of our output has left (`workerhost ls | head`): nobody is there to be told
     if isinstance(error, KeyboardInterrupt):
         say("interrupted")
         return INTERRUPTED

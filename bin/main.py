@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from .exits import OK, report
 from .options import Address
+from .streams import open_streams
 
 
 class Grouped(TyperGroup):
@@ -36,6 +37,7 @@ class Grouped(TyperGroup):
 
 def main() -> None:
     """Run a command and end the process with its exit code."""
+    open_streams()
     sys.exit(run(sys.argv[1:]))
 
 

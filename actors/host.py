@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -206,12 +206,15 @@ class HostActor(pykka.ThreadingActor):
 
     def on_start(self) -> None:
         """Start the slots."""
+        self._guarded(self._begin)
+
+    def _begin(self, now: float) -> None:
         if self.settings.profile is not None:
             self.profile = Profile(self.settings.profile)
         if self.settings.reload:
             self.watch = CodeWatch(lambda files: self._tell_self(_Changed(files)))
             self.watch.add(code_files(self.settings.code))
-        self._guarded(self.core.start)
+        self.core.start(now)
 
     def on_receive(self, message: Any) -> None:
         """A batch of news, or a word from within this process."""
@@ -252,10 +255,11 @@ class HostActor(pykka.ThreadingActor):
                 self.signals.joined.set()
             self.inbox.wake_at(None if self.core.expected == inf else self.core.expected)
         except BaseException as error:  # a SystemExit would stop every actor of this process
-            log.critical("host_failed", error=repr(error), exc_info=error)
-            self.signals.error = WorkerHostError(f"the host failed: {error!r}")
-            self._end()
-            self.stop()
+            with ExitStack() as duties:  # done whatever becomes of the words, the last one first
+                duties.callback(self.stop)
+                duties.callback(self._end)
+                self.signals.error = WorkerHostError(f"the host failed: {error!r}")
+                log.critical("host_failed", error=repr(error), exc_info=error)
 
     def _watch_levels(self, look: Callable[[], None], now: float) -> None:
         """Where restarting a level does not help, its failure is the host's: it finishes what it has and leaves.
@@ -266,22 +270,24 @@ class HostActor(pykka.ThreadingActor):
             look()
         except Hopeless as error:
             if self.signals.error is None:
-                log.critical("host_hopeless", error=str(error))
                 self.signals.error = WorkerHostError(f"the host failed: {error}")
                 self.core.drain(now)
+                log.critical("host_hopeless", error=str(error))
 
     def _end(self) -> None:
-        for slot in self.slots.values():
-            slot.kill()
-        if self.watch is not None:
-            self.watch.end()
-        if self.slots:
-            spawner().settle(_SETTLE_SECONDS_MAX)
-        self._disconnect(Disconnect())
-        self.levels.stop()
-        if self.profile is not None:
-            self.profile.end()
-        self.signals.left.set()
+        """Let go of everything, from the last line to the first: what fails of it keeps the rest from nothing."""
+        with ExitStack() as duties:
+            duties.callback(self.signals.left.set)
+            if self.profile is not None:
+                duties.callback(self.profile.end)
+            duties.callback(self.levels.stop)
+            duties.callback(self._disconnect, Disconnect())
+            if self.slots:
+                duties.callback(lambda: spawner().settle(_SETTLE_SECONDS_MAX))
+            if self.watch is not None:
+                duties.callback(self.watch.end)
+            for slot in self.slots.values():
+                duties.callback(slot.kill)
 
     # News.
 

@@ -6,6 +6,7 @@ An embedded pool is a guest in somebody's process, and structlog unconfigured wo
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -18,15 +19,16 @@ class Log:
         self._name = name
 
     def say(self, level: str, event: str, **fields: Any) -> None:
-        """One line at a level by its name."""
-        if structlog.is_configured():
-            getattr(structlog.get_logger(self._name), level)(event, **fields)
-            return
-        error = fields.pop("exc_info", None)
-        text = " ".join([event, *(f"{key}={value!r}" for key, value in fields.items())])
-        logging.getLogger(f"workerhost.{self._name}").log(
-            logging.getLevelNamesMapping()[level.upper()], text, exc_info=error
-        )
+        """One line at a level by its name. Never raises: a line that cannot be written, wherever it goes, is lost."""
+        with suppress(Exception):
+            if structlog.is_configured():
+                getattr(structlog.get_logger(self._name), level)(event, **fields)
+                return
+            error = fields.pop("exc_info", None)
+            text = " ".join([event, *(f"{key}={value!r}" for key, value in fields.items())])
+            logging.getLogger(f"workerhost.{self._name}").log(
+                logging.getLevelNamesMapping()[level.upper()], text, exc_info=error
+            )
 
     def debug(self, event: str, **fields: Any) -> None:
         """What only somebody who looks for a fault wants to know."""

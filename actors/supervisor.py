@@ -168,7 +168,8 @@ class SupervisorActor(pykka.ThreadingActor):
             )
         except BaseException as error:  # told to whoever starts us, by `_Ready`
             self.failure = error
-            self._close()
+            with contextlib.suppress(Exception):  # that would be told in its place
+                self._close()
 
     def on_receive(self, message: Any) -> Any:
         """A batch of news, or the question whether the start went well."""
@@ -180,36 +181,36 @@ class SupervisorActor(pykka.ThreadingActor):
             self._batch(message.items)
         except BaseException as error:
             self.failure = error
-            # What a store says is written for people; where it was raised is of no use to them.
-            told = isinstance(error, StoreBroken)
-            log.critical(
-                "supervisor_failed", error=str(error) if told else repr(error), exc_info=None if told else error
-            )
-            self._close()
-            if self.settings.on_failure is not None:
-                self.settings.on_failure(error)
-            self.stop()
+            with contextlib.ExitStack() as duties:  # done whatever becomes of the words, the last one first
+                duties.callback(self.stop)
+                if self.settings.on_failure is not None:
+                    duties.callback(self.settings.on_failure, error)
+                duties.callback(self._close)
+                # What a store says is written for people; where it was raised is of no use to them.
+                known = isinstance(error, StoreBroken)
+                said = {"error": str(error)} if known else {"error": repr(error), "exc_info": error}
+                log.critical("supervisor_failed", **said)
         return None
 
     def on_stop(self) -> None:
         """Everything said so far is on disk; hosts work on and look for the next supervisor."""
-        if self.failure is None and self.pool is not None and self.link is not None:
-            leaving = encode(Refused("leaving", "the supervisor leaves"), 0)
-            for address in self.pool.sessions.peers:
-                self.link.send(address, leaving)
-            log.info("supervisor_stopped", unfinished=self.pool.queue.unfinished_count)
-        self._close()
+        with contextlib.ExitStack() as duties:
+            duties.callback(self._close)
+            if self.failure is None and self.pool is not None and self.link is not None:
+                leaving = encode(Refused("leaving", "the supervisor leaves"), 0)
+                for address in self.pool.sessions.peers:
+                    self.link.send(address, leaving)
+                log.info("supervisor_stopped", unfinished=self.pool.queue.unfinished_count)
 
     def _close(self) -> None:
-        if self.link is not None:
-            self.link.close(_FLUSH_SECONDS)
-            self.link = None
-        if self.pool is not None:
-            with contextlib.suppress(StoreBroken):  # why it ends is known, or there is no room for a last word
-                self.store.close()
-        self.pool = None
-        if self.profile is not None:
-            self.profile.end()
+        with contextlib.ExitStack() as duties:
+            if self.profile is not None:
+                duties.callback(self.profile.end)
+            if self.pool is not None:
+                duties.callback(self._forget)
+            if self.link is not None:
+                link, self.link = self.link, None
+                duties.callback(link.close, _FLUSH_SECONDS)
 
     def _go_on(self) -> Pool:
         """Open the store and go on from it.
@@ -233,11 +234,11 @@ class SupervisorActor(pykka.ThreadingActor):
     def _make_room(self, error: StoreFull) -> None:
         """Nothing of the turn was kept or said. Forget it, give up the ballast, and go on from the store."""
         now = clock.now()
-        if not self.try_time:
-            log.error("disk_full", error=str(error))
         if self.disk is not None:
             self.disk.give_way(now)
         self._forget()
+        if not self.try_time:
+            log.error("disk_full", error=str(error))  # by now there may be room for it
         try:
             self._go_on()
         except StoreFull:
@@ -249,7 +250,7 @@ class SupervisorActor(pykka.ThreadingActor):
     def _forget(self) -> None:
         self.pool = None
         self.arrivals.clear()
-        with contextlib.suppress(StoreBroken):
+        with contextlib.suppress(StoreBroken):  # why it is closed is known, or there is no room for a last word
             self.store.close()
 
     def _look_at_disk(self, pool: Pool, now: float, wall: float) -> None:

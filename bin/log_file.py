@@ -68,9 +68,10 @@ class LogFile:
         self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o640)
 
     def _close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # what some file systems say of a disk that is full
+                os.close(file)
 
     def _put_aside(self) -> None:
         if not self._backup_count:

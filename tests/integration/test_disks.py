@@ -62,7 +62,7 @@ class Server:
         self.starts += 1
         self.log = self.folder / f"supervisor-{self.starts}.log"
         command = [*before, sys.executable, "-m", "workerhost", "supervisor", "--bind", self.address]
-        with self.log.open("wb") as log:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen([*command, "--database", str(self.database)], cwd=self.folder, stderr=log)
         self.stack.callback(self.process.wait, SECONDS)
         self.stack.callback(self.process.kill)
@@ -272,6 +272,34 @@ def test_without_any_room_the_supervisor_stays_and_goes_on_when_there_is_some(cr
     assert {handle.result(SECONDS) for handle in handles} == {4}
     assert accepted_again(client).result(SECONDS) == 5
     assert client.status()["tasks"]["completed"] == 1001
+    assert process.poll() is None
+
+
+def test_a_full_disk_that_its_words_go_to_as_well_does_not_end_the_supervisor(
+    tmp_path: Path, small: Path, stack: ExitStack
+) -> None:
+    server = Server(tmp_path, small / "tasks.db", stack)
+    server.folder = small  # workerhost up > up.log 2>&1, where the database is
+    process = server.start()
+    server.folder = tmp_path
+    client = server.client()
+    handles = list(client.send_many("disk.length", [{"text": "kept"}] * 1000))
+    until(lambda: list(small.glob("*-ballast")))
+    greedy = Greedy(small)
+    try:
+        until(lambda: free(small) == 0)
+        with server.log.open("ab") as log:  # the room that its last page has
+            log.write(b"\n" * (-server.log.stat().st_size % os.sysconf("SC_PAGE_SIZE")))
+        server.host()  # that is a line, too
+        until(lambda: not list(small.glob("*-ballast")))
+        until(lambda: process.poll() is not None or not answers(server))
+    finally:
+        greedy.leave()
+    assert process.poll() is None
+
+    (small / "others").unlink()
+    assert {handle.result(SECONDS) for handle in handles} == {4}
+    assert accepted_again(client).result(SECONDS) == 5
     assert process.poll() is None
 
 

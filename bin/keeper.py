@@ -11,15 +11,24 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from ..actors.core.restarts import ChildSpec, Restarts
 
 
+@dataclass(frozen=True, slots=True)
 class Exited:
-    """A child has ended. `code` as of `subprocess`: negative for a signal."""
+    """A child has ended.
 
-    def __init__(self, child: Child, code: int) -> None:
-        self.child, self.code = child, code
+    Attributes:
+        child: Which.
+        code: As of `subprocess`: negative for a signal. None: there was no room for its process, so it never began.
+        how: In words.
+    """
+
+    child: Child
+    code: int | None
+    how: str
 
 
 class Child:
@@ -40,13 +49,24 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process, in a session of its own: Ctrl-C at the terminal reaches only the keeper."""
-        self.due, self.alive = None, True
-        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)
-        threading.Thread(target=self._watch, args=(self._process,), name=f"watch {self.name}", daemon=True).start()
+        """Start the process, in a session of its own: Ctrl-C at the terminal reaches only the keeper.
+
+        A machine that has no room for it now may have some later, so that counts as an end like any other.
+        """
+        self.due, self.alive, self._process = None, True, None
+        try:
+            self._process = process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, start_new_session=True)
+            threading.Thread(target=self._watch, args=(process,), name=f"watch {self.name}", daemon=True).start()
+        except (OSError, RuntimeError, MemoryError) as error:  # RuntimeError: no thread
+            if self._process is not None:  # nobody would hear of its end
+                self.end(now=True)
+                self._process.wait()
+            self._tell(Exited(self, None, f"cannot be started ({str(error) or type(error).__name__})"))
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        self._tell(Exited(self, process.wait()))
+        code = process.wait()
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        self._tell(Exited(self, code, how))
 
     def ended(self, now: float, *, well: bool) -> float | None:
         """Note its end; returns how many seconds from now it will be started again, None: it will not.

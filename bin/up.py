@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -126,9 +127,9 @@ class Up:
 
     def run(self) -> int:
         """Start everything, keep it, end it. Returns the exit code."""
-        self._supervisor.start()
-        threading.Thread(target=self._tell_when_ready, name="ready", daemon=True).start()
         try:
+            self._supervisor.start()
+            threading.Thread(target=self._tell_when_ready, name="ready", daemon=True).start()
             while self._supervisor.alive or self._supervisor.due or self._draining() or self._monitor.alive:
                 self._handle(self._events.get(self._wait()))
                 self._keep()
@@ -154,7 +155,7 @@ class Up:
         elif isinstance(event, Signalled):
             self._signalled()
         elif isinstance(event, Exited):
-            self._exited(event.child, event.code)
+            self._exited(event)
         elif isinstance(event, _Answers):
             for host in self._hosts if self._stop_at is None else ():
                 host.start()
@@ -186,10 +187,11 @@ class Up:
         self._monitor.end()
         self._supervisor.end()
 
-    def _exited(self, child: Child, code: int) -> None:
+    def _exited(self, exited: Exited) -> None:
+        child = exited.child
         child.alive = False
         if child is self._monitor:
-            self._monitor_exited(code)
+            self._monitor_exited(exited)
             return
         if self._stop_at is not None and (child is not self._supervisor or not self._draining() or self._signals > 1):
             if not self._draining() and child is not self._supervisor:
@@ -199,33 +201,33 @@ class Up:
                 self._stop_at = min(self._stop_at, clock.now() + MONITOR.shutdown_seconds)
             return
         # It has said why, and trying again would change nothing: so it is at a start, and always with a broken disk.
-        if code == INPUT_OUTPUT or (not self._ready and code in _USERS_MISTAKES):
-            self._code = self._code or code
+        broken = exited.code == INPUT_OUTPUT
+        if broken or (not self._ready and exited.code in _USERS_MISTAKES):
+            self._code = self._code or exited.code or INTERNAL
             self._signals += 1
             self._stop(NOW_SECONDS)
             return
-        wait = child.ended(clock.now(), well=code == OK)
-        how = _how(code)
+        wait = child.ended(clock.now(), well=exited.code == OK)
         if wait is None:
             say(f"{child.name} has left")
         elif child.due is None:
-            say(f"{child.name} {how}, {child.restarts.deaths} times in a row: starting it again does not help")
+            say(f"{child.name} {exited.how}, {child.restarts.deaths} times in a row: starting it again does not help")
             self._code = INTERNAL
             self._signals += 1
             self._stop(self._kept.shutdown_seconds)
         else:
-            say(f"{child.name} {how}; it is started again" + (f" in {wait:.1f} s" if wait >= 1 else ""))
+            say(f"{child.name} {exited.how}; it is started again" + (f" in {wait:.1f} s" if wait >= 1 else ""))
 
-    def _monitor_exited(self, code: int) -> None:
+    def _monitor_exited(self, exited: Exited) -> None:
         """A pool without a monitor works as well, so what is wrong with it ends nothing."""
         if self._stop_at is not None:
             return
-        if code in _USERS_MISTAKES:  # it has said why
+        if exited.code in _USERS_MISTAKES:  # it has said why
             say("the pool goes on without a monitor")
         elif self._monitor.ended(clock.now(), well=False) is None or self._monitor.due is None:
-            say(f"monitor {_how(code)}, again and again: the pool goes on without it")
+            say(f"monitor {exited.how}, again and again: the pool goes on without it")
         else:
-            say(f"monitor {_how(code)}; it is started again")
+            say(f"monitor {exited.how}; it is started again")
 
     def _keep(self) -> None:
         """What time has brought: children to start again, and the end of patience."""
@@ -286,14 +288,11 @@ class Up:
             return
         say(f"serving {', '.join(served[:10])}{' ...' if len(served) > 10 else ''}")
         where = "" if self._plan.local else f" --address {self._plan.address}"
-        print(f"{program()} send {examples.best(served, self._plan.codes)} --wait{where}", flush=True)
+        with suppress(OSError):  # it is told again at the end: hosts that run tasks are not ended for that
+            print(f"{program()} send {examples.best(served, self._plan.codes)} --wait{where}", flush=True)
 
 
 _PACKAGE = __name__.split(".")[0]
-
-
-def _how(code: int) -> str:
-    return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
 
 
 def _count(number: int, word: str) -> str:

@@ -200,8 +200,9 @@ class Up:
             elif child is self._supervisor and self._monitor.alive:
                 self._stop_at = min(self._stop_at, clock.now() + MONITOR.shutdown_seconds)
             return
-        # It has said why, and trying again would change nothing: so it is at a start, and always with a broken disk.
-        broken = exited.code == INPUT_OUTPUT
+        # It has said why, and trying again would change nothing: so it is at a start, and always with a disk that does
+        # not hold the queue any more. What a host cannot read or write later is its own trouble: others work on.
+        broken = child is self._supervisor and exited.code == INPUT_OUTPUT
         if broken or (not self._ready and exited.code in _USERS_MISTAKES):
             self._code = self._code or exited.code or INTERNAL
             self._signals += 1

@@ -152,3 +152,17 @@ def test_a_host_that_there_is_no_room_for_harms_no_other(pool: Callable[..., Poo
         assert handle.result(SECONDS) == 7
         assert client.show(handle.id)["attempt"] == 1
     assert up.process.poll() is None
+
+
+def test_a_host_that_cannot_read_or_write_harms_no_other(pool: Callable[..., Pool]) -> None:
+    up = pool()
+    with Client(up.address, timeout=SECONDS) as client:
+        handle = up.begin(client)
+        shutil.rmtree(up.folder / "work")  # what a deployment does to the folder that all this was started in
+        up.kill_idle(client)
+        up.until_logged("ended with code 74; it is started again")
+        assert up.process.poll() is None
+        assert psutil.pid_exists(up.busy())
+        up.let_go()
+        assert handle.result(SECONDS) == 7
+        assert client.show(handle.id)["attempt"] == 1

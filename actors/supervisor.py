@@ -47,7 +47,7 @@ from .profile import Profile
 from .stores.contract import Store, StoreBroken, StoreDamaged, StoreFull, StoreLocked
 from .turn import Speech, perform
 
-_START_SECONDS_MAX: Final = 600.0
+_START_GLANCE_SECONDS: Final = 60.0  # after that it is seen whether the actor lives at all
 _STOP_SECONDS_MAX: Final = 10.0
 _FLUSH_SECONDS: Final = 0.5
 _ENDS_IN_MEMORY_MAX: Final = 100_000
@@ -430,14 +430,17 @@ class Supervisor:
 
     @classmethod
     def start(cls, settings: SupervisorSettings) -> Supervisor:
-        """Start a supervisor and wait until it serves.
+        """Start a supervisor and wait until it serves, however long that takes.
 
         Raises:
             ConfigError: The database is locked, broken or cannot be written, or the address cannot be used.
             StoreDamaged: The database is damaged, or its disk is.
         """
         ref = SupervisorActor.start(settings)
-        told: Any = ref.ask(_Ready(), timeout=_START_SECONDS_MAX)
+        told: Any = None
+        while told is None:
+            with contextlib.suppress(pykka.Timeout):  # a large queue may be copied and migrated: that takes its time
+                told = ref.ask(_Ready(), timeout=_START_GLANCE_SECONDS)
         if isinstance(told, BaseException):
             ref.stop(block=True, timeout=_STOP_SECONDS_MAX)
             if isinstance(told, StoreLocked | StoreBroken | OSError) and not isinstance(told, StoreDamaged):

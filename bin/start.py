@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from . import arguments, options
-from .exits import INPUT_OUTPUT, INTERNAL, OK, UsageError, leave, say
+from .exits import UsageError
 from .options import Address, Codes, Config, Pairs, Parent, Profile, Reload, Slots
 
 Network = Annotated[
@@ -89,12 +89,12 @@ def supervisor(
     if path is not None:
         check_free(path.absolute())  # before all that takes time: a second supervisor learns at once that it is one
     import_structlog()
-    from ..actors.configured import reading, start, supervisor_settings
-    from ..actors.stores.contract import StoreBroken
+    from ..actors.configured import reading, supervisor_settings
     from ..transport.addresses import beyond
     from . import logs
     from .parent import end_with
-    from .signals import Events, Hangup, Signalled
+    from .signals import Events
+    from .supervising import run
 
     logs.set_up_as(settings.logging, process="supervisor")
     events = Events(rereads=True)
@@ -105,19 +105,8 @@ def supervisor(
         where = beyond(where)
     wanted = supervisor_settings(settings, where, path, network=network, insecure=insecure)
     reread = reading(wanted, lambda: options.again(config or settings.source))
-    running = start(replace(wanted, profile=profile, reread=reread, on_failure=events.put))
-    if parent is None:
-        say(f"the supervisor listens at {running.address}; Ctrl-C ends it, hosts work on")
-    while isinstance(event := events.get(), Hangup):
-        running.reload()
-    if isinstance(event, StoreBroken):
-        say(str(event))
-        raise typer.Exit(INPUT_OUTPUT)
-    if not isinstance(event, Signalled):
-        raise typer.Exit(INTERNAL)  # the actor has logged why
-    events.next_ends()
-    running.stop()
-    leave(OK)
+    settled = replace(wanted, profile=profile, reread=reread, on_failure=events.put)
+    raise typer.Exit(run(settled, events, tell=parent is None))
 
 
 def _check_one(*, network: bool, insecure: bool) -> None:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import ast
+import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workerhost.actors import supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("actors", "bin", "config", "transport", "workers")
@@ -52,3 +59,19 @@ class A:
         self.child.proxy().x.get()
 """
     assert list(asks(source)) == [("A.f", 3, False), ("A.f", 4, True), ("A.f", 5, False)]
+
+
+def test_a_supervisor_that_takes_long_to_open_its_database_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hold, connect = threading.Event(), sqlite3.connect
+
+    def slow(*arguments: Any, **more: Any) -> Any:
+        hold.wait(0.2)  # several times as long as an answer is waited for
+        return connect(*arguments, **more)
+
+    monkeypatch.setattr(sqlite3, "connect", slow)
+    monkeypatch.setattr(supervisor, "_START_GLANCE_SECONDS", 0.05)
+    settings = supervisor.SupervisorSettings(address="tcp://127.0.0.1:0", database=tmp_path / "tasks.db")
+    running = supervisor.Supervisor.start(settings)
+    running.stop()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from unit.pool_words import EPOCH, HOST, completed, crashed, failed  # pyright: ignore[reportMissingImports]
+from unit.test_hosting import granted, joined, result, task  # pyright: ignore[reportMissingImports]
 
 from workerhost.actors.core.host.host_effects import HostEffect, Say
 from workerhost.actors.core.host.joining import Joining
@@ -21,6 +22,7 @@ from workerhost.transport.messages import (
     GiveBack,
     Hello,
     Message,
+    Outcome,
     Refused,
     Results,
     Returned,
@@ -201,6 +203,43 @@ def test_large_checkpoints_travel_in_several_messages() -> None:
     sizes = [len(message.items) for message in said(outbox, 100.0) if isinstance(message, Checkpoint)]
 
     assert sizes == [17, 17, 16]
+
+
+def messages(effects: list[HostEffect]) -> list[Message]:
+    return [effect.message for effect in effects if isinstance(effect, Say)]
+
+
+@pytest.mark.parametrize(
+    ("tree", "cause"), [({"timeout": 5.0}, "timeout"), ({"no_progress_timeout": 5.0}, "no_progress")]
+)
+def test_what_a_task_saves_when_it_is_asked_to_end_is_there_for_its_next_attempt(
+    tree: dict[str, float], cause: str
+) -> None:
+    """It looks, saves where it is and returns: its result does not count, so that another attempt follows."""
+    host = joined(tree={"text.length": tree})
+    granted(host, task(7, 70))
+    host.quiet(5.5)
+
+    saved, ended = messages(host.slot(1, checkpoints=[[7, 70, b"half"]], results=[result(7, 70)]))
+
+    assert saved == Checkpoint([[7, 70, b"half"]])
+    assert isinstance(ended, Results)
+    assert [(item[0], item[2], item[6]["cause"]) for item in ended.items] == [(7, Outcome.TIMEOUT, cause)]
+
+
+def test_a_host_that_leaves_at_once_says_the_latest_too() -> None:
+    host = joined()
+    granted(host, task(7, 70), task(8, 80))
+    host.at(1.0)
+    host.slot(2, now=1.05, checkpoints=[[8, 80, b"a"]])
+    host.slot(1, now=1.1, checkpoints=[[7, 70, b"latest"]])
+
+    host.core.stop(1.12)
+
+    _claim, saved, back, _bye = messages(host.core.take(1.12))
+    assert saved == Checkpoint([[7, 70, b"latest"]])
+    assert isinstance(back, GiveBack)
+    assert [item[:3] for item in back.items] == [[7, 70, Returned.DRAIN], [8, 80, Returned.DRAIN]]
 
 
 # The pool.

@@ -62,8 +62,18 @@ class SlotTable(Roster):
 
     # What tasks write
 
-    def _said(self, slot: Slot, key: Key) -> dict[str, Any]:
-        """`output` for the detail of an attempt that has ended: the last that its task wrote, which is forgotten."""
+    def _over(self, slot: Slot, key: Key, *, completed: bool = False) -> dict[str, Any]:
+        """An attempt is in hand no more, however it left: what was kept while it was is done with.
+
+        Args:
+            slot: Where it was.
+            key: Which one.
+            completed: Whether its result counts, so that no attempt follows.
+
+        Returns:
+            `output` for its detail: the last that its task wrote.
+        """
+        self._outbox.ended(key, completed=completed)
         heard = slot.output.pop(key[0], None)
         self.listening.ended(key, heard)
         return {} if heard is None else {"output": heard.kept()}
@@ -188,18 +198,16 @@ class SlotTable(Roster):
 
     def _ended(self, slot: Slot, items: list[Any], now: float) -> None:
         tasks, stopping, append = slot.tasks, slot.stopping, self._outbox.results.append
-        watched = bool(self._outbox.progress or self._outbox.checkpoints)
-        listened = bool(self.listening.wanted)
+        watched = bool(self._outbox.progress or self._outbox.checkpoints or self.listening.wanted)
         for item in items:
             key = (item[0], item[1])
             task = tasks.pop(key, None)
             if task is None:
                 continue
-            if watched:
-                self._outbox.ended(key, completed=item[2] == Outcome.COMPLETED)
             stop = stopping.pop(key, None) if stopping else None
-            if stop is None or (item[2] == Outcome.COMPLETED and stop.accepts_result()):
-                if (slot.output or listened) and (said := self._said(slot, key)):
+            completed = item[2] == Outcome.COMPLETED
+            if stop is None or (completed and stop.accepts_result()):
+                if (watched or slot.output) and (said := self._over(slot, key, completed=completed)):
                     item[6] = {**said, **(item[6] or {})}
                 append(item)
             else:
@@ -213,12 +221,11 @@ class SlotTable(Roster):
             task = slot.tasks.pop(key, None)
             if task is None:
                 continue
-            self._outbox.ended(key)
             stop = slot.stopping.pop(key, None)
             if stop is not None:
                 self._stopped(slot, task, stop, 0.0)
                 continue
-            said = self._said(slot, key)
+            said = self._over(slot, key)
             if item[2] == Returned.UNSTARTED:
                 again.append(task)
             else:
@@ -252,17 +259,16 @@ class SlotTable(Roster):
         self._feeds.pop(slot.number, None)
         culprit = slot.culprit(exited)
         for key, task in slot.tasks.items():
-            self._outbox.ended(key)
             stop = slot.stopping.get(key)
             duration = now - slot.starts[key] if key in slot.starts else 0.0
             if stop is not None:
                 self._stopped(slot, task, stop, duration, exited)
             elif key == culprit:
-                detail = {**_told(exited), **self._said(slot, key)}
+                detail = {**_told(exited), **self._over(slot, key)}
                 self._outbox.results.append([*key, Outcome.CRASHED, b"", duration, slot.number, detail])
             else:
                 note = "its slot's process ended"
-                told = {**_told(exited), **self._said(slot, key), "cause": "neighbour"}
+                told = {**_told(exited), **self._over(slot, key), "cause": "neighbour"}
                 told.pop("message", None)
                 self._give_back(task, Returned.NEIGHBOUR, note, started=key in slot.starts, told=told)
                 if culprit is None and not slot.killed and key in slot.starts:
@@ -411,7 +417,7 @@ class SlotTable(Roster):
     ) -> None:
         """A task that had to stop has ended, one way or the other; `exited` if its process has too."""
         started = duration > 0 or key_of(task) in slot.starts
-        told = {**_told(exited or {}), **self._said(slot, key_of(task))}
+        told = {**_told(exited or {}), **self._over(slot, key_of(task))}
         report = stopping.report(task, duration, slot.number, started=started, told=told)
         (self._outbox.results if stopping.counts() else self._outbox.returned).append(report)
 
@@ -424,7 +430,7 @@ class SlotTable(Roster):
         self._feeds = {}
         for slot in self.slots.values():
             for key, task in slot.tasks.items():
-                started, told = key in slot.starts, self._said(slot, key)
+                started, told = key in slot.starts, self._over(slot, key)
                 self._give_back(task, Returned.DRAIN, "the host leaves", started=started, told=told)
             if slot.next is not None:
                 self._give_back(slot.next, Returned.DRAIN, "the host leaves")

@@ -17,12 +17,14 @@ class Attempt(Protocol):
     """What a worker may ask of the attempt that it runs.
 
     Attributes:
-        cancelled: Whether it shall end.
-        stop: Called in another thread when `cancelled` becomes True; None: nothing waits for that.
+        stop: Called in another thread when it shall end; None: nothing waits for that.
     """
 
-    cancelled: bool
     stop: Callable[[], object] | None
+
+    def tell(self) -> bool:
+        """Tell its worker whether it shall end."""
+        ...
 
     @property
     def task(self) -> Task:
@@ -118,8 +120,10 @@ class BaseWorker:
 
     @property
     def cancelled(self) -> bool:
-        """Whether this attempt shall end: look at it in long loops and return. What is returned then is not kept."""
-        return self._attempt is not None and self._attempt.cancelled
+        """Whether this attempt shall end: look at it in long loops and return. What is returned after a True is not
+        kept, and a task that was stopped only because its host leaves, or was cut off, runs again.
+        """
+        return self._attempt is not None and self._attempt.tell()
 
     @property
     def workdir(self) -> Path:

@@ -74,6 +74,12 @@ def end_with(value: Any) -> AttemptEnd:
         return failure(type(error).__name__, f"result: {text_of(error)}", cause="exception", retry=False)
 
 
+def end_told(value: Any) -> AttemptEnd:
+    """The end of an attempt that returned after its worker was told to end: this may be half of what was to be done."""
+    end = end_with(value)
+    return end if end.outcome is None else AttemptEnd(CANCELLED, detail=end.detail)
+
+
 def end_of(error: BaseException, *, started: bool, cancelled: bool, files: Collection[str]) -> AttemptEnd:
     """The end of an attempt that raised; `files` are those whose code called the worker."""
     if isinstance(error, Release):

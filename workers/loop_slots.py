@@ -17,7 +17,7 @@ from typing import Any, Final
 from weakref import WeakSet
 
 from .base import BaseWorker
-from .ends import DECLINED, AttemptEnd, end_of, end_with, traceback_of
+from .ends import DECLINED, AttemptEnd, end_of, end_told, end_with, traceback_of
 from .registry import Offer, name_of
 from .runner import Attempt, Runner, call, instance_of
 from .slots import Slots
@@ -61,16 +61,16 @@ class _LoopRunner(Runner):
                 return AttemptEnd(None, returned=DECLINED, note=note, started=False)
             started = True
             inner = asyncio.ensure_future(self._run(worker, attempt))
-            attempt.stop = lambda: self._loop.call_soon_threadsafe(inner.cancel)
+            attempt.stop = lambda: self._loop.call_soon_threadsafe(attempt.interrupt, inner)
             if attempt.cancelled:
-                inner.cancel()
+                attempt.interrupt(inner)
             value = await inner
         except BaseException as error:
             return end_of(error, started=started, cancelled=attempt.cancelled, files=_CALLERS)
         finally:
             attempt.stop = None
             attempt.clear()
-        return end_with(value)
+        return end_told(value) if attempt.told else end_with(value)
 
     async def _chosen(self, attempt: Attempt) -> Any:
         """As `_choose`, with an `initialize` that may be `async def`."""

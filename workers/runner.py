@@ -15,13 +15,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from . import secrets, values
 from .base import BaseWorker
-from .ends import DECLINED, UNSERVED, AttemptEnd, end_of, end_with, text_of, traceback_of
+from .ends import DECLINED, UNSERVED, AttemptEnd, end_of, end_told, end_with, text_of, traceback_of
 from .registry import Offer, Worker, name_of, offer_of
 from .task import Task
+
+if TYPE_CHECKING:
+    import asyncio
 
 _UTC = timezone.utc  # noqa: UP017 -- datetime.UTC is not in Python 3.9
 
@@ -33,9 +36,15 @@ class Stopped(BaseException):
 
 
 class Attempt:
-    """One attempt as its worker sees it. Other threads may only call `cancel`."""
+    """One attempt as its worker sees it. Other threads may only call `cancel`.
 
-    __slots__ = ("_base", "_folder", "_item", "_report", "_save", "_task", "cancelled", "stop")
+    Attributes:
+        cancelled: Whether it shall end.
+        told: Whether its worker knows: what that returns from then on is not kept.
+        stop: Interrupts an `async def` or a program from another thread; None: there is nothing to interrupt.
+    """
+
+    __slots__ = ("_base", "_folder", "_item", "_report", "_save", "_task", "cancelled", "stop", "told")
 
     def __init__(
         self,
@@ -56,8 +65,8 @@ class Attempt:
         """
         self._item, self._report, self._save, self._base, self._task = item, report, save, base, task
         self._folder: Path | None = None
-        self.cancelled = False
-        self.stop: Callable[[], object] | None = None  # interrupts an `async def` or a program from another thread
+        self.cancelled = self.told = False
+        self.stop: Callable[[], object] | None = None
 
     @property
     def type(self) -> str:
@@ -93,6 +102,17 @@ class Attempt:
         if stop is not None:
             with suppress(RuntimeError):  # the event loop was closed in between: it is over
                 stop()
+
+    def tell(self) -> bool:
+        """Tell its worker whether it shall end."""
+        if self.cancelled:
+            self.told = True
+        return self.cancelled
+
+    def interrupt(self, task: asyncio.Task[Any]) -> None:
+        """Cancel the `async def` that it runs; one that has just returned knows nothing of it. In its event loop."""
+        if task.cancel():
+            self.told = True
 
     def folder(self) -> Path:
         """Its own folder."""
@@ -167,7 +187,7 @@ class Runner:
             return end_of(error, started=started, cancelled=attempt.cancelled, files=(__file__,))
         finally:
             attempt.clear()
-        return end_with(value)
+        return end_told(value) if attempt.told else end_with(value)
 
     def health(self) -> dict[str, str]:
         """Ask every class that defines `health_check`, after its `initialize`; by type, or name, why one cannot."""
@@ -261,9 +281,9 @@ class Runner:
 
         task = loop.create_task(whole())
         if attempt is not None:
-            attempt.stop = lambda: loop.call_soon_threadsafe(task.cancel)
+            attempt.stop = lambda: loop.call_soon_threadsafe(attempt.interrupt, task)
             if attempt.cancelled:
-                task.cancel()
+                attempt.interrupt(task)
         try:
             return loop.run_until_complete(task)
         finally:

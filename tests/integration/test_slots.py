@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from slot_host import SECONDS, Death, Host, task
 
 from workerhost.actors import slot_figures, slot_process
-from workerhost.actors.slot import InlineSlot, SlotSpec, ThreadSlots
+from workerhost.actors.slot import InlineSlot, ProcessSlot, SlotSpec, ThreadSlots
 from workerhost.transport.clock import now
 from workerhost.transport.messages import Outcome, Returned
 from workerhost.workers import values
@@ -101,6 +102,13 @@ class Long(BaseWorker):
             (folder / "unwound").touch()
     def cleanup(self):
         Path(self.task.params, "cleaned").touch()
+
+class Obedient(BaseWorker):
+    type = "obedient"
+    def execute(self, task):
+        self.report_progress(0.5, "half")
+        while not self.cancelled: time.sleep(0.01)
+        return {}
 """
 
 
@@ -253,6 +261,16 @@ def test_cancel_is_seen_by_the_task_and_progress_travels(host: Host, tmp_path: P
     assert result[2] == Outcome.CANCELLED
     assert result[6]["message"] == "asked to stop"
     assert (tmp_path / "cleaned").exists()
+
+
+@pytest.mark.parametrize(("kind", "threads"), [(ProcessSlot, 1), (ThreadSlots, 2)])
+def test_what_a_task_returns_when_it_has_seen_the_cancel_is_no_result(host: Host, kind: Any, threads: int) -> None:
+    slot = host.ready(kind, replace(host.spec, threads=threads))
+    slot.feed([task("obedient")])
+    host.until(lambda news: bool(news.progress))
+    slot.cancel(1, 7)
+    [result] = host.results()
+    assert (result[2], result[3]) == (Outcome.CANCELLED, b"")
 
 
 def test_what_waits_behind_a_slow_task_comes_back(host: Host, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import av
 from PIL.ImageDraw import ImageDraw
 
 from workerhost.bin.demo_clips import Clip, Source, encode
-from workerhost.workers import runner, values
+from workerhost.workers import ends, runner, values
 from workerhost.workers.audio import AudioWorker
 from workerhost.workers.media import MediaFile
 from workerhost.workers.task import Task
@@ -277,7 +277,7 @@ def test_a_cancelled_task_stops_soon_and_leaves_nothing(film: Path, tmp_path: Pa
     attempts.append(runner.Attempt(None, stop, task=task))
     from workerhost.workers.registry import offer_of
 
-    assert runner.Runner(offer_of([VideoWorker])).attempt(attempts[0]).outcome == 0
+    assert runner.Runner(offer_of([VideoWorker])).attempt(attempts[0]).outcome == ends.CANCELLED
     assert max(seen) < 0.3
     assert list(tmp_path.iterdir()) == []
 

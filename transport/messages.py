@@ -218,7 +218,7 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class GiveBack:
     """Host -> supervisor: GIVEBACK. An item is [id, fence, Returned code, after (seconds), note, started, detail]. Not
-    answered.
+    answered; kept until an ALIVE has its number in `seen`.
 
     `started` tells whether the attempt had begun (then it is recorded as an attempt that was released). `detail` may be
     missing: what is known of an attempt that was stopped, as in RESULTS (`cause`, `signal`, `memory`, `output`).

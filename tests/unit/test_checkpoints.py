@@ -179,6 +179,7 @@ def test_the_last_one_travels_before_the_end_of_its_attempt() -> None:
         GiveBack([[3, 10, Returned.DRAIN, 0.0, "", True]]),
     ]
     outbox.recorded(2)
+    outbox.heard(3)
     assert outbox.checkpoints == {(4, 10): [4, 10, b"b"]}, "what is over is forgotten"
 
 

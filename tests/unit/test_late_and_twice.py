@@ -17,10 +17,12 @@ from workerhost.transport.messages import (
     Accepted,
     Claim,
     Events,
+    GiveBack,
     Hello,
     Message,
     Recorded,
     Results,
+    Returned,
     Stop,
     Tasks,
     Watch,
@@ -187,6 +189,44 @@ class TestAGrantThatIsNamedTwice:
         said = pool.hear([(b"y", 0, first), (b"z", 0, second)])
         assert [m for heard in said.values() for m in heard if isinstance(m, Stop)] == []
         assert pool.state(rescued[0]) == "running"
+
+
+class TestAGiveBackThatIsToldTwice:
+    """Its host lost the connection before it knew that it was heard, and names the task in its next HELLO."""
+
+    @pytest.mark.parametrize("restart", [False, True])
+    @pytest.mark.parametrize(
+        ("code", "after", "started", "state"),
+        [
+            (Returned.UNSTARTED, 0.0, False, "queued"),
+            (Returned.DECLINED, 0.0, True, "queued"),
+            (Returned.DRAIN, 0.0, True, "queued"),
+            (Returned.RELEASED, 0.0, True, "queued"),
+            (Returned.RELEASED, 3600.0, True, "scheduled"),
+        ],
+    )
+    def test_counts_once(self, pool: Any, code: Returned, after: float, state: str, *, started: bool, restart: bool):
+        pool.host()
+        ((id, fence),) = grants(pool.send(), b"h")
+        pool.say(b"h", Claim({"": 0}))
+        back = GiveBack([[id, fence, code, after, "", started]])
+        pool.say(b"h", back)
+        before = pool.store.show(id)
+        assert before["state"] == state
+        if restart:
+            pool.start()
+        pool.host(b"z", session=b"h" * 16, name="h", running=[[id, fence]], slots=0)
+        pool.say(b"z", back)
+
+        assert pool.store.show(id) == before
+        assert not pool.pool.queue.lanes.tree.copies
+
+    def test_counts_if_it_was_not_heard_the_first_time(self, pool: Any):
+        pool.host()
+        ((id, fence),) = grants(pool.send(), b"h")
+        pool.host(b"z", session=b"h" * 16, name="h", running=[[id, fence]])
+        pool.say(b"z", GiveBack([[id, fence, Returned.RELEASED, 3600.0, "", True]]))
+        assert pool.state(id) == "scheduled"
 
 
 def test_what_is_recorded_is_said_to_the_connection_that_reported_it(pool: Any):

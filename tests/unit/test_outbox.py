@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from unit.test_hosting import WELCOME, Host, granted, joined, task  # pyright: ignore[reportMissingImports]
+
 from workerhost.actors.core.host.host_effects import HostEffect, Say
 from workerhost.actors.core.host.joining import Joining
 from workerhost.actors.core.host.outbox import Outbox
-from workerhost.transport.messages import GiveBack, Hello, Outcome, Progress, Results, Returned
+from workerhost.transport.messages import (
+    Alive,
+    Checkpoint,
+    GiveBack,
+    Heartbeat,
+    Hello,
+    Message,
+    Outcome,
+    Progress,
+    Refused,
+    Results,
+    Returned,
+)
 
 
 def result(id: int, body: bytes = b"r") -> list[Any]:
@@ -65,6 +80,64 @@ def test_what_was_not_recorded_is_said_again_before_anything_newer():
     outbox.session_over()
     outbox.results.append(result(3))
     assert said(outbox) == [Say(1, Results([result(1), result(2), result(3)]))]
+
+
+def test_what_is_given_back_is_said_again_until_it_was_heard():
+    outbox = Outbox()
+    for id in (1, 2):
+        outbox.save([id, 10 + id, b"half"])
+        outbox.ended((id, 10 + id))
+    first, second = ([id, 10 + id, Returned.RELEASED, 3600.0, "later", True] for id in (1, 2))
+    outbox.returned.append(first)
+    assert said(outbox) == [Say(1, Checkpoint([[1, 11, b"half"], [2, 12, b"half"]])), Say(2, GiveBack([first]))]
+    outbox.heard(1)
+    outbox.session_over()
+    outbox.returned.append(second)
+
+    assert said(outbox) == [
+        Say(1, Checkpoint([[1, 11, b"half"], [2, 12, b"half"]])),
+        Say(2, GiveBack([first, second])),
+    ]
+    outbox.heard(2)
+    outbox.session_over()
+    assert (said(outbox), outbox.checkpoints) == ([], {})
+
+
+def messages(effects: list[HostEffect]) -> list[Message]:
+    return [effect.message for effect in effects if isinstance(effect, Say)]
+
+
+def breaks(host: Host) -> list[HostEffect]:
+    host.core.on_closed(host.now)
+    return host.alone(host.now + 0.2)
+
+
+def is_refused(host: Host) -> list[HostEffect]:
+    return host.hears(Refused("unknown_session", "who?"))
+
+
+def says_hello_anew(host: Host) -> list[HostEffect]:
+    host.core.joining.renew(host.now)
+    return host.at(host.now)
+
+
+@pytest.mark.parametrize("ends", [breaks, is_refused, says_hello_anew])
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_release_is_not_lost_with_its_connection(ends: Any, *, heard: bool):
+    host = joined()
+    granted(host, task(1, 11))
+    released = [1, 11, Returned.RELEASED, 3600.0, "later", True]
+    again = [Checkpoint([[1, 11, b"half"]]), GiveBack([released])]
+    assert messages(host.slot(1, checkpoints=[[1, 11, b"half"]], returned=[released])) == again
+    [beat] = [effect for effect in host.at(1.0) if isinstance(effect, Say)]
+    assert isinstance(beat.message, Heartbeat)
+    host.hears(Alive(beat.number if heard else beat.number - 2))
+
+    [hello] = messages(ends(host))
+
+    assert isinstance(hello, Hello)
+    assert hello.offer["running"] == ([] if heard else [[1, 11]])
+    assert messages(host.hears(WELCOME))[1:] == ([] if heard else again)
 
 
 def test_only_the_last_word_of_a_task_travels_and_none_after_its_end():

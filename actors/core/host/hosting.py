@@ -129,6 +129,7 @@ class HostCore:
                 self._note("info", "results_stale", tasks=[id for id, _ in pairs(message.stale)])
         elif isinstance(message, Alive):
             self.joining.answered(message.seen)
+            self.outbox.heard(message.seen)
             self._named = frozenset()
         elif isinstance(message, Stop):
             unwanted = set(pairs(message.items))

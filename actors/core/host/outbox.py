@@ -1,6 +1,7 @@
 """What a host still owes its supervisor: results until they are RECORDED, what is given back, and what is new. Pure.
 
-Results that were said and not recorded when a session ends are said again in the next one, before anything newer.
+Results that were said and not recorded when a session ends are said again in the next one, before anything newer; so is
+what was given back and not heard, as far as an ALIVE tells.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ class Outbox:
 
     Attributes:
         results: Ended attempts that this session has not been told.
-        returned: Tasks given back, not told.
+        returned: Tasks given back that this session has not been told.
         progress: The latest progress of each task in hand.
         fresh: What of it was not told.
-        checkpoints: The latest of each task in hand, and of each whose end is not recorded.
+        checkpoints: The latest of each task in hand, and of each whose end is not recorded, or not heard.
         unsaid: Those that were not told, and whether their attempt has ended: then they must not wait.
         unrecorded: Number of a RESULTS message of this session -> its items.
+        unheard: The same of GIVEBACK, which nothing answers: until the next ALIVE.
     """
 
     def __init__(self) -> None:
@@ -42,10 +44,11 @@ class Outbox:
         self.checkpoints: dict[Key, list[Any]] = {}
         self.unsaid: dict[Key, bool] = {}
         self.unrecorded: dict[int, list[Any]] = {}
+        self.unheard: dict[int, list[Any]] = {}
         self._checkpoints_due = 0.0
 
     def empty(self) -> bool:
-        """Whether nothing is owed."""
+        """Whether nothing is owed. For what was said in GIVEBACK nobody waits: it leaves before a goodbye does."""
         return not (self.results or self.returned or self.unrecorded)
 
     def keys(self) -> list[Key]:
@@ -78,15 +81,22 @@ class Outbox:
         """A RESULTS message is on the supervisor's disk."""
         self._forget_checkpoints(self.unrecorded.pop(number, ()))
 
+    def heard(self, seen: int) -> None:
+        """Our messages up to this one have reached the supervisor, and what they say is on its disk."""
+        for number in [number for number in self.unheard if number <= seen]:
+            self._forget_checkpoints(self.unheard.pop(number))
+
     def _forget_checkpoints(self, items: Iterable[Any]) -> None:
         if self.checkpoints:
             for item in items:
                 self.checkpoints.pop(key_of(item), None)
 
     def session_over(self) -> None:
-        """Whatever was not recorded must be said again, and progress and checkpoints too."""
+        """Whatever was not recorded, or not heard, must be said again, and progress and checkpoints too."""
         self.results[:0] = [item for items in self.unrecorded.values() for item in items]
+        self.returned[:0] = [item for items in self.unheard.values() for item in items]
         self.unrecorded.clear()
+        self.unheard.clear()
         self.fresh = dict(self.progress)
         self.unsaid = dict.fromkeys(self.checkpoints, True)
 
@@ -103,9 +113,7 @@ class Outbox:
         if self.results:
             self._say_results(joining)
         if self.returned:
-            _say_returned(joining, self.returned)
-            self._forget_checkpoints(self.returned)
-            self.returned.clear()
+            self._say_returned(joining)
         if self.fresh:
             items = list(self.fresh.values())
             for start in range(0, len(items), _ITEMS_MAX):
@@ -146,18 +154,18 @@ class Outbox:
     def _say_some(self, joining: Joining, items: list[Any]) -> None:
         self.unrecorded[joining.say(Results(items))] = items
 
-
-def _say_returned(joining: Joining, items: Sequence[Any]) -> None:
-    some: list[Any] = []
-    size = 0
-    for item in items:
-        some.append(item)
-        size += 4 * len(item[4]) + (_detail_weight(item[6]) if len(item) > 6 else 0)
-        if size > RESULT_BYTES_MAX or len(some) == _ITEMS_MAX:
-            joining.say(GiveBack(some))
-            some, size = [], 0
-    if some:
-        joining.say(GiveBack(some))
+    def _say_returned(self, joining: Joining) -> None:
+        items, self.returned = self.returned, []
+        some: list[Any] = []
+        size = 0
+        for item in items:
+            some.append(item)
+            size += 4 * len(item[4]) + (_detail_weight(item[6]) if len(item) > 6 else 0)
+            if size > RESULT_BYTES_MAX or len(some) == _ITEMS_MAX:
+                self.unheard[joining.say(GiveBack(some))] = some
+                some, size = [], 0
+        if some:
+            self.unheard[joining.say(GiveBack(some))] = some
 
 
 def _say_output(joining: Joining, items: Sequence[Any]) -> None:

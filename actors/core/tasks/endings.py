@@ -217,7 +217,7 @@ class Endings:
         tree.sleep(step, node.type, until, reason)
 
     def give_back(self, step: Step, host: HostSession, items: Iterable[Any]) -> None:
-        """A host hands tasks back; nothing is counted against them."""
+        """A host hands tasks back; nothing is counted against them. What it says again, it does not hold any more."""
         for item in items:
             id, fence, reason, after, note, started, detail = returned(item)
             lease = self.queue.leases.get(id)
@@ -228,6 +228,7 @@ class Endings:
             self.queue.let_go(lease)
             if lease.stopping:
                 continue
+            self._disown(row)
             if started:
                 self._released(lane, host)
             if reason == Returned.UNSTARTED:
@@ -338,7 +339,7 @@ class Endings:
                 late.stale.append([id, fence])
 
     def _disown(self, row: Row) -> None:
-        """The end of its grant was told and counts: who tells it once more, having heard no RECORDED, adds nothing."""
+        """The end of its grant was told and counts: who tells it again, not sure that it was heard, adds nothing."""
         row.owner = NOBODY
 
     def adopt(self, step: Step, host: HostSession, row: Row, fence: int) -> bool:

@@ -15,6 +15,7 @@ from workerhost.transport.conversation import RESTORED_EPOCHS, Conversation
 from workerhost.transport.messages import (
     PROTOCOL_VERSION,
     Accepted,
+    Cancel,
     Claim,
     Events,
     GiveBack,
@@ -189,6 +190,23 @@ class TestAGrantThatIsNamedTwice:
         said = pool.hear([(b"y", 0, first), (b"z", 0, second)])
         assert [m for heard in said.values() for m in heard if isinstance(m, Stop)] == []
         assert pool.state(rescued[0]) == "running"
+
+
+@pytest.mark.parametrize("hellos", [1, 2])
+def test_a_copy_that_is_being_stopped_keeps_its_slot_until_its_host_says_that_it_has_ended(pool: Any, hellos: int):
+    """A thread of the host's own process cannot be killed: the next task would only wait behind it, and come back."""
+    pool.host()
+    ((id, fence),) = grants(pool.send(count=2), b"h")
+    pool.say(b"c", Cancel(1, [id]))
+    pool.start()
+    for greeting in range(1, hellos + 1):
+        said = pool.host(b"h", running=[[id, fence]], greeting=greeting)
+        assert grants(said, b"h") == []
+    assert grants(pool.wait(1.0), b"h") == []
+
+    said = pool.say(b"h", Results([[id, fence, 4, b"", 5.0, 1, None]]))
+
+    assert [id for id, _ in grants(said, b"h")] == [2]
 
 
 class TestAGiveBackThatIsToldTwice:

@@ -36,7 +36,7 @@ class SlotPool:
 
     Attributes:
         capacity: Tasks that it can run at a time, by its last CLAIM.
-        held: Leases, granted and not yet ended, stopping ones included.
+        held: Leases, granted and not yet ended, stopping ones included, and what else it was told to stop and runs.
         choice: The lanes it may take from.
     """
 

@@ -299,7 +299,7 @@ class Membership:
         """
         lane = self.queue.lanes.by_number[row.lane]
         if host.alive() and host.offer.wants(lane.type):
-            self.queue.lanes.tree.stopping(lane, host.owner, (row.id, fence))
+            self.queue.lanes.tree.stopping(lane, host.pool_of(lane.type), (row.id, fence))
 
     def progress(self, step: Step, host: HostSession, message: Progress) -> None:
         """Pass progress on to those who watch; it is never stored."""

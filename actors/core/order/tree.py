@@ -37,8 +37,8 @@ class Tree:
         nodes: By path.
         tenants: What counts the limits of a tenant, by `tenant_node`.
         stocks: What is used of the counts that hosts offer, by owner number.
-        copies: The lanes of what a host was told to stop and holds no lease of, by owner number and (id, fence): until
-            it says that it has, they count as leases do, for they run.
+        copies: The lane and the slot pool of what a host was told to stop and holds no lease of, by owner number and
+            (id, fence): until it says that it has, they count as leases do, for they run.
         retuned: Whether settings changed since the start: then more leases may live than a limit allows by now.
     """
 
@@ -47,7 +47,7 @@ class Tree:
         self.nodes: dict[str, Node] = {}
         self.tenants: dict[str, Node] = {}
         self.stocks: dict[int, Stock] = {}
-        self.copies: dict[int, dict[tuple[int, int], Lane]] = {}
+        self.copies: dict[int, dict[tuple[int, int], tuple[Lane, Any]]] = {}
         self.retuned = False
         self._choices = choices
         self._boot = 0
@@ -243,6 +243,10 @@ class Tree:
         run keep their places until each is judged anew.
         """
         self._forget_copies(host.owner, running)
+        copies = self.copies.get(host.owner, {})
+        for item, (lane, _) in copies.items():
+            copies[item] = lane, (pool := host.pool_of(lane.type))
+            pool.held += 1
         counts = host.offer.counts()
         if counts or host.owner in self.stocks:
             self.stock(host.owner).offered(host, counts)
@@ -259,24 +263,24 @@ class Tree:
         for id, fence in items:
             item = (id, fence)
             self._spoken.add((owner, item))
-            if (lane := copies.pop(item, None)) is not None:
-                self.hold(lane, owner, -1)
+            self._forget_copy(owner, copies.pop(item, None))
         if not copies:
             self.copies.pop(owner, None)
 
-    def stopping(self, lane: Lane, owner: int, item: tuple[int, int]) -> None:
+    def stopping(self, lane: Lane, pool: Any, item: tuple[int, int]) -> None:
         """A host was told to stop a task (id, fence) that it holds no lease of, as it may not have any more."""
+        owner = pool.host.owner
         copies = self.copies.setdefault(owner, {})
         if item not in copies and not self.has_spoken(owner, item):
-            copies[item] = lane
+            copies[item] = lane, pool
+            pool.held += 1
             self.hold(lane, owner, 1)
         if not copies:
             del self.copies[owner]
 
     def judge(self, owner: int, item: tuple[int, int]) -> None:
         """Whether a host may run a task (id, fence) is decided anew: what was decided before holds no place for it."""
-        if (lane := self.copies.get(owner, {}).pop(item, None)) is not None:
-            self.hold(lane, owner, -1)
+        self._forget_copy(owner, self.copies.get(owner, {}).pop(item, None))
 
     def has_spoken(self, owner: int, item: tuple[int, int]) -> bool:
         """Whether a host has told, in this turn, the end of a task (id, fence) that it held no lease of."""
@@ -288,10 +292,16 @@ class Tree:
 
     def _forget_copies(self, owner: int, keep: Container[tuple[int, int]] = ()) -> None:
         copies = self.copies.pop(owner, {})
-        for lane in [copies.pop(item) for item in list(copies) if item not in keep]:
-            self.hold(lane, owner, -1)
+        for copy in [copies.pop(item) for item in list(copies) if item not in keep]:
+            self._forget_copy(owner, copy)
         if copies:
             self.copies[owner] = copies
+
+    def _forget_copy(self, owner: int, copy: tuple[Lane, Any] | None) -> None:
+        if copy is not None:
+            lane, pool = copy
+            pool.held -= 1
+            self.hold(lane, owner, -1)
 
     def tidy(self, step: Step) -> bool:
         """What hosts keep for tasks that have begun elsewhere or ended is for others; whether there was any."""

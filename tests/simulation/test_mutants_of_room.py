@@ -16,7 +16,11 @@ from test_mutants import first_complaint
 def test_a_queue_that_takes_whatever_comes_is_noticed(monkeypatch: pytest.MonkeyPatch):
     small = frozenset({"crowd"})
     assert first_complaint(range(3), ingredients=small) is None
-    monkeypatch.setattr(Requests, "_check_size", lambda _self, _count: None)
+
+    def check_size(_self: Requests, _count: int) -> None:
+        """Whatever comes has room."""
+
+    monkeypatch.setattr(Requests, "_check_size", check_size)
     found = first_complaint(range(3), ingredients=small)
     assert found is not None
     assert "tasks are unfinished, and the queue takes 40" in str(found[1])

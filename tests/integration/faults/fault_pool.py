@@ -84,6 +84,7 @@ def free_address() -> str:
             probe.bind(("127.0.0.1", port))
             return f"tcp://127.0.0.1:{port}"
 
+
 def gone(pid: int) -> bool:
     """Whether a process has ended; one that only waits to be buried has."""
     try:

@@ -113,8 +113,8 @@ class Promises:
 def instants_missed(
     persist: Persist, known: dict[str, tuple[float, bool]], lanes: Mapping[int, str], wall: float
 ) -> str | None:
-    """What a step sent for schedules is one task for each instant that was due, up to that which it has seen to: a queue
-    without room for all takes the first of them.
+    """What a step sent for schedules is one task for each instant that was due, up to that which it has seen to: a
+    queue without room for all takes the first of them.
 
     Args:
         persist: What the step wrote.

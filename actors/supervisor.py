@@ -218,12 +218,13 @@ class SupervisorActor(pykka.ThreadingActor):
         Raises:
             StoreFull: There is not even room for that.
         """
-        opening = self.store.open()
+        boot = clock.boot()
+        opening = self.store.open(boot)
         if opening.copy is not None:
             log.info("database_migrated", database=str(self.settings.database), copy=opening.copy)
         now, wall = clock.now(), clock.wall()
         address = self.link.address if self.link else self.settings.address
-        self.pool = pool = Pool(self._pool_settings(address), opening, now, wall, clock.boot())
+        self.pool = pool = Pool(self._pool_settings(address), opening, now, wall, boot)
         self._look_at_disk(pool, now, wall)
         self._speak(perform(pool, self.store, pool.trust(self.settings.trusted, now, wall), now, wall))
         self._speak(perform(pool, self.store, pool.start(now, wall), now, wall))

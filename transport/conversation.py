@@ -59,7 +59,9 @@ REQUESTS_MAX: Final = 1000
 """Open requests, and those that nobody waits for any more are swept out."""
 
 RESTORED_EPOCHS: Final = 1 << 13
-"""An epoch that grows so far at once is not a restart: the pool was restored from a backup."""
+"""An epoch that grows so far at once is not a restart: the pool was put back to an earlier time, from a backup or by a
+power cut that undid commits.
+"""
 
 REST_REFUSED: Final = 5.0
 """Seconds after which a supervisor that refused us is asked again; it may be another one by then."""

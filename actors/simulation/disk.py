@@ -65,7 +65,7 @@ class SimulatedDisk(SqliteStore):
             rewind: Told what `remember` had answered when the files of then are back after a power cut.
             restored: The same after a restore.
         """
-        super().__init__(folder / "tasks.db", durability="relaxed", ageing=ageing)
+        super().__init__(folder / "tasks.db", durability="full" if full else "relaxed", ageing=ageing)
         self.full = full
         self.fate = ""
         self._random, self._committed = random, committed
@@ -73,10 +73,16 @@ class SimulatedDisk(SqliteStore):
         self._turn: list[Persist] = []
         self._synced: tuple[Image, Any] = ((), None)
         self._reached = Reached(0, 0, 0)
+        self._was_off = False
 
-    def open(self) -> Opening:
-        """See `Store`. The new epoch is on the disk when this returns, whatever the durability."""
-        opening = super().open()
+    def open(self, boot: int = 0) -> Opening:
+        """See `Store`. The new epoch is on the disk when this returns, whatever the durability.
+
+        Clocks run on over a power cut, so that what is counted in them can be judged; the store alone sees that the
+        machine was off.
+        """
+        opening = super().open(0 if self._was_off else boot)
+        self._was_off = False
         self._reached = Reached(opening.epoch, opening.meta["last_id"], opening.meta["last_finish"])
         self._database.execute("pragma synchronous = off")  # only time would be lost by waiting for the real disk
         self._database.execute(f"pragma wal_autocheckpoint = {_PAGES_CHECKPOINT}")
@@ -128,6 +134,7 @@ class SimulatedDisk(SqliteStore):
 
     def power_cut(self) -> None:
         """The machine is off: what was not synced is gone."""
+        self._was_off = True
         if self.full:
             self.kill()
             return

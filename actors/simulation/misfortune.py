@@ -179,13 +179,10 @@ class Misfortune:
         self._supervisor.disk.fate = self._random.choice(("lost", "written"))
 
     def power_cut(self) -> None:
-        """The supervisor's machine goes off. Where that loses what was acknowledged, its clients were on it too."""
-        self._supervisor.power_cut()
-        if not self._supervisor.disk.full:
+        """The supervisor's machine goes off. Hosts and clients are on others: they know what its disk has forgotten."""
+        if self._supervisor.pool is not None and not self._supervisor.disk.full:
             self._executions.another_history()
-            for client in self._clients:
-                client.crash()
-                self._later(0.1, 5, client.start)
+        self._supervisor.power_cut()
         self._later(0.1, 12, self._supervisor.start)
 
     def restore(self) -> None:

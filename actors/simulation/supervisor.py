@@ -30,6 +30,7 @@ _READ_SECONDS: Final = 0.02
 _BATCH: Final = 256
 _IDLE_TURNS_MAX: Final = 500
 _NO_ROOM_CHANCE: Final = 0.3
+_BOOT: Final = 1
 
 
 class SimulatedSupervisor:
@@ -89,11 +90,11 @@ class SimulatedSupervisor:
     def _go_on(self) -> None:
         """Serve what the store holds."""
         self.starts += 1
-        opening = self.disk.open()
+        opening = self.disk.open(_BOOT)
         self._timeline.tell("supervisor", f"starts, epoch {opening.epoch}")
         self.hearing.restarted()
         self.audience.restarted()
-        self.pool = Pool(self._settings, opening, self.clock.now(), self.clock.wall(), boot=1)
+        self.pool = Pool(self._settings, opening, self.clock.now(), self.clock.wall(), _BOOT)
         self._turn_set, self._tokens = False, {}
         self._reported, self._arrivals = {}, self._nobody()
         self._network.serve = self._receive

@@ -52,8 +52,15 @@ class Store(Protocol):
         """Whether what is committed survives the process."""
         ...
 
-    def open(self) -> Opening:
+    def open(self, boot: int = 0) -> Opening:
         """Open, check, migrate, and start a new epoch.
+
+        Where commits may be gone that others were told of, the store goes on beyond any number that these can have
+        used, as after a restore: by an epoch from which clients see that they have to ask anew.
+
+        Args:
+            boot: A number of this run of the machine, 0 if unknown. Commits that were not synced outlive a process, not
+                the machine: within the run in which they were made (`boot` of `Opening.meta`) none is gone.
 
         Raises:
             StoreLocked: Another process has it.

@@ -78,7 +78,7 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
         self._schedules = MemorySchedules(self._put, self._drop)
         self._names = MemoryNames(self._put, self._drop, self._tasks)
 
-    def open(self) -> Opening:
+    def open(self, boot: int = 0) -> Opening:  # noqa: ARG002 - the protocol's signature
         """Start a new epoch. See `Store.open`."""
         self._meta["epoch"] += 1
         meta = {name: value for name, value in self._meta.items() if name != "epoch"}

@@ -27,12 +27,18 @@ from .contract import BackupEnded, StoreBroken, StoreDamaged, StoreDisagrees, St
 from .cures import CURES
 from .file_system import network_file_system, real, reserve_bytes
 from .line import Line
+from .restore import NUMBERS_AHEAD
 from .schema import APPLICATION_ID, SCHEMA_VERSION
 from .views import full_view, list_item
 
 CHECKED_BYTES_MAX: Final = 32 * 1024 * 1024
 """After an unclean stop a file up to this size is checked before it is used, which takes a moment; a larger one in
 small steps while it serves.
+"""
+
+EPOCHS_BEYOND: Final = 1 << 13
+"""By how much the epoch grows where a power cut may have undone commits: from this on a client takes it for more than a
+restart (`transport.conversation`). A fence has room for a thousand such.
 """
 
 HOSTS_MAX: Final = 1000
@@ -74,6 +80,7 @@ class SqliteStore(flows.FlowReads, names.NameReads):
         self.path = real(path)
         self._line = Line(ageing)
         self._synchronous = _SYNCHRONOUS[durability]
+        self._relaxed = durability == "relaxed"
         self._connection: sqlite3.Connection | None = None
         self._explained: contextlib.AbstractContextManager[None] = _Explained(self._explain)
         self._backup: Backup | None = None
@@ -82,7 +89,7 @@ class SqliteStore(flows.FlowReads, names.NameReads):
         self._damage = False
         self._copy: Path | None = None
 
-    def open(self) -> Opening:
+    def open(self, boot: int = 0) -> Opening:
         """Open, check, and start a new epoch. See `Store.open`."""
         self._make_file()
         try:
@@ -90,7 +97,7 @@ class SqliteStore(flows.FlowReads, names.NameReads):
                 # Of several threads only because a backup's takes turns with ours; see there.
                 self._connection = sqlite3.connect(self.path, isolation_level=None, timeout=0, check_same_thread=False)
                 self._prepare()
-                opening = self._opening()
+                opening = self._opening(boot)
                 self._database.execute(f"pragma synchronous = {self._synchronous}")
                 return opening
         except BaseException:
@@ -253,15 +260,20 @@ class SqliteStore(flows.FlowReads, names.NameReads):
             schema.migrate(self._database)
         self._line.keep(self._database)
 
-    def _opening(self) -> Opening:
+    def _opening(self, boot: int) -> Opening:
         execute = self._database.execute
         execute("begin immediate")
-        meta: dict[str, int] = {"epoch": 0, "clean": 1, "last_id": 0, "last_finish": 0}
+        meta: dict[str, int] = {"epoch": 0, "clean": 1, "relaxed": 0, "last_id": 0, "last_finish": 0}
         meta.update(execute(statements.META).fetchall())
         self._walk, self._damage = None, False
-        if not meta.pop("clean"):
+        epoch, clean, relaxed = (meta.pop(name) for name in ("epoch", "clean", "relaxed"))
+        epoch += 1
+        if not clean:
             self._check()
-        epoch = meta.pop("epoch") + 1
+            if relaxed and (boot == 0 or meta.get("boot") != boot):  # as it was when these commits were made
+                epoch += EPOCHS_BEYOND
+                meta["last_id"] += NUMBERS_AHEAD
+                meta["last_finish"] += NUMBERS_AHEAD
         for name, statement in statements.LAST.items():
             (meta[name],) = execute(statement).fetchone()
         opening = Opening(
@@ -282,7 +294,9 @@ class SqliteStore(flows.FlowReads, names.NameReads):
             schedules=schedules.known(self._database),
             copy=str(self._copy) if self._copy else None,
         )
-        self._database.executemany(statements.PUT_META, [("epoch", epoch), ("clean", 0)])
+        numbers = {name: meta[name] for name in ("last_id", "last_finish")}
+        written = {"epoch": epoch, "clean": 0, "relaxed": int(self._relaxed), **numbers}
+        self._database.executemany(statements.PUT_META, written.items())
         execute("commit")
         return opening
 

@@ -27,6 +27,16 @@ def test_the_epoch_grows_with_every_opening(reopen: Callable[[], Store]) -> None
     assert [reopen().open().epoch for _ in range(3)] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("boot", [0, 7, 8])
+def test_a_clean_stop_skips_no_number_whatever_became_of_the_machine(
+    store: Store, reopen: Callable[[], Store], boot: int
+) -> None:
+    write(store, meta={"last_id": 5, "last_finish": 3, "boot": 7})
+    opening = reopen().open(boot)
+
+    assert (opening.epoch, opening.meta["last_id"], opening.meta["last_finish"]) == (2, 5, 3)
+
+
 def test_an_opening_brings_back_what_a_supervisor_goes_on_from(store: Store, reopen: Callable[[], Store]) -> None:
     write(
         store,

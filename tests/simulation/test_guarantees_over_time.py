@@ -66,11 +66,51 @@ def test_what_a_power_cut_takes(durability: str, monkeypatch: pytest.MonkeyPatch
         for _ in range(40):
             pool.clients[0].send("a", 1, 3, None)
             pool.run_for(0.1)
-        acknowledged = set(pool.clients[0].accepted())
+        acknowledged = pool.clients[0].accepted()
         assert len(acknowledged) == 120
-        pool.clients[0].crash()
-        pool.supervisor.power_cut()
-        assert (acknowledged <= pool.oracle.tasks.keys()) == (durability == "full")
+        pool.misfortune.power_cut()
+        pool.supervisor.start()
+        kept = [id for id in acknowledged if pool.supervisor.disk.show(id) is not None]
+        assert kept == (acknowledged if durability == "full" else [])
+        pool.rest()
+        assert not any(block.left for block in pool.clients[0].blocks)
+
+
+def test_after_a_power_cut_that_took_commits_a_client_elsewhere_hears_of_its_old_tasks_and_of_new_ones(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """What it was told of, and lost since, gives its numbers to nothing else: neither ids nor those of ends."""
+    monkeypatch.setattr(disk, "_SYNC_CHANCE", 0.0)
+    with world(durability="relaxed") as pool:
+        client = pool.clients[0]
+        for _ in range(5):
+            client.send("a", 1, 3, None)
+            pool.run_for(2)
+        client.send("c", 1, 3, None)
+        pool.run_for(0.05)
+        lost = client.accepted()
+        assert [block.left for block in client.blocks] == [0] * 5 + [3]
+        pool.misfortune.power_cut()
+        pool.supervisor.start()
+        pool.run_for(10)
+        assert [end[0] for end in client.blocks[-1].ends if isinstance(end, tuple)] == [-1] * 3, "they are gone"
+        client.send("a", 1, 3, None)
+        pool.run_for(10)
+        assert client.blocks[-1].completed == 3
+        assert min(client.accepted()[len(lost) :]) > max(lost)
+        pool.rest()
+
+
+def test_a_supervisor_that_is_killed_costs_no_numbers_however_relaxed_its_disk_is():
+    with world(durability="relaxed") as pool:
+        client = pool.clients[0]
+        for _ in range(2):
+            client.send("a", 1, 3, None)
+            pool.run_for(2)
+            pool.supervisor.kill()
+            pool.supervisor.start()
+            pool.run_for(2)
+        assert client.accepted() == [1, 2, 3, 4, 5, 6]
         pool.rest()
 
 

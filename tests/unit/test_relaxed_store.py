@@ -1,0 +1,79 @@
+"""A store whose last commits a power cut may have undone goes on beyond all that others can have been told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from workerhost.actors.core.effects import Persist
+from workerhost.actors.stores.restore import NUMBERS_AHEAD
+from workerhost.actors.stores.sqlite import EPOCHS_BEYOND, SqliteStore
+from workerhost.transport.conversation import RESTORED_EPOCHS
+
+BOOT, NEXT_BOOT = 7, 8
+REACHED = (500, 400)
+"""Ids and ends that a run has given."""
+
+
+class Mortal(SqliteStore):
+    """A store whose process can be killed."""
+
+    def die(self) -> None:
+        self._abandon()
+
+
+Run = Callable[..., tuple[int, int, int]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Opens the store, gives numbers as a supervisor does, and dies or leaves; what it had gone on from."""
+
+    def one(durability: str, boot: int, *, leaves: bool = False) -> tuple[int, int, int]:
+        store = Mortal(tmp_path / "tasks.db", durability=durability)
+        opening = store.open(boot)
+        store.begin()
+        reached = dict(zip(("last_id", "last_finish"), REACHED, strict=True))
+        numbers = {name: max(opening.meta[name], number) for name, number in reached.items()}
+        store.apply(Persist(meta={"boot": boot, **numbers}))
+        store.commit()
+        (store.close if leaves else store.die)()
+        return opening.epoch, opening.meta["last_id"], opening.meta["last_finish"]
+
+    return one
+
+
+def test_a_leap_of_the_epoch_is_one_that_clients_heed() -> None:
+    assert EPOCHS_BEYOND >= RESTORED_EPOCHS
+
+
+@pytest.mark.parametrize("now", ["full", "relaxed"])
+@pytest.mark.parametrize("boot", [NEXT_BOOT, 0], ids=["another", "unknown"])
+def test_after_a_power_cut_the_numbers_go_on_beyond_those_that_were_lost(run: Run, boot: int, now: str) -> None:
+    """Whatever the durability is from now on: what was lost was written before."""
+    run("relaxed", BOOT)
+
+    assert run(now, boot) == (2 + EPOCHS_BEYOND, 500 + NUMBERS_AHEAD, 400 + NUMBERS_AHEAD)
+
+
+def test_that_happens_once(run: Run) -> None:
+    run("relaxed", BOOT)
+    epoch, id, finish = run("relaxed", NEXT_BOOT)
+
+    assert run("relaxed", NEXT_BOOT) == (epoch + 1, id, finish)
+    assert run("full", NEXT_BOOT, leaves=True) == (epoch + 2, id, finish)
+
+
+def test_a_process_that_is_killed_loses_nothing_and_skips_no_number(run: Run) -> None:
+    run("relaxed", BOOT)
+
+    assert run("relaxed", BOOT) == (2, *REACHED)
+
+
+@pytest.mark.parametrize(("durability", "leaves"), [("full", False), ("full", True), ("relaxed", True)])
+def test_what_is_on_the_disk_is_not_lost_with_the_machine(run: Run, durability: str, leaves: bool) -> None:
+    run(durability, BOOT, leaves=leaves)
+
+    assert run("relaxed", NEXT_BOOT) == (2, *REACHED)

@@ -12,7 +12,11 @@ from .names import Names
 
 @dataclass(slots=True)
 class Known:
-    """One task as the commits so far tell it."""
+    """One task as the commits so far tell it.
+
+    Attributes:
+        outcomes: How it has ended so far, the latest last: (finish, state, result).
+    """
 
     lane: int
     priority: int
@@ -30,6 +34,7 @@ class Known:
     owner: int = 0
     ends: int = 0
     runs: int = 1
+    outcomes: tuple[tuple[int, int, bytes], ...] = ()
 
     def is_too_late(self, wall: float) -> bool:
         """Whether it was to begin by an instant that has passed, and has not."""

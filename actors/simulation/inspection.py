@@ -150,13 +150,13 @@ def _check_ends(disk: SimulatedDisk, clients: Sequence[SimulatedClient], oracle:
         for block in client.blocks:
             for offset, end in enumerate(block.ends):
                 id = block.id(offset)
-                state = COMPLETED if isinstance(end, bytes) else (end or (-9,))[0]
+                told = (COMPLETED, end) if isinstance(end, bytes) else (end or (-9, b""))[:2]
                 if block.refused or (known := oracle.tasks.get(id)) is None:
                     continue
                 if offset in block.others and known.runs > 1:
                     continue  # it is another's: of those a client hears until they end, and not that they run again
-                if state != known.state:
-                    raise Violation(f"{client.name} was told that task {id} ended as {state}")
+                if told != (stored := known.outcomes[-1][1:]):
+                    raise Violation(f"{client.name} was told that task {id} ended as {told}, stored is {stored}")
 
 
 def _check_leaks(pool: Pool, hosts: Sequence[SimulatedHost], clients: Sequence[SimulatedClient]) -> None:

@@ -224,6 +224,7 @@ class Oracle:
             known.failures, known.crashes = failures, crashes
             self._check_bounds(id, known)
             known.ends += 1
+            known.outcomes += ((finish, state, body),)
             _must(known.ends == known.runs, f"task {id} ended {known.ends} times in {known.runs} run-throughs")
             self.history.move(id, state)
 

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, Final
 
 from ...transport.codec import Malformed, decode, encode
-from ...transport.messages import Accepted, Hello, Message, Recorded, Refused, Rejected, Reply, Results, Submit
+from ...transport.messages import Accepted, Events, Hello, Message, Recorded, Refused, Rejected, Reply, Results, Submit
 from .. import turn
 from ..answers import answer
 from ..core.access.arrivals import Arrivals, News, Said
@@ -19,6 +19,7 @@ from ..core.pool import Pool
 from ..core.settings import PoolSettings
 from .audience import Audience
 from .disk import DiskError, DiskFull, SimulatedDisk
+from .ends_told import EndsTold
 from .network import Network
 from .oracle import Oracle, Violation
 from .selections import Selections
@@ -61,6 +62,7 @@ class SimulatedSupervisor:
         self.hearing = Hearing(timeline, settings.lost_after)
         self.audience = Audience(timeline)
         self._selections = Selections(oracle)
+        self._ends_told = EndsTold(oracle)
         self.pool: Pool | None = None
         self.starts = 0
         self.fall_silent: int | None = None
@@ -279,6 +281,7 @@ class SimulatedSupervisor:
     def _committed(self, turn: list[Persist]) -> None:
         self._oracle.committed(turn, self.pool, self._timeline.now, self.clock.now(), self.clock.wall())
         self._selections.committed(turn)
+        self._ends_told.committed(turn)
         for persist in turn:
             for _, token, name, _, _, _, state, _ in persist.hosts:
                 if state == "lost":
@@ -298,6 +301,8 @@ class SimulatedSupervisor:
             self._oracle.recorded(self._reported.pop((effect.peer, message.number)), message.stale)
         elif isinstance(message, Reply):
             self._selections.said(effect.peer, message)
+        elif isinstance(message, Events):
+            self._ends_told.said(message)
         self._timeline.tell(f"supervisor -> {self._network.name(effect.peer)}", message)
         if not self._network.down(effect.peer, encode(message, effect.number)):
             self._inbox.append((effect.peer, None))

@@ -1,4 +1,4 @@
-"""Orders by filters: they meet what the filters name, all of it, and nothing else.
+"""Orders, by ids or by filters: they meet what these name, all of it, and nothing else, and what is answered was done.
 
 An order is judged where it is the only one of its turn. What else changes in that turn is the work's own doing, so a
 task counts as missed only if it was meant before the turn and still is after it.
@@ -13,20 +13,21 @@ from typing import Any, Final
 from ...transport.messages import Admin, Cancel, Reply
 from ..core.access.arrivals import News
 from ..core.effects import Persist
-from ..core.rows import QUEUED, RUNNING, SCHEDULED, WAITING
+from ..core.rows import CANCELLED, QUEUED, RUNNING, SCHEDULED, WAITING
 from .oracle import Oracle, Violation
 
 _DONE: Final = {"cancel": "cancelled", "retry": "retried", "delete": "deleted", "edit": "edited"}
 """By verb: under which word the answer lists what was done."""
 _WRITTEN: Final[dict[str, Callable[[Persist], list[int]]]] = {
-    "cancel": lambda persist: [id for *_, id, _fence in persist.finishes],
+    "cancel": lambda persist: [id for state, *_, id, _fence in persist.finishes if state == CANCELLED],
     "retry": lambda persist: [id for _, id in persist.retries],
     "delete": lambda persist: [id for id, _ in persist.prunes],
 }
-"""By verb: what of it a step writes. An edit that changes nothing writes nothing."""
+"""By verb: what of it a step writes. An edit is judged by what has become of the task."""
 _MEANT: Final = {"cancel": {WAITING, SCHEDULED, QUEUED, RUNNING}, "edit": {SCHEDULED, QUEUED}}
 """The states in which tasks are meant that must all be met; what may be run again or forgotten depends on more."""
 _JUDGED: Final = {"ids", "type", "tenant", "states", "sent_before"}
+_EDITED: Final = ("priority", "type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,35 @@ class _Standing:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What somebody has ordered, and what is changed by it."""
+
+    peer: bytes
+    request: int
+    verb: str
+    where: dict[str, Any]
+    changed: dict[str, Any]
+
+
+def _order_of(peer: bytes, message: Admin | Cancel) -> _Order | None:
+    """An order that means tasks."""
+    if isinstance(message, Cancel):
+        return _Order(peer, message.request, "cancel", {"ids": message.ids}, {})
+    given = message.arguments
+    if message.verb not in _DONE or given.keys().isdisjoint(("where", "ids")):
+        return None
+    where = given.get("where", {"ids": given.get("ids")})
+    changed = {name: given[name] for name in _EDITED if name in given}
+    return _Order(peer, message.request, message.verb, where, changed)
+
+
 class Selections:
-    """Watches each turn's order by filters, from its arrival to its answer."""
+    """Watches each turn's order, from its arrival to its answer."""
 
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
-        self._order: tuple[bytes, Admin] | None = None
+        self._order: _Order | None = None
         self._before: dict[int, _Standing] = {}
         self._turn: Sequence[Persist] = ()
 
@@ -62,10 +86,8 @@ class Selections:
         """A turn hears this."""
         orders = [(peer, message) for peer, _, message in news if isinstance(message, Admin | Cancel)]
         self._order, self._turn = None, ()
-        if len(orders) == 1:
-            peer, message = orders[0]
-            if isinstance(message, Admin) and "where" in message.arguments:
-                self._order, self._before = (peer, message), self._standings()
+        if len(orders) == 1 and (order := _order_of(*orders[0])) is not None:
+            self._order, self._before = order, self._standings(order.where)
 
     def committed(self, turn: Sequence[Persist]) -> None:
         """The turn is on disk."""
@@ -77,12 +99,12 @@ class Selections:
         Raises:
             Violation: It met what it did not name, or missed what it named.
         """
-        if self._order is None or (peer, reply.request) != (self._order[0], self._order[1].request) or not reply.ok:
+        order = self._order
+        if order is None or (peer, reply.request) != (order.peer, order.request) or not reply.ok:
             return
-        order = self._order[1]
-        where: dict[str, Any] = order.arguments["where"]
+        where = order.where
         done: set[int] = set(reply.value[_DONE[order.verb]])
-        after = self._standings()
+        after = self._standings(where)
         written = _WRITTEN.get(order.verb)
         if written and (idle := done - {id for persist in self._turn for id in written(persist)}):
             raise Violation(f"{order.verb} of {where} names {sorted(idle)}, which it did not change")
@@ -93,22 +115,27 @@ class Selections:
                 continue  # it came, expired and was deleted in this turn
             if not any(known.fits(where, id) for known in standings):
                 raise Violation(f"{order.verb} of {where} met task {id}, which is another: {standings}")
+            if id in after and (wrong := [n for n, value in order.changed.items() if getattr(after[id], n) != value]):
+                raise Violation(f"{order.verb} of {where} left task {id} with its {wrong}: {after[id]}")
         if order.verb in _MEANT and _JUDGED.issuperset(where) and "next" not in reply.value:
-            self._check_all(order, where, done, after)
+            self._check_all(order, done, after)
 
-    def _check_all(self, order: Admin, where: dict[str, Any], done: set[int], after: dict[int, _Standing]) -> None:
-        states = set(where.get("states", _MEANT[order.verb]))
+    def _check_all(self, order: _Order, done: set[int], after: dict[int, _Standing]) -> None:
+        states = set(order.where.get("states", _MEANT[order.verb]))
         for id in (self._before.keys() & after.keys()) - done:
-            if all(known.state in states and known.fits(where, id) for known in (self._before[id], after[id])):
-                if order.verb == "edit" and "type" in order.arguments:
+            if all(known.state in states and known.fits(order.where, id) for known in (self._before[id], after[id])):
+                if "type" in order.changed:
                     continue  # what has begun, or has a key, stays what it is
-                raise Violation(f"{order.verb} of {where} missed task {id}: {after[id]}")
+                raise Violation(f"{order.verb} of {order.where} missed task {id}: {after[id]}")
 
-    def _standings(self) -> dict[int, _Standing]:
+    def _standings(self, where: dict[str, Any]) -> dict[int, _Standing]:
+        """Of all tasks, or of those that are named."""
         history = self._oracle.history
+        tasks = history.tasks
         return {
             id: _Standing(
                 history.lanes[known.lane], history.tenants[known.lane], known.state, known.priority, known.sent_at
             )
-            for id, known in history.tasks.items()
+            for id in where.get("ids", tasks)
+            if (known := tasks.get(id)) is not None
         }

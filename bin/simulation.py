@@ -17,8 +17,6 @@ from ..actors.simulation.misfortune import FAULTS
 from ..actors.simulation.scenario import STEPS, Scenario
 from ..actors.simulation.world import World
 
-_PROGRESS_SECONDS: Final = 2.0
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play what is asked for; 0 if every guarantee held, else 1 at the first that did not."""
@@ -30,22 +28,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.ingredients:
         fixed["ingredients"] = frozenset(given.ingredients) - {"none"}
     seeds: Sequence[int] = [given.seed] if given.seeds is None else given.seeds
-    started = said = time.monotonic()
+    started = time.monotonic()
     steps = 0
     for count, seed in enumerate(seeds, 1):
         scenario = Scenario.drawn(seed, given.steps, **fixed)
         began = time.monotonic()
-        with scenario.world() as world:
-            if not _played(scenario, world):
-                return 1
+        if len(seeds) > 1:  # before it is played: one that never ends is known, too
+            print(f"seed {seed}: {count} of {len(seeds)}", file=sys.stderr, flush=True)
+        world = _played(scenario)
+        if world is None:
+            return 1
         steps += world.steps
-        now = time.monotonic()
         if len(seeds) == 1:
-            _tell_one(scenario, world, now - began)
-        elif now - said > _PROGRESS_SECONDS or count == len(seeds):
-            said = now
-            rate = steps / (now - started)
-            print(f"seed {seed}: {count} of {len(seeds)}, {steps:,} steps, {rate:,.0f} a second", flush=True)
+            _tell_one(scenario, world, time.monotonic() - began)
+    if len(seeds) > 1:
+        print(f"{len(seeds)} seeds, {steps:,} steps, {steps / (time.monotonic() - started):,.0f} a second")
     return 0
 
 
@@ -128,19 +125,23 @@ def _faults(parser: argparse.ArgumentParser, given: Sequence[str]) -> Mapping[st
     return faults
 
 
-def _played(scenario: Scenario, world: World) -> bool:
-    """Play a world to its end; False if a guarantee was broken, which is told."""
+def _played(scenario: Scenario) -> World | None:
+    """Play a world to its end; None if a guarantee was broken, which is told."""
+    world = None
     try:
-        world.run(scenario.steps).rest()
+        with scenario.world() as world:
+            world.run(scenario.steps).rest()
     except Exception as error:
-        print(*world.timeline.told(), sep="\n")
+        if world is not None:
+            print(*world.timeline.told(), sep="\n")
         if not isinstance(error, AssertionError):  # an error of the code itself: show where
             traceback.print_exception(error, file=sys.stdout)
-        print(f"\nseed {scenario.seed}, step {world.steps}, second {world.timeline.now:.3f}:")
+        when = f"step {world.steps}, second {world.timeline.now:.3f}" if world is not None else "before its first step"
+        print(f"\nseed {scenario.seed}, {when}:")
         print(f"{type(error).__name__}: {error}")
         print(f"again: {scenario.command()}", flush=True)
-        return False
-    return True
+        return None
+    return world
 
 
 def _tell_one(scenario: Scenario, world: World, seconds: float) -> None:

@@ -125,7 +125,7 @@ def inspect_at_rest(
 def _check_accepted(clients: Sequence[SimulatedClient], oracle: Oracle) -> None:
     """What was acknowledged is stored; what is stored was acknowledged, but to clients that died before."""
     accepted = [id for client in clients for id in (*client.past, *client.accepted())]
-    if len(accepted) != len(set(accepted)) and not oracle.lost:
+    if len(accepted) != len(set(accepted)):
         raise Violation("two submissions were given the same task")
     if missing := set(accepted) - oracle.tasks.keys() - oracle.lost - oracle.history.pruned:
         raise Violation(f"acknowledged and not stored: {sorted(missing)[:10]}")
@@ -133,7 +133,7 @@ def _check_accepted(clients: Sequence[SimulatedClient], oracle: Oracle) -> None:
     sessions = {session for session, token in oracle.history.sessions.items() if token in interrupted}
     sessions.add(0)  # the pool's own, of schedules
     surplus = [id for id in oracle.tasks.keys() - set(accepted) if oracle.tasks[id].session not in sessions]
-    if surplus and not oracle.lost:
+    if surplus:
         raise Violation(f"stored and not acknowledged: {sorted(surplus)[:10]}")
 
 

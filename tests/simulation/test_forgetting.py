@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from workerhost.actors.core.effects import Where
 from workerhost.actors.core.rows import FINAL
 from workerhost.actors.simulation.misfortune import FAULTS
+from workerhost.actors.simulation.scenario import Scenario
 from workerhost.actors.simulation.world import World
 from workerhost.transport.messages import STATES
+
+
+def played(seed: int, steps: int, **given: Any) -> World:
+    """A world that forgets; how to see it again stands in what a failure shows."""
+    scenario = Scenario.drawn(
+        seed, steps, hosts=3, clients=2, window=12, durability="full", ageing=0.0, quick=False,
+        ingredients=frozenset({"forgetting"}), **given,
+    )  # fmt: skip
+    print(scenario.command())
+    return scenario.world()
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_has_ended_is_forgotten_and_nothing_else(seed: int) -> None:
     """The checks of every commit, and of the pool at rest, hold as they do without."""
     # The wall clock stays: after a jump of hours nothing is forgotten for a day, or not before its time comes again.
-    with World(seed, keep=2.0, faults={**FAULTS, "wall_jump": 0.0}) as world:
+    with played(seed, 5000, faults={**FAULTS, "wall_jump": 0.0}) as world:
         world.run(5000)
         assert world.oracle.history.pruned, "a history in which nothing is forgotten shows nothing"
         world.rest()
@@ -30,9 +43,10 @@ def test_what_has_ended_is_forgotten_and_nothing_else(seed: int) -> None:
 
 
 def test_a_connected_client_hears_of_every_end_however_short_it_is_kept() -> None:
-    with World(1, keep=1.0, faults={}) as world:
+    with played(1, 3000, faults={}) as world:
         world.run(3000).rest()
         blocks = [block for client in world.clients for block in client.blocks]
 
+        assert world.oracle.history.pruned
         assert len(blocks) > 20
         assert not any(block.left for block in blocks)

@@ -6,12 +6,14 @@ import hashlib
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from workerhost.actors.core.pool import Pool
 from workerhost.actors.core.queue import Queue
 from workerhost.actors.simulation.ingredients import INGREDIENTS
 from workerhost.actors.simulation.misfortune import FAULTS
@@ -48,9 +50,11 @@ def digest(seed: int) -> str:
 
 @pytest.fixture(params=range(1, SEEDS + 1, 2 * PART))
 def simulations(request: pytest.FixtureRequest) -> Iterator[list[subprocess.Popen[str]]]:
+    """Each says what it plays before it does, so that also one that never ends has a name."""
     spans = [f"{first}-{first + PART - 1}" for first in (request.param, request.param + PART)]
     program = [sys.executable, "-m", "workerhost.bin.simulation", "--steps", str(STEPS)]
-    processes = [subprocess.Popen([*program, "--seeds", span], stdout=subprocess.PIPE, text=True) for span in spans]
+    output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    processes = [subprocess.Popen([*program, "--seeds", span], **output) for span in spans]
     yield processes
     for process in processes:
         process.kill()
@@ -58,8 +62,13 @@ def simulations(request: pytest.FixtureRequest) -> Iterator[list[subprocess.Pope
 
 
 def test_two_hundred_seeds_of_mixed_weather(simulations: list[subprocess.Popen[str]]):
+    deadline = time.monotonic() + 170
     for process in simulations:
-        said, _ = process.communicate(timeout=170)
+        try:
+            said, _ = process.communicate(timeout=max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said, _ = process.communicate(timeout=10)
         assert process.returncode == 0, said
 
 
@@ -107,6 +116,19 @@ def test_a_failure_shows_the_events_and_how_to_see_it_again(
     assert "--fault crash_host=0.2" in command
     assert simulation.main(command.split()) == 1
     assert capsys.readouterr().out == said
+
+
+def test_a_world_that_fails_as_it_begins_says_how_to_see_it_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def broken(self: Pool, now: float, wall: float) -> Any:
+        raise LookupError("no beginning")
+
+    monkeypatch.setattr(Pool, "start", broken)
+    assert simulation.main(["--seeds", "3-4"]) == 1
+    said = capsys.readouterr()
+    assert said.out.endswith("\nLookupError: no beginning\nagain: bin/simulate --seed 3 --steps 3000\n")
+    assert said.err.startswith("seed 3: 1 of 2")
 
 
 @pytest.mark.parametrize("mistake", [["--fault", "rain=1"], ["--fault", "drop=much"], ["--seeds", "x"]])

@@ -182,7 +182,7 @@ def _reached_by(database: Path) -> Reached | None:
         if application != APPLICATION_ID:
             raise StoreBroken(f"{database}: is a database of another program; name another file with --database")
         connection.execute("begin immediate")  # nobody else has it; closing it then brings its log into the file
-        return _read(connection)
+        return _read(connection, ahead=NUMBERS_AHEAD)
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise StoreLocked(_taken(database)) from error
@@ -196,11 +196,13 @@ def _header(path: Path) -> bytes:
         return file.read(100)
 
 
-def _read(connection: sqlite3.Connection) -> Reached:
+def _read(connection: sqlite3.Connection, *, ahead: int = 0) -> Reached:
+    """How far a database came; `ahead`: how much further it may have come that does not know its last commits."""
     meta: dict[str, int] = dict(connection.execute(statements.META))
+    ahead = ahead if meta.get("relaxed") and not meta.get("clean") else 0
     known = connection.execute(_HAS_IDENTITIES).fetchone()
     revoked = tuple(connection.execute(_REVOKED)) if known else ()
-    return Reached(meta.get("epoch", 0), meta.get("last_id", 0), meta.get("last_finish", 0), revoked)
+    return Reached(meta.get("epoch", 0), meta.get("last_id", 0) + ahead, meta.get("last_finish", 0) + ahead, revoked)
 
 
 @contextlib.contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from workerhost.actors.core.effects import Persist
-from workerhost.actors.stores.restore import NUMBERS_AHEAD
+from workerhost.actors.stores.restore import NUMBERS_AHEAD, restore
 from workerhost.actors.stores.sqlite import EPOCHS_BEYOND, SqliteStore
 from workerhost.transport.conversation import RESTORED_EPOCHS
 
@@ -77,3 +78,15 @@ def test_what_is_on_the_disk_is_not_lost_with_the_machine(run: Run, durability: 
     run(durability, BOOT, leaves=leaves)
 
     assert run("relaxed", NEXT_BOOT) == (2, *REACHED)
+
+
+@pytest.mark.parametrize(("durability", "skipped"), [("full", 0), ("relaxed", NUMBERS_AHEAD)])
+def test_so_does_a_backup_that_is_put_in_its_place(tmp_path: Path, run: Run, durability: str, skipped: int) -> None:
+    run(durability, BOOT, leaves=True)
+    backup = tmp_path / "backup.db"
+    shutil.copyfile(tmp_path / "tasks.db", backup)
+    run(durability, BOOT)
+    restore(backup, tmp_path / "tasks.db")
+
+    _, id, finish = run("full", NEXT_BOOT)
+    assert (id, finish) == (500 + skipped, 400 + skipped)

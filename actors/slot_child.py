@@ -137,12 +137,11 @@ class _Child:
         self._settle()
         for output in self._output:
             output.present = self._slots.present
-        self._send(ready)
         self._stopped = runner.Stopped
         signal.signal(signal.SIGTERM, self._terminate)
         if self._leftovers is not None:
             self._wear = self._watch_wear(self._leftovers)
-        threading.Thread(target=self._read, args=(frames,), name="reader", daemon=True).start()
+        threading.Thread(target=self._read, args=(frames, ready), name="reader", daemon=True).start()
         with suppress(runner.Stopped):
             self._work(threads if concurrency == 1 else 1)
         return self._leave()
@@ -229,9 +228,12 @@ class _Child:
         if signal.getsignal(signal.SIGTERM) == self._terminate:  # a module's own stays its own
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    def _read(self, frames: list[Any]) -> None:
-        """The reader thread. Without it the process would be deaf, so they end together."""
+    def _read(self, frames: list[Any], ready: list[Any]) -> None:
+        """The reader thread. Without it the process would be deaf, so they end together, and it is what says READY:
+        where no thread can be started no task comes.
+        """
         try:
+            self._send(ready)
             self._serve(frames)
         except BaseException:
             traceback.print_exc()

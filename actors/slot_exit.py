@@ -54,5 +54,5 @@ def never_started(error: Exception, interpreter: str) -> dict[str, Any]:
         )
     elif interpreter and isinstance(error, OSError) and error.strerror:
         message = f"{interpreter}: {error.strerror}; name an interpreter or a virtualenv's folder"
-    exited: dict[str, Any] = {"signal": None, "exit_code": None, "cause": "start_failed", "running": None}
+    exited: dict[str, Any] = {"signal": None, "exit_code": None, "cause": "start_failed"}
     return {**exited, "started": [], "memory": 0, "message": message}

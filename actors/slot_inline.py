@@ -104,7 +104,7 @@ class InlineSlot:
         if len(early) > 1:
             self._relieve_later(BLOCKED_SECONDS)
         slots.work()
-        exited: dict[str, Any] = {"signal": None, "exit_code": 0, "cause": "stopped", "running": None, "started": []}
+        exited: dict[str, Any] = {"signal": None, "exit_code": 0, "cause": "stopped", "started": []}
         exited.update(memory=0, message="its thread ended")
         self._mailbox.post(SlotNews(self.number, exited=exited))
 

@@ -56,8 +56,7 @@ class SlotNews:
         returned: Items of GIVEBACK: [id, fence, Returned code, after, note, started].
         lines: What tasks wrote to stdout and stderr: (id or 0, text), bounded per line and per task.
         exited: Last: the process is gone. `signal` and `exit_code` (one is None), `cause` (`crash`, `start_failed`,
-            `protocol_error`), `running` ([id, fence] if exactly one task ran, else None), `started` ([[id, fence],
-            ...] of all that ran), `memory` (peak bytes), `message`.
+            `protocol_error`), `started` ([[id, fence], ...] of all that ran), `memory` (peak bytes), `message`.
         worn: Once: why the process should be replaced when it is idle.
         usage: What the process and all below it use, when it was asked for: `core.host.consumption.Usage` by name.
     """

@@ -378,7 +378,6 @@ class ProcessSlot:
         news.exited = {
             **exit_of(status),
             "cause": self._cause(self._ready or news.ready is not None),
-            "running": started[0] if len(started) == 1 else None,
             "started": started,
             "memory": memory,
         }

@@ -378,7 +378,6 @@ class SimulatedHost:
             "signal": signal,
             "exit_code": None if signal else 0,
             "cause": "crash",
-            "running": running,
             "started": [running] if running else [],
             "memory": 0,
             "message": "",

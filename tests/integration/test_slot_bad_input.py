@@ -145,7 +145,7 @@ def test_a_process_that_is_wrecked_ends_with_its_task_to_blame(
     slot = host.ready()
     slot.feed([task("wrecks", {"what": what})])
     exited = host.exited()
-    assert exited["running"] == [1, 7]
+    assert exited["started"] == [[1, 7]]
     assert cause is None or exited["cause"] == cause, exited
     assert exit_code is None or exited["exit_code"] == exit_code
     assert host.news.results == []

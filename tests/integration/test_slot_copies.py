@@ -133,7 +133,7 @@ def test_the_last_words_of_a_dead_slot_are_heard_while_a_copy_of_it_lives(host: 
     death = Death(slot.pid)
     slot.feed([task("below", {"writes": False}, id=1), task("die", id=2)])
     assert death.wait()
-    assert host.exited()["running"] == [2, 7]
+    assert host.exited()["started"] == [[2, 7]]
     assert [result[0] for result in host.news.results] == [1]
 
 

@@ -155,7 +155,7 @@ def test_the_kernel_ends_who_uses_too_much_memory(groups: Groups, host: Host) ->
     exited = host.exited()
     assert exited["cause"] == "oom"
     assert exited["message"].endswith("out of memory; its limit is 100 MiB")
-    assert exited["running"] == [2, 7]
+    assert exited["started"] == [[2, 7]]
     host.forget()
     neighbour = host.ready()
     neighbour.confine(inf, inf)

@@ -183,7 +183,7 @@ def test_a_child_that_dies_names_the_task_that_ran(host: Host, how: str, expecte
     slot.feed([task("die", {"how": how}, id=2), task("echo", id=3)])
     exited = host.exited()
     assert (exited["signal"], exited["exit_code"]) == expected
-    assert (exited["cause"], exited["running"], exited["started"]) == ("crash", [2, 7], [[2, 7]])
+    assert (exited["cause"], exited["started"]) == ("crash", [[2, 7]])
     assert exited["memory"] > 1_000_000
     assert [result[0] for result in host.news.results] == [1]
     if how == "segv":
@@ -213,7 +213,7 @@ def test_garbage_on_its_socket_ends_a_child(host: Host, data: bytes) -> None:
     slot = host.ready()
     slot.feed([task("garbage", {"data": data})])
     exited = host.exited()
-    assert (exited["cause"], exited["running"]) == ("protocol_error", [1, 7])
+    assert (exited["cause"], exited["started"]) == ("protocol_error", [[1, 7]])
     assert "did not keep the protocol" in exited["message"]
 
 
@@ -223,7 +223,7 @@ def test_terminate_lets_the_task_unwind_and_clean_up(host: Host, tmp_path: Path)
     host.until(lambda news: bool(news.progress))
     slot.terminate()
     exited = host.exited()
-    assert (exited["signal"], exited["cause"], exited["running"]) == (signal.SIGTERM, "stopped", [1, 7])
+    assert (exited["signal"], exited["cause"], exited["started"]) == (signal.SIGTERM, "stopped", [[1, 7]])
     assert (tmp_path / "unwound").exists()
     assert (tmp_path / "cleaned").exists()
     assert host.news.results == []
@@ -236,7 +236,7 @@ def test_a_child_that_holds_on_to_the_interpreter_is_killed_and_its_workdir_remo
     slot.terminate()
     slot.kill()
     exited = host.exited()
-    assert (exited["signal"], exited["running"]) == (signal.SIGKILL, [1, 7])
+    assert (exited["signal"], exited["started"]) == (signal.SIGKILL, [[1, 7]])
 
 
 def test_the_workdir_of_a_killed_task_is_removed(host: Host, tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_an_idle_slot_closes_in_order_and_a_busy_one_is_ended(host: Host, tmp_pa
     idle = host.ready()
     idle.close()
     exited = host.exited()
-    assert (exited["exit_code"], exited["cause"], exited["running"]) == (0, "stopped", None)
+    assert (exited["exit_code"], exited["cause"], exited["started"]) == (0, "stopped", [])
     host.forget()
     busy = host.ready()
     busy.feed([task("long", str(tmp_path))])
@@ -343,6 +343,22 @@ def test_code_that_cannot_be_loaded(host: Host, text: str, cause: str | None) ->
     assert "No module named 'nothing_like_this'" in host.news.ready["failed"][str(host.code)]
     slot.feed([task("echo")])
     assert host.until(lambda news: bool(news.returned)).returned[0][2] == Returned.UNSERVED
+
+
+NO_THREADS = """
+import threading
+def refuse(self): raise RuntimeError("can't start new thread")
+threading.Thread.start = refuse
+"""
+
+
+def test_a_child_that_can_start_no_thread_never_says_that_it_is_ready(host: Host) -> None:
+    host.code.write_text(NO_THREADS)
+    slot = host.start()
+    slot.feed([task("echo")])
+    exited = host.exited()
+    assert (exited["cause"], exited["started"], host.news.ready) == ("start_failed", [], None)
+    assert "can't start new thread" in exited["message"]
 
 
 def test_an_interpreter_that_is_not_there(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -421,7 +437,6 @@ def test_threads_that_die_together_name_all_that_ran(host: Host, tmp_path: Path)
     host.until(lambda news: bool(news.progress))
     slot.feed([task("die", {"how": "exit"}, id=2)])
     exited = host.exited()
-    assert exited["running"] is None
     assert sorted(exited["started"]) == [[1, 7], [2, 7]]
 
 

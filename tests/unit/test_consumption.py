@@ -66,7 +66,7 @@ class Table:
         return effects
 
     def dies(self) -> None:
-        self.slot(exited={"running": None, "signal": 9, "exit_code": None, "cause": "stopped", "message": "killed"})
+        self.slot(exited={"started": [], "signal": 9, "exit_code": None, "cause": "stopped", "message": "killed"})
 
 
 def exceeded(limit: str, reason: str) -> Note:

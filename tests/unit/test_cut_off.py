@@ -55,7 +55,7 @@ def test_what_must_not_outlive_its_lease_is_dead_before_that_ends():
     alone = Alone({"a": {"cut_off": "stop"}, "b": {"cut_off": 3600}})
 
     assert alone.until(100.0) == [(13.0, CancelSlot(1, 1, 11)), (13.625, Terminate(1)), (14.25, Kill(1))]
-    alone.slots.news(SlotNews(1, exited={"running": [1, 11]}), 14.3)
+    alone.slots.news(SlotNews(1, exited={"started": [[1, 11]]}), 14.3)
     assert alone.outbox.returned == [[1, 11, Returned.NEIGHBOUR, 0.0, WHY, True, {"cause": "cut_off"}]]
 
 

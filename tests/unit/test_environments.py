@@ -23,7 +23,7 @@ TORCH = Environment("/envs/torch/bin/python")
 OLD = Environment("/envs/old/bin/python")
 THREAD = Environment(isolation="thread")
 MANY = Environment(concurrency=20)
-DIED = {"running": None, "signal": None, "exit_code": 1, "cause": "start_failed", "message": "no such file"}
+DIED = {"started": [], "signal": None, "exit_code": 1, "cause": "start_failed", "message": "no such file"}
 
 
 def task(id: int, type: str = "ml", timeout: float | None = None) -> SlotTask:
@@ -234,7 +234,7 @@ class TestRenewing:
         table = Table(slots=1)
         table.place(task(1, "text"))
         table.table.renew([BASE])
-        died = {"running": [1, 11], "signal": 9, "exit_code": None, "cause": "crash", "message": "killed"}
+        died = {"started": [[1, 11]], "signal": 9, "exit_code": None, "cause": "crash", "message": "killed"}
         assert table.slot(1, exited=died)[-1] == Spawn(1, 1)
         table.slot(1, ready=said("text"))
         assert table.place(task(2, "text")) == [Feed(1, [task(2, "text")])]

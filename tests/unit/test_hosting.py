@@ -81,7 +81,8 @@ def result(id: int, fence: int, slot: int = 1, body: bytes = b"r") -> list[Any]:
 
 
 def exited(running: list[int] | None = None, **more: Any) -> dict[str, Any]:
-    return {"running": running, "signal": 11, "exit_code": None, "cause": "crash", "message": "segfault"} | more
+    started = [] if running is None else [running]
+    return {"started": started, "signal": 11, "exit_code": None, "cause": "crash", "message": "segfault"} | more
 
 
 CRASH = {"cause": "crash", "message": "segfault", "signal": 11}

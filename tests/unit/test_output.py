@@ -155,7 +155,7 @@ def test_a_killed_task_says_its_last_words_too() -> None:
     table = Table()
     table.listen((1, 10))
     table.writes("last words", now=1.01)
-    exited = {"running": [1, 10], "signal": 9, "exit_code": None, "cause": "crash", "message": "killed"}
+    exited = {"started": [[1, 10]], "signal": 9, "exit_code": None, "cause": "crash", "message": "killed"}
     table.table.news(SlotNews(1, exited=exited), 1.03)
     ((*_, detail),) = table.outbox.results
     assert detail["output"] == "last words"

@@ -41,9 +41,9 @@ def came_back(id: int, note: str, *, started: bool = False, code: Returned = Ret
     return [id, 10 + id, code, 0.0, note, started]
 
 
-def died(running: int | None = None, cause: str = "crash") -> dict[str, Any]:
-    pair = None if running is None else [running, 10 + running]
-    return {"running": pair, "signal": 11, "exit_code": None, "cause": cause, "message": "segfault"}
+def died(*running: int, cause: str = "crash") -> dict[str, Any]:
+    started = [[id, 10 + id] for id in running]
+    return {"started": started, "signal": 11, "exit_code": None, "cause": cause, "message": "segfault"}
 
 
 CRASH = {"cause": "crash", "message": "segfault", "signal": 11}
@@ -313,11 +313,34 @@ class TestDeaths:
         assert table.ended() == [[1, 11, Outcome.CRASHED, b"", 0.5, 1, CRASH]]
         assert table.back() == [came_back(2, ENDED)]
 
-    def test_one_that_was_alone_in_hand_is_blamed_even_if_nobody_saw_it_run(self):
+    def test_one_that_had_not_begun_is_not_blamed_even_if_it_was_alone_in_hand(self):
         table = Table()
         table.place(task(1))
         table.slot(1, exited=died())
-        assert table.ended() == [[1, 11, Outcome.CRASHED, b"", 0.0, 1, CRASH]]
+        assert table.ended() == []
+        assert table.back() == [came_back(1, ENDED)]
+        assert table.table.suspects == {}
+
+    def test_one_that_waited_is_not_blamed_when_the_one_before_it_had_just_ended(self):
+        table = Table(1)
+        table.place(task(1), task(2))
+        table.slot(1, results=[result(1)], exited=died(1))
+        assert table.ended() == [result(1)]
+        assert [item[:3] for item in table.back()] == [[2, 12, Returned.NEIGHBOUR]]
+
+    def test_a_slot_that_dies_before_its_tasks_begin_is_started_again_later_and_later(self):
+        table = Table(1)
+        waits: list[float] = []
+        for id in range(4):
+            table.place(task(id))
+            before = table.now
+            table.slot(1, exited=died())
+            if table.table.due() < inf:
+                table.at(table.table.due())
+            waits.append(round(table.now - before, 3))
+            table.ready(1)
+        assert waits == [0.0, 0.2, 0.4, 0.8]
+        assert table.ended() == []
 
     def test_results_that_came_before_the_death_count(self):
         table = Table(1)
@@ -328,7 +351,7 @@ class TestDeaths:
     def test_without_a_culprit_all_come_back_and_those_that_ran_are_suspects(self):
         table = Table(2, "thread")
         table.place(task(1), task(2), task(3))
-        table.slot(1, exited=died())
+        table.slot(1, exited=died(1, 2))
         assert table.ended() == []
         assert table.back() == [
             [*came_back(1, ENDED, started=True), {"cause": "neighbour", "signal": 11}],
@@ -428,5 +451,5 @@ class TestWear:
         table.place(task(1))
         table.slot(1, worn="why")
 
-        assert table.slot(1, exited=died(running=1))[-1] == Spawn(1, 1)
+        assert table.slot(1, exited=died(1))[-1] == Spawn(1, 1)
         assert [item[2] for item in table.ended()] == [Outcome.CRASHED]

@@ -257,7 +257,7 @@ class SlotTable(Roster):
         """The process is gone: one task may be to blame, the others come back, the slot is started again."""
         self.changed = True
         self._feeds.pop(slot.number, None)
-        culprit = slot.culprit(exited)
+        culprit, begun = slot.culprit(exited), slot.begun(exited)
         for key, task in slot.tasks.items():
             stop = slot.stopping.get(key)
             duration = now - slot.starts[key] if key in slot.starts else 0.0
@@ -270,8 +270,9 @@ class SlotTable(Roster):
                 note = "its slot's process ended"
                 told = {**_told(exited), **self._over(slot, key), "cause": "neighbour"}
                 told.pop("message", None)
-                self._give_back(task, Returned.NEIGHBOUR, note, started=key in slot.starts, told=told)
-                if culprit is None and not slot.killed and key in slot.starts:
+                started = key in slot.starts and bool(exited["started"])
+                self._give_back(task, Returned.NEIGHBOUR, note, started=started, told=told)
+                if culprit is None and not slot.killed and key in begun:
                     self._suspect(task[0])
         if slot.next is not None:
             self._give_back(slot.next, Returned.NEIGHBOUR, "its slot's process ended")
@@ -281,7 +282,7 @@ class SlotTable(Roster):
         if slot.retiring:
             del self.slots[slot.number]
             return
-        started, unexplained = slot.state is SlotState.READY, not slot.tasks
+        started, unexplained = slot.state is SlotState.READY, not slot.begun(exited)
         expected = slot.killed or (slot.worn and not slot.tasks)
         delay = slot.restarts.died(now) if not expected and (unexplained or not started) else 0.0
         if not expected:

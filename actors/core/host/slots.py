@@ -225,15 +225,16 @@ class Slot:
                     heard = self.output[id] = Heard()
                 heard.add(text, followed=key in followed)
 
+    def begun(self, exited: Mapping[str, Any]) -> list[Key]:
+        """Which of the tasks in hand ran when the process died, by its own notes."""
+        return [(id, fence) for id, fence in exited["started"] if (id, fence) in self.tasks]
+
     def culprit(self, exited: Mapping[str, Any]) -> Key | None:
-        """The task to blame for the process's death: the only one that ran, or the only one there was."""
+        """The task to blame for the process's death: the only one that ran. What had not begun has done nothing."""
         if self.killed or self.state is not SlotState.READY:
             return None
-        running = exited.get("running")
-        key = (running[0], running[1]) if running else None
-        if key in self.tasks:
-            return key
-        return next(iter(self.tasks)) if len(self.tasks) == 1 else None
+        begun = self.begun(exited)
+        return begun[0] if len(begun) == 1 else None
 
 
 class Roster:

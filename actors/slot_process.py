@@ -9,7 +9,6 @@ import mmap
 import os
 import secrets
 import selectors
-import shutil
 import signal
 import socket
 import tempfile
@@ -25,6 +24,7 @@ import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs] -- it ship
 from ..config.sizes import size_text
 from ..transport.mailbox import Mailbox
 from ..workers.processes import Family, end_marked, marks
+from ..workers.removal import remove
 from ..workers.slots import WORD
 from . import open_files, slot_cgroup, slot_child
 from .slot_exit import exit_of, never_started, said, wait
@@ -449,7 +449,7 @@ def _sweep_now() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{_prefix()}*"):
         with suppress(OSError):
             if _is_orphan(folder.name) and folder.stat().st_uid == os.getuid():
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(str(folder))
 
 
 def _is_orphan(mark: str) -> bool:

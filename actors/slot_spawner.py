@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -19,12 +18,17 @@ from time import monotonic
 from typing import Final
 
 from ..workers.processes import end_marked
+from ..workers.removal import remove
+from .log import Log
 
 MARK: Final = "WORKERHOST_SLOT"
 """In the environment of a slot's process and of all that it starts."""
 
 START_SECONDS_MAX = 30.0
 """Starting a process takes milliseconds; a machine that needs longer than this has no room for another one."""
+
+
+log = Log("host")
 
 
 class Agenda:
@@ -38,7 +42,7 @@ class Agenda:
         self._begun = False
 
     def add(self, seconds: float, call: Callable[[], object]) -> None:
-        """Make a call in the thread, not before `seconds` from now. It must not raise."""
+        """Make a call in the thread, not before `seconds` from now. What it raises ends nothing but itself."""
         with self._changed:
             heapq.heappush(self._calls, (monotonic() + seconds, next(self._order), call))
             self._changed.notify()
@@ -59,7 +63,10 @@ class Agenda:
                 while not self._calls or self._calls[0][0] > monotonic():
                     self._changed.wait(self._calls[0][0] - monotonic() if self._calls else None)
                 _, _, call = heapq.heappop(self._calls)
-            call()
+            try:
+                call()
+            except Exception as error:
+                log.error("call_failed", thread=self._name, error=repr(error), exc_info=error)
 
 
 class Spawner:
@@ -113,20 +120,20 @@ class Spawner:
         return started.result()
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
-        """Call something, not before `seconds` from now. It must be short and must not raise."""
+        """Call something, not before `seconds` from now. It must be short."""
         self._calls.add(seconds, call)
 
     def look(self, call: Callable[[], object]) -> None:
-        """Call what looks at the use of processes. It may take its time and must not raise."""
+        """Call what looks at the use of processes. It may take its time."""
         self._looks.add(0, call)
 
     def clean(self, call: Callable[[], object]) -> None:
-        """Call what removes something or searches for it. It may take its time and must not raise."""
+        """Call what removes something or searches for it. It may take its time."""
         self._removals.add(0, call)
 
     def remove(self, folder: str) -> None:
         """Remove a folder with all that is in it, if it is there."""
-        self.clean(lambda: shutil.rmtree(folder, ignore_errors=True))
+        self.clean(lambda: remove(folder))
 
     def end(self, mark: str) -> None:
         """Kill all that bears this mark. Marks that come while a search waits for its turn share it."""

@@ -7,7 +7,6 @@ Knows no socket and no process. Python 3.9, the standard library and msgpack suf
 from __future__ import annotations
 
 import inspect
-import shutil
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from . import secrets, values
 from .base import BaseWorker
 from .ends import DECLINED, UNSERVED, AttemptEnd, end_of, end_told, end_with, text_of, traceback_of
 from .registry import Offer, Worker, name_of, offer_of
+from .removal import remove
 from .task import Task
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Attempt:
     def clear(self) -> None:
         """Remove its folder."""
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove(str(self._folder))
 
 
 class _Instance:

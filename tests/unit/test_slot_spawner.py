@@ -56,6 +56,21 @@ def test_what_is_called_later_does_not_wait_for_a_removal() -> None:
     removed.set()
 
 
+def test_a_call_that_raises_is_told_and_the_next_one_is_made(caplog: pytest.LogCaptureFixture) -> None:
+    one, called = Spawner(), threading.Event()
+
+    def fail() -> None:
+        raise RecursionError("too deep")
+
+    for make in (one.clean, one.look, lambda call: one.later(0, call)):  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+        make(fail)
+        called.clear()
+        make(called.set)
+        assert called.wait(SECONDS)
+        assert "too deep" in caplog.text
+        caplog.clear()
+
+
 def test_a_start_that_was_given_up_is_never_made(monkeypatch: pytest.MonkeyPatch) -> None:
     one, free = Spawner(), threading.Event()
     one._starts.add(0, lambda: free.wait(SECONDS))  # pyright: ignore[reportPrivateUsage]

@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import Any
 
+from ..workers.errors import ConfigError
 from .open_files import EACH_SLOT
 
 
@@ -52,6 +53,8 @@ def never_started(error: Exception, interpreter: str) -> dict[str, Any]:
             f"{error.strerror}: each slot takes {EACH_SLOT}; have fewer slots, or raise the limit of the "
             "host's process (ulimit -n)"
         )
+    elif isinstance(error, ConfigError):
+        message = str(error)
     elif interpreter and isinstance(error, OSError) and error.strerror:
         message = f"{interpreter}: {error.strerror}; name an interpreter or a virtualenv's folder"
     exited: dict[str, Any] = {"signal": None, "exit_code": None, "cause": "start_failed"}

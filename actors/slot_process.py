@@ -23,6 +23,7 @@ import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs] -- it ship
 
 from ..config.sizes import size_text
 from ..transport.mailbox import Mailbox
+from ..workers.errors import ConfigError
 from ..workers.processes import Family, end_marked, marks
 from ..workers.removal import remove
 from ..workers.slots import WORD
@@ -33,6 +34,7 @@ from .slot_frames import Frames, ProtocolError
 from .slot_news import SlotNews, SlotSpec, SlotTask
 from .slot_output import Output
 from .slot_spawner import MARK, spawner
+from .slot_start import shared_file, temporary_folder
 
 msgpack: Any = _untyped
 
@@ -59,7 +61,7 @@ class ProcessSlot:
         self._threads = 1
         self._mailbox = mailbox
         self._mark = f"{_prefix()}{os.getpid()}-{secrets.token_hex(8)}"
-        self._folder = str(Path(tempfile.gettempdir(), self._mark))
+        self._folder = ""
         self._pid = 0
         self._alive = False
         self._ready = False
@@ -85,6 +87,8 @@ class ProcessSlot:
     def start(self) -> None:
         """Start the child; takes some milliseconds. `ready` follows, or `exited`."""
         try:
+            self._folder = str(Path(temporary_folder(), self._mark))
+            begin = _packed([slot_child.INIT, self._settings()])
             with ExitStack() as undo:
                 _sweep()
                 self._spawn(undo)
@@ -99,8 +103,12 @@ class ProcessSlot:
         self._oom_kills = oom_kills()
         if slot_cgroup.in_use() is not None:  # from its beginning, so that nothing is missing from the account
             self._group = self._grouped()
+        self._send(begin)
+
+    def _settings(self) -> dict[str, Any]:
+        """What the child is told first."""
         spec = self.spec
-        settings = {
+        return {
             "number": self.number,
             "code": spec.code,
             "sources": spec.sources,
@@ -113,7 +121,6 @@ class ProcessSlot:
             "folder": self._folder,
             "open_files": open_files.limit_before(),
         }
-        self._send([slot_child.INIT, settings])
 
     def _spawn(self, undo: ExitStack) -> None:
         """Start the process, and note what is to be undone if it is of no use."""
@@ -126,7 +133,7 @@ class ProcessSlot:
             undo.callback(os.close, self._output_number)
             handed.callback(os.close, output)
             os.set_blocking(self._output_number, False)
-            words = _shared_file(WORD.size * self._threads)
+            words = shared_file(WORD.size * self._threads)
             handed.callback(os.close, words)
             open_files.leave_some(words)
             self._word = mmap.mmap(words, WORD.size * self._threads)
@@ -149,11 +156,11 @@ class ProcessSlot:
 
     def feed(self, tasks: list[SlotTask]) -> None:
         """Hand over tasks, in order. Before `ready` they wait; after `exited` nothing happens."""
-        self._send([slot_child.TASKS, tasks])
+        self._send(_packed([slot_child.TASKS, tasks]))
 
     def cancel(self, id: int, fence: int) -> None:
         """Ask one task to end, see `slot_news.Slot`."""
-        self._send([slot_child.CANCEL, id, fence])
+        self._send(_packed([slot_child.CANCEL, id, fence]))
 
     def terminate(self) -> None:
         """SIGTERM to the process group."""
@@ -323,10 +330,9 @@ class ProcessSlot:
                 self._last_line = news.lines[-1][1]
         return True
 
-    def _send(self, frame: list[Any]) -> None:
+    def _send(self, frame: bytes) -> None:
         if self._alive:
-            body: bytes = msgpack.packb(frame)
-            self._unsent.append(slot_child.HEADER.pack(len(body)) + body)
+            self._unsent.append(frame)
             if len(self._unsent) == 1:
                 self._send_rest()
 
@@ -428,6 +434,19 @@ class ThreadSlots(ProcessSlot):
         self._threads = spec.threads
 
 
+def _packed(frame: list[Any]) -> bytes:
+    """A frame as it travels.
+
+    Raises:
+        ConfigError: A name in it is not UTF-8.
+    """
+    try:
+        body: bytes = msgpack.packb(frame)
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{error.object!r} is not UTF-8: give that file or folder another name") from error
+    return slot_child.HEADER.pack(len(body)) + body
+
+
 def _prefix() -> str:
     """Before the process id in marks and folders' names: process ids mean something only within one namespace."""
     try:
@@ -466,14 +485,3 @@ def _exists(pid: int) -> bool:
     except PermissionError:
         pass
     return True
-
-
-def _shared_file(size: int) -> int:
-    """A file without a name, for memory that two processes share."""
-    if hasattr(os, "memfd_create"):
-        number = os.memfd_create("workerhost-slot")
-    else:
-        number, path = tempfile.mkstemp(prefix="workerhost-")
-        Path(path).unlink()
-    os.ftruncate(number, size)
-    return number

@@ -432,7 +432,9 @@ class Host:
 
         Raises:
             ConfigError: This machine has no identity for it, or the invitation is broken.
+            RuntimeError: The system lets this process have no further thread.
         """
+        spawner()  # whose threads must not be what a host lacks later
         signals = _Signals()
         access = Access(settings.address, "host", Home.of(os.environ))
         return cls(HostActor.start(settings, access, signals), signals)

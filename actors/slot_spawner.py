@@ -32,7 +32,7 @@ log = Log("host")
 
 
 class Agenda:
-    """A thread that makes calls one after the other. It begins with the first of them."""
+    """A thread that makes calls one after the other."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -41,21 +41,28 @@ class Agenda:
         self._changed = threading.Condition()
         self._begun = False
 
+    def begin(self) -> None:
+        """Start the thread, unless it runs.
+
+        Raises:
+            RuntimeError: The system lets this process have no further one.
+        """
+        with self._changed:
+            if not self._begun:
+                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+                self._begun = True
+
     def add(self, seconds: float, call: Callable[[], object]) -> None:
         """Make a call in the thread, not before `seconds` from now. What it raises ends nothing but itself."""
         with self._changed:
             heapq.heappush(self._calls, (monotonic() + seconds, next(self._order), call))
             self._changed.notify()
-            if not self._begun:
-                self._begun = True
-                threading.Thread(target=self._run, name=self._name, daemon=True).start()
 
     def settle(self, until: float) -> None:
         """Wait until what is due by now is done, at most until that time of `monotonic`."""
-        if self._begun:
-            done = threading.Event()
-            self.add(0, done.set)
-            done.wait(max(0.0, until - monotonic()))
+        done = threading.Event()
+        self.add(0, done.set)
+        done.wait(max(0.0, until - monotonic()))
 
     def _run(self) -> None:
         while True:
@@ -78,6 +85,16 @@ class Spawner:
         self._marked = threading.Lock()
         self._starts, self._calls = Agenda("spawner"), Agenda("timer")
         self._removals, self._looks = Agenda("cleaner"), Agenda("figures")
+
+    def begin(self) -> None:
+        """Start the threads, unless they run: all of them before there is anything to do, for a task may take what
+        this user or this group may have of them.
+
+        Raises:
+            RuntimeError: The system lets this process have no further one.
+        """
+        for agenda in (self._starts, self._calls, self._removals, self._looks):
+            agenda.begin()
 
     def start(self, command: Sequence[str], output: int, numbers: Sequence[int], mark: str) -> subprocess.Popen[bytes]:
         """Start a process in a session of its own and wait until it is started.
@@ -168,9 +185,14 @@ _spawner: Spawner | None = None
 
 
 def spawner() -> Spawner:
-    """The one of this process."""
+    """The one of this process, with all its threads.
+
+    Raises:
+        RuntimeError: The system lets this process have no further thread. The next call tries again.
+    """
     global _spawner  # noqa: PLW0603 -- one set of threads per process is the point
     with _lock:
         if _spawner is None or _spawner.process != os.getpid():
             _spawner = Spawner()
+        _spawner.begin()
         return _spawner

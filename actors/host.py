@@ -63,7 +63,9 @@ _FLUSH_SECONDS: Final = 0.5
 _STOP_SECONDS_MAX: Final = 5.0
 _WATCH_SECONDS: Final = 1.0
 _SETTLE_SECONDS_MAX: Final = 2.0
-"""For the last folders to be removed and the last leftovers to be ended; a folder may be large."""
+"""For the last folders to be removed, the last leftovers and what was just being started to be ended; a folder may be
+large, and a start take long.
+"""
 
 log = Log("host")
 
@@ -282,8 +284,7 @@ class HostActor(pykka.ThreadingActor):
                 duties.callback(self.profile.end)
             duties.callback(self.levels.stop)
             duties.callback(self._disconnect, Disconnect())
-            if self.slots:
-                duties.callback(lambda: spawner().settle(_SETTLE_SECONDS_MAX))
+            duties.callback(lambda: spawner().settle(_SETTLE_SECONDS_MAX))
             if self.watch is not None:
                 duties.callback(self.watch.end)
             for slot in self.slots.values():

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import sys
+from concurrent.futures import CancelledError
 from typing import Any
 
 from ..workers.errors import ConfigError
@@ -40,22 +41,21 @@ def said(exited: dict[str, Any]) -> str:
     return f"its process was killed by signal {exited['signal']} ({name})"
 
 
-def never_started(error: Exception, interpreter: str) -> dict[str, Any]:
-    """What is told of a process that could not be started.
+def never_started(error: Exception) -> dict[str, Any]:
+    """What is told of a process that could not be started, or that was not wanted any more before it was.
 
     Args:
         error: Why.
-        interpreter: The one that the configuration names; "": none.
     """
-    message = f"{type(error).__name__}: {error}"
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+    cause, message = "start_failed", f"{type(error).__name__}: {error}"
+    if isinstance(error, CancelledError):
+        cause, message = "stopped", "its process was stopped before it was started"
+    elif isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         message = (
             f"{error.strerror}: each slot takes {EACH_SLOT}; have fewer slots, or raise the limit of the "
             "host's process (ulimit -n)"
         )
     elif isinstance(error, ConfigError):
         message = str(error)
-    elif interpreter and isinstance(error, OSError) and error.strerror:
-        message = f"{interpreter}: {error.strerror}; name an interpreter or a virtualenv's folder"
-    exited: dict[str, Any] = {"signal": None, "exit_code": None, "cause": "start_failed"}
+    exited: dict[str, Any] = {"signal": None, "exit_code": None, "cause": cause}
     return {**exited, "started": [], "memory": 0, "message": message}

@@ -12,7 +12,8 @@ import selectors
 import signal
 import socket
 import tempfile
-from contextlib import ExitStack, suppress
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import cache, partial
 from math import inf
 from pathlib import Path
@@ -34,7 +35,7 @@ from .slot_frames import Frames, ProtocolError
 from .slot_news import SlotNews, SlotSpec, SlotTask
 from .slot_output import Output
 from .slot_spawner import MARK, spawner
-from .slot_start import shared_file, temporary_folder
+from .slot_start import Child, start_child, temporary_folder
 
 msgpack: Any = _untyped
 
@@ -63,6 +64,7 @@ class ProcessSlot:
         self._mark = f"{_prefix()}{os.getpid()}-{secrets.token_hex(8)}"
         self._folder = ""
         self._pid = 0
+        self._starting: Future[Child] | None = None
         self._alive = False
         self._ready = False
         self._stopped = False
@@ -81,29 +83,49 @@ class ProcessSlot:
 
     @property
     def pid(self) -> int:
-        """The child's process id, 0 before `start`."""
+        """The child's process id, 0 before it is there."""
         return self._pid
 
     def start(self) -> None:
-        """Start the child; takes some milliseconds. `ready` follows, or `exited`."""
+        """Have the child started; `ready` follows, or `exited`. Until it is there, what it is sent waits."""
         try:
             self._folder = str(Path(temporary_folder(), self._mark))
-            begin = _packed([slot_child.INIT, self._settings()])
-            with ExitStack() as undo:
-                _sweep()
-                self._spawn(undo)
-                self._watch(undo)
-                undo.pop_all()
+            self._unsent = [_packed([slot_child.INIT, self._settings()])]
+            _sweep()
+            environment, threads, mark = self.spec.environment, self._threads, self._mark
+            self._starting = spawner().start(lambda undo: start_child(undo, environment, threads, mark))
         except Exception as error:
-            environment = self.spec.environment
-            exited = never_started(error, environment.interpreter() if environment.python else "")
-            self._mailbox.post(SlotNews(self.number, exited=exited))
-            return
+            self._mailbox.post(SlotNews(self.number, exited=never_started(error)))
+        else:
+            self._starting.add_done_callback(lambda _: self._mailbox.ring(self._begin))
+
+    def _begin(self) -> list[SlotNews]:
+        """The child was started, or will never be, for the mailbox."""
+        starting, self._starting = self._starting, None
+        if starting is None:  # it is known already
+            return []
+        try:
+            child = starting.result()
+        except Exception as error:
+            self._unsent.clear()
+            return [SlotNews(self.number, exited=never_started(error))]
+        self._pid, self._control, self._output_number, self._exit_number, self._word, self._selector = child
+        self._mailbox.attach(cast("_Descriptor", self._selector).fileno(), self._drain)
         self._alive = True
         self._oom_kills = oom_kills()
         if slot_cgroup.in_use() is not None:  # from its beginning, so that nothing is missing from the account
             self._group = self._grouped()
-        self._send(begin)
+        self._send_rest()
+        if self._stopped:
+            self.close()
+        return []
+
+    def _begin_or_give_up(self) -> None:
+        """Before it is killed: if the child is not there yet, nobody waits for it any more, and it ends as it comes."""
+        if self._starting is not None:
+            self._starting.cancel()
+            for news in self._begin():
+                self._mailbox.post(news)
 
     def _settings(self) -> dict[str, Any]:
         """What the child is told first."""
@@ -122,38 +144,6 @@ class ProcessSlot:
             "open_files": open_files.limit_before(),
         }
 
-    def _spawn(self, undo: ExitStack) -> None:
-        """Start the process, and note what is to be undone if it is of no use."""
-        with ExitStack() as handed:
-            self._control, far = socket.socketpair()
-            undo.callback(self._control.close)
-            handed.callback(far.close)
-            self._control.setblocking(False)
-            self._output_number, output = os.pipe()
-            undo.callback(os.close, self._output_number)
-            handed.callback(os.close, output)
-            os.set_blocking(self._output_number, False)
-            words = shared_file(WORD.size * self._threads)
-            handed.callback(os.close, words)
-            open_files.leave_some(words)
-            self._word = mmap.mmap(words, WORD.size * self._threads)
-            undo.callback(self._word.close)
-            numbers = (far.fileno(), words)
-            arguments = [str(number) for number in (*numbers, os.getpid())]
-            environment = self.spec.environment
-            arguments.append(str(Path(msgpack.__file__).parent) if environment.python else "")
-            command = [environment.interpreter(), "-I", slot_child.__file__, *arguments]
-            process = spawner().start(command, output, numbers, self._mark)
-            process.returncode = 0  # it is waited for here, with its peak memory; this keeps Popen from looking
-            self._pid = process.pid
-            undo.callback(self._abandon)
-
-    def _abandon(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._pid, signal.SIGKILL)
-        wait(self._pid)
-        self._pid = 0
-
     def feed(self, tasks: list[SlotTask]) -> None:
         """Hand over tasks, in order. Before `ready` they wait; after `exited` nothing happens."""
         self._send(_packed([slot_child.TASKS, tasks]))
@@ -165,11 +155,13 @@ class ProcessSlot:
     def terminate(self) -> None:
         """SIGTERM to the process group."""
         self._stopped = True
+        self._begin_or_give_up()
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """SIGKILL to the process group, and to what has left it."""
         self._stopped = True
+        self._begin_or_give_up()
         self._signal(signal.SIGKILL)
         if self._alive:
             if self._group is not None:
@@ -231,21 +223,12 @@ class ProcessSlot:
     def close(self) -> None:
         """Let it end; what it has not begun is not run, and a task that runs is killed."""
         self._stopped = True
-        if self._alive:
+        if self._starting is not None:
+            del self._unsent[1:]  # it still says what it can run
+        elif self._alive:
             self._unsent.clear()
             with suppress(OSError):
                 self._control.shutdown(socket.SHUT_WR)
-
-    def _watch(self, undo: ExitStack) -> None:
-        self._selector = selectors.DefaultSelector()
-        undo.callback(self._selector.close)
-        self._selector.register(self._control, selectors.EVENT_READ)
-        self._selector.register(self._output_number, selectors.EVENT_READ)
-        if hasattr(os, "pidfd_open"):
-            self._exit_number = os.pidfd_open(self._pid)
-            undo.callback(os.close, self._exit_number)
-            self._selector.register(self._exit_number, selectors.EVENT_READ)
-        self._mailbox.attach(cast("_Descriptor", self._selector).fileno(), self._drain)
 
     def _drain(self) -> list[SlotNews]:
         """What has happened, for the mailbox."""
@@ -331,9 +314,9 @@ class ProcessSlot:
         return True
 
     def _send(self, frame: bytes) -> None:
-        if self._alive:
+        if self._alive or self._starting is not None:
             self._unsent.append(frame)
-            if len(self._unsent) == 1:
+            if self._alive and len(self._unsent) == 1:
                 self._send_rest()
 
     def _send_rest(self) -> None:

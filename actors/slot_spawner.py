@@ -10,12 +10,12 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
-import subprocess
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import ExitStack, suppress
 from time import monotonic
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from ..workers.processes import end_marked
 from ..workers.removal import remove
@@ -27,6 +27,8 @@ MARK: Final = "WORKERHOST_SLOT"
 START_SECONDS_MAX = 30.0
 """Starting a process takes milliseconds; a machine that needs longer than this has no room for another one."""
 
+
+T = TypeVar("T")
 
 log = Log("host")
 
@@ -96,45 +98,37 @@ class Spawner:
         for agenda in (self._starts, self._calls, self._removals, self._looks):
             agenda.begin()
 
-    def start(self, command: Sequence[str], output: int, numbers: Sequence[int], mark: str) -> subprocess.Popen[bytes]:
-        """Start a process in a session of its own and wait until it is started.
+    def start(self, make: Callable[[ExitStack], T]) -> Future[T]:
+        """Have a process started, in the thread that all children share.
 
         Args:
-            command: Its command line.
-            output: Where its stdout and stderr go.
-            numbers: Further file descriptors that it gets, under the same numbers.
-            mark: Value of `MARK` in its environment.
+            make: Called there, with a stack that takes what must be undone if the process is of no use.
 
-        Raises:
-            TimeoutError: It was not started for so long that it will not be.
-            OSError: It could not be started.
+        Returns:
+            What becomes of it: what `make` returned or raised, `TimeoutError` after `START_SECONDS_MAX`. Once it is
+            cancelled or too late, what has not been made is not, and what is made all the same is undone.
         """
-        started: Future[subprocess.Popen[bytes]] = Future()
+        started: Future[T] = Future()
 
         def begin() -> None:
-            if not started.set_running_or_notify_cancel():
-                return  # nobody waits for it any more, and its descriptors are closed or somebody else's
+            if started.done():
+                return
             try:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    pass_fds=tuple(numbers),
-                    env={**os.environ, MARK: mark},
-                    start_new_session=True,
-                )
+                with ExitStack() as undo:
+                    made = make(undo)
+                    kept = undo.pop_all()
             except BaseException as error:
-                started.set_exception(error)
-            else:
-                started.set_result(process)
+                with suppress(InvalidStateError):
+                    started.set_exception(error)
+                return
+            try:
+                started.set_result(made)
+            except InvalidStateError:
+                kept.close()
 
         self._starts.add(0, begin)
-        if not wait([started], START_SECONDS_MAX).done:
-            if not started.cancel():
-                started.add_done_callback(_end_late)
-            raise TimeoutError(f"it was not started within {START_SECONDS_MAX:g} s: this machine is overloaded")
-        return started.result()
+        self.later(START_SECONDS_MAX, lambda: _give_up(started))
+        return started
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
         """Call something, not before `seconds` from now. It must be short."""
@@ -161,10 +155,11 @@ class Spawner:
             self.clean(self._end)
 
     def settle(self, seconds: float) -> None:
-        """Wait until what is due by now is called, removed and ended, at most so long."""
+        """Wait until what is due by now is called, removed, ended and started, at most so long."""
         until = monotonic() + seconds
         self._calls.settle(until)
         self._removals.settle(until)
+        self._starts.settle(until)
 
     def _end(self) -> None:
         with self._marked:
@@ -172,12 +167,11 @@ class Spawner:
         end_marked(MARK, marks)
 
 
-def _end_late(started: Future[subprocess.Popen[bytes]]) -> None:
-    """End a process that was being started when nobody waited for it any more."""
-    if started.exception() is None:
-        process = started.result()
-        process.kill()
-        process.wait()
+def _give_up(started: Future[Any]) -> None:
+    """A start takes too long."""
+    with suppress(InvalidStateError):
+        what = "this machine is overloaded, or a file system does not answer"
+        started.set_exception(TimeoutError(f"it was not started within {START_SECONDS_MAX:g} s: {what}"))
 
 
 _lock = threading.Lock()

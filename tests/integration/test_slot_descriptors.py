@@ -84,7 +84,7 @@ def test_a_slot_that_there_is_no_room_for_says_so_and_leaves_nothing_open(host: 
     free = [number for number in range(1024) if number not in before]
     with limited(free[room]):
         slot = host.start()
-    exited = host.exited()
+        exited = host.exited()
     assert (exited["cause"], slot.pid) == ("start_failed", 0)
     assert "Too many open files" in exited["message"]
     assert "ulimit -n" in exited["message"]
@@ -99,7 +99,7 @@ def test_a_slot_whose_process_cannot_be_watched_ends_it(host: Host, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(os, "pidfd_open", refuse)
         slot = host.start()
-    assert host.exited()["cause"] == "start_failed"
+        assert host.exited()["cause"] == "start_failed"
     assert slot.pid == 0
     assert descriptors() == before
     assert Family().children(os.getpid()) == children, "it is waited for, too"

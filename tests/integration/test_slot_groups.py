@@ -108,7 +108,8 @@ def test_bounds_begin_when_the_slot_is_ready(host: Host, played: Played) -> None
     assert (group / "memory.max").read_text() == str(200 * MIB)
     slot.confine(inf, inf)
     assert (group / "memory.max").read_text() == "max"
-    slot = host.start()
+    host.forget()
+    host.ready()
     assert len(played.groups()) == 2, "where there are limits, the next ones are in groups from their beginning"
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
-from time import monotonic
 
 import pytest
 
@@ -29,13 +30,8 @@ def one() -> Spawner:
 def start(one: Spawner) -> int:
     """Start a program that says one word; where that can be read, which is at its end when the program is."""
     read, write = os.pipe()
-    try:
-        one.start(SAY, write, (), "mark").wait(SECONDS)
-    except OSError:
-        os.close(read)
-        raise
-    finally:
-        os.close(write)
+    one.start(lambda _: subprocess.Popen(SAY, stdout=write)).result(SECONDS).wait(SECONDS)
+    os.close(write)
     return read
 
 
@@ -122,40 +118,69 @@ def test_a_call_that_raises_is_told_and_the_next_one_is_made(one: Spawner, caplo
         caplog.clear()
 
 
-def test_a_start_that_was_given_up_is_never_made(one: Spawner, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = threading.Event()
-    one._starts.add(0, lambda: free.wait(SECONDS))  # pyright: ignore[reportPrivateUsage]
-    read, write = os.pipe()
-    monkeypatch.setattr(slot_spawner, "START_SECONDS_MAX", 0.01)
-    with pytest.raises(TimeoutError, match=r"not started within 0\.01 s"):
-        one.start(SAY, write, (), "mark")
-    monkeypatch.undo()
+Leave = Callable[["Future[None]"], object]
+
+LEAVE: dict[str, Leave] = {
+    "too late": lambda start: start.exception(SECONDS),
+    "cancelled": lambda start: start.cancel(),
+}
+
+
+@pytest.mark.parametrize("leave", LEAVE.values(), ids=LEAVE.keys())
+def test_a_start_that_nobody_waits_for_any_more_is_not_made(
+    one: Spawner, leave: Leave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, made = threading.Event(), threading.Event()
+    one.start(lambda _: free.wait(SECONDS))
+    with monkeypatch.context() as patch:
+        patch.setattr(slot_spawner, "START_SECONDS_MAX", 0.01)
+        leave(one.start(lambda _: made.set()))
     free.set()
     assert said(start(one)) == b"begun\n", "the next one, which waited behind it"
-    os.close(write)
-    assert said(read) == b""
+    assert not made.is_set()
 
 
-def test_a_child_that_comes_too_late_is_ended(one: Spawner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, write = os.pipe()
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
-    monkeypatch.setattr(slot_spawner, "START_SECONDS_MAX", 0.2)
-    with pytest.raises(TimeoutError):
-        one.start(Slow(gate), write, (), "mark")
-    gate.write_text("go")
-    one._starts.settle(monotonic() + SECONDS)  # pyright: ignore[reportPrivateUsage]
-    os.close(write)
-    assert said(read) == b"", "it would have slept for a minute"
+@pytest.mark.parametrize("leave", LEAVE.values(), ids=LEAVE.keys())
+def test_what_is_made_when_nobody_waits_any_more_is_undone(
+    one: Spawner, leave: Leave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, free, undone = threading.Event(), threading.Event(), threading.Event()
+
+    def make(undo: ExitStack) -> None:
+        undo.callback(undone.set)
+        begun.set()
+        free.wait(SECONDS)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(slot_spawner, "START_SECONDS_MAX", 0.01)
+        starting = one.start(make)
+        assert begun.wait(SECONDS)
+        leave(starting)
+    assert not undone.is_set()
+    free.set()
+    assert undone.wait(SECONDS)
+    assert said(start(one)) == b"begun\n"
 
 
-class Slow(list[str]):
-    """A command line that is ready late: its process is started after everybody has given up."""
+def test_a_start_that_takes_too_long_says_so(one: Spawner, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = threading.Event()
+    monkeypatch.setattr(slot_spawner, "START_SECONDS_MAX", 0.01)
+    with pytest.raises(TimeoutError, match=r"not started within 0\.01 s: this machine is overloaded"):
+        one.start(lambda _: free.wait(SECONDS)).result(SECONDS)
+    free.set()
 
-    def __init__(self, gate: Path) -> None:
-        super().__init__(["sleep", "60"])
-        self.gate = gate
 
-    def __iter__(self) -> Iterator[str]:
-        self.gate.read_text()
-        return super().__iter__()
+def test_a_start_that_fails_is_undone_before_that_is_told(one: Spawner) -> None:
+    undone: list[bool] = []
+    told: list[bool] = []
+
+    def make(undo: ExitStack) -> None:
+        undo.callback(lambda: undone.append(True))
+        raise OSError("no memory")
+
+    starting = one.start(make)
+    starting.add_done_callback(lambda _: told.append(bool(undone)))
+    with pytest.raises(OSError, match="no memory"):
+        starting.result(SECONDS)
+    one.settle(SECONDS)
+    assert told == [True]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from workerhost.actors import slot_process
+from workerhost.actors import slot_start
 from workerhost.actors.slot import ProcessSlot, SlotNews, SlotSpec
 from workerhost.transport.clock import now
 from workerhost.transport.mailbox import Mailbox
@@ -27,9 +27,9 @@ def exited(mailbox: Mailbox) -> dict[str, Any]:
 
 
 def test_without_a_temporary_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(slot_process.tempfile, "tempdir", None)
+    monkeypatch.setattr(slot_start.tempfile, "tempdir", None)
     nowhere = [str(tmp_path / "nowhere")]
-    monkeypatch.setattr(slot_process.tempfile, "_candidate_tempdir_list", lambda: nowhere)
+    monkeypatch.setattr(slot_start.tempfile, "_candidate_tempdir_list", lambda: nowhere)
     mailbox = Mailbox()
     slot = ProcessSlot(1, SlotSpec(), mailbox)
     slot.start()

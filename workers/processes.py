@@ -132,7 +132,7 @@ def end_marked(name: str, marks: Collection[bytes]) -> None:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
             elif environ == [b""]:
-                again |= is_starting(pid)
+                again |= is_starting(pid) or _environment(pid) != environ  # it may have come between the two looks
         if not again:
             return
         time.sleep(_ROUND_SECONDS)
@@ -161,8 +161,18 @@ def marks(name: str) -> set[bytes]:
 
 def _environments() -> Iterator[tuple[int, list[bytes]]]:
     for pid in _pids(_PROC):
-        with suppress(OSError), open(f"{_PROC}/{pid}/environ", "rb") as environ:  # noqa: PTH123 -- as above
-            yield pid, environ.read().split(b"\0")
+        environ = _environment(pid)
+        if environ:
+            yield pid, environ
+
+
+def _environment(pid: int) -> list[bytes]:
+    """Nothing at all if it is not there, or not ours to look at."""
+    try:
+        with open(f"{_PROC}/{pid}/environ", "rb") as environ:  # noqa: PTH123 -- as above
+            return environ.read().split(b"\0")
+    except OSError:
+        return []
 
 
 def _pids(proc: str) -> list[int]:

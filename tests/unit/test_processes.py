@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
+from shutil import rmtree
+from typing import Any
 
 import pytest
 
-from workerhost.workers.processes import Family, is_starting, process
+from workerhost.workers import processes
+from workerhost.workers.processes import Family, end_marked, is_starting, process
 
 
 class Proc:
@@ -54,3 +58,29 @@ def test_a_process_without_an_environment_may_be_about_to_get_one(
     assert is_starting(5, str(tmp_path)) is expected
     assert is_starting(6, str(tmp_path)) is False
     assert is_starting(os.getpid()) is False
+
+
+def test_one_that_gets_its_environment_between_two_looks_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "5"
+    folder.mkdir()
+    (folder / "environ").touch()
+    fields = ["S", 1, 5, 5, *[0] * 41, 4096, 4096, 4096, 4096, 4096, 0]
+    (folder / "stat").write_text(f"5 (a) {' '.join(map(str, fields))}\n")
+    killed: list[tuple[int, int]] = []
+
+    def look(path: str, mode: str) -> Any:
+        if path.endswith("stat"):
+            (folder / "environ").write_bytes(b"A=1\0MARK=mine\0")
+        return open(path, mode)  # noqa: PTH123 -- as it is called
+
+    def kill(pid: int, number: int) -> None:
+        killed.append((pid, number))
+        rmtree(folder)
+
+    monkeypatch.setattr(processes, "_PROC", str(tmp_path))
+    monkeypatch.setattr(processes, "open", look, raising=False)
+    monkeypatch.setattr(os, "kill", kill)
+    end_marked("MARK", {b"mine"})
+    assert killed == [(5, signal.SIGKILL)]

@@ -100,9 +100,9 @@ class InnerConnection(Connection):
             self._over = True
         return True
 
-    def let_go(self) -> None:
+    def let_go(self, patience: float = 0.0) -> None:
         """As `close`."""
-        self.close(0.0)
+        self.close(patience)
 
 
 class InnerConnections(Connections):

@@ -31,6 +31,8 @@ TAKES: Final = 0.01
 class Unwatched(Oracle):
     """Checks nothing: the guarantees are this package's own business, and tested there."""
 
+    watches = False
+
     def committed(self, turn: object, pool: object, now: float, own: float, wall: float) -> None:
         """Anything may be written."""
 

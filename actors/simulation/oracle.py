@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from ...config.policy import PolicyTree, parents, tenant_node
 from ...config.resources import resources
@@ -39,7 +39,10 @@ class Oracle:
         executed: (id, fence) of every attempt that began on some host.
         highest_fence: Of every grant in every history, those included that a restore or a power cut undid.
         lost: Tasks that such a thing undid although they may have been acknowledged.
+        watches: Whether it knows of the commits, so that what is said can be compared with them.
     """
+
+    watches: ClassVar[bool] = True
 
     def __init__(self, policies: PolicyTree, costs: Mapping[str, int], ageing: float = 0.0) -> None:
         self._policies, self._ageing = policies, ageing

@@ -299,9 +299,9 @@ class SimulatedSupervisor:
             self._oracle.rejected(self._tokens[effect.peer], message.submission, self.clock.wall())
         elif isinstance(message, Recorded):
             self._oracle.recorded(self._reported.pop((effect.peer, message.number)), message.stale)
-        elif isinstance(message, Reply):
+        elif isinstance(message, Reply) and self._oracle.watches:
             self._selections.said(effect.peer, message)
-        elif isinstance(message, Events):
+        elif isinstance(message, Events) and self._oracle.watches:
             self._ends_told.said(message)
         self._timeline.tell(f"supervisor -> {self._network.name(effect.peer)}", message)
         if not self._network.down(effect.peer, encode(message, effect.number)):

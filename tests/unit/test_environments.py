@@ -23,7 +23,13 @@ TORCH = Environment("/envs/torch/bin/python")
 OLD = Environment("/envs/old/bin/python")
 THREAD = Environment(isolation="thread")
 MANY = Environment(concurrency=20)
-DIED: dict[str, Any] = {"started": [], "signal": None, "exit_code": 1, "cause": "start_failed", "message": "no such file"}
+DIED: dict[str, Any] = {
+    "started": [],
+    "signal": None,
+    "exit_code": 1,
+    "cause": "start_failed",
+    "message": "no such file",
+}
 
 
 def task(id: int, type: str = "ml", timeout: float | None = None) -> SlotTask:

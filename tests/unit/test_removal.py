@@ -39,7 +39,7 @@ def test_a_folder_goes_however_deep_it_is_and_with_few_files_open(tmp_path: Path
     folder.mkdir()
     dig(folder)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(number) for number in os.listdir("/proc/self/fd"))
+    highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 6, before[1]))
     try:
         remove(str(folder))

@@ -54,6 +54,8 @@ class _Peer:
 class Crowd:
     """Many peers at once: what one says in order is answered in order, and nobody else is hurt."""
 
+    lasts = True
+
     def __init__(self) -> None:
         settings = SupervisorSettings(address="tcp://127.0.0.1:0", max_size=_QUEUE_MAX)
         self._supervisor = Supervisor.start(settings)

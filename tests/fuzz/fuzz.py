@@ -1,6 +1,7 @@
 """Foreign bytes for everything that reads them: `bin/fuzz [TARGET ...] [--seconds S | --cases N] [--seed N]`.
 
-Each case is made from its own number, so that a finding is told by one number and is the same again on every machine.
+Each case is made from its own number, so that a finding is told by that number and is the same again on every machine.
+What is tried on one supervisor, case after case, is told with the cases before it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def run(name: str, first: int, cases: int | None, seconds: float) -> int:
             try:
                 target.case(random.Random(f"{name} {number}"))
             except Exception:
-                print(f"fuzz: found by: bin/fuzz {name} --seed {number} --cases 1", file=sys.stderr, flush=True)
+                seed = first if target.lasts else number
+                found = f"bin/fuzz {name} --seed {seed} --cases {number - seed + 1}"
+                print(f"fuzz: found by: {found}", file=sys.stderr, flush=True)
                 raise
             number += 1
     finally:

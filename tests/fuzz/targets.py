@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -17,6 +16,7 @@ TESTS: Final = Path(__file__).parents[1]
 if str(TESTS) not in sys.path:
     sys.path.append(str(TESTS))
 
+from integration.faults import zmtp as _zmtp  # pyright: ignore  # noqa: E402
 from unit.conftest import PoolAtHand  # pyright: ignore  # noqa: E402
 
 from workerhost import Client  # noqa: E402
@@ -25,12 +25,13 @@ from workerhost.actors.supervisor import Supervisor, SupervisorSettings  # noqa:
 from workerhost.config import loading  # noqa: E402
 from workerhost.transport import invitations, keys  # noqa: E402
 from workerhost.transport.codec import Malformed, decode, encode  # noqa: E402
-from workerhost.transport.messages import MESSAGES, Hello  # noqa: E402
+from workerhost.transport.messages import MESSAGES, PROTOCOL_VERSION, Hello, Welcome  # noqa: E402
 from workerhost.workers.command import meaning, read_answer  # noqa: E402
 from workerhost.workers.errors import ConfigError  # noqa: E402
 from workerhost.workers.program import Ended  # noqa: E402
 
 msgpack: Any = _msgpack
+zmtp: Any = _zmtp
 _ODD: Final[list[Any]] = [
     None,
     True,
@@ -164,7 +165,13 @@ _FLOW: Final[dict[str, list[Any]]] = {
 
 
 class Target(Protocol):
-    """Something that reads foreign bytes."""
+    """Something that reads foreign bytes.
+
+    Attributes:
+        lasts: What one case did is there in the next: a finding is told by all cases up to it.
+    """
+
+    lasts: bool
 
     def case(self, chance: random.Random) -> None:
         """Try one case; raises what should not be."""
@@ -247,6 +254,8 @@ def frame(chance: random.Random, number: int = 0) -> bytes:
 class Frames:
     """Bytes for the codec: a message or Malformed."""
 
+    lasts = False
+
     def case(self, chance: random.Random) -> None:
         body = frame(chance) if chance.random() < 0.7 else chance.randbytes(chance.randrange(200))
         with contextlib.suppress(Malformed):
@@ -259,6 +268,8 @@ class Frames:
 
 class Conversations:
     """Messages for the supervisor's core: others are served as before."""
+
+    lasts = False
 
     def case(self, chance: random.Random) -> None:
         world: Any = PoolAtHand()
@@ -290,6 +301,8 @@ class Conversations:
 class Configurations:
     """Configuration files: settings, or errors that name what is wrong."""
 
+    lasts = False
+
     def __init__(self) -> None:
         sample = Path(loading.__file__).with_name("workerhost_config.yaml")
         self._sample = sample.read_bytes()
@@ -310,6 +323,8 @@ class Configurations:
 class Invitations:
     """Lines that look like an invitation: one, or an error that says so."""
 
+    lasts = False
+
     def __init__(self) -> None:
         made = invitations.Invitation(("tcp://a:1", "tcp://b:2"), keys.new_pair().public, keys.new_pair(), "host")
         self._text = made.text().encode()
@@ -325,6 +340,7 @@ class Invitations:
 class Answers:
     """What a command worker's program prints: an end of its attempt."""
 
+    lasts = False
     _GOOD: Final = (
         b'{"success": false, "result": {"a": [1, 2.5, null]}, "error": {"type": "E", "message": "no", "retry": true}}'
     )
@@ -341,26 +357,46 @@ class Answers:
 class Wire:
     """Bytes for the supervisor's port: its other clients are answered."""
 
+    lasts = True
+
     def __init__(self) -> None:
         self._supervisor = Supervisor.start(SupervisorSettings(address="tcp://127.0.0.1:0"))
         self._client = Client(self._supervisor.address, timeout=10)
         self._client.status()
-        place, port = self._supervisor.address.removeprefix("tcp://").split(":")
-        self._where = (place, int(port))
+        assert isinstance(self._answer(self._hello("client", b"h" * 16)), Welcome), "nothing that is said here arrives"
 
     def case(self, chance: random.Random) -> None:
-        greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
-        ready = b"\x04\x26\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
-        body = frame(chance)
-        size = b"\x00" + bytes([len(body)]) if len(body) < 256 else b"\x02" + len(body).to_bytes(8, "big")
-        whole = greeting + ready + size + body
-        sent = whole if chance.random() < 0.3 else damaged(chance, whole)
-        if chance.random() < 0.1:
-            sent = chance.choice([b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00", chance.randbytes(300)])
-        with socket.create_connection(self._where, 10) as stranger, contextlib.suppress(OSError):
-            stranger.sendall(sent)
-        if chance.random() < 0.02:
-            assert self._client.status()["supervisor"]["name"]
+        words = self._words(chance)
+        how = chance.random()
+        with zmtp.knock(self._supervisor.address) as stranger:
+            if how < 0.1:
+                words = chance.choice([b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00", chance.randbytes(300)])
+            elif how < 0.3:
+                words = damaged(chance, zmtp.GREETING + zmtp.READY) + words
+            else:
+                zmtp.introduce(stranger)
+                words = damaged(chance, words) if how < 0.6 else words
+            with contextlib.suppress(ConnectionError):  # it was turned away
+                stranger.sendall(words)
+            zmtp.take_leave(stranger)
+        assert self._client.status()["supervisor"]["name"]
+
+    def _words(self, chance: random.Random) -> bytes:
+        """What a stranger says, in a session of its own or in none."""
+        said = [self._hello(chance.choice(["client", "host"]), chance.randbytes(16))] if chance.random() < 0.6 else []
+        said += [frame(chance, number) for number in range(1, chance.randrange(2, 6))]
+        return b"".join(zmtp.frame(body, zmtp.MORE * (chance.random() < 0.05)) for body in said)
+
+    @staticmethod
+    def _hello(role: str, session: bytes) -> bytes:
+        return encode(Hello(role, [PROTOCOL_VERSION, PROTOCOL_VERSION], session, "stranger", {}), 0)
+
+    def _answer(self, body: bytes) -> Any:
+        """What the supervisor answers to a frame that is said by hand."""
+        with zmtp.knock(self._supervisor.address) as stranger:
+            zmtp.introduce(stranger)
+            stranger.sendall(zmtp.frame(body))
+            return decode(zmtp.hear(stranger)[1])[1]
 
     def close(self) -> None:
         try:

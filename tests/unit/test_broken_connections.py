@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import socket
+import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
 
+sys.path.append(str(Path(__file__).parents[1] / "integration" / "faults"))  # tests are no package
+import zmtp as _zmtp
+
 from workerhost.transport.clock import now
 from workerhost.transport.link import Closed, Received, connect, listen
 from workerhost.transport.mailbox import Mailbox
 
+zmtp: Any = _zmtp  # found by its folder, which a type checker does not know
 SECONDS = 5.0
 
 
@@ -58,6 +64,40 @@ def test_strangers_that_speak_and_are_gone_before_they_are_heard_break_nothing()
     while len(heard) < count and now() < end:
         heard += [item for item in items(above, 1) if isinstance(item, Received)]
     assert sorted(int(item.body) for item in heard) == list(range(count))
+    server.close()
+
+
+def test_all_that_is_said_by_hand_after_a_handshake_arrives() -> None:
+    """What `bin/fuzz wire` and the fault suite's strangers say is worth something only if it does."""
+    above = Mailbox()
+    server = listen("tcp://127.0.0.1:0", above)
+    bodies = [b"", b"marked", bytes(255), bytes(256), bytes(70_000)]
+    with zmtp.knock(server.address) as stranger:
+        zmtp.introduce(stranger)
+        stranger.sendall(b"".join(zmtp.frame(body) for body in bodies))
+        stranger.sendall(zmtp.frame(b"of two", zmtp.MORE) + zmtp.frame(b"frames"))
+        heard = items(above, len(bodies) + 1)
+        assert [item.body for item in heard] == [*bodies, b""]  # a message of several frames counts as empty
+        server.send(heard[0].peer, b"answer")
+        assert zmtp.hear(stranger) == (0, b"answer")
+    server.close()
+
+
+def test_a_frame_larger_than_any_may_be_ends_its_connection_and_no_other() -> None:
+    above = Mailbox()
+    server = listen("tcp://127.0.0.1:0", above)
+    with zmtp.knock(server.address) as stranger, zmtp.knock(server.address) as other:
+        zmtp.introduce(other)
+        zmtp.introduce(stranger)
+        stranger.sendall(zmtp.frame(b"before"))
+        (before,) = items(above, 1)
+        stranger.sendall(zmtp.TOO_LARGE)
+        with pytest.raises(ConnectionResetError):
+            zmtp.hear(stranger)
+        assert items(above, 1) == [Closed(server, before.peer)]
+        other.sendall(zmtp.frame(b"still here"))
+        (after,) = items(above, 1)
+        assert (before.body, after.body) == (b"before", b"still here")
     server.close()
 
 

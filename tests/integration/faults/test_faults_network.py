@@ -13,12 +13,15 @@ from contextlib import suppress
 import psutil
 import pytest
 import zmq
+import zmtp
 from fault_pool import FaultPool, clock, gone, until
 from lossy_network import LossyNetwork, Unavailable, Weather
 from raw_peer import RawPeer
 from relay import Relay
 
 from workerhost import Client
+from workerhost.transport.codec import decode, encode
+from workerhost.transport.messages import PROTOCOL_VERSION, Hello, Welcome
 
 pytestmark = pytest.mark.faults
 
@@ -270,15 +273,22 @@ def tls_hello() -> bytes:
     return bytes.fromhex("16030100a5010000a10303") + os.urandom(32) + b"\x20" + os.urandom(32) + bytes(97)
 
 
-ZMTP_GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
-ZMTP_READY = b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+HTTP = b"GET / HTTP/1.1\r\nHost: pool\r\n\r\n"
+
+
+def answered_by_hand(pool: FaultPool) -> bool:
+    """Whether what a stranger says byte by byte arrives: else most of them say nothing."""
+    hello = encode(Hello("client", [PROTOCOL_VERSION, PROTOCOL_VERSION], os.urandom(16), "by hand", {}), 0)
+    with zmtp.knock(pool.address) as stranger:
+        zmtp.introduce(stranger)
+        stranger.sendall(zmtp.frame(hello))
+        return isinstance(decode(zmtp.hear(stranger)[1])[1], Welcome)
 
 
 @pytest.mark.parametrize("cases", [5000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_strangers_harm_nobody_and_fill_no_log(pool: FaultPool, cases: int) -> None:
     pool.start("one")
     client = pool.client()
-    place, _, port = pool.address.removeprefix("tcp://").rpartition(":")
     chance = random.Random(31)
     over = threading.Event()
     answered: list[float] = []
@@ -289,21 +299,26 @@ def test_strangers_harm_nobody_and_fill_no_log(pool: FaultPool, cases: int) -> N
             client.send("quick").result(20)
             answered.append(clock() - began)
 
-    def stranger() -> bytes:
+    def speak(stranger: socket.socket) -> int:
+        """Say something; 1 if it is frames, to somebody who listens to them."""
         body = chance.randbytes(chance.randrange(1, 400))
-        frame = b"\x00" + bytes([len(body) % 256]) + body[:255]
-        return chance.choice(
-            [body, b"GET / HTTP/1.1\r\nHost: pool\r\n\r\n", tls_hello(), ZMTP_GREETING[: chance.randrange(64)],
-             ZMTP_GREETING + ZMTP_READY + frame, ZMTP_GREETING + ZMTP_READY + b"\x02" + b"\xff" * 8]
-        )  # fmt: skip
+        if chance.random() < 0.5:
+            stranger.sendall(chance.choice([body, HTTP, tls_hello(), zmtp.GREETING[: chance.randrange(64)]]))
+            return 0
+        zmtp.introduce(stranger)
+        several = zmtp.frame(body, zmtp.MORE) + zmtp.frame(b"")
+        stranger.sendall(chance.choice([zmtp.frame(body), several, zmtp.TOO_LARGE]))
+        return 1
 
+    assert answered_by_hand(pool)
+    spoken = 0
     began = clock()
     traffic = threading.Thread(target=legitimate)
     traffic.start()
     peer = RawPeer(pool)
     for _ in range(cases):
-        with suppress(OSError), socket.create_connection((place, int(port)), timeout=5) as connection:
-            connection.sendall(stranger())
+        with suppress(OSError), zmtp.knock(pool.address) as stranger:
+            spoken += speak(stranger)
         with suppress(zmq.Again):  # well-formed frames of the transport with nothing of ours in them
             peer.raw_now(*(chance.randbytes(chance.randrange(200)) for _ in range(chance.randrange(1, 4))))
     try:
@@ -314,12 +329,15 @@ def test_strangers_harm_nobody_and_fill_no_log(pool: FaultPool, cases: int) -> N
     seconds = clock() - began
 
     assert pool.supervisor.process.poll() is None
+    assert spoken > 0.4 * cases, "half of them speak ZMTP"
+    assert answered_by_hand(pool)
     assert len(answered) >= 5
     lines = len(pool.supervisor.text().splitlines())
     assert lines < 20 + 2 * seconds, "at most a line a second of each kind"
     assert max(answered) < 2.0
     assert "Traceback" not in pool.supervisor.text()
-    print(f"{cases} strangers in {seconds:.1f} s, {lines} lines; slowest legitimate answer {max(answered):.3f} s")
+    print(f"{cases} strangers, {spoken} of them with frames, in {seconds:.1f} s, {lines} lines")
+    print(f"slowest legitimate answer {max(answered):.3f} s")
     assert pool.audit(range(1, len(answered) + 1), executions_max=1) == {"completed": len(answered)}
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+from types import FrameType
 
 from ceiling import IN_FLIGHT, TASKS_PER_MESSAGE
 from figures import Figure, keep, kept_before, run_of, show
 from measures import MEASURES, SLOTS, Extent
 
 from workerhost.actors.core.settings import PoolSettings
+from workerhost.bin.exits import INTERRUPTED
 from workerhost.transport.conversation import CREDIT
 
 
@@ -77,5 +80,14 @@ def main() -> None:
     say(f"kept in {keep(document)}")
 
 
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
-    main()
+    signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: all that was started is ended
+    try:
+        main()
+    except KeyboardInterrupt:
+        say("interrupted; what was measured is not kept")
+        sys.exit(INTERRUPTED)

@@ -10,6 +10,7 @@ but comparing.
 
 import heapq
 import json
+import os
 import sqlite3
 import statistics
 import subprocess
@@ -17,11 +18,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, cast
 
 import msgpack  # pyright: ignore[reportMissingTypeStubs]  # it ships none
 import zmq
+
+from workerhost.bin.parent import end_with
 
 SEND, SENT, CLAIM, GRANT, ENDED, TOLD = range(6)
 TASKS_PER_MESSAGE = 200
@@ -173,29 +177,33 @@ def _answer(params: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if name != "body"}
 
 
+def _started(started: ExitStack, *arguments: str) -> "subprocess.Popen[str]":
+    """One of its processes, which ends with what was started, and with this process whatever becomes of it."""
+    command = [sys.executable, "-I", str(Path(__file__).resolve()), str(os.getpid()), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    started.callback(process.communicate)
+    started.callback(process.kill)
+    return process
+
+
 class Ceiling:
     """The bare loop, running while the `with` block lasts."""
 
     def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory(prefix="workerhost-ceiling-")
-        me = [sys.executable, "-I", str(Path(__file__).resolve())]
-        database = str(Path(self._folder.name, "queue.db"))
-        self._supervisor = subprocess.Popen([*me, "supervisor", database], stdout=subprocess.PIPE, text=True)
-        assert self._supervisor.stdout
-        address = self._supervisor.stdout.readline().strip()
-        self._host = subprocess.Popen([*me, "host", address])
-        self._socket = connected(address)
-        self._round(2 * TASKS_PER_MESSAGE, TASKS_PER_MESSAGE)
+        with ExitStack() as started:
+            folder = started.enter_context(tempfile.TemporaryDirectory(prefix="workerhost-ceiling-"))
+            supervisor = _started(started, "supervisor", str(Path(folder, "queue.db")))
+            assert supervisor.stdout
+            address = supervisor.stdout.readline().strip()
+            _started(started, "host", address)
+            self._socket = connected(address)
+            started.callback(self._socket.close)
+            self._round(2 * TASKS_PER_MESSAGE, TASKS_PER_MESSAGE)
+            self._started = started.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
-        for process in (self._host, self._supervisor):
-            process.kill()
-            process.wait()
-        assert self._supervisor.stdout
-        self._supervisor.stdout.close()
-        self._folder.cleanup()
+        self._started.close()
 
     def tasks_per_second(
         self, count: int, params: dict[str, Any] = PARAMS, per_message: int = TASKS_PER_MESSAGE
@@ -236,9 +244,11 @@ def main() -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["supervisor", database]:
+        case [parent, "supervisor", database]:
+            end_with(int(parent))
             run_supervisor(database)
-        case ["host", address]:
+        case [parent, "host", address]:
+            end_with(int(parent))
             run_host(address)
         case _:
             main()

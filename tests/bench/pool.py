@@ -96,10 +96,15 @@ class Pool:
         return {name: sum(map(_seconds, group)) for name, group in _groups(supervisor, hosts, slots).items()}
 
     def _start(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "workerhost", *arguments]
+        command = [sys.executable, "-m", "workerhost", *arguments, "--parent", str(os.getpid())]
         self._processes.append(
             subprocess.Popen(
-                command, cwd=self._folder.name, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
+                command,
+                cwd=self._folder.name,
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                start_new_session=True,  # Ctrl-C at the terminal reaches only this process, which ends them in order
             )
         )
 

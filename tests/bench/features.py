@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -143,19 +142,35 @@ def files() -> list[Figure]:
 def _sent_from(path: Path, address: str) -> tuple[float, float]:
     """MiB at the peak, and seconds."""
     command = [sys.executable, "-m", "workerhost", "send", NOTHING, "--from", str(path), "--address", address]
-    began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=path.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return peak_and_seconds(command, path.parent)
+
+
+def peak_and_seconds(command: list[str], folder: Path) -> tuple[float, float]:
+    """MiB at the peak of a program that must succeed, and seconds.
+
+    `ru_maxrss` would tell the peak of who starts it, if that was higher: a process takes it along when it becomes
+    another program. What the kernel tells of its memory begins with the program.
+    """
+    began, peak = time.perf_counter(), 0.0
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+        while process.poll() is None:
             if time.perf_counter() - began > SECONDS_MAX:
-                message = f"{path.name} was not sent within {SECONDS_MAX:g} s"
+                message = f"{' '.join(command)} has not ended within {SECONDS_MAX:g} s"
                 raise TimeoutError(message)
+            peak = max(peak, _peak(process.pid))
             time.sleep(0.05)  # sleeps: between two looks, without taking from what is measured
     except BaseException:
         process.kill()
+        process.wait()
         raise
-    process.returncode = os.waitstatus_to_exitcode(ended[1])
     if process.returncode:
-        message = f"send --from ended with {process.returncode}"
+        message = f"{' '.join(command)} ended with {process.returncode}"
         raise RuntimeError(message)
-    return ended[2].ru_maxrss * 1024 / MEBIBYTE, time.perf_counter() - began
+    return peak, time.perf_counter() - began
+
+
+def _peak(pid: int) -> float:
+    """MiB; 0 of a process that has just ended."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 / MEBIBYTE for line in lines if line.startswith("VmHWM:")), 0.0)

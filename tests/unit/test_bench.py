@@ -12,8 +12,10 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "bench"))  # tests are no package
 import ceiling as _ceiling
+import features as _features
 
-ceiling: Any = _ceiling  # found by their folder, which a type checker does not know
+ceiling: Any = _ceiling
+features: Any = _features  # found by their folder, which a type checker does not know
 
 
 def test_a_ceiling_that_does_not_come_up_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,3 +34,11 @@ def test_a_ceiling_that_does_not_come_up_leaves_nothing_behind(tmp_path: Path, m
         pass
     assert not psutil.pid_exists(started[0].pid)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_peak_of_a_program_is_its_own_and_not_that_of_who_starts_it(tmp_path: Path) -> None:
+    weight = b"x" * 200 * features.MEBIBYTE
+    command = [sys.executable, "-c", "import time; time.sleep(0.2)"]  # sleeps: it does nothing, and is weighed
+    peak, seconds = features.peak_and_seconds(command, tmp_path)
+    assert 1 < peak < 100 < len(weight) / features.MEBIBYTE
+    assert 0.2 < seconds < 20

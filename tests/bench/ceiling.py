@@ -205,11 +205,9 @@ class Ceiling:
     def __exit__(self, *_: object) -> None:
         self._started.close()
 
-    def tasks_per_second(
-        self, count: int, params: dict[str, Any] = PARAMS, per_message: int = TASKS_PER_MESSAGE
-    ) -> float:
-        """Send `count` tasks, so many in a message, and take all their results."""
-        return count / self._round(count, per_message, params)
+    def tasks_per_second(self, count: int, params: dict[str, Any] = PARAMS) -> float:
+        """Send `count` tasks, many in a message, and take all their results."""
+        return count / self._round(count, TASKS_PER_MESSAGE, params)
 
     def round_trips(self, count: int) -> list[float]:
         """Seconds from sending one task to its result, `count` times, nothing else going on."""

@@ -79,7 +79,7 @@ def _chain(pool: Pool) -> float:
         last: Any = flow.send(NOTHING, PARAMS)
         for _ in range(CHAIN - 1):
             last = flow.send(NOTHING, PARAMS, after=[last])
-    return _ended(flow, began)
+    return ended(flow, began)
 
 
 def _group(pool: Pool) -> float:
@@ -87,14 +87,20 @@ def _group(pool: Pool) -> float:
     with pool.client.flow("group") as flow:
         parts = [flow.send(NOTHING, PARAMS) for _ in range(GROUP)]
         flow.send(NOTHING, PARAMS, after=parts)
-    return _ended(flow, began)
+    return ended(flow, began)
 
 
-def _ended(flow: Any, began: float) -> float:
+def ended(flow: Any, began: float) -> float:
+    """Seconds from `began` until all tasks of a flow have completed."""
     if not flow.wait(timeout=PATIENCE):
         message = f"a flow has not ended within {PATIENCE:g} s"
         raise TimeoutError(message)
-    return time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    shown = flow.show()
+    if shown["completed"] != shown["total"]:  # what is cancelled because another failed ends very soon
+        message = f"a flow of {shown['total']} tasks has ended as {shown['counts']}: its time tells nothing"
+        raise RuntimeError(message)
+    return seconds
 
 
 def schedules() -> list[Figure]:

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +32,6 @@ TRIPS: Final = 200
 LARGE: Final[dict[str, Any]] = {**PARAMS, "body": b"\xc1" * 10 * 1024}
 MILLION: Final = 1_000_000
 HELD: Final = 100_000
-_START_GOALS: Final = {
-    "a host has joined, from when it is up": 100,
-    "idle supervisor": 80,
-    "idle host": 60,
-    "workerhost --help": 300,
-}
 
 
 @dataclass(frozen=True)
@@ -73,14 +68,12 @@ def _rates(
     *,
     run: Callable[[Client, int, dict[str, Any]], float] = tasks_per_second,
     params: dict[str, Any] = PARAMS,
-    per_message: int | None = None,
 ) -> Figure:
-    more = {} if per_message is None else {"per_message": per_message}
     run(client, max(200, extent.tasks // 10), params)  # slots have run the worker once, the durations are known
     rates: list[float] = []
     ceilings: list[float] = []
     for _ in range(extent.rounds):
-        ceilings.append(ceiling.tasks_per_second(extent.tasks, params, **more))
+        ceilings.append(ceiling.tasks_per_second(extent.tasks, params))
         rates.append(run(client, extent.tasks, params))
     return rate(name, rates, ceilings, goal)
 
@@ -164,22 +157,30 @@ def trips(extent: Extent) -> list[Figure]:
 def loaded(extent: Extent) -> list[Figure]:
     """round trips of one urgent task while another client keeps the pool busy."""
     samples: list[float] = []
+    with Pool(slots=SLOTS, isolation="thread") as pool, Client(pool.address) as other, kept_busy(other):
+        for _ in range(extent.rounds):
+            samples += round_trips(pool.client, TRIPS, PARAMS)
+    return _trips("one urgent task, busy pool", samples, [], {})
+
+
+@contextmanager
+def kept_busy(client: Client) -> Generator[None]:
+    """Tasks of a client without a pause while the block lasts; raises what went wrong with them: they were too few."""
     over = threading.Event()
-    with Pool(slots=SLOTS, isolation="thread") as pool, Client(pool.address) as other:
 
-        def burden() -> None:
-            while not over.is_set():
-                tasks_per_second(other, 2000, PARAMS)
+    def burden() -> None:
+        while True:
+            tasks_per_second(client, 2000, PARAMS)
+            if over.is_set():
+                return
 
-        thread = threading.Thread(target=burden)
-        thread.start()
+    with ThreadPoolExecutor(1) as beside:
+        burdened = beside.submit(burden)
         try:
-            for _ in range(extent.rounds):
-                samples += round_trips(pool.client, TRIPS, PARAMS)
+            yield
         finally:
             over.set()
-            thread.join()
-    return _trips("one urgent task, busy pool", samples, [], {})
+        burdened.result()
 
 
 def _trips(name: str, samples: list[float], ceilings: list[float], goals: dict[float, float]) -> list[Figure]:

@@ -13,9 +13,15 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "bench"))  # tests are no package
 import ceiling as _ceiling
 import features as _features
+import limits as _limits
+import measures as _measures
+
+from workerhost import Client, Fail, PoolUnreachable, WorkerHost, worker
 
 ceiling: Any = _ceiling
-features: Any = _features  # found by their folder, which a type checker does not know
+features: Any = _features
+limits: Any = _limits
+measures: Any = _measures  # found by their folder, which a type checker does not know
 
 
 def test_a_ceiling_that_does_not_come_up_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,3 +48,28 @@ def test_the_peak_of_a_program_is_its_own_and_not_that_of_who_starts_it(tmp_path
     peak, seconds = features.peak_and_seconds(command, tmp_path)
     assert 1 < peak < 100 < len(weight) / features.MEBIBYTE
     assert 0.2 < seconds < 20
+
+
+def test_a_flow_that_has_ended_otherwise_than_completed_has_no_time() -> None:
+    @worker("bench.fails")
+    def fails() -> None:
+        raise Fail("it does")
+
+    with WorkerHost(workers=[fails]) as pool:
+        with pool.client.flow("chain") as flow:
+            first = flow.send("bench.fails")
+            flow.send("bench.fails", after=[first])
+        with pytest.raises(RuntimeError, match=r"a flow of 2 tasks has ended as .*failed"):
+            features.ended(flow, 0.0)
+
+
+def test_a_pool_that_was_not_kept_busy_is_not_taken_for_a_busy_one() -> None:
+    unreachable = Client("tcp://127.0.0.1:1", timeout=0.2)
+    with unreachable as client, pytest.raises(PoolUnreachable), measures.kept_busy(client):
+        pass
+
+
+def test_a_claim_that_is_not_granted_has_no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SLOTS", 1)  # taken by the one that blocks the others
+    with pytest.raises(AssertionError, match="the task was not granted"):
+        limits.claim_latency(limits.BATCH)

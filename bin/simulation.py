@@ -107,7 +107,10 @@ def _span(text: str) -> range:
     first, _, last = text.partition("-")
     if not first.isdigit() or not (last or first).isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not FIRST-LAST, as in 1-200")
-    return range(int(first), int(last or first) + 1)
+    span = range(int(first), int(last or first) + 1)
+    if not span:
+        raise argparse.ArgumentTypeError(f"{text!r} holds no seed; write the smaller number first: {last}-{first}")
+    return span
 
 
 def _faults(parser: argparse.ArgumentParser, given: Sequence[str]) -> Mapping[str, float]:

@@ -70,7 +70,7 @@ def main() -> None:
     for name in names:
         say(MEASURES[name].what)
         figures += MEASURES[name].function(Extent(wanted.rounds, wanted.tasks, wanted.deep))
-    before = kept_before({figure.name for figure in figures}) if wanted.compare else None
+    before = kept_before({figure.name for figure in figures}, conditions) if wanted.compare else None
     document = run_of(figures, conditions)
     if wanted.json:
         print(json.dumps(document))

@@ -105,14 +105,16 @@ def keep(document: dict[str, Any]) -> Path:
     return path
 
 
-def kept_before(names: set[str]) -> dict[str, dict[str, Any]]:
-    """By name, each figure as the latest kept run that has it measured it."""
+def kept_before(names: set[str], conditions: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By name, each figure as the latest kept run that has it measured it, and `otherwise`: conditions it had not."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(RESULTS.glob("*.json"), reverse=True):
         if names <= found.keys():
             break
-        for figure in json.loads(path.read_text(encoding="utf-8"))["figures"]:
-            found.setdefault(figure["name"], figure)
+        run = json.loads(path.read_text(encoding="utf-8"))
+        otherwise = {name: run.get(name) for name, value in conditions.items() if run.get(name) != value}
+        for figure in run["figures"]:
+            found.setdefault(figure["name"], {**figure, "otherwise": otherwise})
     return found
 
 
@@ -156,7 +158,8 @@ def _change(figure: Figure, before: dict[str, Any] | None) -> list[str]:
     share = now / then - 1 if then else 0.0
     better = share >= 0 if figure.higher_is_better else share <= 0
     colour = "white" if abs(share) < 0.05 else "green" if better else "red"
-    return [_number(then), f"[{colour}]{share:+.0%}[/]"]
+    otherwise = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in before["otherwise"].items())
+    return [_number(then), f"[{colour}]{share:+.0%}[/]" + (f" (then {otherwise})" if otherwise else "")]
 
 
 def _commit() -> str:

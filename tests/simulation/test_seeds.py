@@ -131,7 +131,9 @@ def test_a_world_that_fails_as_it_begins_says_how_to_see_it_again(
     assert said.err.startswith("seed 3: 1 of 2")
 
 
-@pytest.mark.parametrize("mistake", [["--fault", "rain=1"], ["--fault", "drop=much"], ["--seeds", "x"]])
+@pytest.mark.parametrize(
+    "mistake", [["--fault", "rain=1"], ["--fault", "drop=much"], ["--seeds", "x"], ["--seeds", "9-3"]]
+)
 def test_a_mistake_is_told(mistake: list[str], capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as exit:
         simulation.main(mistake)

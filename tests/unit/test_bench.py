@@ -13,6 +13,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "bench"))  # tests are no package
 import ceiling as _ceiling
 import features as _features
+import figures as _figures
 import limits as _limits
 import measures as _measures
 
@@ -20,6 +21,7 @@ from workerhost import Client, Fail, PoolUnreachable, WorkerHost, worker
 
 ceiling: Any = _ceiling
 features: Any = _features
+figures: Any = _figures
 limits: Any = _limits
 measures: Any = _measures  # found by their folder, which a type checker does not know
 
@@ -73,3 +75,18 @@ def test_a_claim_that_is_not_granted_has_no_latency(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(limits, "SLOTS", 1)  # taken by the one that blocks the others
     with pytest.raises(AssertionError, match="the task was not granted"):
         limits.claim_latency(limits.BATCH)
+
+
+def test_a_comparison_says_what_was_otherwise_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    figures.keep(figures.run_of([figures.rate("tasks", [100.0])], {"tasks": 200, "rounds": 1}))
+    now = [figures.rate("tasks", [150.0])]
+    told: list[str] = []
+    for tasks, rounds in ((20_000, 5), (200, 1)):
+        figures.show(now, figures.kept_before({"tasks"}, {"tasks": tasks, "rounds": rounds}))
+        told.append(capsys.readouterr().out)
+    assert "+50% (then tasks 200, rounds 1)" in told[0]
+    assert "+50%" in told[1]
+    assert "then" not in told[1]

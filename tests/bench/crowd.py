@@ -1,12 +1,13 @@
 """Who else is at a pool's door, in a process of its own: `crowd.py KIND ADDRESS`.
 
-It says `ready` when it is in full swing, goes on until its input ends (a minute at most), and says how much it did. It
-takes what processors the pool leaves it: as if it were on a machine of its own, it costs others what the pool does for
-it.
+It says `ready` when it is in full swing, goes on until its input ends (a minute at most), and says as JSON how much it
+did, {unit: count}. It has the lowest priority and takes what processors the pool leaves it: who has a machine of its
+own would do more.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import select
@@ -30,15 +31,32 @@ from workerhost.workers.errors import WorkerHostError
 SECONDS_MAX: Final = 60.0
 IDLE: Final = 10_000
 CHURN_PER_SECOND: Final = 1_000
+Did = dict[str, float]
+"""How much of what: first what makes the crowd one."""
 _RESET: Final = struct.pack("ii", 1, 0)  # a connection closed by it leaves no port behind that waits
 _TICK: Final = 0.01
 
 over = threading.Event()
 
 
-def ready() -> None:
-    """Tell who measures that it may begin."""
+def ready() -> float:
+    """Tell who measures that it may begin; when that was."""
     print("ready", flush=True)
+    return time.monotonic()
+
+
+def since(began: float) -> float:
+    """Seconds."""
+    return time.monotonic() - began
+
+
+def awake(_address: str) -> Did:
+    """Keep a processor awake that has nothing else to do: who is woken on one that sleeps waits twice as long."""
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    ready()
+    while not over.is_set():
+        pass
+    return {}
 
 
 def connection(address: str) -> socket.socket:
@@ -49,39 +67,39 @@ def connection(address: str) -> socket.socket:
     return made
 
 
-def flood(address: str, type: str = "bench.nothing") -> str:
+def flood(address: str, type: str = "bench.nothing") -> Did:
     """Send tasks as fast as it can, whatever is answered."""
     taken = refused = 0
     with Client(address, timeout=2.0) as client:
         client.status()
-        ready()
+        began = ready()
         while not over.is_set():
             try:
                 client.send_many(type, [{"path": "a", "frame": i} for i in range(1000)])
                 taken += 1000
             except WorkerHostError:
                 refused += 1
-    return f"{taken} tasks taken, {refused} times an error"
+    return {"tasks/s": taken / since(began), "errors": refused}
 
 
-def waits(address: str) -> str:
+def waits(address: str) -> Did:
     """The same with tasks that no host takes: what is left of the flood is the supervisor's alone."""
     return flood(address, type="bench.nobody")
 
 
-def hostile(address: str) -> str:
+def hostile(address: str) -> Did:
     """Say the largest submissions there may be as fast as the socket takes them, and wait for no answer."""
     groups = [["bench.nobody", 5, None, [b"\xc0"] * 2000]]
     return _say_without_end(address, lambda number: encode(Submit(number, number, groups), number))
 
 
-def garbage(address: str) -> str:
+def garbage(address: str) -> Did:
     """Say what means nothing, as fast as the socket takes it."""
     noise = os.urandom(2000)
     return _say_without_end(address, lambda number: noise[number % 1000 :])
 
 
-def _say_without_end(address: str, frame: Callable[[int], bytes]) -> str:
+def _say_without_end(address: str, frame: Callable[[int], bytes]) -> Did:
     with Client(address, timeout=10.0) as client:
         client.status()  # known there from now on
         where = client.address
@@ -90,7 +108,7 @@ def _say_without_end(address: str, frame: Callable[[int], bytes]) -> str:
     said = connections = number = 0
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     door = _knock(context, where, credentials)
-    ready()
+    began = ready()
     while not over.is_set():
         try:
             if number == 0:
@@ -105,9 +123,10 @@ def _say_without_end(address: str, frame: Callable[[int], bytes]) -> str:
         while door.poll(0):
             if decode(door.recv())[1].KIND == Refused.KIND:
                 number = 0  # the session is over: begin another
+    seconds = since(began)
     door.close(linger=0)
     context.term()
-    return f"{said} messages, {connections} sessions"
+    return {"messages/s": said / seconds, "sessions": connections}
 
 
 def _knock(context: zmq.Context[zmq.Socket[bytes]], where: str, credentials: Credentials) -> zmq.Socket[bytes]:
@@ -119,20 +138,19 @@ def _knock(context: zmq.Context[zmq.Socket[bytes]], where: str, credentials: Cre
     return door
 
 
-def churn(address: str) -> str:
+def churn(address: str) -> Did:
     """Make and drop connections at an even pace."""
-    ready()
-    began, made = time.monotonic(), 0
+    began, made = ready(), 0
     while not over.is_set():
-        due = (time.monotonic() - began) * CHURN_PER_SECOND
+        due = since(began) * CHURN_PER_SECOND
         while made < due and not over.is_set():
             connection(address).close()
             made += 1
         over.wait(_TICK)
-    return f"{made / (time.monotonic() - began):.0f} a second"
+    return {"connections/s": made / since(began)}
 
 
-def idle(address: str) -> str:
+def idle(address: str) -> Did:
     """Hold connections open, and make those again that the pool has closed."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -155,7 +173,7 @@ def idle(address: str) -> str:
             ready()
         if len(held) == IDLE:
             over.wait(_TICK)
-    return f"{len(held)} open at the end, {made_again} made again"
+    return {"connections": len(held), "made again": made_again}
 
 
 def _let_go(poll: select.poll, held: dict[int, socket.socket], descriptor: int) -> None:
@@ -165,8 +183,8 @@ def _let_go(poll: select.poll, held: dict[int, socket.socket], descriptor: int) 
 
 def main() -> None:
     """Do what the command line names."""
-    kinds: dict[str, Callable[[str], str]] = {
-        one.__name__: one for one in (flood, waits, hostile, garbage, churn, idle)
+    kinds: dict[str, Callable[[str], Did]] = {
+        one.__name__: one for one in (awake, flood, waits, hostile, garbage, churn, idle)
     }
     kind, address = sys.argv[1:]
     os.nice(19)
@@ -179,7 +197,7 @@ def main() -> None:
         over.set()
 
     threading.Thread(target=watch, daemon=True).start()
-    print(kinds[kind](address), flush=True)
+    print(json.dumps(kinds[kind](address)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""What one client feels of others that do their worst at a guarded pool's door: its round trips beside theirs."""
+"""What one client feels of others that do their worst at a guarded pool's door: its round trips beside theirs.
+
+The processors are kept awake all the time, also while nobody else is there: else a crowd would take from each trip the
+time that waking them takes, and what it costs would not be seen.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -26,13 +30,14 @@ _ROUND_SECONDS: Final = 2.0
 _TRIPS_MIN: Final = 20
 _CROWD: Final = Path(__file__).with_name("crowd.py")
 _KINDS: Final = {  # floods come last: what they sent is still queued afterwards
-    "churn": "1,000 connections a second",
-    "idle": "10,000 idle connections",
-    "garbage": "another identity's garbage",
-    "hostile": "another identity that waits for no answer",
-    "waits": "another identity's flood of what nobody runs",
-    "flood": "another identity's flood",
+    "churn": ("1,000 connections a second", 900),
+    "idle": ("10,000 idle connections", 9_000),
+    "garbage": ("another identity's garbage", 1_000),
+    "hostile": ("another identity that waits for no answer", 10),
+    "waits": ("another identity's flood of what nobody runs", 1_000),
+    "flood": ("another identity's flood", 1_000),
 }
+"""By kind: its name, and how much it must have done for its figures to tell anything."""
 _FLOODS: Final = ("garbage", "hostile", "waits", "flood")
 _ACKNOWLEDGED: Final = "acknowledged"
 _ENDED: Final = "ended"
@@ -46,12 +51,15 @@ def trips_beside(pool: Pool, rounds: int) -> list[Figure]:
     """
     seconds = min(SECONDS, rounds * _ROUND_SECONDS)
     round_trips(pool.client, 50, PARAMS)
-    alone = _trips(pool.client, seconds)
+    with _awake():
+        alone = _trips(pool.client, seconds)
     figures = _figures("alone", alone, None, goal=False)
-    for kind, name in _KINDS.items():
-        with _crowd(pool, kind):
+    for kind, (name, least) in _KINDS.items():
+        address = _invitation(pool) if kind in _FLOODS else pool.address
+        with _awake(), crowd(kind, address, least) as did:
             beside = _trips(pool.client, seconds)
         figures += _figures(name, beside, alone, goal=kind != "flood")
+        figures += [Figure(f"{name}, {unit}", unit, count, higher_is_better=True) for unit, count in did.items()]
     return figures
 
 
@@ -72,7 +80,7 @@ def _figures(
 ) -> list[Figure]:
     return [
         Figure(
-            name=f"one task, guarded pool, {name}, {what}, {label}",
+            name=f"one task, guarded pool, awake, {name}, {what}, {label}",
             unit="ms",
             value=1e3 * percentile(samples, share),
             ceiling=None if alone is None else 1e3 * percentile(alone[what], share),
@@ -84,10 +92,23 @@ def _figures(
 
 
 @contextmanager
-def _crowd(pool: Pool, kind: str) -> Generator[None]:
-    """One kind of crowd at the pool, while the block lasts; what it did is said."""
+def _awake() -> Generator[None]:
+    """All processors, while the block lasts."""
+    with ExitStack() as spinning:
+        for _ in range(os.cpu_count() or 1):
+            spinning.enter_context(crowd("awake", ""))
+        yield
+
+
+@contextmanager
+def crowd(kind: str, address: str, least: float = 0.0) -> Generator[dict[str, float]]:
+    """One kind of crowd at an address, while the block lasts; what it did is told in the dict, after the block.
+
+    Raises:
+        RuntimeError: It did not come, went away, or did less than it must for anybody to feel it.
+    """
+    did: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="workerhost-bench-") as home:
-        address = _invitation(pool) if kind in _FLOODS else pool.address
         environment = {**os.environ, "WORKERHOST_HOME": home}
         command = [sys.executable, str(_CROWD), kind, address]
         program = subprocess.Popen(
@@ -97,14 +118,17 @@ def _crowd(pool: Pool, kind: str) -> Generator[None]:
             assert program.stdout is not None
             if program.stdout.readline() != "ready\n":
                 raise RuntimeError(f"the crowd did not come: {kind}")
-            yield
-            did, _ = program.communicate(timeout=PATIENCE)
+            yield did
+            told, _ = program.communicate(timeout=PATIENCE)
             if program.returncode:
                 raise RuntimeError(f"the crowd went away before its time: {kind}")
         finally:
             program.kill()
             program.wait()
-    print(f"bench: {_KINDS[kind]}: {did.strip()}", file=sys.stderr, flush=True)
+    did.update(json.loads(told))
+    unit, count = next(iter(did.items()), ("", 0.0))
+    if count < least:
+        raise RuntimeError(f"the crowd did too little: {kind}, {count:,.0f} {unit}; it takes {least:,.0f}")
 
 
 def _invitation(pool: Pool) -> str:

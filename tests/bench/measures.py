@@ -353,7 +353,7 @@ def guarded(extent: Extent) -> list[Figure]:
 
 
 def floods(extent: Extent) -> list[Figure]:
-    """round trips at a guarded pool while others flood it, come and go, or stand about (ratios to those alone)."""
+    """round trips at a guarded pool while others flood it, come and go, or stand about, and what these did."""
     with Pool(slots=SLOTS, guarded=True) as pool:
         return trips_beside(pool, extent.rounds)
 

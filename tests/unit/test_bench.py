@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ sys.path.append(str(Path(__file__).parents[1] / "bench"))  # tests are no packag
 import ceiling as _ceiling
 import features as _features
 import figures as _figures
+import floods as _floods
 import limits as _limits
 import measures as _measures
 
@@ -22,6 +24,7 @@ from workerhost import Client, Fail, PoolUnreachable, WorkerHost, worker
 ceiling: Any = _ceiling
 features: Any = _features
 figures: Any = _figures
+floods: Any = _floods
 limits: Any = _limits
 measures: Any = _measures  # found by their folder, which a type checker does not know
 
@@ -90,3 +93,14 @@ def test_a_comparison_says_what_was_otherwise_then(
     assert "+50% (then tasks 200, rounds 1)" in told[0]
     assert "+50%" in told[1]
     assert "then" not in told[1]
+
+
+def test_a_crowd_tells_what_it_did_and_is_none_if_that_was_too_little() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as door:
+        address = f"tcp://127.0.0.1:{door.getsockname()[1]}"
+        with floods.crowd("churn", address, 2) as did:
+            for _ in range(3):
+                door.accept()[0].close()
+        assert did["connections/s"] > 2
+        with pytest.raises(RuntimeError, match="the crowd did too little: churn"), floods.crowd("churn", address, 1e6):
+            door.accept()[0].close()

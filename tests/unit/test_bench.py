@@ -5,28 +5,22 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "bench"))  # tests are no package
-import ceiling as _ceiling
-import features as _features
-import figures as _figures
-import floods as _floods
-import limits as _limits
-import measures as _measures
-
 from workerhost import Client, Fail, PoolUnreachable, WorkerHost, worker
 
-ceiling: Any = _ceiling
-features: Any = _features
-figures: Any = _figures
-floods: Any = _floods
-limits: Any = _limits
-measures: Any = _measures  # found by their folder, which a type checker does not know
+sys.path.append(str(Path(__file__).parents[1] / "bench"))  # tests are no package
+ceiling: Any = import_module("ceiling")
+features: Any = import_module("features")
+figures: Any = import_module("figures")
+floods: Any = import_module("floods")
+limits: Any = import_module("limits")
+measures: Any = import_module("measures")
 
 
 def test_a_ceiling_that_does_not_come_up_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,12 +151,14 @@ def churn(address: str) -> Did:
 
 
 def idle(address: str) -> Did:
-    """Hold connections open, and make those again that the pool has closed."""
+    """Hold connections open, and make those again that the pool has closed; how many were open, on average."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     poll = select.poll()
     held: dict[int, socket.socket] = {}
     told, made_again = False, 0
+    began = looked = time.monotonic()
+    held_seconds = 0.0
     while not over.is_set():
         for descriptor, _ in poll.poll(0):
             _let_go(poll, held, descriptor)
@@ -168,12 +170,13 @@ def idle(address: str) -> Did:
             held[made.fileno()] = made
             made_again += told
             poll.register(made, select.POLLHUP | select.POLLERR | select.POLLRDHUP)
+        before, looked = looked, time.monotonic()
+        held_seconds += told * len(held) * (looked - before)
         if not told and len(held) == IDLE:
-            told = True
-            ready()
+            told, began = True, ready()
         if len(held) == IDLE:
             over.wait(_TICK)
-    return {"connections": len(held), "made again": made_again}
+    return {"connections": held_seconds / since(began), "made again": made_again}
 
 
 def _let_go(poll: select.poll, held: dict[int, socket.socket], descriptor: int) -> None:

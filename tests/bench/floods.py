@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -32,12 +32,12 @@ _CROWD: Final = Path(__file__).with_name("crowd.py")
 _KINDS: Final = {  # floods come last: what they sent is still queued afterwards
     "churn": ("1,000 connections a second", 900),
     "idle": ("10,000 idle connections", 9_000),
-    "garbage": ("another identity's garbage", 1_000),
-    "hostile": ("another identity that waits for no answer", 10),
+    "garbage": ("another identity's garbage", 100),
+    "hostile": ("another identity that waits for no answer", 100),
     "waits": ("another identity's flood of what nobody runs", 1_000),
     "flood": ("another identity's flood", 1_000),
 }
-"""By kind: its name, and how much it must have done for its figures to tell anything."""
+"""By kind: its name, and how much it must have done for anything to be felt of it."""
 _FLOODS: Final = ("garbage", "hostile", "waits", "flood")
 _ACKNOWLEDGED: Final = "acknowledged"
 _ENDED: Final = "ended"
@@ -53,14 +53,27 @@ def trips_beside(pool: Pool, rounds: int) -> list[Figure]:
     round_trips(pool.client, 50, PARAMS)
     with _awake():
         alone = _trips(pool.client, seconds)
-    figures = _figures("alone", alone, None, goal=False)
-    for kind, (name, least) in _KINDS.items():
+    figures = _figures("alone", alone, None, goals=())
+    for kind in _KINDS:
         address = _invitation(pool) if kind in _FLOODS else pool.address
-        with _awake(), crowd(kind, address, least) as did:
+        with _awake(), crowd(kind, address) as did:
             beside = _trips(pool.client, seconds)
-        figures += _figures(name, beside, alone, goal=kind != "flood")
-        figures += [Figure(f"{name}, {unit}", unit, count, higher_is_better=True) for unit, count in did.items()]
+        figures += figures_of(kind, did, beside, alone)
     return figures
+
+
+def figures_of(
+    kind: str, did: dict[str, float], beside: dict[str, list[float]], alone: dict[str, list[float]]
+) -> list[Figure]:
+    """What was felt of a crowd, and what it did; that it did too little to be felt reaches no goal but misses one."""
+    name, least = _KINDS[kind]
+    (unit, count), *others = did.items()
+    goals = (_ACKNOWLEDGED,) if kind == "flood" else (_ACKNOWLEDGED, _ENDED)
+    return [
+        *_figures(name, beside, alone, goals=goals if count >= least else ()),
+        Figure(f"{name}, {unit}", unit, count, least, higher_is_better=True),
+        *(Figure(f"{name}, {unit}", unit, count) for unit, count in others),
+    ]
 
 
 def _trips(client: Client, seconds: float) -> dict[str, list[float]]:
@@ -76,7 +89,7 @@ def _trips(client: Client, seconds: float) -> dict[str, list[float]]:
 
 
 def _figures(
-    name: str, found: dict[str, list[float]], alone: dict[str, list[float]] | None, *, goal: bool
+    name: str, found: dict[str, list[float]], alone: dict[str, list[float]] | None, *, goals: Sequence[str]
 ) -> list[Figure]:
     return [
         Figure(
@@ -84,7 +97,7 @@ def _figures(
             unit="ms",
             value=1e3 * percentile(samples, share),
             ceiling=None if alone is None else 1e3 * percentile(alone[what], share),
-            goal=GOAL if alone is not None and label == "p99" and (goal or what == _ACKNOWLEDGED) else None,
+            goal=GOAL if label == "p99" and what in goals else None,
         )
         for what, samples in found.items()
         for label, share in {"p50": 0.50, "p99": 0.99}.items()
@@ -101,11 +114,11 @@ def _awake() -> Generator[None]:
 
 
 @contextmanager
-def crowd(kind: str, address: str, least: float = 0.0) -> Generator[dict[str, float]]:
+def crowd(kind: str, address: str) -> Generator[dict[str, float]]:
     """One kind of crowd at an address, while the block lasts; what it did is told in the dict, after the block.
 
     Raises:
-        RuntimeError: It did not come, went away, or did less than it must for anybody to feel it.
+        RuntimeError: It did not come, or went away.
     """
     did: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="workerhost-bench-") as home:
@@ -126,9 +139,6 @@ def crowd(kind: str, address: str, least: float = 0.0) -> Generator[dict[str, fl
             program.kill()
             program.wait()
     did.update(json.loads(told))
-    unit, count = next(iter(did.items()), ("", 0.0))
-    if count < least:
-        raise RuntimeError(f"the crowd did too little: {kind}, {count:,.0f} {unit}; it takes {least:,.0f}")
 
 
 def _invitation(pool: Pool) -> str:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass, field
+from typing import Final
 
 from ..core.rows import QUEUED, RUNNING
 from .dependents import Dependents
+from .due_times import DueTimes
 from .names import Names
+from .pauses import Pauses
+from .promises import Seen
+
+LATER: Final = "later"
+"""What a simulated worker says of a task that it releases."""
 
 
 @dataclass(slots=True)
@@ -31,6 +38,7 @@ class Known:
     failures: int = 0
     crashes: int = 0
     losses: int = 0
+    releases: int = 0
     owner: int = 0
     ends: int = 0
     runs: int = 1
@@ -58,8 +66,10 @@ class History:
         last_finish: The latest number of an end.
         pruned: Tasks that had ended and were forgotten.
         dependents: What comes after what.
-        schedules: Up to which instant each has been seen to, and whether it is paused.
+        schedules: How far each has been seen to.
         names: Whose a key is, and what answers for new tasks.
+        due_times: When scheduled tasks are due.
+        pauses: What is stopped.
     """
 
     tasks: dict[int, Known] = field(default_factory=dict)
@@ -74,8 +84,10 @@ class History:
     last_finish: int = 0
     pruned: set[int] = field(default_factory=set)
     dependents: Dependents = field(default_factory=Dependents)
-    schedules: dict[str, tuple[float, bool]] = field(default_factory=dict)
+    schedules: dict[str, Seen] = field(default_factory=dict)
     names: Names = field(default_factory=Names)
+    due_times: DueTimes = field(default_factory=DueTimes)
+    pauses: Pauses = field(default_factory=Pauses)
 
     def copied(self) -> History:
         """One that does not change with this."""
@@ -94,6 +106,8 @@ class History:
             self.dependents.copied(),
             dict(self.schedules),
             self.names.copied(),
+            self.due_times.copied(),
+            self.pauses.copied(),
         )
 
     def move(self, id: int, state: int) -> None:

@@ -28,6 +28,7 @@ from ..core.host.host_options import HostOptions
 from ..core.host.hosting import HostCore
 from ..core.host.stopping import Why
 from ..slot_news import SlotNews
+from .history import LATER
 from .network import Network, Wire
 from .oracle import Violation
 from .timeline import Clock, Timeline
@@ -343,7 +344,7 @@ class SimulatedHost:
         slot.task = None
         self._executions.ended(self.name, task[0], task[1])
         if chance < behaviour.release:
-            news = SlotNews(slot.number, returned=[[task[0], task[1], Returned.RELEASED, 0.0, "later", True]])
+            news = SlotNews(slot.number, returned=[[task[0], task[1], Returned.RELEASED, 0.0, LATER, True]])
         elif chance - behaviour.release < behaviour.fail:
             detail = {"error_type": "ValueError", "message": "no", "retry": True}
             news = SlotNews(

@@ -80,7 +80,7 @@ def configurations(
 
 
 def tighter(nodes: dict[str, dict[str, Any]], defaults: dict[str, Any], tenants: dict[str, Any]) -> PolicyTree:
-    """A tree with lower limits, so that who keeps to it keeps to the other too."""
+    """A tree with lower limits."""
     more = {**nodes, "b": {"max_concurrent": 1}, "d": {**nodes["d"], "rate": Rate(6, 6.0)}}
     return PolicyTree(more, defaults, tenants)
 

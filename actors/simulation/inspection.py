@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ...transport.messages import STATES
-from ..core.effects import Fetch, Refill
+from ..core.effects import Agenda, Fetch, Refill
 from ..core.invariants import check_at_rest, check_invariants
 from ..core.pool import Pool
-from ..core.rows import COLUMNS, COMPLETED, FINAL, QUEUED, RUNNING
+from ..core.rows import COLUMNS, COMPLETED, FINAL, QUEUED, RUNNING, SCHEDULED
 from .client import SimulatedClient
 from .disk import SimulatedDisk
 from .host import SimulatedHost
@@ -16,7 +16,9 @@ from .oracle import Oracle, Violation
 from .supervisor import SimulatedSupervisor
 
 _ALL: int = 1_000_000
-_COMPARED = ("lane", "priority", "place", "state", "session", "fence", "attempt", "failures", "crashes", "losses")
+_DUE = COLUMNS.index("due")
+_COUNTS = ("attempt", "failures", "crashes", "losses", "releases")
+_COMPARED = ("lane", "priority", "place", "state", "session", "fence", *_COUNTS)
 
 
 def inspect(supervisor: SimulatedSupervisor, hosts: Sequence[SimulatedHost], oracle: Oracle) -> None:
@@ -31,6 +33,7 @@ def inspect(supervisor: SimulatedSupervisor, hosts: Sequence[SimulatedHost], ora
         _check_store(supervisor.disk, oracle)
         _check_checkpoints(pool, supervisor.disk, oracle)
         _check_windows(pool, supervisor.disk)
+        _check_schedules(pool, supervisor.disk)
         _check_leases(pool, oracle)
     if (wrong := oracle.miscounted() or oracle.doubled()) is not None:
         raise Violation(wrong)
@@ -51,6 +54,8 @@ def _check_store(disk: SimulatedDisk, oracle: Oracle) -> None:
         for name in _COMPARED:
             if row[name] != getattr(known, name):
                 raise Violation(f"task {id} has {name} {row[name]} in the store, {getattr(known, name)} by the commits")
+    if (wrong := oracle.history.due_times.wrong_in_store(rows)) is not None:
+        raise Violation(wrong)
 
 
 def _check_checkpoints(pool: Pool, disk: SimulatedDisk, oracle: Oracle) -> None:
@@ -72,6 +77,17 @@ def _check_windows(pool: Pool, disk: SimulatedDisk) -> None:
             raise Violation(f"{lane} holds {held[:8]}, its order is {standing[:8]}")
         if len(stored) != lane.counts[QUEUED]:
             raise Violation(f"{lane} counts {lane.counts[QUEUED]} queued tasks, the store holds {len(stored)}")
+
+
+def _check_schedules(pool: Pool, disk: SimulatedDisk) -> None:
+    """Each schedule is the exact beginning of its order, with the due times of the store."""
+    for relative, schedule in pool.queue.schedules.items():
+        stored = [(row[_DUE], row[0]) for row in disk.read(Agenda(relative, None, _ALL))]
+        rows = pool.queue.rows.values()
+        held = sorted((row.due, row.id) for row in rows if row.state == SCHEDULED and row.relative == relative)
+        known = stored if schedule.horizon is None else [key for key in stored if key <= schedule.horizon]
+        if held != known:
+            raise Violation(f"memory holds {held[:8]} of what is scheduled, its order is {known[:8]}")
 
 
 def _check_leases(pool: Pool, oracle: Oracle) -> None:

@@ -208,10 +208,11 @@ class Misfortune:
         self._supervisor.jump(seconds)
 
     def end(self) -> None:
-        """Nothing goes wrong any more, but that a backup which was made is still put in the database's place."""
+        """Nothing goes wrong any more, but that a backup which was made is still put in the database's place. The wall
+        clock stays where it was set to: to set it back would be one more jump, which may heal what an earlier one has
+        broken.
+        """
         self._put_back()
         self._network.weather.calm()
         self._supervisor.disk.fate = ""
         self._supervisor.fall_silent = None
-        self._supervisor.stall(0.0)
-        self._supervisor.clock.jump = 0.0

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 
-from ...config.policy import PolicyTree, parents, tenant_node
+from ...config.policy import PolicyTree, Retry, parents, tenant_node
 from ...config.resources import resources
 from ...transport.messages import Outcome
 from ..core.effects import Persist
-from ..core.order.ageing import level_of
 from ..core.pool import Pool
 from ..core.rows import CANCELLED, COMPLETED, FAILED, FINAL, QUEUED, RUNNING, SCHEDULED, WAITING
-from ..core.tasks.endings import LOSSES_ALONE
-from .history import History, Known
+from ..core.tasks.endings import LOSSES_ALONE, RELEASE_LIMIT
+from .due_times import Moment
+from .history import LATER, History, Known
+from .order import Order
 from .promises import Promises, instants_missed
 
 _COUNTED: Final = {
@@ -40,22 +41,28 @@ class Oracle:
         highest_fence: Of every grant in every history, those included that a restore or a power cut undid.
         lost: Tasks that such a thing undid although they may have been acknowledged.
         watches: Whether it knows of the commits, so that what is said can be compared with them.
+        policies: What nodes set now.
     """
 
     watches: ClassVar[bool] = True
 
     def __init__(self, policies: PolicyTree, costs: Mapping[str, int], ageing: float = 0.0) -> None:
-        self._policies, self._ageing = policies, ageing
+        self.policies = policies
         self._promises = Promises(policies, costs)
+        self._order = Order(ageing, self._promises)
         self.history = History()
         self.executed: set[tuple[int, int]] = set()
         self.highest_fence = 0
         self.lost: set[int] = set()
         self._never_again: set[int] = set()
         self._resumes: dict[tuple[int, int], tuple[bytes | None, ...]] = {}  # grant -> checkpoints that it may bring
-        self._turns: dict[str, int] = {}  # when each tenant was last served, counted in grants of this core
         self._core: Pool | None = None
         self._counted: set[tuple[int, int]] = set()  # grants that failed or crashed, as this core has told
+
+    def tuned(self, policies: PolicyTree) -> None:
+        """Nodes set something else from now on: the supervisor has begun, or has read its configuration again."""
+        self.policies = policies
+        self._promises.tuned(policies)
 
     @property
     def tasks(self) -> dict[int, Known]:
@@ -74,7 +81,7 @@ class Oracle:
 
     def restored(self, history: History) -> None:
         """The store was replaced by a copy of then: nothing runs, all fences are void, no number is given again."""
-        self._never_again |= self.tasks.keys() - history.tasks.keys()
+        self._never_again |= (self.tasks.keys() | self.history.pruned) - history.tasks.keys()
         self.rewind(history)
         for id, known in self.tasks.items():
             if known.state not in FINAL:
@@ -108,7 +115,9 @@ class Oracle:
             Violation: It broke a guarantee.
         """
         if pool is not self._core:  # who was served when, and what was told, is remembered by a core alone
-            self._core, self._turns, self._counted = pool, {}, set()
+            self._core, self._counted = pool, set()
+            self._order.restarted()
+        moment = Moment(now, own, wall)
         for persist in turn:
             history = self.history
             history.lanes.update((lane, type) for lane, type, *_ in persist.lanes)
@@ -121,19 +130,24 @@ class Oracle:
             self._saved(persist)
             self._adopted(persist)
             self._edited(persist)
+            wrong = history.due_times.committed(persist, self._how_it_stands, self._failing, moment)
+            _must(wrong is None, str(wrong))
             self._returned(persist)
             self._finished(persist, wall)
             self._cleared(persist)
             self._retried(persist, wall)
             wrong = history.dependents.committed(persist, {id: known.state for id, known in self.tasks.items()})
             _must(wrong is None, str(wrong))
-            self._claimed(persist, pool, now, wall)
+            history.pauses.committed(persist)
+            self._claimed(persist, pool, moment)
             wrong = instants_missed(persist, history.schedules, history.lanes, wall)
             _must(wrong is None, str(wrong))
             broken = self._promises.committed(persist, self._lane_of, own)
             _must(broken is None, str(broken))
+            self._check_limits(persist)
             self._pruned(persist)
-        self._check_limits()
+        if pool is not None:
+            self._order.turn_ended(pool)
 
     def _inserted(self, persist: Persist) -> None:
         for row in persist.tasks:
@@ -142,7 +156,7 @@ class Oracle:
             _must(id not in self.history.pruned, f"task {id} has the number of one that was forgotten")
             _must(id not in self._never_again, f"task {id} has the number of one that was lost")
             options: dict[str, Any] = row[17] or {}
-            policy = self._policies.effective(self.history.lanes[lane])
+            policy = self.policies.effective(self.history.lanes[lane])
             failures_max = options.get("max_attempts") or policy.retry.max_attempts
             expires = options.get("expires")
             self.tasks[id] = Known(lane, priority, place, -1, session, failures_max, row[12], expires)
@@ -187,24 +201,26 @@ class Oracle:
 
     def _returned(self, persist: Persist) -> None:
         ended: dict[int, list[str]] = {}
-        for id, _attempt, fence, _owner, _slot, _started, _ended, outcome, _detail in persist.attempts:
+        for id, _attempt, fence, _owner, _slot, _started, _ended, outcome, detail in persist.attempts:
             counter = _COUNTED.get(outcome, "")
+            if outcome == "released" and detail and detail.get("reason") == LATER:
+                counter = "releases"
             ended.setdefault(id, []).append(counter)
             if counter in ("failures", "crashes"):
                 _must((id, fence) not in self._counted, f"task {id} has two ends of one grant among its {counter}")
                 self._counted.add((id, fence))
-        for state, place, _due, _relative, attempt, *counts, _releases, _owner, id, fence in persist.returns:
-            failures, crashes, losses = counts
+        for state, place, _due, _relative, attempt, *counts, _owner, id, fence in persist.returns:
+            failures, crashes, losses, releases = counts
             known = self.tasks[id]
             _must(known.state not in FINAL, f"task {id} came back from its end")
             _must(known.fence == fence, f"task {id} came back with fence {fence}, stored is {known.fence}")
             counted = ended.pop(id, [])  # it may come back twice in a step: scheduled, and due at once
-            for name, count in (("failures", failures), ("crashes", crashes), ("losses", losses)):
+            for name, count in zip(("failures", "crashes", "losses", "releases"), counts, strict=True):
                 expected = getattr(known, name) + counted.count(name)
                 _must(count == expected, f"task {id} came back with {count} {name}, it had {expected}")
             _must(attempt in (known.attempt, known.attempt - 1), f"task {id} came back as attempt {attempt}")
             known.place, known.attempt = place, attempt
-            known.failures, known.crashes, known.losses = failures, crashes, losses
+            known.failures, known.crashes, known.losses, known.releases = failures, crashes, losses, releases
             self._check_bounds(id, known)
             self.history.move(id, state)
 
@@ -224,12 +240,18 @@ class Oracle:
                 _must(more == (0, 0), f"task {id} completed and counted something")
                 _must((id, fence) in self.executed, f"task {id} completed under fence {fence} and never ran so")
                 _must(body == b"%d" % fence, f"task {id} completed with the result of another attempt")
+            if state == CANCELLED and known.state == RUNNING:
+                self._order.cancelled(id, known)
             known.failures, known.crashes = failures, crashes
             self._check_bounds(id, known)
             known.ends += 1
             known.outcomes += ((finish, state, body),)
             _must(known.ends == known.runs, f"task {id} ended {known.ends} times in {known.runs} run-throughs")
             self.history.move(id, state)
+        for losses, releases, id, _fence in persist.setbacks:
+            known = self.tasks[id]
+            more = (losses - known.losses, releases - known.releases)
+            _must(more in ((0, 0), (1, 0), (0, 1)), f"task {id} ended with {losses} losses and {releases} releases")
 
     def _retried(self, persist: Persist, wall: float) -> None:
         for fence, id in persist.retries:
@@ -237,7 +259,7 @@ class Oracle:
             _must(known.state in FINAL, f"task {id} was run again before its end")
             self._check_fence(id, fence)
             known.fence = fence
-            known.failures = known.crashes = known.losses = 0
+            known.failures = known.crashes = known.losses = known.releases = 0
             known.runs += 1
             self.history.move(id, QUEUED)
         for options, id, fence in persist.options:
@@ -251,21 +273,26 @@ class Oracle:
             _must(self.tasks[id].state == QUEUED, f"task {id} waits again in state {self.tasks[id].state}")
             self.history.move(id, WAITING)
 
-    def _claimed(self, persist: Persist, pool: Pool | None, now: float, wall: float) -> None:
+    def _claimed(self, persist: Persist, pool: Pool | None, moment: Moment) -> None:
+        now, _, wall = moment
+        if pool is not None and persist.claims:
+            self._order.step_begins(self.history, self.policies, pool, moment)
         for fence, attempt, owner, _at, id in persist.claims:
             known = self.tasks[id]
             _must(known.state == QUEUED, f"task {id} was granted in state {known.state}")
             self._check_fence(id, fence)
             _must(not known.is_too_late(wall), f"task {id} was granted after it had expired")
+            stopped = self.history.pauses.stopping(self._nodes(known.lane), wall)
+            _must(stopped is None, f"task {id} was granted, {stopped} is paused")
             _must(attempt == known.attempt + 1, f"task {id} was granted as attempt {attempt} after {known.attempt}")
             known.fence, known.attempt, known.owner = fence, attempt, owner
             self.history.move(id, RUNNING)
             self.history.grants[id, fence] = (known.runs, now)
             self._resumes[id, fence] = (self.history.checkpoints.get(id),)
             if pool is not None:
-                self._check_order(id, known, owner, pool)
+                overtaken = self._order.granted(id, known)
+                _must(overtaken is None, str(overtaken))
                 self._check_stock(owner, pool)
-            self._turns[self.history.tenants[known.lane]] = max(self._turns.values(), default=0) + 1
 
     def _pruned(self, persist: Persist) -> None:
         for id, _finish in persist.prunes:
@@ -280,34 +307,11 @@ class Oracle:
         self.highest_fence = fence
 
     def _check_bounds(self, id: int, known: Known) -> None:
-        limit = self._policies.effective(self.history.lanes[known.lane]).crash_limit
+        limit = self.policies.effective(self.history.lanes[known.lane]).crash_limit
         _must(known.failures <= known.failures_max, f"task {id} failed {known.failures} times")
         _must(known.crashes <= limit, f"task {id} crashed {known.crashes} times")
         _must(known.losses <= LOSSES_ALONE, f"task {id} lost {known.losses} hosts")
-
-    def _check_order(self, id: int, granted: Known, owner: int, pool: Pool) -> None:
-        """Guarantee 4: no task that this host might have run as well stood before the one that it got.
-
-        By priority, then by whose turn it was, then by place.
-        """
-        host = pool.hosts.by_owner[owner]
-        lanes = pool.queue.lanes.by_number
-        slots = host.offer.slot_pool(lanes[granted.lane].type)
-        key = self._standing(granted)
-        for number, ids in self.history.queued.items():
-            lane = lanes[number]
-            if (
-                ((lane.bounds or lane.needs) and number != granted.lane)
-                or not host.offer.serves(lane.type)
-                or host.offer.slot_pool(lane.type) != slots
-                or not host.offer.meets(lane.needs, lane.labels)
-            ):
-                continue
-            for other in ids:
-                before = self._standing(self.tasks[other]) < key
-                if before and owner in pool.queue.declined_by(other):
-                    continue  # it was asked
-                _must(not before, f"task {id} was granted to {host.name} before task {other}")
+        _must(known.releases < RELEASE_LIMIT, f"task {id} was released {known.releases} times")
 
     def _check_stock(self, owner: int, pool: Pool) -> None:
         """No host is given tasks that together need more than it offers."""
@@ -330,30 +334,42 @@ class Oracle:
         return {} if known is None else self.history.needs[known.lane]
 
     def _needs(self, type: str, requirements: str) -> dict[str, int]:
-        both = {**self._policies.effective(type).requires, **resources(requirements)}
+        both = {**self.policies.effective(type).requires, **resources(requirements)}
         return {name: value for name, value in both.items() if isinstance(value, int)}
-
-    def _standing(self, known: Known) -> tuple[int, int, int]:
-        level = level_of(known.priority, known.sent_at, self._ageing)
-        return -level, self._turns.get(self.history.tenants[known.lane], 0), known.place
 
     def _lane_of(self, id: int) -> tuple[str, str]:
         lane = self.tasks[id].lane
         return self.history.lanes[lane], self.history.tenants[lane]
 
-    def _check_limits(self) -> None:
+    def _nodes(self, lane: int) -> tuple[str, ...]:
+        """What may bound a lane."""
+        return *parents(self.history.lanes[lane]), tenant_node(self.history.tenants[lane])
+
+    def _check_limits(self, persist: Persist) -> None:
+        """Where something began, no more runs than may: a limit that was lowered waits for what runs to end."""
+        begun = {id for *_, id in persist.claims} | {id for _, id, _ in persist.adoptions}
+        grown = {node for id in begun for node in self._nodes(self.tasks[id].lane)}
         held: Counter[str] = Counter()
         on_host: Counter[tuple[str, int]] = Counter()
-        for lane, ids in self.history.running.items():
-            nodes = (*parents(self.history.lanes[lane]), tenant_node(self.history.tenants[lane]))
+        for lane, ids in self.history.running.items() if grown else ():
+            nodes = grown.intersection(self._nodes(lane))
             held.update({node: len(ids) for node in nodes})
             on_host.update((node, self.tasks[id].owner) for id in ids for node in nodes)
         for node, count in held.items():
-            limit = self._policies.limits(node).max_concurrent
+            limit = self.policies.limits(node).max_concurrent
             _must(limit is None or count <= limit, f"{count} tasks of {node} run, {limit} may")
         for (node, owner), count in on_host.items():
-            each = self._policies.limits(node).per_host
+            each = self.policies.limits(node).per_host
             _must(each is None or count <= each, f"{count} tasks of {node} run on host {owner}, {each} may")
+
+    def turned(self, now: float, own: float, wall: float) -> None:
+        """A turn has looked at what time has brought; see `committed`.
+
+        Raises:
+            Violation: It has left something where it was.
+        """
+        late = self.history.due_times.looked_at(Moment(now, own, wall))
+        _must(late is None, str(late))
 
     # Words.
 
@@ -402,6 +418,12 @@ class Oracle:
 
     # Questions.
 
+    def held(self) -> Iterator[tuple[int, int, float | None]]:
+        """What runs: each task, the host session that holds it, and how long its host may go on alone."""
+        for lane, ids in self.history.running.items():
+            cut_off = self.policies.effective(self.history.lanes[lane]).cut_off if ids else None
+            yield from ((id, self.tasks[id].owner, cut_off) for id in ids)
+
     def stuck(self) -> list[int]:
         """Tasks that wait for a person."""
         return sorted(self.history.dependents.stuck({id: known.state for id, known in self.tasks.items()}))
@@ -409,6 +431,11 @@ class Oracle:
     def doubled(self) -> str | None:
         """Which key two unfinished tasks have, if one has."""
         return self.history.names.doubled(self.unfinished())
+
+    def _failing(self, id: int) -> tuple[Retry, int]:
+        """How failures of a task are tried again, and how many there were."""
+        known = self.tasks[id]
+        return self.policies.effective(self.history.lanes[known.lane]).retry, known.failures
 
     def _how_it_stands(self, id: int) -> tuple[int, int] | None:
         known = self.tasks.get(id)

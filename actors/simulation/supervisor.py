@@ -18,10 +18,12 @@ from ..core.effects import Answer, Note, Persist, Reread, Send
 from ..core.pool import Pool
 from ..core.settings import PoolSettings
 from .audience import Audience
+from .breakers import Breakers
 from .disk import DiskError, DiskFull, SimulatedDisk
 from .ends_told import EndsTold
 from .network import Network
 from .oracle import Oracle, Violation
+from .prefetch import Prefetch
 from .selections import Selections
 from .timeline import Clock, Timeline
 from .vigil import Hearing
@@ -59,10 +61,11 @@ class SimulatedSupervisor:
         self._timeline, self._network, self.clock, self._random = timeline, network, clock, random
         self._settings, self._oracle = settings, oracle
         self.disk = make_disk(self._committed)
-        self.hearing = Hearing(timeline, settings.lost_after)
+        self.hearing = Hearing(timeline, oracle, settings.lost_after, settings.heartbeat)
         self.audience = Audience(timeline)
         self._selections = Selections(oracle)
         self._ends_told = EndsTold(oracle)
+        self._breakers, self._prefetch = Breakers(settings.policies), Prefetch()
         self.pool: Pool | None = None
         self.starts = 0
         self.fall_silent: int | None = None
@@ -94,6 +97,9 @@ class SimulatedSupervisor:
         self.starts += 1
         opening = self.disk.open(_BOOT)
         self._timeline.tell("supervisor", f"starts, epoch {opening.epoch}")
+        self._oracle.tuned(self._settings.policies)
+        self._breakers.restarted()
+        self._prefetch.restarted()
         self.hearing.restarted()
         self.audience.restarted()
         self.pool = Pool(self._settings, opening, self.clock.now(), self.clock.wall(), _BOOT)
@@ -151,9 +157,10 @@ class SimulatedSupervisor:
         return True
 
     def stall(self, seconds: float) -> None:
-        """The process stands still; what arrives waits."""
-        self._stalled_until = self._timeline.now + seconds
+        """The process stands still, for longer if it does already; what arrives waits."""
+        self._stalled_until = max(self._stalled_until, self._timeline.now + seconds)
         self.audience.stands_still(self._stalled_until)
+        self.hearing.stands_still(self._stalled_until)
 
     def jump(self, seconds: float) -> None:
         """The wall clock is set."""
@@ -200,7 +207,11 @@ class SimulatedSupervisor:
         now, wall = self.clock.now(), self.clock.wall()
         self._arrivals.ended(now + took * self.clock.rate)
         more, waiting = len(batch) == _BATCH, self._arrivals.waiting()
-        self._run(self.pool.handle(news, now, wall, more=more, waiting=waiting))
+        self.hearing.batch(self.pool, news, waiting)
+        if self._run(self.pool.handle(news, now, wall, more=more, waiting=waiting)):
+            self._oracle.turned(self._timeline.now, now, wall)
+            if not more:
+                self.hearing.check()
         if self._inbox or self._arrivals.next_time() == 0.0:
             self._set_turn(took)
 
@@ -215,7 +226,6 @@ class SimulatedSupervisor:
         self._busy_until = self._timeline.now + took
         self.audience.heard(self._frames, news, took)
         self._check_idle(news)
-        self.hearing.batch(self.pool, news)
         self._selections.heard(news)
         for address, number, message in news:
             if message is not None:
@@ -238,7 +248,8 @@ class SimulatedSupervisor:
             if self._idle[1] > _IDLE_TURNS_MAX:
                 raise Violation(f"the supervisor spins: {self._idle[1]} turns without news within a second")
 
-    def _run(self, effects: list[Any]) -> None:
+    def _run(self, effects: list[Any]) -> bool:
+        """Do what the core asks for; whether the process lives on."""
         assert self.pool is not None
         try:
             speech = turn.perform(self.pool, self.disk, effects, self.clock.now(), self.clock.wall())
@@ -248,10 +259,12 @@ class SimulatedSupervisor:
         except DiskError:
             self.kill()
             self._timeline.after(0.5 + self._random.random() * 5, self.start)
-            return
+            return False
+        if (wrong := self._breakers.said(speech, self._oracle.history, self.clock.now())) is not None:
+            raise Violation(wrong)
         for effect in speech:
             if not isinstance(effect, Note) and self._dies_speaking():
-                return
+                return False
             if isinstance(effect, Send):
                 self._send(effect)
             elif isinstance(effect, Answer):
@@ -263,9 +276,11 @@ class SimulatedSupervisor:
         if (held := self._arrivals.next_time()) is not None:
             due = min(due, held)
         self._timeline.after(self.clock.until(due), self._timer, self._wake)
+        return True
 
     def _reread(self, start: int, read: Configuration) -> None:
         if self.pool is not None and start == self.starts:
+            self._oracle.tuned(read.policies)
             self._run(self.pool.reread(read, self.clock.now(), self.clock.wall()))
 
     def _dies_speaking(self) -> bool:
@@ -282,10 +297,12 @@ class SimulatedSupervisor:
         self._oracle.committed(turn, self.pool, self._timeline.now, self.clock.now(), self.clock.wall())
         self._selections.committed(turn)
         self._ends_told.committed(turn)
-        for persist in turn:
-            for _, token, name, _, _, _, state, _ in persist.hosts:
-                if state == "lost":
-                    self.hearing.lost(token, name)
+        self.hearing.committed(turn)
+        history = self._oracle.history
+        self._breakers.committed(turn, history)
+        wrong = self._prefetch.committed(turn, history, self._oracle.policies, self.hearing.capacity)
+        if wrong is not None:
+            raise Violation(wrong)
 
     def _timer(self, wake: int) -> None:
         if wake == self._wake and self.pool is not None:

@@ -10,6 +10,9 @@ from typing import Any, Final
 WALL_START: Final = 1_700_000_000.0
 """The wall clock's reading when a world begins (some day in 2023)."""
 
+OWN_START: Final = 1000.0
+"""What a node's own clock says then, so that nobody takes 0 for "never"."""
+
 REMEMBERED: Final = 40
 """How many of the latest events a failure shows."""
 
@@ -76,8 +79,8 @@ class Clock:
         self.jump = 0.0
 
     def now(self) -> float:
-        """Monotonic seconds, from 1000 on so that nobody takes 0 for "never"."""
-        return 1000.0 + self._timeline.now * self.rate
+        """Monotonic seconds."""
+        return OWN_START + self._timeline.now * self.rate
 
     def wall(self) -> float:
         """Seconds since the epoch."""

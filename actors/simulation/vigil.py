@@ -1,19 +1,21 @@
 """Who was heard when, and what runs where: the guarantees about time, which no commit can tell alone.
 
 A host may be given up for silence, for a connection that stayed closed, or because its name came back with a new
-process, and for nothing else. Two copies of a task whose node says `cut_off: stop` never run at a time.
+process, and for nothing else; for silence and a closed connection it must be, in time. Two copies of a task whose node
+says `cut_off: stop` never run at a time.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ...config.policy import PolicyTree
-from ...transport.messages import Hello
+from ...transport.messages import Claim, Hello
 from ..core.access.arrivals import News
+from ..core.effects import Persist
 from ..core.hosts.hosts import SUSPECT_SECONDS
 from ..core.pool import Pool
 from .oracle import Oracle, Violation
@@ -21,14 +23,21 @@ from .timeline import Timeline
 
 _TOLERANCE: Final = 0.94
 """Clocks differ in their rates, and a turn takes a moment."""
+_SLACK_SECONDS: Final = 0.3
+_STALLS_MAX: Final = 100
+_NONE: Final = -1
+"""Number of a message after which no other is believed."""
 
 
 class Hearing:
-    """What a supervisor has heard of its hosts, by the world's time."""
+    """What a supervisor has heard of its hosts, by the world's time, and how long each may be silent.
 
-    def __init__(self, timeline: Timeline, lost_after: float) -> None:
-        self._timeline = timeline
-        self._lost_after = lost_after
+    Time in which the supervisor itself stands still is nobody's silence.
+    """
+
+    def __init__(self, timeline: Timeline, oracle: Oracle, lost_after: float, heartbeat: float) -> None:
+        self._timeline, self._oracle = timeline, oracle
+        self._lost_after, self._heartbeat = lost_after, heartbeat
         self._heard: dict[bytes, float] = {}
         self._closed: dict[bytes, float] = {}
         self._started = 0.0
@@ -36,20 +45,48 @@ class Hearing:
         self._tokens: dict[bytes, bytes] = {}  # by address
         self._address: dict[bytes, bytes] = {}  # the latest, by token
         self._greeting: dict[bytes, int] = {}
+        self._still: deque[tuple[float, float]] = deque(maxlen=_STALLS_MAX)  # when it stood still: from, until
+        self._owners: dict[int, tuple[bytes, str]] = {}  # token and name of host sessions
+        self._watched: dict[bytes, float] = {}  # who has said anything at all, and has not been silent for too long
+        self._capacity: dict[bytes, dict[str, int]] = {}  # what each has said that it can run
+        self._cut: dict[bytes, float] = {}  # whose connection closed, and has not been away for too long
 
     def restarted(self) -> None:
         """A supervisor begins: everyone has a full period of grace."""
         self._heard, self._closed, self._greeted = {}, {}, {}
         self._tokens, self._address, self._greeting = {}, {}, {}
         self._started = self._timeline.now
+        self._watched, self._cut = {token: self._started for token, _ in self._owners.values()}, {}
+        self._capacity = {}
 
-    def batch(self, pool: Pool, batch: Iterable[News]) -> None:
-        """Messages that the supervisor is about to heed."""
+    def stands_still(self, until: float) -> None:
+        """The supervisor hears nobody until then."""
+        now = self._timeline.now
+        if self._still and now < self._still[-1][1]:
+            self._still[-1] = self._still[-1][0], max(until, self._still[-1][1])
+        else:
+            self._still.append((now, until))
+
+    def _stood_still(self, since: float, *, surely: bool = False) -> float:
+        """For how long it stood still; `surely`: and must have noticed that it did."""
+        now, whole = self._timeline.now, 0.0
+        for first, last in self._still:
+            length = min(now, last) - max(since, first)
+            if not surely:
+                whole += max(0.0, length)
+            elif length > 2.1 * self._heartbeat:  # until its next heartbeat it would have waited anyhow
+                whole += length - 1.05 * self._heartbeat
+        return whole
+
+    def batch(self, pool: Pool, batch: Iterable[News], waiting: Iterable[bytes] = ()) -> None:
+        """Messages that the supervisor is about to heed; of who is `waiting` something has come that is heard later."""
         now = self._timeline.now
         self._greeted = {}
         seen: dict[bytes, int] = {}
         for address, number, message in batch:
             if isinstance(message, Hello):
+                if message.role == "host":
+                    self._watched[message.session] = now
                 self._greeted.setdefault(message.name, set()).add(message.session)
                 greeting = message.offer.get("greeting", 0)
                 if message.role != "host" or greeting <= self._greeting.get(message.session, 0):
@@ -58,36 +95,89 @@ class Hearing:
                 self._heard[message.session] = now
                 self._tokens[address], self._address[message.session] = message.session, address
                 self._closed.pop(message.session, None)
+                self._cut.pop(message.session, None)
+                self._capacity[message.session] = dict.fromkeys(message.offer["slots"], 0)
                 continue
             token = self._tokens.get(address)
             peer = pool.sessions.peers.get(address)
             if message is None:
                 if token is not None and self._address[token] == address:
                     self._closed[token] = now
-            elif peer is None or peer.role != "host":
+                    self._capacity[token] = {}
+                    if peer is not None and seen.get(address) != _NONE:
+                        self._cut[token] = now
                 continue
-            elif number == seen.get(address, peer.seen) + 1:  # the numbering has no gap: it is believed
+            if token is not None:
+                self._watched[token] = now
+            if peer is None or peer.role != "host":
+                continue
+            if number == seen.get(address, peer.seen) + 1:  # the numbering has no gap: it is believed
                 seen[address] = number
                 self._heard[peer.session.token] = now
+                if isinstance(message, Claim) and token is not None and self._address[token] == address:
+                    self._capacity[token] |= dict.fromkeys(message.capacity, 0) if message.leaving else message.capacity
             else:
-                seen[address] = -1
+                seen[address] = _NONE
+        for address in waiting:
+            if (token := self._tokens.get(address)) is not None:
+                self._watched[token] = now
 
-    def lost(self, token: bytes, name: str) -> None:
-        """The supervisor gave a host up.
+    def capacity(self, owner: int) -> Mapping[str, int]:
+        """How many tasks each slot pool of a host session can run, as it has said at last."""
+        return self._capacity.get(self._owners.get(owner, (b"", ""))[0], {})
+
+    def committed(self, turn: Iterable[Persist]) -> None:
+        """A turn is on disk.
 
         Raises:
-            Violation: Too early.
+            Violation: It gives a host up too early.
         """
+        for persist in turn:
+            for owner, token, name, _, _, _, state, _ in persist.hosts:
+                self._owners[owner] = token, name
+                if state == "lost":
+                    self._lost(token, name)
+
+    def _lost(self, token: bytes, name: str) -> None:
+        """The supervisor gave a host up."""
         self._greeting.pop(token, None)  # should it come back, it is new
         if self._greeted.get(name, {token}) - {token}:
             return
         now = self._timeline.now
-        silent = now - max(self._started, self._heard.get(token, 0.0))
+        since = max(self._started, self._heard.get(token, 0.0))
+        silent = now - since - self._stood_still(since, surely=True)
         if silent >= self._lost_after * _TOLERANCE:
             return
-        if (closed := self._closed.get(token)) is not None and now - closed >= SUSPECT_SECONDS * _TOLERANCE:
+        closed = self._closed.get(token)
+        if closed is not None and now - closed - self._stood_still(closed, surely=True) >= SUSPECT_SECONDS * _TOLERANCE:
             return
         raise Violation(f"{name} was given up after {silent:.3f} s of silence, {self._lost_after:g} s are its right")
+
+    def check(self) -> None:
+        """A turn has heard all that had come.
+
+        Raises:
+            Violation: A host that has been silent, or away, for too long holds a task still.
+        """
+        silent = self._over(self._watched, self._lost_after / _TOLERANCE + _SLACK_SECONDS)
+        away = self._over(self._cut, SUSPECT_SECONDS / _TOLERANCE + _SLACK_SECONDS)
+        if not silent and not away:
+            return
+        for id, owner, cut_off in self._oracle.held():
+            token, name = self._owners.get(owner, (b"", ""))
+            if token in silent or (token in away and cut_off is not None):
+                raise Violation(f"task {id} is held by {name}, which has been silent or away for too long")
+
+    def _over(self, since: dict[bytes, float], most: float) -> set[bytes]:
+        """Whose time is over; they are told once: who says nothing is granted nothing."""
+        now, over = self._timeline.now, set[bytes]()
+        for token, latest in since.items():
+            first = max(self._started, latest)
+            if now - first > most and now - first - self._stood_still(first) > most:
+                over.add(token)
+        for token in over:
+            del since[token]
+        return over
 
 
 @dataclass(slots=True)

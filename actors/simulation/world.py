@@ -39,7 +39,7 @@ from .inspection import inspect, inspect_at_rest, restlessness, unanswered
 from .misfortune import FAULTS, Misfortune, weather_of
 from .network import Network
 from .oracle import Oracle, Violation
-from .promises import BriefQuota
+from .promises import BriefQuota, overdue
 from .supervisor import SimulatedSupervisor
 from .timeline import Clock, Timeline
 from .vigil import Executions
@@ -71,6 +71,8 @@ _DEFAULTS: Final = {"retry": {"max_attempts": 4, "base": 0.2, "jitter": 0.1}, "t
 _CHECK_STEPS: Final = 100
 _LOOK_STEPS: Final = 10
 _REST_SECONDS: Final = 900.0
+_LATE_SECONDS: Final = 2.0
+"""How late a schedule may be: one that found no room tries again after a second."""
 _AFTERGLOW_SECONDS: Final = 6.5
 """After the last end: time for sessions that nobody uses any more to be given up."""
 
@@ -343,12 +345,12 @@ class World:
         self._start_drained()
         for type in TYPES:
             self.clients[0].pause(type, paused=False)
+        self._until(self._overdue)
         for name in SCHEDULES if "schedules" in self.ingredients else ():
             self.clients[0].order("pause_schedule", name=name)
-        self._until(lambda: restlessness(self.clients, self.oracle, set(self.oracle.stuck())))
-        while stuck := self.oracle.stuck():
-            self.clients[0].unblock(stuck)
-            self._until(lambda: restlessness(self.clients, self.oracle, set(self.oracle.stuck())))
+        self._until(self._waiting)
+        while self._people_help():
+            self._until(self._waiting)
         self.run_for(_AFTERGLOW_SECONDS)
         self.check()
         inspect_at_rest(self.supervisor, self.hosts, self.clients, self.oracle)
@@ -363,6 +365,30 @@ class World:
             if host.name in drained:
                 host.crash()
             host.start()
+
+    def _far(self) -> list[int]:
+        """Tasks that wait for an instant of another day, as the wall clock was set."""
+        return self.oracle.history.due_times.for_another_day(self.supervisor.clock.wall())
+
+    def _waiting(self) -> str | None:
+        """What still waits for something else than a person."""
+        return None if self._far() else restlessness(self.clients, self.oracle, set(self.oracle.stuck()))
+
+    def _people_help(self) -> bool:
+        """Let go what only a person can, and end what would come in a day; whether there was any."""
+        client, far, stuck = self.clients[0], self._far(), self.oracle.stuck()
+        if far:
+            client.cancel(far)
+        elif stuck:
+            client.unblock(stuck)
+        self._until(lambda: unanswered(self.clients))
+        return bool(far or stuck)
+
+    def _overdue(self) -> str | None:
+        """Which schedule has not been seen to, while the queue has room."""
+        if len(self.oracle.unfinished()) >= self.size:
+            return None
+        return overdue(self.oracle.history.schedules, self.supervisor.clock.wall() - _LATE_SECONDS)
 
     def _until(self, waiting: Callable[[], str | None]) -> None:
         """Go on until nothing is waited for."""

@@ -50,3 +50,21 @@ def test_a_connected_client_hears_of_every_end_however_short_it_is_kept() -> Non
         assert world.oracle.history.pruned
         assert len(blocks) > 20
         assert not any(block.left for block in blocks)
+
+
+def test_what_was_forgotten_before_a_restore_is_lost_as_well_as_what_was_not() -> None:
+    with World(1, keep=1.0, faults={}, work=0.0) as world:
+        client, supervisor = world.clients[0], world.supervisor
+        client.send("a", 1, 1, None)
+        world.run_for(1.0)
+        backup = supervisor.disk.backup()
+        client.send("a", 1, 2, None)
+        world.run_for(60.0)
+        forgotten = set(world.oracle.history.pruned)
+        supervisor.kill()
+        supervisor.disk.restore(backup)
+        world.executions.another_history()
+        supervisor.start()
+        assert len(forgotten - backup[1].tasks.keys()) == 2
+        assert forgotten - backup[1].tasks.keys() <= world.oracle.lost
+        world.rest()

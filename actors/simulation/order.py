@@ -178,5 +178,5 @@ def _unseen(pool: Pool) -> Iterator[tuple[tuple[int, int], _Held]]:
         if lease.stopping:
             yield (id, lease.row.fence), (lease.lane.number, lease.pool.host.owner)
     for owner, copies in pool.queue.lanes.tree.copies.items():
-        for key, lane in copies.items():
+        for key, (lane, _) in copies.items():
             yield key, (lane.number, owner)

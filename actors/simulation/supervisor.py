@@ -255,7 +255,7 @@ class SimulatedSupervisor:
             speech = turn.perform(self.pool, self.disk, effects, self.clock.now(), self.clock.wall())
         except DiskFull:
             self._make_room()
-            return
+            return None
         except DiskError:
             self.kill()
             self._timeline.after(0.5 + self._random.random() * 5, self.start)

@@ -249,13 +249,13 @@ class SimulatedSupervisor:
                 raise Violation(f"the supervisor spins: {self._idle[1]} turns without news within a second")
 
     def _run(self, effects: list[Any]) -> bool:
-        """Do what the core asks for; whether the process lives on."""
+        """Do what the core asks for; whether this core lives on."""
         assert self.pool is not None
         try:
             speech = turn.perform(self.pool, self.disk, effects, self.clock.now(), self.clock.wall())
         except DiskFull:
             self._make_room()
-            return None
+            return False
         except DiskError:
             self.kill()
             self._timeline.after(0.5 + self._random.random() * 5, self.start)

@@ -92,9 +92,9 @@ def _names(node: ast.expr) -> list[str]:
 
 def _fields(call: ast.Call, known: Mapping[str, set[str]]) -> set[str]:
     """The names of the fields, as far as the function that says them shows them."""
-    found = {keyword.arg for keyword in call.keywords if keyword.arg and keyword.arg != "exc_info"}
+    found = {keyword.arg for keyword in call.keywords if keyword.arg}
     rest = [keyword.value for keyword in call.keywords if keyword.arg is None]
-    return found | _keys([*rest, *call.args[2:]], known)
+    return (found | _keys([*rest, *call.args[2:]], known)) - {"exc_info"}
 
 
 def _keys(nodes: Iterable[ast.expr | None], known: Mapping[str, set[str]]) -> set[str]:

@@ -224,9 +224,9 @@ QUICK: Any = {"hosts": 1, "clients": 3, "quick": True, "faults": {}}
 MUTANTS: dict[Mutant, Sign] = {
     all_that_is_scheduled_is_due_at_once: Sign("falls due at"),
     nothing_waits_before_its_next_try: Sign("s after failure [0-9]+, Retry"),
-    delays_do_not_move_with_the_wall_clock: Sign("falls due at|have not ended", **CLOCK),
+    delays_do_not_move_with_the_wall_clock: Sign("falls due at|its time has come|have not ended", **CLOCK),
     delays_move_with_the_wall_clock_in_memory_alone: Sign(
-        "in the store, Due|memory holds .* scheduled|falls due at|have not ended", **CLOCK
+        "in the store, Due|memory holds .* scheduled|falls due at|its time has come|have not ended", **CLOCK
     ),
     instants_go_by_a_clock_that_never_jumps: Sign("falls due at", **OFTEN_SET),
     what_is_due_later_than_what_memory_holds_is_kept_there: Sign("memory holds .* of what is scheduled"),

@@ -88,7 +88,7 @@ MUTANTS: dict[Mutant, Any] = {
     ),
     cancels_with_words_alone: Sign("cancel of {'ids'.* names .*, which it did not change"),
     cancels_but_what_runs: Sign("cancel of {'ids'.* missed task [0-9]+.*state=3"),
-    runs_again_with_words_alone: Sign("retry of {'ids'.* names .*, which it did not change"),
+    runs_again_with_words_alone: Sign("retry of {'ids'.* names .*, which it did not change|flow [0-9]+ says"),
     edits_with_words_alone: Sign("edit of {'ids'.* left task [0-9]+ with its", ingredients=frozenset({"edits"})),
     numbers_are_given_again_after_a_power_cut: Sign("two submissions were given the same task|was not told how", **CUT),
     nobody_asks_anew_after_a_power_cut: Sign("was not told how", **CUT),

@@ -167,6 +167,22 @@ def test_a_task_that_is_sent_and_granted_in_one_turn_has_started(pool: Any) -> N
     assert Accepted(2, 2, 1, [[0, 1, OTHER]]) in said[CLIENT]
 
 
+def test_what_is_sent_in_the_turn_of_a_retry_leaves_room_for_what_runs_once_more(pool_with: Any) -> None:
+    pool = pool_with(max_size=2)
+    pool.host(slots=2)
+    for number in (1, 2):
+        send(pool, number, named(f"k{number}", b"x"))
+    running = [lease.row for lease in pool.pool.queue.leases.values()]
+    pool.say(HOST, Results([failed(row.id, row.fence, retry=False) for row in running]))
+    said = pool.say(
+        CLIENT,
+        Admin(1, "retry", {"ids": [1, 2]}),
+        Submit(3, 1, [["a", 5, {"after": [1], "on_failure": "run"}, [b"x"]]]),
+    )[CLIENT]
+    assert Reply(1, True, {"retried": [1, 2]}) in said
+    assert [message.code for message in said if isinstance(message, Rejected)] == ["queue_full"]
+
+
 def test_a_full_queue_still_answers_for_what_is_there(pool_with: Any) -> None:
     pool = pool_with(max_size=1)
     send(pool, 1, named("k", b"x"))

@@ -265,15 +265,13 @@ class Requests:
     def _check_size(self, count: int) -> None:
         if self.room.low:
             raise Unfit("disk_full", self.room.reason())
-        if self.queue.unfinished_count + count > self.max_size:
+        if self.queue.unfinished_count + self.retries.promised + count > self.max_size:
             reason = f"the queue holds {self.queue.unfinished_count} unfinished tasks of at most {self.max_size}"
             raise Unfit("queue_full", reason)
 
-    def _check_more(self, peer: Peer, count: int, others: int) -> None:
-        """Whether there is room for so many tasks that run once more, in the pool and in the share of who orders it,
-        beside `others` that will.
-        """
-        self._check_size(count + others)
+    def _check_more(self, peer: Peer, count: int) -> None:
+        """Whether there is room for so many tasks that run once more, in the pool and in the share of who orders it."""
+        self._check_size(count)
         self.allowances.check_again(peer, count)
 
     def _check_hosts(self, type: str, options: dict[str, Any]) -> None:

@@ -51,13 +51,16 @@ class Retries:
     Args:
         queue: Where they run.
         flows: What they come after.
-        admit: Lets in so many tasks of a peer's that run once more, beside others that were let in and do not run yet;
-            raises `Unfit` if there is no room.
+        admit: Lets in so many tasks of a peer's that run once more, beside those that are `promised`; raises `Unfit` if
+            there is no room.
+
+    Attributes:
+        promised: How many tasks of this turn's orders there is room for that do not run once more yet.
     """
 
-    def __init__(self, queue: Queue, flows: Flows, admit: Callable[[Peer, int, int], None]) -> None:
+    def __init__(self, queue: Queue, flows: Flows, admit: Callable[[Peer, int], None]) -> None:
         self._queue, self._flows, self._admit = queue, flows, admit
-        self._promised = 0  # of all orders of this turn that are not done
+        self.promised = 0
         self._taking: dict[Name, int] = {}  # which tasks of these have, or will have, which key
 
     def ask(self, step: Step, peer: Peer, message: Admin) -> None:
@@ -71,7 +74,7 @@ class Retries:
         try:
             if meant:
                 self._flows.check_again(peer, meant)
-                self._admit(peer, len(meant), self._promised)
+                self._admit(peer, len(meant))
                 self._flows.let_in(peer, meant)
         except Unfit as unfit:
             step.say(peer, Reply(request, False, {"code": unfit.code, "reason": unfit.reason}))
@@ -86,7 +89,7 @@ class Retries:
             elif self._queue.again(step, row):
                 order.reply["retried"].append(row.id)
         order.promised = len(keyed) + len(order.bound)
-        self._promised += order.promised
+        self.promised += order.promised
         if keyed:
             step.needs.append(Consult((), tuple(id for id, _ in keyed), "again", order, bearers=tuple(keyed)))
         else:
@@ -160,7 +163,7 @@ class Retries:
             self._done(step, order)
 
     def _done(self, step: Step, order: _Order) -> None:
-        self._promised -= order.promised
+        self.promised -= order.promised
         for name in order.taking:
             del self._taking[name]
         step.say(order.peer, Reply(order.request, True, order.reply))

@@ -80,6 +80,11 @@ class Misfortune:
 
         return happen
 
+    @property
+    def has_backup(self) -> bool:
+        """Whether a backup was made that was not put in the database's place yet."""
+        return self._backup is not None
+
     def happened(self) -> Counter[str]:
         """How often each fault has happened by now."""
         return self._happened + self._network.happened

@@ -139,6 +139,7 @@ class Pool(RuleBasedStateMachine):
         self.pool.misfortune.power_cut()
         self.pass_a_moment()
 
+    @precondition(lambda self: self.world is not None and not self.world.misfortune.has_backup)
     @rule()
     def back_up_and_restore_later(self) -> None:
         self.pool.misfortune.restore()

@@ -117,7 +117,10 @@ class WorkerHost:
         self._supervisor = configured.start(replace(wanted, on_failure=self._failed))
         try:
             self.client = Client(self._supervisor.address)
-            self._host = Host.start(self._host_settings())
+            with self._turn:
+                if self._failure is not None:
+                    raise self._failure
+                self._host = Host.start(self._host_settings())
             if not self._host.wait_joined(_JOIN_SECONDS_MAX):
                 raise self._failure or self._host.error or WorkerHostError("the pool's host did not start in time")
             host = next(host for host in self.client.hosts() if host["pid"] == os.getpid())
@@ -142,6 +145,9 @@ class WorkerHost:
             elif answers and self._database is None:
                 self.client.settle()
                 self._finish_all()
+        except PoolUnreachable:
+            if kind is None or self._failure is None:
+                raise  # else what ended the block goes first
         finally:
             self._end()
         if self._failure is not None and kind is None:

@@ -17,7 +17,7 @@ def restore(queue: Queue, hosts: Hosts, opening: Opening, boot: int, now: float,
         hosts.remember(owner, token, identity)
         if left_at is None:
             host = HostSession(owner, token, name, machine, joined_at, now, "away", identity=identity)
-            host.drains = ORDERS.get(state)
+            host.drains, host.patience = ORDERS.get(state), hosts.told_before
             host.pools[""] = SlotPool(host, "")
             hosts.add(host)
     for columns in opening.running:

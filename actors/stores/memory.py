@@ -7,6 +7,7 @@ that the core meets the same rows; the contract tests run on both.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import nsmallest
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -379,10 +380,11 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
         if isinstance(need, EndedAfter):
             return list(islice(self._ended_after(need), need.count))
         if isinstance(need, SeenAfter):
-            seen = [(number, row[3], self._needs(number)) for number, row in self._sessions.items()]
-            if need.kind == "host":
-                seen = [(owner, row[5], False) for owner, row in self._hosts.items()]
-            return sorted(item for item in seen if item[0] > need.number)[: need.count]
+            hosts = need.kind == "host"
+            rows: dict[int, Any] = self._hosts if hosts else self._sessions
+            numbers = nsmallest(need.count, (number for number in rows if number > need.number))
+            seen_at = 5 if hosts else 3
+            return [(number, rows[number][seen_at], not hosts and self._needs(number)) for number in numbers]
         if isinstance(need, MeantNeed):
             return self._meant(need)
         if isinstance(need, Senders):

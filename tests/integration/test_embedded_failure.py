@@ -130,5 +130,12 @@ def test_in_memory_too_and_an_error_of_the_block_goes_before(monkeypatch: pytest
             if wrong:
                 raise KeyError("mine")
 
+    def program_that_fails_first() -> None:
+        with monkeypatch.context() as short, WorkerHost() as pool:
+            pool.client.send("nobody")
+            short.setattr(SupervisorActor, "_turn", fail)
+            raise KeyError("mine")
+
+    assert isinstance(ended(program_that_fails_first), KeyError), "leaving is what meets the failure"
     assert isinstance(ended(lambda: program(wrong=False)), PoolUnreachable)
     assert isinstance(ended(lambda: program(wrong=True)), KeyError)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from unit.pool_words import CLIENT, HOST, granted  # pyright: ignore[reportMissingImports]
 
-from workerhost.transport.messages import Admin, Cancel, Drain, Hello, Query
+from workerhost.transport.messages import Admin, Cancel, Claim, Drain, Hello, Query
 
 Make = Callable[..., Any]
 STOPS: dict[str, Any] = {"cut_off": None}
@@ -64,6 +64,21 @@ def test_a_new_process_of_its_name_does_not_run_what_the_old_one_may_still_run(g
     assert guarded.store.show(1)["losses"] == 1
 
 
+def test_a_host_that_is_silent_is_granted_nothing_when_its_name_comes_back(pool_with: Make) -> None:
+    """Its connection is open, and what it may run twice is taken from it."""
+    pool = pool_with({"v": STOPS})
+    pool.host(b"x", "v", "a", slots=2, name="gpu", named=True)
+    assert granted(pool.send("v"), b"x")
+    assert granted(pool.send("a"), b"x")
+    pool.silent.add(b"x")
+    pool.wait(2.5)
+    offer = {"types": ["v", "a"], "slots": {"": 2}, "named": True}
+
+    assert granted(pool.say(b"y", Hello("host", [1, 1], b"y" * 16, "gpu", offer)), b"x") == []
+    assert len(granted(pool.say(b"y", Claim({"": 2})), b"y")) == 1
+    assert pool.store.show(2)["losses"] == 1
+
+
 def test_what_may_run_twice_a_new_process_of_its_name_runs_at_once(pool: Any) -> None:
     pool.host(b"x", name="gpu", named=True)
     pool.send()
@@ -89,6 +104,18 @@ def test_a_shorter_lost_after_counts_for_who_has_heard_of_it(guarded: Any, resta
     guarded.client()
     guarded.host(b"y", "v")
     assert 2.0 <= _granted_after(guarded, b"y") < 5.0
+
+
+def test_a_shorter_lost_after_does_not_count_before_welcome_has_come(guarded: Any) -> None:
+    guarded.settings = replace(guarded.settings, lost_after=2.0)
+    guarded.start()
+    guarded.client()
+    ((id, fence),) = [(lease.row.id, lease.row.fence) for lease in guarded.pool.queue.leases.values()]
+    offer = {"types": ["v"], "slots": {"": 1}, "running": [[id, fence]], "greeting": 2}
+    guarded.say(b"x", Hello("host", [1, 1], b"x" * 16, "gpu", offer))
+    guarded.close(b"x")
+    guarded.host(b"z", "v")
+    assert _granted_after(guarded, b"z") >= 5.0, "WELCOME may be lost"
 
 
 def test_an_order_to_drain_outlives_the_supervisor(pool: Any) -> None:

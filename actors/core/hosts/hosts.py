@@ -87,6 +87,7 @@ class HostSession:
         leases: What it holds, by task.
         tree: The nodes that it was told of.
         greeting: Number of its latest HELLO.
+        patience: The `lost_after` that another supervisor told it, until it has said something that follows WELCOME.
         drains: Whether a person's latest order was to drain, or to stay after all; None: there was none.
         figures: What is counted of attempts here.
         ahead: What it gets beyond its free slots while somebody waits for a few tasks.
@@ -111,6 +112,7 @@ class HostSession:
     leases: dict[int, Lease] = field(default_factory=dict)
     tree: set[str] = field(default_factory=set)
     greeting: int = 0
+    patience: float = 0.0
     drains: bool | None = None
     figures: Figures = field(default_factory=Figures)
     identity: str = ANYBODY
@@ -140,7 +142,7 @@ class Hosts:
 
     def __init__(self, lost_after: float) -> None:
         self.lost_after = lost_after
-        self.told_before = 0.0  # the same as those that are `away` were told it
+        self.told_before = 0.0  # the longest by which any goes, as it is stored
         self.by_owner: dict[int, HostSession] = {}
         self.by_token: dict[bytes, HostSession] = {}
         self.last_owner = 0
@@ -190,13 +192,12 @@ class Hosts:
         return min(SUSPECT_SECONDS, self.lost_after)
 
     def patience(self, host: HostSession) -> float:
-        """Seconds of silence after which a host is lost: what it goes by itself, when it has no word."""
-        return max(self.lost_after, self.told_before) if host.state == "away" else self.lost_after
+        """Seconds of silence after which a host is lost: not before it has given up by itself what never runs twice."""
+        return max(self.lost_after, host.patience)
 
     def remember_patience(self, step: Step) -> None:
         """Keep, over a restart with another `lost_after`, the longest that any host goes by."""
-        away = any(host.state == "away" for host in self.by_owner.values())
-        longest = max(self.lost_after, self.told_before) if away else self.lost_after
+        longest = max([self.lost_after, *(host.patience for host in self.by_owner.values() if host.alive())])
         if longest != self.told_before:
             self.told_before = longest
             step.persist.meta["lost_after_ms"] = round(longest * 1000)

@@ -240,7 +240,7 @@ class Membership:
         Raises:
             ValueError, TypeError: They are too many, or none; what was known of them stays.
         """
-        host.heard, host.gone_at = step.now, None
+        host.heard, host.gone_at, host.patience = step.now, None, 0.0
         if message.levels:
             levels = host.levels | _levels(message.levels)
             if len(levels) > _LEVELS_MAX:
@@ -251,6 +251,7 @@ class Membership:
 
     def claim(self, host: HostSession, claim: Claim) -> None:
         """How many tasks each slot pool of a host can run now, why not more, and whether it is about to leave."""
+        host.patience = 0.0
         host.start_failed = _reasons(claim.start_failed, host.pools)
         if claim.leaving and host.state == "joined":
             host.state = "draining"
@@ -349,6 +350,9 @@ class Membership:
             self.lose(step, host, reason)
             return
         host.gone_at = None  # from here on its silence alone counts
+        if host.peer is not None:  # if it is not gone after all, it says HELLO
+            self.sessions.peers.pop(host.peer.address, None)
+            self.unheard(host.peer)
         rescued = self.endings.rescue(step, host, reason, lost=True, keep=keep)
         told: dict[str, Any] = {"host": host.name, "rescued": rescued, "waiting": len(keep)}
         self._audit.say(step, host.identity, "warning", "host_gone", **told)

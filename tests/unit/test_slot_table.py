@@ -319,7 +319,7 @@ class TestDeaths:
         table.slot(1, exited=died())
         assert table.ended() == []
         assert table.back() == [came_back(1, ENDED)]
-        assert table.table.suspects == {}
+        assert table.table.suspects == {1: 1}, "from now on it runs alone"
 
     def test_one_that_waited_is_not_blamed_when_the_one_before_it_had_just_ended(self):
         table = Table(1)
@@ -328,19 +328,41 @@ class TestDeaths:
         assert table.ended() == [result(1)]
         assert [item[:3] for item in table.back()] == [[2, 12, Returned.NEIGHBOUR]]
 
-    def test_a_slot_that_dies_before_its_tasks_begin_is_started_again_later_and_later(self):
+    def test_processes_that_die_before_a_task_begins_are_started_later_and_later_until_it_is_blamed(self):
         table = Table(1)
         waits: list[float] = []
-        for id in range(4):
-            table.place(task(id))
+        ended: list[Any] = []
+        while not ended and len(waits) < 10:
+            (table.place_alone if 1 in table.table.suspects else table.place)(task(1))
             before = table.now
             table.slot(1, exited=died())
+            ended = table.ended()
+            assert table.back() == ([] if ended else [came_back(1, ENDED)])
             if table.table.due() < inf:
                 table.at(table.table.due())
             waits.append(round(table.now - before, 3))
             table.ready(1)
-        assert waits == [0.0, 0.2, 0.4, 0.8]
+        assert waits == [0.0, 0.2, 0.0], "the last death is explained"
+        message = "segfault; the task had not begun"
+        assert ended == [[1, 11, Outcome.CRASHED, b"", 0.0, 1, {**CRASH, "message": message}]]
+
+    def test_only_who_was_about_to_begin_is_suspected_and_blamed_only_when_alone(self):
+        table = Table(1)
+        for _ in range(5):
+            table.place(task(1), task(2))
+            table.slot(1, exited=died())
+            assert [item[0] for item in table.back()] == [1, 2]
+            table.at(min(table.now + 60.0, table.table.due()))
+            table.ready(1)
         assert table.ended() == []
+        assert table.table.suspects == {1: 5}
+
+    def test_processes_that_die_of_what_ended_before_or_while_they_start_make_no_suspects(self):
+        table = Table(1)
+        table.place(task(1), task(2))
+        table.slot(1, results=[result(1)], exited=died(1))
+        table.slot(1, exited=died(cause="start_failed"))
+        assert table.table.suspects == {}
 
     def test_results_that_came_before_the_death_count(self):
         table = Table(1)
@@ -358,7 +380,7 @@ class TestDeaths:
             [*came_back(2, ENDED, started=True), {"cause": "neighbour", "signal": 11}],
             came_back(3, ENDED),
         ]
-        assert list(table.table.suspects) == [1, 2]
+        assert table.table.suspects == {1: 0, 2: 0}
 
     def test_a_slot_that_cannot_start_is_tried_again_later_and_later(self):
         table = Table(1, ready=False)

@@ -48,14 +48,14 @@ class SlotTable(Roster):
     """All slots of a host and all tasks in hand.
 
     Attributes:
-        suspects: Ids that ran when a process died with none to blame. They run alone from now on, so that the one that
-            kills its process will be known.
+        suspects: Ids that ran, or were about to, when a process died with none to blame -> how often they had not
+            begun. They run alone from now on, so that the one that kills its process will be known.
         listening: Whose output somebody wants to hear.
     """
 
     def __init__(self, environments: Environments, outbox: Outbox, effects: list[HostEffect]) -> None:
         super().__init__(environments, effects)
-        self.suspects: dict[int, None] = {}
+        self.suspects: dict[int, int] = {}
         self.listening = Listening()
         self._outbox = outbox
         self._feeds: dict[int, list[SlotTask]] = {}
@@ -257,7 +257,7 @@ class SlotTable(Roster):
         """The process is gone: one task may be to blame, the others come back, the slot is started again."""
         self.changed = True
         self._feeds.pop(slot.number, None)
-        culprit, begun = slot.culprit(exited), slot.begun(exited)
+        culprit, begun = slot.culprit(exited, self.suspects), slot.begun(exited)
         for key, task in slot.tasks.items():
             stop = slot.stopping.get(key)
             duration = now - slot.starts[key] if key in slot.starts else 0.0
@@ -265,6 +265,8 @@ class SlotTable(Roster):
                 self._stopped(slot, task, stop, duration, exited)
             elif key == culprit:
                 detail = {**_told(exited), **self._over(slot, key)}
+                if key not in begun:
+                    detail["message"] = f"{detail.get('message', '')}; the task had not begun"
                 self._outbox.results.append([*key, Outcome.CRASHED, b"", duration, slot.number, detail])
             else:
                 note = "its slot's process ended"
@@ -272,8 +274,11 @@ class SlotTable(Roster):
                 told.pop("message", None)
                 started = key in slot.starts and bool(exited["started"])
                 self._give_back(task, Returned.NEIGHBOUR, note, started=started, told=told)
-                if culprit is None and not slot.killed and key in begun:
-                    self._suspect(task[0])
+                if culprit is None and not slot.killed and key in slot.starts:
+                    if key in begun:
+                        self._suspect(task[0])
+                    elif not exited["started"]:
+                        self._suspect(task[0], unbegun=1)
         if slot.next is not None:
             self._give_back(slot.next, Returned.NEIGHBOUR, "its slot's process ended")
         self._start_again(slot, exited, culprit, now)
@@ -282,7 +287,7 @@ class SlotTable(Roster):
         if slot.retiring:
             del self.slots[slot.number]
             return
-        started, unexplained = slot.state is SlotState.READY, not slot.begun(exited)
+        started, unexplained = slot.state is SlotState.READY, culprit is None and not slot.begun(exited)
         expected = slot.killed or (slot.worn and not slot.tasks)
         delay = slot.restarts.died(now) if not expected and (unexplained or not started) else 0.0
         if not expected:
@@ -301,8 +306,8 @@ class SlotTable(Roster):
         else:
             self._spawn(slot)
 
-    def _suspect(self, id: int) -> None:
-        self.suspects[id] = None
+    def _suspect(self, id: int, unbegun: int = 0) -> None:
+        self.suspects[id] = self.suspects.pop(id, 0) + unbegun
         if len(self.suspects) > _SUSPECTS_MAX:
             del self.suspects[next(iter(self.suspects))]
 

@@ -22,6 +22,9 @@ from .stopping import Stopping, Why
 BLOCKED_SECONDS: Final = 0.005
 """A slot whose task runs longer than this gets nothing to wait behind it while another slot can take it."""
 
+UNBEGUN_MAX: Final = 2
+"""Deaths of processes before a task began that it is not blamed for: else it would be run, and kill, for ever."""
+
 
 class SlotState(IntEnum):
     """Where a slot's process is."""
@@ -229,10 +232,15 @@ class Slot:
         """Which of the tasks in hand ran when the process died, by its own notes."""
         return [(id, fence) for id, fence in exited["started"] if (id, fence) in self.tasks]
 
-    def culprit(self, exited: Mapping[str, Any]) -> Key | None:
-        """The task to blame for the process's death: the only one that ran. What had not begun has done nothing."""
+    def culprit(self, exited: Mapping[str, Any], suspects: Mapping[int, int]) -> Key | None:
+        """The task to blame for the process's death: the only one that ran. What had not begun has done nothing, but if
+        processes die too often with it alone in hand it is what they die of, as under a limit that the code exceeds.
+        """
         if self.killed or self.state is not SlotState.READY:
             return None
+        if not exited["started"] and len(self.tasks) == 1:
+            key = next(iter(self.tasks))
+            return key if suspects.get(key[0], 0) >= UNBEGUN_MAX else None
         begun = self.begun(exited)
         return begun[0] if len(begun) == 1 else None
 

@@ -427,9 +427,10 @@ class TestLeaving:
         assert granted(host, task(2, 12)) == [
             Say(3, GiveBack([[2, 12, Returned.DRAIN, 0.0, "the host drains", False]]))
         ]
-        assert host.slot(1, results=[result(1, 11)]) == [Say(4, Results([result(1, 11)]))]
-        assert host.hears(Recorded(4)) == [
-            *[Say(5, Bye("the host leaves")), Disconnect(flush=True)],
+        assert host.slot(1, results=[result(1, 11)]) == [Say(4, Results([result(1, 11)])), Say(5, Heartbeat(2))]
+        assert host.hears(Recorded(4)) == []
+        assert host.hears(Alive(5)) == [
+            *[Say(6, Bye("the host leaves")), Disconnect(flush=True)],
             *[CloseSlot(1), CloseSlot(2)],
         ]
         assert host.slot(1, exited=exited(signal=None, exit_code=0)) == []
@@ -453,8 +454,9 @@ class TestLeaving:
         effects = host.slot(1, 5.1, exited=exited([1, 11], signal=9))
         assert [effect.message for effect in effects if isinstance(effect, Say)] == [
             GiveBack([[1, 11, Returned.DRAIN, 0.0, "the host leaves", True, {"cause": "drain", "signal": 9}]]),
-            Bye("the host leaves"),
+            Heartbeat(host.number),
         ]
+        assert Leave() in host.alone(7.0), "nobody answers"
 
     def test_a_supervisor_that_is_away_does_not_hold_it_for_ever(self):
         host = joined()

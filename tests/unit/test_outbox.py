@@ -12,7 +12,9 @@ from workerhost.actors.core.host.joining import Joining
 from workerhost.actors.core.host.outbox import Outbox
 from workerhost.transport.messages import (
     Alive,
+    Bye,
     Checkpoint,
+    Drain,
     GiveBack,
     Heartbeat,
     Hello,
@@ -138,6 +140,36 @@ def test_a_release_is_not_lost_with_its_connection(ends: Any, *, heard: bool):
     assert isinstance(hello, Hello)
     assert hello.offer["running"] == ([] if heard else [[1, 11]])
     assert messages(host.hears(WELCOME))[1:] == ([] if heard else again)
+
+
+def test_a_host_that_leaves_waits_until_what_it_gave_back_is_heard():
+    host = joined()
+    granted(host, task(1, 11))
+    host.hears(Drain())
+    released = [1, 11, Returned.RELEASED, 3600.0, "later", True]
+    again = [Checkpoint([[1, 11, b"half"]]), GiveBack([released])]
+
+    said = messages(host.slot(1, checkpoints=[[1, 11, b"half"]], returned=[released]))
+    assert said == [*again, Heartbeat(2)], "it asks at once, and no Bye yet"
+    assert messages(host.at(0.1)) == [], "once is enough"
+    [hello] = messages(breaks(host))
+    assert isinstance(hello, Hello)
+    assert hello.offer["running"] == [[1, 11]]
+    effects = [effect for effect in host.hears(WELCOME) if isinstance(effect, Say)]
+    assert messages(list(effects))[1:] == [*again, Heartbeat(0)]
+    assert messages(host.hears(Alive(effects[-1].number - 2))) == [], "its heartbeat is not answered yet"
+    assert messages(host.hears(Alive(effects[-1].number))) == [Bye("the host leaves")]
+    assert messages(host.alone(10.0)) == []
+
+
+def test_many_early_heartbeats_do_not_put_off_the_next():
+    host = joined()
+    granted(host, task(1, 11))
+    host.hears(Drain())
+    host.slot(1, returned=[[1, 11, Returned.RELEASED, 3600.0, "later", True]])
+    for id in (2, 3, 4, 5):
+        assert Heartbeat in map(type, messages(granted(host, task(id, 10 + id))))
+    assert host.core.joining.due() == 1.0
 
 
 def test_only_the_last_word_of_a_task_travels_and_none_after_its_end():

@@ -407,7 +407,9 @@ class HostCore:
             self._note("info", "drain_undone")
 
     def _leave_when_done(self, now: float) -> None:
-        """The last result is recorded: say goodbye, and let the slots end."""
+        """The last result is recorded, the last return heard (that is asked): say goodbye, and let the slots end."""
+        if not self._leaving and self.slots.idle() and self.outbox.unasked(self.joining):
+            self._beat(now)
         if not self._leaving and self.slots.idle() and self.outbox.empty():
             self._leaving = True
             self._drain_by, self._abandon_at = inf, now + _LEAVE_SECONDS

@@ -201,9 +201,13 @@ class Joining:
         return self.phase is Phase.JOINED and now >= self._next
 
     def beat(self, levels: dict[str, list[str]], now: float) -> None:
-        """Send a heartbeat."""
+        """Send a heartbeat, due or not."""
         self._beats.append((self.say(Heartbeat(self.seen, levels)), now))
-        self._next = max(self._next + self.heartbeat, now + self.heartbeat / 2)  # no burst after a stall
+        self._next = max(min(self._next, now) + self.heartbeat, now + self.heartbeat / 2)  # no burst after a stall
+
+    def asked(self) -> int:
+        """The number of the latest heartbeat, 0 if there is none that was not answered."""
+        return self._beats[-1][0] if self._beats else 0
 
     def due(self) -> float:
         """When `tick` or a heartbeat has something to do; `inf` if never."""

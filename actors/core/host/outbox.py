@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ....transport.messages import RESULT_BYTES_MAX, Checkpoint, GiveBack, Output, Progress, Results
 from .host_effects import Key, key_of
-from .joining import Joining
+from .joining import Joining, Phase
 
 _ITEMS_MAX: Final = 2000  # of one message
 _RESULTS_MAX: Final = 128  # the same of RESULTS: the supervisor can hear somebody else between two of them
@@ -48,8 +48,12 @@ class Outbox:
         self._checkpoints_due = 0.0
 
     def empty(self) -> bool:
-        """Whether nothing is owed. For what was said in GIVEBACK nobody waits: it leaves before a goodbye does."""
-        return not (self.results or self.returned or self.unrecorded)
+        """Whether nothing is owed: all that was said is on the supervisor's disk."""
+        return not (self.results or self.returned or self.unrecorded or self.unheard)
+
+    def unasked(self, joining: Joining) -> bool:
+        """Whether a heartbeat would bring the ALIVE that tells what was heard, and none is on its way."""
+        return joining.phase is Phase.JOINED and max(self.unheard, default=0) > joining.asked()
 
     def keys(self) -> list[Key]:
         """The grants for which something is owed."""

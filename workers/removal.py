@@ -35,7 +35,7 @@ def _empty(top: int) -> None:
     found = ["."]
     for inner in found:  # it grows meanwhile
         with suppress(OSError):
-            number = os.open(inner, _OPEN, dir_fd=top)
+            number = _reach(inner, top)
             try:
                 with os.scandir(number) as entries:
                     names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
@@ -51,7 +51,24 @@ def _empty(top: int) -> None:
                 os.close(number)
     for inner in reversed(found[1:]):
         with suppress(OSError):
-            os.rmdir(inner, dir_fd=top)
+            outer, _, name = inner.rpartition("/")
+            number = _reach(outer or ".", top)
+            try:
+                os.rmdir(name, dir_fd=number)
+            finally:
+                os.close(number)
+
+
+def _reach(inner: str, top: int) -> int:
+    """Open a folder below `top`, part by part: a link in the place of any of them is not followed."""
+    number = os.open(".", _OPEN, dir_fd=top)
+    for part in inner.split("/"):
+        try:
+            below = os.open(part, _OPEN, dir_fd=number)
+        finally:
+            os.close(number)
+        number = below
+    return number
 
 
 def _move_up(name: str, inner: str, new: str, number: int, top: int) -> str:

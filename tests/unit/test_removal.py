@@ -88,6 +88,35 @@ def test_where_nothing_may_be_moved_all_goes_all_the_same(tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("step", ["open", "rmdir"])
+def test_a_link_that_takes_the_place_of_a_folder_meanwhile_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    kept, folder = tmp_path / "kept", tmp_path / "folder"
+    (kept / "y").mkdir(parents=True)
+    if step == "open":
+        (kept / "y" / "file").touch()
+    (folder / "x" / "y").mkdir(parents=True)
+
+    def swap(*args: Any, **kwargs: Any) -> None:
+        """Something that still runs there, as soon as x/y was seen, or emptied."""
+        if not (folder / "x").is_symlink():
+            rename(folder / "x", tmp_path / "aside")
+            (folder / "x").symlink_to(kept)
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        if step == "open":
+            swap()
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    rename, rmdir = os.rename, os.rmdir
+    monkeypatch.setattr(os, "rename", refuse)
+    if step == "rmdir":
+        monkeypatch.setattr(os, "rmdir", lambda *args, **kwargs: (swap(), rmdir(*args, **kwargs)))
+    remove(str(folder))
+    assert sorted(path.name for path in kept.rglob("*")) == (["file", "y"] if step == "open" else ["y"])
+
+
 def test_a_task_that_leaves_a_deep_folder_has_succeeded() -> None:
     class Deep(BaseWorker):
         type = "deep"

@@ -67,7 +67,8 @@ class ProcessSlot:
         self._starting: Future[Child] | None = None
         self._alive = False
         self._ready = False
-        self._stopped = False
+        self._stopped = self._closing = False
+        self._introduced = False  # whether all of INIT was sent
         self._fault = self._last_line = ""
         self._unsent: list[bytes] = []
         self._written = self._told = self._oom_kills = 0
@@ -222,13 +223,10 @@ class ProcessSlot:
 
     def close(self) -> None:
         """Let it end; what it has not begun is not run, and a task that runs is killed."""
-        self._stopped = True
-        if self._starting is not None:
-            del self._unsent[1:]  # it still says what it can run
-        elif self._alive:
-            self._unsent.clear()
-            with suppress(OSError):
-                self._control.shutdown(socket.SHUT_WR)
+        self._stopped = self._closing = True
+        del self._unsent[0 if self._introduced else 1 :]  # it still says what it can run
+        if self._alive:
+            self._send_rest()
 
     def _drain(self) -> list[SlotNews]:
         """What has happened, for the mailbox."""
@@ -314,7 +312,7 @@ class ProcessSlot:
         return True
 
     def _send(self, frame: bytes) -> None:
-        if self._alive or self._starting is not None:
+        if (self._alive or self._starting is not None) and not self._closing:
             self._unsent.append(frame)
             if self._alive and len(self._unsent) == 1:
                 self._send_rest()
@@ -329,6 +327,9 @@ class ProcessSlot:
                     self._unsent[0] = data[count:]
                 else:
                     del self._unsent[0]
+                    self._introduced = True
+            if self._closing:
+                self._control.shutdown(socket.SHUT_WR)
         except BlockingIOError:
             pass
         except OSError:  # it died; its death is on the way

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,13 @@ def test_a_slot_that_is_ended_before_it_is_known_to_be_there_is_ended_like_any_o
     assert children() == before
 
 
-def test_a_slot_that_is_closed_while_it_is_being_started_still_says_what_it_can_run(host: Host, gate: Gate) -> None:
-    slot = host.start()
+@pytest.mark.parametrize("mebibytes", [0, 3])
+def test_a_slot_that_is_closed_while_it_is_being_started_still_says_what_it_can_run(
+    host: Host, gate: Gate, mebibytes: int
+) -> None:
+    """However much more than fits into its socket it is told."""
+    source = b"#" * mebibytes * 2**20
+    slot = host.start(spec=replace(host.spec, kept={"large": ["/nowhere/large.py", 1, len(source), source]}))
     assert gate.reached.wait(SECONDS)
     slot.feed([task("echo")])
     slot.close()

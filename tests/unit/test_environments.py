@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from workerhost.actors.core.effects import Note
 from workerhost.actors.core.host.environments import Environments
 from workerhost.actors.core.host.host_effects import CloseSlot, Connect, Feed, HostEffect, Say, Serve, SlotTask, Spawn
 from workerhost.actors.core.host.host_options import HostOptions
@@ -312,6 +313,21 @@ class TestOffering:
 
         offer = hello(host.slot(3, exited=DIED))
         assert (offer["types"], offer["failed"]) == (["text"], {"ml": f"{TORCH.python}: no such file"})
+
+    def test_one_that_is_closed_before_it_is_ready_does_not_take_from_the_offer_what_another_runs(self):
+        host = Host(ml=TORCH)
+        host.take()
+        host.slot(1, ready=said("text"))
+        closed = {**DIED, "cause": "stopped", "exit_code": 0, "message": "its process ended with exit code 0"}
+        assert Spawn(3, 1, TORCH) in host.slot(2, exited=closed), "nobody knows yet"
+        host.slot(3, ready=said("ml"))
+        host.hears(0, Welcome(1, "h1", 7, 1.0, 5.0))
+        number = host.core.slots.check(TORCH)
+        effects = host.slot(number, exited=closed)
+        assert not any(isinstance(effect, Connect | Note) for effect in effects)
+        offer = host.core.environments.offer()
+        assert offer is not None
+        assert (offer.types, offer.failed) == (("ml", "text"), {})
 
     def test_slots_of_a_nodes_own_are_told_and_claimed(self):
         host = Host(io=THREAD)

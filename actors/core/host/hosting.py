@@ -46,9 +46,8 @@ from .stopping import Why
 from .supervisor_words import BadMessage, checkpoint, pairs, types_of, wanted_lines
 from .verdicts import FAILED, Offer, Verdict
 
-_JOIN_PATIENCE: Final = (
-    3.0  # without a slot that is ready; then the host joins with nothing to offer, so that it is seen
-)
+_JOIN_PATIENCE: Final = 3.0
+"""Seconds without a slot that is ready; then the host joins with nothing to offer, so that it is seen."""
 _LEVELS_MAX: Final = 1000  # that one HEARTBEAT tells of; the next one goes on
 _LEAVE_SECONDS: Final = 1.0  # for slots to end by themselves
 _BYE_SECONDS: Final = 0.2
@@ -208,12 +207,13 @@ class HostCore:
 
     def _on_start_failed(self, environment: Environment, slot: int, exited: Mapping[str, Any], now: float) -> None:
         """A slot of an environment cannot start: a reason to be seen, not to hide, unless another soon can."""
-        if environment != self.environments.base:
-            again = not self.slots.started(environment)  # else the slot itself is started again
+        again = not self.slots.started(environment)  # else the slot itself is started again
+        if environment == self.environments.base:
+            if self._join_by < inf and not self.slots.awaits(environment, but=slot):
+                self._join(now)
+        elif again or exited["cause"] != "stopped":  # one that was closed says nothing of those that are there
             self.environments.failed(environment, str(exited.get("message", "")), now, again=again)
             self._on_offer(now)
-        elif self._join_by < inf and not self.slots.awaits(environment, but=slot):
-            self._join(now)
 
     def _on_offer(self, now: float) -> None:
         """What the slots can run may have changed."""

@@ -98,7 +98,7 @@ def test_a_link_that_takes_the_place_of_a_folder_meanwhile_is_not_followed(
         (kept / "y" / "file").touch()
     (folder / "x" / "y").mkdir(parents=True)
 
-    def swap(*args: Any, **kwargs: Any) -> None:
+    def swap() -> None:
         """Something that still runs there, as soon as x/y was seen, or emptied."""
         if not (folder / "x").is_symlink():
             rename(folder / "x", tmp_path / "aside")
@@ -109,10 +109,14 @@ def test_a_link_that_takes_the_place_of_a_folder_meanwhile_is_not_followed(
             swap()
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
+    def swap_and_remove(*args: Any, **kwargs: Any) -> None:
+        swap()
+        rmdir(*args, **kwargs)
+
     rename, rmdir = os.rename, os.rmdir
     monkeypatch.setattr(os, "rename", refuse)
     if step == "rmdir":
-        monkeypatch.setattr(os, "rmdir", lambda *args, **kwargs: (swap(), rmdir(*args, **kwargs)))
+        monkeypatch.setattr(os, "rmdir", swap_and_remove)
     remove(str(folder))
     assert sorted(path.name for path in kept.rglob("*")) == (["file", "y"] if step == "open" else ["y"])
 

@@ -24,9 +24,16 @@ from .file_system import real, sync
 from .lock import LOCK_LENGTH, LOCK_START
 from .schema import APPLICATION_ID, SCHEMA_VERSION, migrate
 
-EPOCHS_AHEAD: Final = 1 << 14
-"""By how much the epoch grows at least: more starts than a pool makes between a backup and its restore. There is room
-for some hundred restores of one history in a fence's 63 bits."""
+EPOCHS_BEYOND: Final = 1 << 13
+"""By how much the epoch grows where commits may be gone, beyond the last one that was used: from this on a client takes
+it for more than a restart (`transport.conversation`). A fence has room for a thousand such.
+"""
+
+EPOCHS_AHEAD: Final = 1 << 16
+"""By how much the epoch of a backup grows at least: more than a pool's starts and a few power cuts take until it is
+restored, since nobody may know how many they were. A fence's 63 bits have room for 64 restores, each of a backup that
+was made after the one before.
+"""
 
 NUMBERS_AHEAD: Final = 1_000_000
 """By how much the numbers of tasks and ends grow where nobody knows how far the lost ones went."""
@@ -112,7 +119,7 @@ def prepare_restored(path: Path, replaced: Reached | None = None, *, ahead: int 
     Args:
         path: The copy. It is changed, and left as one file.
         replaced: How far the history came that is given up, if it can still be read.
-        ahead: By how much the epoch grows at least.
+        ahead: By how much the backup's epoch grows at least.
 
     Raises:
         StoreDamaged: It is damaged.
@@ -137,7 +144,7 @@ def _prepare(path: Path, replaced: Reached | None, *, ahead: int) -> tuple[int, 
             else Reached(0, own.last_id + NUMBERS_AHEAD, own.last_finish + NUMBERS_AHEAD)
         )
         numbers = {
-            "epoch": max(own.epoch + ahead, replaced.epoch if replaced else 0),
+            "epoch": max(own.epoch + ahead, replaced.epoch + EPOCHS_BEYOND if replaced else 0),
             "last_id": max(own.last_id, beyond.last_id),
             "last_finish": max(own.last_finish, beyond.last_finish),
             "clean": 1,  # it was checked just now

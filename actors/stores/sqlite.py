@@ -27,18 +27,13 @@ from .contract import BackupEnded, StoreBroken, StoreDamaged, StoreDisagrees, St
 from .cures import CURES
 from .file_system import network_file_system, real, reserve_bytes
 from .line import Line
-from .restore import NUMBERS_AHEAD
+from .restore import EPOCHS_BEYOND, NUMBERS_AHEAD
 from .schema import APPLICATION_ID, SCHEMA_VERSION
 from .views import full_view, list_item
 
 CHECKED_BYTES_MAX: Final = 32 * 1024 * 1024
 """After an unclean stop a file up to this size is checked before it is used, which takes a moment; a larger one in
 small steps while it serves.
-"""
-
-EPOCHS_BEYOND: Final = 1 << 13
-"""By how much the epoch grows where a power cut may have undone commits: from this on a client takes it for more than a
-restart (`transport.conversation`). A fence has room for a thousand such.
 """
 
 HOSTS_MAX: Final = 1000

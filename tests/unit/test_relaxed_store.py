@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from workerhost.actors.core.effects import Persist
-from workerhost.actors.stores.restore import NUMBERS_AHEAD, restore
-from workerhost.actors.stores.sqlite import EPOCHS_BEYOND, SqliteStore
+from workerhost.actors.stores.restore import EPOCHS_AHEAD, EPOCHS_BEYOND, NUMBERS_AHEAD, restore
+from workerhost.actors.stores.sqlite import SqliteStore
 from workerhost.transport.conversation import RESTORED_EPOCHS
 
 BOOT, NEXT_BOOT = 7, 8
@@ -90,3 +91,22 @@ def test_so_does_a_backup_that_is_put_in_its_place(tmp_path: Path, run: Run, dur
 
     _, id, finish = run("full", NEXT_BOOT)
     assert (id, finish) == (500 + skipped, 400 + skipped)
+
+
+@pytest.mark.parametrize("cuts", [1, 2, 4])
+def test_clients_heed_a_restore_however_often_the_epoch_leapt_since_the_backup(
+    tmp_path: Path, run: Run, cuts: int
+) -> None:
+    run("relaxed", BOOT, leaves=True)
+    backup = tmp_path / "backup.db"
+    shutil.copyfile(tmp_path / "tasks.db", backup)
+    epochs = [run("relaxed", boot)[0] for boot in range(NEXT_BOOT, NEXT_BOOT + 1 + cuts)]
+    for _ in range(2):  # the second time what is replaced is what the same backup became
+        restore(backup, tmp_path / "tasks.db")
+        epochs.append(run("relaxed", NEXT_BOOT + cuts, leaves=True)[0])
+
+    assert [after - before >= RESTORED_EPOCHS for before, after in pairwise(epochs)] == [True] * (cuts + 2)
+
+
+def test_a_database_that_cannot_be_read_has_leapt_some_times_since_the_backup() -> None:
+    assert EPOCHS_AHEAD >= 6 * (EPOCHS_BEYOND + 1) + RESTORED_EPOCHS

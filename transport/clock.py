@@ -5,8 +5,13 @@ No other module of the package reads a clock of its own, and nothing in `actors/
 
 from __future__ import annotations
 
+import secrets
 import time
 from pathlib import Path
+from typing import Final
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_PROCESS: Final = 1 + secrets.randbelow((1 << 60) - 1)
 
 if hasattr(time, "CLOCK_BOOTTIME"):
 
@@ -22,11 +27,16 @@ else:  # macOS and Windows have no clock that counts a suspended machine's sleep
 
 
 def boot() -> int:
-    """A number of this run of the machine (63 bits), 0 where it cannot be known: `now` starts anew with each."""
+    """A number of this run of the machine (60 bits, not 0): within one `now` goes on, and files keep what was written.
+
+    Only Linux numbers its runs. Elsewhere it is a number of this process, which does not outlive a run: that two
+    processes were of the same one goes unseen there. The time at which the machine started would not do: systems
+    compute it from the wall clock, and it moves when that is set.
+    """
     try:
-        return int(Path("/proc/sys/kernel/random/boot_id").read_text().replace("-", "")[:15], 16)
+        return int(_BOOT_ID.read_text().replace("-", "")[:15], 16) or _PROCESS
     except (OSError, ValueError):
-        return 0
+        return _PROCESS
 
 
 def wall() -> float:

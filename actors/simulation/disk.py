@@ -73,7 +73,7 @@ class SimulatedDisk(SqliteStore):
         self._turn: list[Persist] = []
         self._synced: tuple[Image, Any] = ((), None)
         self._reached = Reached(0, 0, 0)
-        self._was_off = False
+        self._cuts = 0
 
     def open(self, boot: int = 0) -> Opening:
         """See `Store`. The new epoch is on the disk when this returns, whatever the durability.
@@ -81,8 +81,7 @@ class SimulatedDisk(SqliteStore):
         Clocks run on over a power cut, so that what is counted in them can be judged; the store alone sees that the
         machine was off.
         """
-        opening = super().open(0 if self._was_off else boot)
-        self._was_off = False
+        opening = super().open(boot + self._cuts)
         self._reached = Reached(opening.epoch, opening.meta["last_id"], opening.meta["last_finish"])
         self._database.execute("pragma synchronous = off")  # only time would be lost by waiting for the real disk
         self._database.execute(f"pragma wal_autocheckpoint = {_PAGES_CHECKPOINT}")
@@ -134,7 +133,7 @@ class SimulatedDisk(SqliteStore):
 
     def power_cut(self) -> None:
         """The machine is off: what was not synced is gone."""
-        self._was_off = True
+        self._cuts += 1
         if self.full:
             self.kill()
             return

@@ -60,7 +60,7 @@ class Store(Protocol):
 
         Args:
             boot: A number of this run of the machine, 0 if unknown. Commits that were not synced outlive a process, not
-                the machine: within the run in which they were made (`boot` of `Opening.meta`) none is gone.
+                the machine: none is gone if the store was last opened within the same run.
 
         Raises:
             StoreLocked: Another process has it.

@@ -262,10 +262,11 @@ class SqliteStore(flows.FlowReads, names.NameReads):
         meta.update(execute(statements.META).fetchall())
         self._walk, self._damage = None, False
         epoch, clean, relaxed = (meta.pop(name) for name in ("epoch", "clean", "relaxed"))
+        opened_in = meta.pop("opened_in", 0)
         epoch += 1
         if not clean:
             self._check()
-            if relaxed and (boot == 0 or meta.get("boot") != boot):  # as it was when these commits were made
+            if relaxed and (boot == 0 or opened_in != boot):
                 epoch += EPOCHS_BEYOND
                 meta["last_id"] += NUMBERS_AHEAD
                 meta["last_finish"] += NUMBERS_AHEAD
@@ -290,7 +291,8 @@ class SqliteStore(flows.FlowReads, names.NameReads):
             copy=str(self._copy) if self._copy else None,
         )
         numbers = {name: meta[name] for name in ("last_id", "last_finish")}
-        written = {"epoch": epoch, "clean": 0, "relaxed": int(self._relaxed), **numbers}
+        # Together with the run of the machine in which what follows is written: who opens again leaps no second time.
+        written = {"epoch": epoch, "clean": 0, "relaxed": int(self._relaxed), "opened_in": boot, **numbers}
         self._database.executemany(statements.PUT_META, written.items())
         execute("commit")
         return opening

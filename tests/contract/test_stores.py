@@ -31,7 +31,7 @@ def test_the_epoch_grows_with_every_opening(reopen: Callable[[], Store]) -> None
 def test_a_clean_stop_skips_no_number_whatever_became_of_the_machine(
     store: Store, reopen: Callable[[], Store], boot: int
 ) -> None:
-    write(store, meta={"last_id": 5, "last_finish": 3, "boot": 7})
+    write(store, meta={"last_id": 5, "last_finish": 3})
     opening = reopen().open(boot)
 
     assert (opening.epoch, opening.meta["last_id"], opening.meta["last_finish"]) == (2, 5, 3)

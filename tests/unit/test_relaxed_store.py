@@ -12,6 +12,7 @@ import pytest
 from workerhost.actors.core.effects import Persist
 from workerhost.actors.stores.restore import EPOCHS_AHEAD, EPOCHS_BEYOND, NUMBERS_AHEAD, restore
 from workerhost.actors.stores.sqlite import SqliteStore
+from workerhost.transport import clock
 from workerhost.transport.conversation import RESTORED_EPOCHS
 
 BOOT, NEXT_BOOT = 7, 8
@@ -39,7 +40,7 @@ def run(tmp_path: Path) -> Run:
         store.begin()
         reached = dict(zip(("last_id", "last_finish"), REACHED, strict=True))
         numbers = {name: max(opening.meta[name], number) for name, number in reached.items()}
-        store.apply(Persist(meta={"boot": boot, **numbers}))
+        store.apply(Persist(meta=numbers))
         store.commit()
         (store.close if leaves else store.die)()
         return opening.epoch, opening.meta["last_id"], opening.meta["last_finish"]
@@ -66,6 +67,46 @@ def test_that_happens_once(run: Run) -> None:
 
     assert run("relaxed", NEXT_BOOT) == (epoch + 1, id, finish)
     assert run("full", NEXT_BOOT, leaves=True) == (epoch + 2, id, finish)
+
+
+def test_that_happens_once_also_where_nothing_more_could_be_written(tmp_path: Path, run: Run) -> None:
+    """As on a disk that is full: a supervisor opens again and again until there is room."""
+    run("relaxed", BOOT)
+    epochs: list[int] = []
+    for _ in range(3):
+        store = Mortal(tmp_path / "tasks.db", durability="relaxed")
+        epochs.append(store.open(NEXT_BOOT).epoch)
+        store.die()
+
+    assert epochs == [2 + EPOCHS_BEYOND, 3 + EPOCHS_BEYOND, 4 + EPOCHS_BEYOND]
+
+
+@pytest.mark.parametrize("content", [None, "no number\n", "00000000-0000-0000-0000-000000000000\n"])
+def test_a_process_that_opens_again_leaps_on_no_system(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    """Also where runs of the machine have no numbers: some systems, and some containers."""
+    numbered = tmp_path / "boot_id"
+    if content is not None:
+        numbered.write_text(content)
+    monkeypatch.setattr(clock, "_BOOT_ID", numbered)
+
+    assert [run("relaxed", clock.boot())[0] for _ in range(3)] == [1, 2, 3]
+
+
+def test_what_a_pool_says_of_its_own_clocks_is_not_when_commits_were_made(tmp_path: Path, run: Run) -> None:
+    """A relative due time is stored by an anchor, with the run of the machine that it is of: both or neither change."""
+    store = Mortal(tmp_path / "tasks.db", durability="relaxed")
+    store.open(BOOT)
+    store.begin()
+    store.apply(Persist(meta={"boot": BOOT, "anchor_ms": 5}))
+    store.commit()
+    store.die()
+    run("relaxed", NEXT_BOOT)
+
+    meta = store.open(NEXT_BOOT).meta
+    store.close()
+    assert (meta["boot"], meta["anchor_ms"]) == (BOOT, 5)
 
 
 def test_a_process_that_is_killed_loses_nothing_and_skips_no_number(run: Run) -> None:

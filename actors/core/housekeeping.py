@@ -1,11 +1,11 @@
 """What may be forgotten, and when: ended tasks, sessions of clients, sessions of hosts. In small steps.
 
 The rule for an ended task: it is kept for the time that its state is given (`Keep`), and no longer than it is among the
-last `count` ends. Its lease, if a host still has to stop it, and a connected client that has not been told of the end
-yet hold it longer, and so does a task that comes after it and has not completed: even one that ended badly may be run
-once more, and then takes its result. A client's session is forgotten a week after its last word, and what it repeats
-after that is refused; a known client's not before its tasks, since it alone says whose they are. A host's session is
-forgotten when nothing that names it is kept.
+last `count` ends; numbers that no end was given (`Opening.leaps`) are not counted. Its lease, if a host still has to
+stop it, and a connected client that has not been told of the end yet hold it longer, and so does a task that comes
+after it and has not completed: even one that ended badly may be run once more, and then takes its result. A client's
+session is forgotten a week after its last word, and what it repeats after that is refused; a known client's not before
+its tasks, since it alone says whose they are. A host's session is forgotten when nothing that names it is kept.
 
 A pass walks over everything in the order of sessions and of ends, a slice a turn, with pauses between; what is young
 is skipped without being read. It decides only; the store reads and deletes.
@@ -45,9 +45,16 @@ class Housekeeping:
     """One pass over ended tasks after the other; over sessions once an hour. What `holds` says is not forgotten."""
 
     def __init__(
-        self, keep: Keep, queue: Queue, clients: Clients, hosts: Hosts, now: float, holds: Callable[[int], bool]
+        self,
+        keep: Keep,
+        queue: Queue,
+        clients: Clients,
+        hosts: Hosts,
+        now: float,
+        holds: Callable[[int], bool],
+        leaps: Sequence[tuple[int, int]] = (),
     ) -> None:
-        self._keep, self._holds = keep, holds
+        self._keep, self._holds, self._leaps = keep, holds, leaps
         self._queue, self._clients, self._hosts = queue, clients, hosts
         self._ends = _Walk(now if keep.ends() else inf)
         self._seen = {"session": _Walk(now), "host": _Walk(now)}
@@ -82,6 +89,7 @@ class Housekeeping:
         """Ended tasks in the order of sessions and ends: forget those whose time has come."""
         walk = self._ends
         walk.pause(step.now)
+        too_many = self._too_many()
         young = -1  # the session whose further ends are all too young
         freed = 0
         for session, finish, id, lane_number, state, ended_at, size, needed in rows:
@@ -90,8 +98,8 @@ class Housekeeping:
             walk.session, walk.number = session, finish
             if session == young or needed:
                 continue
-            if not self._old(step, finish, state, ended_at):
-                if step.wall - ended_at < self._keep.shortest() and finish > self._newest():
+            if finish > too_many and not self._old(step, state, ended_at):
+                if step.wall - ended_at < self._keep.shortest():
                     young = session
                 continue
             if self.lets_go(id, session, finish):
@@ -116,15 +124,20 @@ class Housekeeping:
         lane.counts[state] -= 1
         lanes.touched.add(lane)
 
-    def _old(self, step: Step, finish: int, state: int, ended_at: float) -> bool:
+    def _old(self, step: Step, state: int, ended_at: float) -> bool:
         seconds = self._keep.completed if state == COMPLETED else self._keep.failed
-        if finish <= self._newest():
-            return True
         return seconds is not None and step.now >= self._trusted and step.wall - ended_at >= seconds
 
-    def _newest(self) -> int:
+    def _too_many(self) -> int:
         """The `finish` number up to which there are too many ends."""
-        return -1 if self._keep.count is None else self._queue.last_finish - self._keep.count
+        if self._keep.count is None:
+            return -1
+        number = self._queue.last_finish - self._keep.count
+        for last, skipped in reversed(self._leaps):
+            if number >= last:
+                break
+            number -= skipped
+        return number
 
     def _interval(self) -> float:
         if self._keep.count is not None:

@@ -13,6 +13,8 @@ class Opening:
     Attributes:
         epoch: Grows with every opening (written before `open` returns).
         meta: `last_id`, `last_finish`, `last_owner`, `last_session`, `last_audit` (0 in a new store).
+        leaps: Numbers that no end was given, in order (the last of them, how many): a power cut or a restore may have
+            undone ends that others know by these.
         lanes: (lane, type, tenant, requirements).
         tallies: (lane, state, count).
         running: Rows under a lease, in the order of `rows.COLUMNS`.
@@ -30,6 +32,7 @@ class Opening:
 
     epoch: int
     meta: dict[str, int] = field(default_factory=dict)
+    leaps: list[tuple[int, int]] = field(default_factory=list)
     lanes: list[tuple[int, str, str, str]] = field(default_factory=list)
     tallies: list[tuple[int, int, int]] = field(default_factory=list)
     running: list[tuple[Any, ...]] = field(default_factory=list)

@@ -133,7 +133,8 @@ class Pool:
         self.room = Room(settings.disk_reserve)
         self.backups = Backups(self.sessions)
         self.flows = Flows(self.queue, opening, now)
-        self.housekeeping = Housekeeping(settings.keep, self.queue, self.clients, self.hosts, now, self.flows.holds)
+        others = (self.clients, self.hosts, now, self.flows.holds, opening.leaps)
+        self.housekeeping = Housekeeping(settings.keep, self.queue, *others)
         self.report = Report(settings, self.queue, self.hosts, self.room, opening.epoch, now, wall)
         self.requests = Requests(
             self.queue,

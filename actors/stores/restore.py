@@ -154,6 +154,8 @@ def _prepare(path: Path, replaced: Reached | None, *, ahead: int) -> tuple[int, 
         for statement in _PREPARE[1:]:
             connection.execute(statement)
         connection.executemany(statements.PUT_META, numbers.items())
+        if skipped := numbers["last_finish"] - own.last_finish:
+            connection.execute(statements.PUT_LEAP, (numbers["last_finish"], skipped))
         revoked = connection.executemany(_REVOKE, replaced.revoked if replaced else ()).rowcount
         connection.execute("commit")
         (unfinished,) = connection.execute("select coalesce(sum(count), 0) from tally where state < 4").fetchone()

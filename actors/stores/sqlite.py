@@ -270,11 +270,13 @@ class SqliteStore(flows.FlowReads, names.NameReads):
                 epoch += EPOCHS_BEYOND
                 meta["last_id"] += NUMBERS_AHEAD
                 meta["last_finish"] += NUMBERS_AHEAD
+                execute(statements.PUT_LEAP, (meta["last_finish"], NUMBERS_AHEAD))
         for name, statement in statements.LAST.items():
             (meta[name],) = execute(statement).fetchone()
         opening = Opening(
             epoch=epoch,
             meta=meta,
+            leaps=execute(statements.LEAPS).fetchall(),
             lanes=execute(statements.LANES).fetchall(),
             tallies=execute(statements.TALLIES).fetchall(),
             running=rows_of(execute(statements.RUNNING_ROWS)),

@@ -69,10 +69,13 @@ PUT_IDENTITY: Final = "insert or replace into identity values (?, ?, ?, ?, ?, ?,
 PUT_INVITATION: Final = "insert or replace into invitation values (?, ?, ?, ?, ?, ?)"
 DROP_SPENT_INVITATIONS: Final = "delete from invitation where uses <= 0"
 PUT_META: Final = "insert or replace into meta values (?, ?)"
+PUT_LEAP: Final = "insert or replace into meta values ('leap ' || ?, ?)"
+"""The last number of an end that was skipped, and how many were; see `Opening.leaps`."""
 
 # --- what a supervisor goes on from
 
-META: Final = "select key, value from meta"
+META: Final = "select key, value from meta where key not glob 'leap *'"
+LEAPS: Final = "select cast(substr(key, 6) as integer), value from meta where key glob 'leap *' order by 1"
 LANES: Final = "select lane, type, tenant, requirements from lane order by lane"
 TALLIES: Final = "select lane, state, count from tally where count <> 0 order by lane, state"
 LAST: Final = {

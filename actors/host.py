@@ -173,6 +173,7 @@ class HostActor(pykka.ThreadingActor):
         self.core = HostCore(settings.options(access.address))
         self.link: PeerLink | None = None
         self.slots: dict[int, Slot] = {}
+        self.ended: set[int] = set()  # slots that are gone, and not forgotten before this turn is over
         self.served = ServedCode()
         self.verdicts = VerdictTable()
         self.verdicts_seen = 0
@@ -253,6 +254,8 @@ class HostActor(pykka.ThreadingActor):
             change(now)
             self.core.tick(now)
             self._follow(now)
+            while self.ended:  # what was decided about them before their end was heard, in this batch, is done by now
+                self.slots.pop(self.ended.pop(), None)
             if self.core.joined():
                 self.signals.joined.set()
             self.inbox.wake_at(None if self.core.expected == inf else self.core.expected)
@@ -321,7 +324,7 @@ class HostActor(pykka.ThreadingActor):
         self.core.on_slot(news, now)
         if news.exited is not None and news.slot not in self.core.slots.slots:
             self.served.ended(news.slot)
-            self.slots.pop(news.slot, None)
+            self.ended.add(news.slot)
 
     def _denied(self) -> None:
         """Said once; it goes on trying, for an admin may trust its identity yet."""

@@ -75,6 +75,7 @@ def test_a_host_that_is_silent_is_granted_nothing_when_its_name_comes_back(pool_
     offer = {"types": ["v", "a"], "slots": {"": 2}, "named": True}
 
     assert granted(pool.say(b"y", Hello("host", [1, 1], b"y" * 16, "gpu", offer)), b"x") == []
+    assert [(host["name"], host["state"]) for host in _hosts(pool)] == [("gpu-2", "suspect"), ("gpu", "joined")]
     assert len(granted(pool.say(b"y", Claim({"": 2})), b"y")) == 1
     assert pool.store.show(2)["losses"] == 1
 

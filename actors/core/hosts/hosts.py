@@ -76,8 +76,8 @@ class HostSession:
     Attributes:
         owner: Its number in the store; rows name it.
         token: What it says in HELLO, as long as its process lives.
-        state: `joined`, `suspect` (its connection closed), `away` (known from before a restart), `draining`, `lost`,
-            `left`.
+        state: `joined`, `suspect` (not heard over any connection), `away` (known from before a restart), `draining`,
+            `lost`, `left`.
         heard: When it was last heard, by `now`.
         gone_at: When its connection closed, by `now`, or None.
         facts: What else its HELLO said (pid, isolation, ...), for people.

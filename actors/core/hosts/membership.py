@@ -321,19 +321,19 @@ class Membership:
                 step.say(client.peer, Events([], items, [[item[0], RUNNING] for item in items]))
 
     def closed(self, peer: Peer, now: float) -> None:
-        """The connection of a host closed: it is suspect, and has a moment to come back."""
+        """The connection of a host closed: it has a moment to come back."""
         host: HostSession = peer.session
-        if host.state == "joined":
-            host.state = "suspect"
         host.gone_at = now
         self.sessions.peers.pop(peer.address, None)
         self.unheard(peer)
 
     def unheard(self, peer: Peer) -> None:
-        """A host is not heard over this connection any more: it claims nothing; its leases stay."""
+        """A host is not heard over this connection any more: it is suspect and claims nothing; its leases stay."""
         host: HostSession = peer.session
         if host.peer is peer:
             host.peer = None
+            if host.state == "joined":
+                host.state = "suspect"
             for pool in host.pools.values():
                 pool.capacity = 0
 

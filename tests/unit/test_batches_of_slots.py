@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,15 @@ def test_a_slot_that_says_that_it_is_ready_and_gone_is_not_missed_by_what_follow
 ) -> None:
     (number,) = actor.slots
     actor._guarded(actor.core.drain)  # pyright: ignore[reportPrivateUsage]  # it leaves, and its slot is closed
-    ready = {"types": [], "any": [], "failed": {}, "fingerprints": {}, "costs": {}}
-    exited = {"signal": None, "exit_code": 0, "cause": "crash", "started": [], "memory": 0, "message": ""}
+    ready: dict[str, Any] = {"types": [], "any": [], "failed": {}, "fingerprints": {}, "costs": {}}
+    exited: dict[str, Any] = {
+        "signal": None,
+        "exit_code": 0,
+        "cause": "crash",
+        "started": [],
+        "memory": 0,
+        "message": "",
+    }
     both = [SlotNews(number, ready=ready), SlotNews(number, exited=exited)]
     actor._guarded(lambda now: actor._news(both, now))  # pyright: ignore[reportPrivateUsage]
 

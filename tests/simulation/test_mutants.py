@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable
 from math import inf
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from simulation.mutants import (  # pyright: ignore[reportMissingImports]
+    SEEDS,
+    Mutant,
+    Sign,
+    check_that_it_is_caught,
+    first_complaint,
+)
 
 from workerhost.actors import turn
 from workerhost.actors.core import dispatch, pool, queue, where
@@ -33,16 +38,6 @@ from workerhost.actors.core.tasks import intake
 from workerhost.actors.core.tasks.checkpoints import Checkpoints
 from workerhost.actors.core.tasks.endings import Endings, Late
 from workerhost.actors.simulation import disk
-from workerhost.actors.simulation.misfortune import FAULTS
-from workerhost.actors.simulation.scenario import Scenario
-
-SEEDS = range(40)
-MUTANTS_SEEDS = range(30)
-"""Of which most mutants need one or two, and none more than six."""
-STEPS = 1500
-HARSH = {name: rate * (1 if name == "clock_skew" else 3) for name, rate in FAULTS.items()}
-
-Mutant = Callable[[pytest.MonkeyPatch], None]
 
 
 class ThroughStore:
@@ -374,18 +369,6 @@ STUTTER: Any = {"hosts": 4, "clients": 3, "ingredients": frozenset({"stutter"})}
 CROWD: Any = {"clients": 3, "ingredients": frozenset({"bulk"}), "faults": {}}
 
 
-class Sign:
-    """What a mutant must be caught as, and in which worlds that cannot but show.
-
-    Args:
-        words: Nothing that any other mistake would also bring about.
-        given: Of the scenario, where it is not the harshest weather over common work.
-    """
-
-    def __init__(self, words: str, **given: Any) -> None:
-        self.words, self.given = words, given
-
-
 MUTANTS: dict[Mutant, Sign] = {
     no_fence_check: Sign(
         "with the result of another attempt|and never ran so|while a copy runs on", seconds=3.0, faults=CUT_OFF
@@ -430,25 +413,9 @@ MUTANTS: dict[Mutant, Sign] = {
 }
 
 
-def first_complaint(seeds: Iterable[int] = SEEDS, **given: Any) -> tuple[int, Exception] | None:
-    """The first seed that brings something to light, and what."""
-    for seed in seeds:
-        given = {"faults": HARSH, "durability": "full", "ingredients": frozenset[str](), **given}
-        with Scenario.drawn(seed, STEPS, **given).world() as world:
-            try:
-                world.run(STEPS).rest()
-            except Exception as error:
-                return seed, error
-    return None
-
-
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_a_mutant_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch):
-    mutant(monkeypatch)
-    sign = MUTANTS[mutant]
-    found = first_complaint(MUTANTS_SEEDS, **sign.given)
-    assert found is not None, f"{len(MUTANTS_SEEDS)} seeds did not notice"
-    assert re.search(sign.words, str(found[1])), found
+    check_that_it_is_caught(mutant, MUTANTS[mutant], monkeypatch)
 
 
 def test_without_a_mutant_there_is_no_complaint():

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
+from simulation.mutants import first_complaint  # pyright: ignore[reportMissingImports]
 
 from workerhost.actors.core.clients.requests import Requests
-
-sys.path.append(str(Path(__file__).parent))  # tests are no package: this is how they share `first_complaint`
-from test_mutants import first_complaint
 
 
 def test_a_queue_that_takes_whatever_comes_is_noticed(monkeypatch: pytest.MonkeyPatch):

@@ -237,7 +237,7 @@ class Settings(Section):
     queue: QueueSettings = QueueSettings()
     host: HostSettings = HostSettings()
     hosts: dict[HostPattern, HostEntry] = Field(
-        default_factory=dict, description="By name or pattern; sent on joining."
+        default_factory=dict, description="By host name or pattern; a host is told when it joins."
     )
     defaults: NodeDefaults = NodeDefaults()
     workers: dict[TypePath, NodeSettings] = Field(default_factory=dict, description="The tree, by type.")

@@ -103,7 +103,7 @@ class Client(Orders, FlowCalls):
                 person, who has that one tried again or unblocks this one.
             key: Your name for the task, which no other task of its type bears while it is unfinished; or a function
                 that gives it from the params (for many tasks).
-            unique_for: It bears it so long (seconds from now, or a timedelta), or as long as the pool keeps it
+            unique_for: How long the key stays taken (seconds from now, or a timedelta), or as long as the pool keeps it
                 (`"kept"`), when it has completed, too. A task that ended badly gives its key free.
             on_conflict: What if a task bears the key: `return` that one's handle (whose `existing` says whether its
                 params are the same), `replace` its params if it has not started, or `refuse` with KeyConflict.

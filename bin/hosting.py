@@ -94,7 +94,7 @@ def combined(wishes: Wishes, settings: Settings) -> HostSettings:
         UsageError, ConfigError: One of them says what cannot be.
     """
     file = settings.host
-    isolation = wishes.isolation or file.isolation or _default_isolation(settings) or "process"
+    isolation = wishes.isolation or settings.isolation()
     if isolation not in KINDS:
         message = f"isolation {isolation!r} is not for a host of its own; use {' or '.join(KINDS)}"
         raise UsageError(f"--{message}") if wishes.isolation else ConfigError(f"host.{message}")
@@ -122,11 +122,6 @@ def combined(wishes: Wishes, settings: Settings) -> HostSettings:
         reload=wishes.reload,
         profile=wishes.profile,
     )
-
-
-def _default_isolation(settings: Settings) -> str | None:
-    """What `defaults:` says for all types, which is what this host's slots are for."""
-    return settings.defaults.isolation
 
 
 def address_of(settings: Settings) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
@@ -13,6 +13,9 @@ from ..workers.errors import ConfigError
 from . import documents, options
 from .exits import CONFIGURATION, UsageError, say
 from .options import Address, Config, Json
+
+if TYPE_CHECKING:
+    from ..config.schema import Settings
 
 _NEEDS: Final = {
     "": "now",
@@ -108,18 +111,7 @@ def show(
     if not TYPE_PATTERN.match(type):
         message = f"{type!r} is not a type; write one to three parts such as video.youtube.channel"
         raise UsageError(message)
-    tree = settings.policies()
-    origin = tree.origin(type)
-    policy = asdict(tree.effective(type))
-    nested = {f"{name}.{key}": value for name in ("retry", "limits") for key, value in policy.pop(name).items()}
-    rows = {
-        name.replace("code", "class"): {"value": _cut_off(name, value), "from": origin.get(name, "built in")}
-        for name, value in sorted({**policy, **nested}.items())
-    }
-    source = settings.sources().get(type)
-    if source is not None and source.command:
-        rows["command"] = {"value": list(source.command), "from": type}
-        rows["cwd"] = {"value": source.folder, "from": type}
+    rows = _rows(settings, type)
     bounds = _bounds(settings.document()["workers"], type)
     if as_json:
         documents.show({"type": type, "settings": rows, "bounds": bounds})
@@ -129,6 +121,22 @@ def show(
     lines = [[name, _word(row["value"]), row["from"]] for name, row in rows.items()]
     lines += [[bound["setting"], _word(bound["value"]), f"{bound['from']}, with all below it"] for bound in bounds]
     print("\n".join(table(["SETTING", "VALUE", "FROM"], lines)))
+
+
+def _rows(settings: Settings, type: str) -> dict[str, dict[str, Any]]:
+    """Setting -> its `value`, and where that is `from`."""
+    from ..config.execution import BUILT_IN, execution
+    from ..config.policy import NESTED
+
+    tree = settings.policies()
+    origin = tree.origin(type)
+    policy = asdict(tree.effective(type))
+    nested = {f"{name}.{key}": value for name in NESTED for key, value in policy.pop(name).items()}
+    for name in ("isolation", "code"):  # of which a host's own file says more
+        del policy[name]
+    told = {name: (_cut_off(name, value), origin.get(name, BUILT_IN)) for name, value in {**policy, **nested}.items()}
+    found = sorted({**told, **execution(settings, type)}.items())
+    return {name: {"value": value, "from": place} for name, (value, place) in found}
 
 
 def _bounds(nodes: dict[str, dict[str, Any]], type: str) -> list[dict[str, Any]]:

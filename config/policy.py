@@ -118,7 +118,7 @@ class Limits:
     quota: Quota | None = None
 
 
-_NESTED: Final = ("retry", "limits", "requires")
+NESTED: Final = ("retry", "limits", "requires")
 """Settings that are mappings: each of their names is inherited by itself."""
 
 
@@ -171,7 +171,7 @@ class PolicyTree:
             retry.update(source.get("retry", {}))
             limits.update(source.get("limits", {}))
             requires.update(source.get("requires", {}))
-            values.update((k, v) for k, v in source.items() if k not in _NESTED and k not in OWN_LIMITS)
+            values.update((k, v) for k, v in source.items() if k not in NESTED and k not in OWN_LIMITS)
         return Policy(retry=Retry(**retry), limits=AttemptLimits(**limits), requires=requires, **values)
 
     def origin(self, type: str) -> dict[str, str]:
@@ -182,7 +182,7 @@ class PolicyTree:
             *((path, self.nodes.get(path, {})) for path in parents(type)),
         ):
             for key, value in source.items():
-                for setting in [f"{key}.{k}" for k in value] if key in _NESTED else [key]:
+                for setting in [f"{key}.{k}" for k in value] if key in NESTED else [key]:
                     found[setting] = name
         return found
 

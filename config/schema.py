@@ -306,6 +306,10 @@ class Settings(Section):
                 found[path] = Source(values["code"])
         return found
 
+    def isolation(self) -> str:
+        """How tasks run on a host of its own, where neither its command line nor a node says otherwise."""
+        return self.host.isolation or self.defaults.isolation or "process"
+
     def environments(self, isolation: str) -> dict[str, Environment]:
         """Where tasks of each node run on a host with this file and this isolation of its own: {"": what holds for all
         types, type: where it differs}. A node has what the one above it has, but for what it sets itself.

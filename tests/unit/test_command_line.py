@@ -360,30 +360,6 @@ def test_config_check_tells_every_mistake(capsys: Captured, tmp_path: Path) -> N
     assert answer(capsys, "config", "check") == (0, "", "workerhost: workerhost.yaml is right\n")
 
 
-def test_config_show_is_a_configuration(capsys: Captured, tmp_path: Path) -> None:
-    (tmp_path / "workerhost.yaml").write_text("workers: {video.youtube: {timeout: 1m}}\n")
-    _, out, _ = answer(capsys, "config", "show")
-    assert "timeout: 60.0" in out
-
-    (tmp_path / "workerhost.yaml").write_text(out)
-    assert answer(capsys, "config", "show")[1] == out
-
-
-def test_config_show_of_a_type_tells_where_settings_come_from(capsys: Captured, tmp_path: Path) -> None:
-    (tmp_path / "workerhost.yaml").write_text(
-        "defaults: {crash_limit: 9}\nworkers: {video: {timeout: 1m, cut_off: stop, class: 'a:B'}}\n"
-    )
-    _, out, _ = answer(capsys, "config", "show", "video.youtube", "--json")
-
-    settings = json.loads(out)["settings"]
-    assert settings["timeout"] == {"value": 60.0, "from": "video"}
-    assert settings["cut_off"] == {"value": "stop", "from": "video"}
-    assert settings["class"] == {"value": "a:B", "from": "video"}
-    assert settings["crash_limit"] == {"value": 9, "from": "defaults"}
-    assert settings["retry.base"] == {"value": 1.0, "from": "built in"}
-    assert re.search(r"crash_limit +9 +defaults", answer(capsys, "config", "show", "video.youtube")[1])
-
-
 def test_config_schema_is_json_schema(capsys: Captured) -> None:
     _, out, _ = answer(capsys, "config", "schema")
     schema = json.loads(out)

@@ -16,7 +16,7 @@ from ..workers.registry import search_paths
 from . import logs
 from .arguments import CODE
 from .exits import INTERNAL, OK, UsageError, report, say
-from .options import again
+from .options import again, pool_address
 from .parent import end_with
 from .signals import Events, Signalled
 
@@ -106,7 +106,7 @@ def combined(wishes: Wishes, settings: Settings) -> HostSettings:
             raise UsageError(message) from None
     said = {"slots": wishes.slots, "serve": wishes.serve, "not": wishes.refuse}
     return HostSettings(
-        address=wishes.address or address_of(settings),
+        address=wishes.address or file.join or pool_address(settings),
         name=wishes.name or file.name,
         slots=wishes.slots or file.slots or None,
         serve=tuple(file.serve if wishes.serve is None else wishes.serve),
@@ -122,12 +122,3 @@ def combined(wishes: Wishes, settings: Settings) -> HostSettings:
         reload=wishes.reload,
         profile=wishes.profile,
     )
-
-
-def address_of(settings: Settings) -> str:
-    """Where the configuration, the environment or nobody says that the supervisor is."""
-    if settings.host.join is not None:
-        return settings.host.join
-    if "bind" in settings.pool.model_fields_set:
-        return settings.pool.bind
-    return os.environ.get("WORKERHOST_ADDRESS") or settings.pool.bind

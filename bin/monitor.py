@@ -41,6 +41,7 @@ def monitor(
     settings = options.settings_of(config, quiet=parent is not None)
     import_structlog()
     from ..actors.monitor import Monitor, MonitorSettings
+    from ..transport.addresses import within
     from ..transport.client import Client
     from . import logs
     from .parent import end_with
@@ -50,7 +51,7 @@ def monitor(
     events = Events()
     if parent is not None:
         end_with(parent)
-    pool = _pool(settings, options.chosen(context, address))
+    pool = options.chosen(context, address) or within(options.pool_address(settings))
     listening = _listening(settings, http)
     running = Monitor.start(MonitorSettings(pool, destinations=settings.monitoring.destinations))
     client = Client.observer(pool, timeout=_PATIENCE_SECONDS)
@@ -63,15 +64,6 @@ def monitor(
     if server is not None:
         server.stop()
     leave(OK)
-
-
-def _pool(settings: Settings, chosen: str | None) -> str | None:
-    """Which pool: the command line, the environment, the configuration; None: the usual one."""
-    from ..transport.addresses import within
-
-    if chosen is not None or os.environ.get("WORKERHOST_ADDRESS") or "bind" not in settings.pool.model_fields_set:
-        return chosen
-    return within(settings.pool.bind)
 
 
 def _listening(settings: Settings, wanted: str | None) -> socket.socket | None:

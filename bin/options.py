@@ -74,6 +74,34 @@ def chosen(context: typer.Context, address: str | None) -> str | None:
     return address or before
 
 
+def pool_address(settings: Settings) -> str:
+    """Where the pool is, whose address no command line names: what the file writes as `pool.bind`, else
+    `$WORKERHOST_ADDRESS`, else the default.
+    """
+    import os
+
+    if "bind" in settings.pool.model_fields_set:
+        return settings.pool.bind
+    return os.environ.get("WORKERHOST_ADDRESS") or settings.pool.bind
+
+
+def listening_address(named: str | None, settings: Settings) -> str:
+    """Where to listen: what the command line names, else `pool_address`.
+
+    Raises:
+        UsageError: That is an invitation.
+    """
+    from ..transport.invitations import is_invitation
+    from .exits import UsageError
+
+    where = named or pool_address(settings)
+    if is_invitation(where):  # which is not repeated: who has it may join
+        cure = "name one with --address, in pool.bind or in WORKERHOST_ADDRESS: tcp://127.0.0.1:7470"
+        message = f"an invitation leads to a pool that runs elsewhere, and is no address to listen at; {cure}"
+        raise UsageError(message)
+    return where
+
+
 def settings_of(config: Path | None, *, quiet: bool = False) -> Settings:
     """The configuration, and (unless `quiet`) a line on stderr that says which file it is.
 

@@ -160,7 +160,7 @@ def _heeds_the_address(program: str, arguments: list[str], settings: Settings) -
     """Whether the environment says which pool it is, because neither words nor the configuration do."""
     said = any(word.partition("=")[0] in _NAMES_A_POOL for word in arguments)
     written = "bind" in settings.pool.model_fields_set or (program == "host" and settings.host.join is not None)
-    return program != "supervisor" and not said and not written
+    return not said and not written
 
 
 def _lines_of(environment: Path) -> dict[str, str]:

@@ -41,10 +41,7 @@ def up(
     _check_one(network=network, insecure=insecure)
     settings = options.settings_of(config)
     arguments.slots(slots)
-    wanted = options.chosen(context, address)
-    if wanted is None and "bind" not in settings.pool.model_fields_set:
-        wanted = os.environ.get("WORKERHOST_ADDRESS")
-    bind = free_address(wanted or settings.pool.bind)
+    bind = free_address(options.listening_address(options.chosen(context, address), settings))
     if network or insecure:
         bind = beyond(bind)
     here = checked(within(bind))
@@ -85,6 +82,7 @@ def supervisor(
 
     _check_one(network=network, insecure=insecure)
     settings = options.settings_of(config, quiet=parent is not None)
+    where = options.listening_address(bind or options.chosen(context, address), settings)
     path = database or settings.database()
     if path is not None:
         check_free(path.absolute())  # before all that takes time: a second supervisor learns at once that it is one
@@ -100,7 +98,6 @@ def supervisor(
     events = Events(rereads=True)
     if parent is not None:
         end_with(parent)
-    where = bind or options.chosen(context, address) or settings.pool.bind
     if network or insecure:
         where = beyond(where)
     wanted = supervisor_settings(settings, where, path, network=network, insecure=insecure)

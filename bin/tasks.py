@@ -188,6 +188,9 @@ def wait(
     if bool(ids) + (tag is not None) + idle != 1:
         message = "name what to wait for: ids, or --tag TAG, or --idle"
         raise UsageError(message)
+    if as_json and not ids:
+        message = "--json tells of tasks that are named by id; those of a tag: workerhost ls --tag TAG --json"
+        raise UsageError(message)
     until = waiting.deadline(arguments.duration(timeout, "--timeout"))
     with options.pool(context, address) as client:
         if ids:

@@ -175,6 +175,8 @@ def test_wrong_usage_ends_with_2_and_says_why(capsys: Captured, command: tuple[s
         (("send", "x", f"n:={2**70}"), 'params["n"]'),
         (("wait",), "name what to wait for: ids, or --tag TAG, or --idle"),
         (("wait", "1", "--idle"), "name what to wait for: ids, or --tag TAG, or --idle"),
+        (("wait", "--idle", "--json"), "--json tells of tasks that are named by id"),
+        (("wait", "--tag", "T", "--json"), "--json tells of tasks that are named by id; those of a tag: workerhost ls"),
         (("wait", "1", "--timeout", "0"), "--timeout '0' is out of range"),
         (
             ("cancel",),

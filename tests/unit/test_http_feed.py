@@ -10,6 +10,7 @@ from starlette.types import Message
 
 from workerhost.transport.http.contract import Monitor, Pool
 from workerhost.transport.http.events import Feed, Stream, _event  # pyright: ignore[reportPrivateUsage]
+from workerhost.transport.http.scene import scene
 from workerhost.workers.errors import WorkerHostError
 
 
@@ -48,6 +49,15 @@ class Dying:
 
     def view(self) -> dict[str, Any]:
         return {}
+
+
+def test_a_page_is_sent_the_windows_that_it_shows() -> None:
+    figures = {"per_second": 1.23456}
+    window = {"pool": figures, "nodes": {"a": figures}, "hosts": {"h": figures}}
+    pool = Dying()
+    shown = scene({"windows": dict.fromkeys(("1m", "5m", "1h"), window)}, pool.status(), pool.snapshot())
+    read = {"pool": {"per_second": 1.23}, "nodes": {"a": {"per_second": 1.23}}}
+    assert shown["windows"] == {"1m": read, "1h": read}
 
 
 def test_a_reader_that_comes_later_is_not_told_what_the_last_one_saw() -> None:

@@ -44,13 +44,13 @@ class Monitor(Protocol):
 
         Returns:
             `heard`: the instant of the latest snapshot, None before the first; `problem`: why nothing newer is heard,
-            or ""; `windows`: {"1m", "5m", "1h":
-            {`pool`: figures, `nodes`: {type: figures}, `hosts`: {name: figures}}}, nodes and hosts only where something
-            happened, figures being `completed`,
-            `failed` (counts in the window), `per_second` (ends), `success` (0 to 1), `duration`, `duration_p95`,
-            `wait`, `wait_p95` (seconds), each None where nothing is known; `objectives`: [{name, text, target, value,
-            met}]; `alerts`: [{metric, node, text, since}]; `empty_in`: seconds until nothing is queued at this rate,
-            or None.
+            or ""; `snapshot`: the latest, empty before the first; `windows`: {"1m", "5m", "1h": {`pool`: figures,
+            `nodes`: {type: figures}, `hosts`: {name: figures}}}, nodes and hosts only where something happened,
+            figures being `completed`, `failed`, `hits` (counts in the window; hits: answers of the cache),
+            `per_second` (ends), `success` (0 to 1), `duration`, `duration_p95`, `wait`, `wait_p95` (seconds), each
+            None where nothing is known; `objectives`: [{name, text, target, value, met}]; `alerts`: [{metric, node,
+            text, since}]; `empty_in`: seconds until nothing is queued at this rate, or None; `oldest`: seconds that
+            the longest waiting task waits, or None.
         """
         ...
 

@@ -38,7 +38,9 @@ def scene(view: Mapping[str, Any], status: Mapping[str, Any], snapshot: Mapping[
         "nodes": {name: _present(node) for name, node in snapshot["nodes"].items()},
         "nodes_left_out": snapshot["nodes_left_out"],
         "hosts": hosts,
-        "windows": {name: _rounded(window) for name, window in windows.items()},
+        "windows": {
+            name: _rounded({part: windows[name][part] for part in _OF_A_WINDOW}) for name in _WINDOWS if name in windows
+        },
         "problem": view.get("problem", ""),
         **({"tenants": status["tenants"]} if "tenants" in status else {}),
         **{name: snapshot[name] for name in ("objectives", "alerts", "empty_in") if snapshot.get(name) is not None},
@@ -48,6 +50,8 @@ def scene(view: Mapping[str, Any], status: Mapping[str, Any], snapshot: Mapping[
 
 _COUNTED = frozenset({"attempts", "seconds", "causes", "retried", "rescued", "released", "completed"})
 _OF_THE_QUEUE = frozenset({"max_size", "disk_low"})
+_WINDOWS = ("1m", "1h")
+_OF_A_WINDOW = ("pool", "nodes")
 _OF_A_NODE = ("queued", "scheduled", "waiting", "running", "oldest", "hosts", "limits", "blocks")
 
 

@@ -13,7 +13,7 @@ import typer
 from . import documents, options
 from .exits import FAILED, OK, say
 from .finding import ODD, WRONG, Finding
-from .options import Address, Config, Json
+from .options import Config, ConfiguredAddress, Json
 
 if TYPE_CHECKING:
     from ..config.schema import Settings
@@ -29,7 +29,9 @@ _KNOWN_REASONS: Final = frozenset({
 """Reasons to wait that are as they should be, or that another check names."""
 
 
-def doctor(context: typer.Context, config: Config = None, as_json: Json = False, address: Address = None) -> None:
+def doctor(
+    context: typer.Context, config: Config = None, as_json: Json = False, address: ConfiguredAddress = None
+) -> None:
     """Look at the whole set-up: this machine, the configuration, the pool. 1 if something is wrong."""
     findings = list(examine(config, options.chosen(context, address)))
     wrong = sum(finding.level == WRONG for finding in findings)

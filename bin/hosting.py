@@ -106,7 +106,7 @@ def combined(wishes: Wishes, settings: Settings) -> HostSettings:
             raise UsageError(message) from None
     said = {"slots": wishes.slots, "serve": wishes.serve, "not": wishes.refuse}
     return HostSettings(
-        address=wishes.address or file.join or pool_address(settings),
+        address=wishes.address or address_of(settings),
         name=wishes.name or file.name,
         slots=wishes.slots or file.slots or None,
         serve=tuple(file.serve if wishes.serve is None else wishes.serve),
@@ -122,3 +122,8 @@ def combined(wishes: Wishes, settings: Settings) -> HostSettings:
         reload=wishes.reload,
         profile=wishes.profile,
     )
+
+
+def address_of(settings: Settings) -> str:
+    """Where a host finds its supervisor if its command line does not say so."""
+    return settings.host.join or pool_address(settings)

@@ -12,7 +12,7 @@ import typer
 
 from . import options
 from .exits import OK, leave, say
-from .options import Address, Config, Parent
+from .options import Config, ConfiguredAddress, Parent
 
 if TYPE_CHECKING:
     import socket
@@ -33,7 +33,7 @@ def monitor(
     ] = None,
     config: Config = None,
     parent: Parent = None,
-    address: Address = None,
+    address: ConfiguredAddress = None,
 ) -> None:
     """Watch a pool: serve the dashboard, /metrics and /health, keep what happened in the last hour, tell of alerts."""
     from .light import import_structlog

@@ -19,6 +19,12 @@ PATIENCE_SECONDS = 2.0
 Address = Annotated[
     str | None, typer.Option("--address", metavar="ADDRESS", help="The pool; default $WORKERHOST_ADDRESS.")
 ]
+ConfiguredAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--address", metavar="ADDRESS", help="The pool; default: that of the configuration, else $WORKERHOST_ADDRESS."
+    ),
+]
 Reload = Annotated[
     bool, typer.Option("--reload", help="Watch the files of the code, and serve new code when they change.")
 ]

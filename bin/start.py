@@ -11,7 +11,7 @@ import typer
 
 from . import arguments, options
 from .exits import UsageError
-from .options import Address, Codes, Config, Pairs, Parent, Profile, Reload, Slots
+from .options import Codes, Config, ConfiguredAddress, Pairs, Parent, Profile, Reload, Slots
 
 Network = Annotated[
     bool, typer.Option("--network", help="Let other machines join, with identities that are made if there are none.")
@@ -30,7 +30,7 @@ def up(
     network: Network = False,
     insecure: Insecure = False,
     reload: Reload = False,
-    address: Address = None,
+    address: ConfiguredAddress = None,
 ) -> None:
     """Start a supervisor and hosts here, start them again when they crash, end them on Ctrl-C."""
     from ..transport.addresses import beyond, is_local, within
@@ -74,7 +74,7 @@ def supervisor(
     insecure: Insecure = False,
     profile: Profile = None,
     parent: Parent = None,
-    address: Address = None,
+    address: ConfiguredAddress = None,
 ) -> None:
     """Run the supervisor: the one process that owns the queue."""
     from ..actors.stores.lock import check_free
@@ -138,7 +138,7 @@ def host(
     reload: Reload = False,
     profile: Profile = None,
     parent: Parent = None,
-    address: Address = None,
+    address: ConfiguredAddress = None,
 ) -> None:
     """Run a host: it joins a supervisor and runs tasks in its slots."""
     from .light import import_structlog

@@ -70,7 +70,7 @@ class Rule:
         return f"{self.metric}_{'above' if self.above else 'below'}"
 
     def clear(self) -> float:
-        """Where it is over: a fifth below the threshold, or a quarter above; a share at most half way to all."""
+        """Where it is over: a fifth below the threshold, or a quarter above; a share at most half-way to 100 %."""
         if self.above:
             return 0.8 * self.threshold
         least = 1.25 * self.threshold

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Any
 
 from typer.main import get_command
@@ -11,9 +12,44 @@ from writing import head, table
 from workerhost.bin.main import application
 
 _INTRODUCTION = """\
-`workerhost COMMAND --help` says the same. `--address ADDRESS` (before or after the command) or `$WORKERHOST_ADDRESS`
-names the pool. stdout carries data only, logs and progress go to stderr; [exit codes](exit-codes.md) tell how it ended.
+`workerhost COMMAND --help` says the same. stdout carries data only, logs and progress go to stderr;
+[exit codes](exit-codes.md) tell how it ended.
+
+Which pool is meant says `--address` (before or after the command), else `$WORKERHOST_ADDRESS`, else it is
+`tcp://127.0.0.1:7470`. For `up`, `supervisor`, `host`, `monitor` and `doctor` the configuration comes before the
+variable: `host.join` (`host` and `doctor`), else `pool.bind`. `--bind` of a supervisor and `--join` of a host come
+before all.
+
+An invitation may stand in the place of an address, but not where a program listens. `invite --address HOST:PORT` means
+another thing: how other machines reach the supervisor; which pool is asked stands before the command there
+(`workerhost --address ADDRESS invite`). [Below](#environment) is all that the environment says.
 """
+_ENVIRONMENT = (
+    ("WORKERHOST_ADDRESS", "commands, `Client`, `AsyncClient`", "The pool, see above."),
+    (
+        "WORKERHOST_CONFIG",
+        "commands with `--config`",
+        "The configuration's file, where none is named; else `./workerhost.yaml`.",
+    ),
+    (
+        "WORKERHOST__SECTION__KEY",
+        "the same",
+        "Overrides a key of the configuration: `WORKERHOST__QUEUE__MAX_SIZE=1000` is `queue: {max_size: 1000}`.",
+    ),
+    (
+        "WORKERHOST_HOME",
+        "commands, `Client`, `AsyncClient`",
+        "The folder of identities, of the dashboard's token and of what a monitor keeps; else `~/.workerhost`.",
+    ),
+    ("WORKERHOST_SECRET_name", "slots", 'What `{"$secret": "name"}` in params stands for.'),
+    ("WORKERHOST_SECRETS", "slots", "A folder with a file for each secret that no variable holds."),
+    (
+        "YOUTUBE_API_KEY, SPOTIFY_CLIENT_ID, SPOTIFY_CLIENT_SECRET",
+        "slots",
+        "What the [YouTube and Spotify workers](../workers.md) need; with `_FILE` behind it, a file that holds it.",
+    ),
+)
+"""(names, who reads them, what they say)."""
 
 
 def command_line() -> str:
@@ -27,6 +63,8 @@ def command_line() -> str:
         parts.append(f"## {group}\n")
         for name, command in commands:
             parts += _described(f"workerhost {name}", command)
+    rows = [(f"`{names.replace(', ', '`, `')}`", who, what) for names, who, what in _ENVIRONMENT]
+    parts += ["## Environment\n", table(("variable", "who reads it", "what it says"), rows)]
     return "\n".join(parts)
 
 
@@ -47,8 +85,9 @@ def _described(name: str, command: Any) -> Iterator[str]:
 
 
 def _metavar(parameter: Any) -> str:
-    """What stands for its value: `FILE`, `[CODE]...`."""
-    name = parameter.metavar or parameter.name.upper()
+    """What stands for its value: `FILE`, `<cancel|run|wait>`, `[CODE]...`."""
+    words = type(parameter.default) if isinstance(parameter.default, StrEnum) else ()
+    name = parameter.metavar or (f"<{'|'.join(words)}>" if words else parameter.name.upper())
     if parameter.param_type_name == "argument":
         name = name if parameter.required else f"[{name}]"
         return f"{name}..." if parameter.nargs == -1 else name

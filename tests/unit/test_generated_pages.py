@@ -16,6 +16,7 @@ from workerhost.transport.stored_flow import StoredFlow
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 PYTHON = (REFERENCE / "python.md").read_text()
 EVENTS = (REFERENCE / "events.md").read_text()
+COMMAND_LINE = (REFERENCE / "command-line.md").read_text()
 CONFIGURATION = (REFERENCE / "configuration.md").read_text()
 
 
@@ -49,6 +50,16 @@ def test_an_event_is_on_the_page_of_events_whichever_way_it_is_said(name: str) -
 @pytest.mark.parametrize("key", ["cool_off", "resets", "ttl", "METRIC_above"])
 def test_keys_below_keys_that_are_no_sections_are_on_the_page_of_the_configuration(key: str) -> None:
     assert key in CONFIGURATION
+
+
+def test_the_words_that_an_option_allows_are_on_the_page_of_the_command_line() -> None:
+    assert r"`--on-failure <cancel\|run\|wait>`" in COMMAND_LINE
+
+
+def test_the_environment_is_on_the_page_of_the_command_line() -> None:
+    environment = COMMAND_LINE.split("## Environment")[1]
+    names = ("CONFIG", "ADDRESS", "HOME", "SECRETS", "SECRET_name", "_SECTION__KEY")
+    assert [name for name in names if f"`WORKERHOST_{name}`" not in environment] == []
 
 
 def test_defaults_are_written_as_a_file_would() -> None:

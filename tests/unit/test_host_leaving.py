@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from unit.test_hosting import granted, joined, task  # pyright: ignore[reportMissingImports]
+import pytest
+from unit.test_hosting import exited, granted, joined, task  # pyright: ignore[reportMissingImports]
 
-from workerhost.actors.core.host.host_effects import Say
-from workerhost.transport.messages import Claim, Drain
+from workerhost.actors.core.host.host_effects import Kill, Leave, Say, Spawn
+from workerhost.transport.messages import Claim, Drain, GiveBack, Returned
 
 
 def test_it_says_so_and_says_it_again_when_somebody_would_undo_it() -> None:
@@ -22,3 +23,22 @@ def test_a_drain_that_is_undone_before_it_was_told_of_is_told_of_all_the_same() 
     host = joined()
     effects = host.hears(Drain(), Drain(undo=True))
     assert [effect for effect in effects if isinstance(effect, Say)] == [Say(2, Claim({"": 2}))]
+
+
+@pytest.mark.parametrize(("isolation", "ready"), [("process", (1, 2)), ("thread", (1,))])
+def test_a_slot_that_is_stopped_at_the_end_of_the_time_is_not_started_again(
+    isolation: str, ready: tuple[int, ...]
+) -> None:
+    host = joined(isolation=isolation, ready=ready)
+    granted(host, task(1, 11))
+    host.core.drain(0.0, 4.0)
+    host.quiet(3.9)
+    effects = host.alone(5.0)
+    assert Kill(1) in effects
+    effects += host.slot(1, 5.1, exited=exited([1, 11], signal=9))
+    told = {"cause": "drain", "signal": 9}
+    back = GiveBack([[1, 11, Returned.DRAIN, 0.0, "the host leaves", True, told]])
+    assert back in [effect.message for effect in effects if isinstance(effect, Say)]
+    effects += host.alone(7.0)
+    assert effects[-1] == Leave()
+    assert not any(isinstance(effect, Spawn) for effect in effects)

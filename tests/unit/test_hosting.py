@@ -449,7 +449,7 @@ class TestLeaving:
         host.core.drain(0.0, 4.0)
         host.quiet(3.9)
 
-        assert host.at(4.0)[:2] == [CancelSlot(1, 1, 11), Terminate(1)]
+        assert host.at(4.0)[:3] == [CancelSlot(1, 1, 11), CloseSlot(2), Terminate(1)]
         assert Kill(1) in host.at(5.0)
         effects = host.slot(1, 5.1, exited=exited([1, 11], signal=9))
         assert [effect.message for effect in effects if isinstance(effect, Say)] == [

@@ -432,7 +432,7 @@ class HostCore:
         self.cut_off.tick(now)
         if now >= self._drain_by:
             self._drain_by, self._abandon_at = inf, now + 2 * _LEAVE_SECONDS
-            self.slots.stop(lambda _: True, Why.DRAIN, now)
+            self.slots.finish(now)
         self._check_environments(self.environments.take_due(now))
         self.slots.tick(now)
         if self.joining.beat_due(now):

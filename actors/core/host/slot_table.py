@@ -366,6 +366,11 @@ class SlotTable(Roster):
             if keys:
                 slot.schedule()
 
+    def finish(self, now: float) -> None:
+        """There is no more time: what is in hand is stopped, and no slot is started again."""
+        self.stop(lambda _: True, Why.DRAIN, now)
+        self.close()
+
     def _ask(self, slot: Slot, key: Key, stopping: Stopping, now: float) -> None:
         if fed := self._feeds.pop(slot.number, None):  # asking before the task is there would be in vain
             self._feed(slot, fed)

@@ -8,7 +8,17 @@ import pytest
 
 from workerhost.actors.core.effects import Note
 from workerhost.actors.core.host.environments import Environments
-from workerhost.actors.core.host.host_effects import CloseSlot, Connect, Feed, HostEffect, Say, Serve, SlotTask, Spawn
+from workerhost.actors.core.host.host_effects import (
+    CloseSlot,
+    Connect,
+    Feed,
+    HostEffect,
+    Kill,
+    Say,
+    Serve,
+    SlotTask,
+    Spawn,
+)
 from workerhost.actors.core.host.host_options import HostOptions
 from workerhost.actors.core.host.hosting import HostCore
 from workerhost.actors.core.host.outbox import Outbox
@@ -380,9 +390,22 @@ class TestReloading:
         host.slot(1, ready=said("text"))
         host.core.reload(0.0, 7)
         host.core.reload(0.1)
-        assert host.take() == [Spawn(2, 1, None, fresh=True), Spawn(3, 1, None, fresh=True)]
+        assert host.take() == [Spawn(2, 1, None, fresh=True), Kill(2), Spawn(3, 1, None, fresh=True)]
         assert host.slot(2, ready=said("text", "half")) == [CloseSlot(2)], "that is out of date"
         effects = host.slot(3, ready=said("text", "whole"))
         assert Serve(3) in effects
         assert hello(effects)["types"] == ["text", "whole"]
         assert hello(effects)["reload"]["number"] == 7, "told to who asked"
+
+    def test_code_that_hangs_keeps_no_process_when_it_is_looked_at_again(self):
+        host = Host()
+        host.take()
+        host.slot(1, ready=said("text"))
+        host.core.reload(0.0, 7)
+        host.take()
+        host.core.reload(60.0, 8)
+        assert host.take() == [Kill(2), Spawn(3, 1, None, fresh=True)]
+        effects = host.slot(2, exited={**DIED, "signal": 9})
+        assert effects == [], "nobody asks any more why it did not start"
+        assert list(host.core.slots.slots) == [1, 3]
+        assert hello(host.slot(3, ready=said("text", "more")))["reload"]["number"] == 8

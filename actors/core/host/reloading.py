@@ -75,8 +75,11 @@ class Reloads:
             order: The order's number; 0: nobody asked, a file has changed.
             types: Those that are meant, and what lies below them; none: all.
         """
-        if self._present is not None and not order:
-            order = self._present.number  # what changed meanwhile is looked at too, and told to who asked before
+        if self._present is not None:
+            # what changed meanwhile is looked at too, and told to who asked before
+            order = order or self._present.number
+            for number in self._present.waiting.values():
+                self._slots.drop(number)
         wanted = self._environments.below(types)
         looked = [environment for environment in wanted if environment.isolation != "inline"]
         self._present = Reloading(order, {one: self._slots.check(one, fresh=True) for one in looked})

@@ -15,7 +15,7 @@ from ....workers.source import Environment
 from ..restarts import Restarts
 from .consumption import FREE, Consumption, bounds
 from .environments import Environments
-from .host_effects import CloseSlot, Confine, HostEffect, Key, Measure, Serve, SlotTask, Spawn
+from .host_effects import CloseSlot, Confine, HostEffect, Key, Kill, Measure, Serve, SlotTask, Spawn
 from .output import Heard
 from .stopping import Stopping, Why
 
@@ -317,6 +317,11 @@ class Roster:
         slot = self._add("", 1, environment, fresh=fresh)
         slot.retiring = True
         return slot.number
+
+    def drop(self, number: int) -> None:
+        """Nobody waits any more for what a slot that `check` started has to say: it may never end by itself."""
+        self.slots[number].killed = True
+        self._effects.append(Kill(number))
 
     def started(self, environment: Environment) -> bool:
         """Whether there is a slot of an environment, so that it will be heard of."""

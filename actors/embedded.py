@@ -15,7 +15,7 @@ from ..config.loading import load
 from ..transport import clock
 from ..transport.client import Client
 from ..workers.errors import ConfigError, PoolUnreachable, TaskUnknown, WorkerHostError
-from ..workers.registry import Worker, locate, search_paths
+from ..workers.registry import Worker, locate, offer_of, search_paths
 from . import configured
 from .core.restarts import ChildSpec, Restart, Restarts
 from .host import Host, HostSettings
@@ -75,6 +75,7 @@ class WorkerHost:
     ) -> None:
         self._settings = load(config if config is not None else {}, os.environ)
         self._workers = tuple(workers)
+        offer_of(self._workers)  # so that what is wrong with them is said here, not by slots
         self._database = Path(database) if database is not None else self._settings.database(embedded=True)
         self._slots = slots
         self._supervisor: Supervisor | None = None

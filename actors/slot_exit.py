@@ -41,7 +41,7 @@ def said(exited: dict[str, Any]) -> str:
     return f"its process was killed by signal {exited['signal']} ({name})"
 
 
-def never_started(error: Exception) -> dict[str, Any]:
+def never_started(error: BaseException) -> dict[str, Any]:
     """What is told of a process that could not be started, or that was not wanted any more before it was.
 
     Args:

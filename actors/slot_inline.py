@@ -12,6 +12,7 @@ from typing import Any
 from ..transport.mailbox import Mailbox
 from ..workers.registry import Worker, load_all, offer_of
 from ..workers.slots import BLOCKED_SECONDS, Slots
+from .slot_exit import never_started
 from .slot_news import SlotNews, SlotSpec, SlotTask
 from .slot_spawner import spawner
 
@@ -46,8 +47,11 @@ class InlineSlot:
         return os.getpid()
 
     def start(self) -> None:
-        """Start the thread; it loads the workers first. `ready` follows."""
-        threading.Thread(target=self._run, name=f"slot {self.number}", daemon=True).start()
+        """Start the thread; it loads the workers first. `ready` follows, or `exited`."""
+        try:
+            threading.Thread(target=self._run, name=f"slot {self.number}", daemon=True).start()
+        except RuntimeError as error:
+            self._mailbox.post(SlotNews(self.number, exited=never_started(error)))
 
     def feed(self, tasks: list[SlotTask]) -> None:
         """Hand over tasks, in order. Before `ready` they wait."""
@@ -89,6 +93,15 @@ class InlineSlot:
             slots.stop()
 
     def _run(self) -> None:
+        exited: dict[str, Any] = {"signal": None, "exit_code": 0, "cause": "stopped", "started": []}
+        exited.update(memory=0, message="its thread ended")
+        try:
+            self._work()
+        except BaseException as error:  # nobody above would hear it
+            exited = never_started(error)
+        self._mailbox.post(SlotNews(self.number, exited=exited))
+
+    def _work(self) -> None:
         offer = offer_of(self._workers)
         with _loading:
             offer.join(load_all(self.spec.code, self.spec.sources, self.spec.paths))
@@ -104,9 +117,6 @@ class InlineSlot:
         if len(early) > 1:
             self._relieve_later(BLOCKED_SECONDS)
         slots.work()
-        exited: dict[str, Any] = {"signal": None, "exit_code": 0, "cause": "stopped", "started": []}
-        exited.update(memory=0, message="its thread ended")
-        self._mailbox.post(SlotNews(self.number, exited=exited))
 
     def _emit(self, progress: list[Any], results: list[Any], returned: list[Any], checkpoints: list[Any]) -> None:
         news = SlotNews(self.number, progress=progress, results=results, returned=returned, checkpoints=checkpoints)

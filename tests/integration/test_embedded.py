@@ -468,3 +468,13 @@ def test_a_configuration_that_is_wrong_is_refused_before_anything_starts(tmp_pat
         WorkerHost({"queue": {"max_sise": 3}})
     with pytest.raises(ConfigError, match="missing"), WorkerHost(database=tmp_path / "missing" / "tasks.db"):
         pass
+
+
+@pytest.mark.parametrize("isolation", ["inline", "process"])
+def test_workers_that_cannot_serve_are_refused_before_anything_starts(isolation: str) -> None:
+    def unmarked() -> None: ...
+
+    with pytest.raises(ConfigError, match=r"unmarked.* is no worker"):
+        WorkerHost({"host": {"isolation": isolation}}, workers=[length, unmarked])
+    with pytest.raises(ConfigError, match="echo has two workers"):
+        WorkerHost({"host": {"isolation": isolation}}, workers=[echo, worker("echo")(unmarked)])

@@ -1,4 +1,4 @@
-"""`actors.slot_inline`: what was fed before the slot was ready, beside what is fed just then."""
+"""`actors.slot_inline`: what was fed before the slot was ready, beside what is fed just then; a thread that ends."""
 
 from __future__ import annotations
 
@@ -66,3 +66,31 @@ def test_what_was_fed_early_is_lined_up_before_the_actor_can_feed_more(monkeypat
         assert fed == [2], "the actor's feed entered while the slot's own had not ended"
     finally:
         slot.close()
+
+
+def refuse(self: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+MESSAGES = {
+    "its code": "<built-in function repr> is no worker: a subclass of BaseWorker or a function with @worker is",
+    "its thread": "RuntimeError: can't start new thread",
+    "the loop": "RuntimeError: can't start new thread",
+}
+
+
+@pytest.mark.parametrize("what", MESSAGES)
+def test_whatever_ends_its_thread_is_told(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox: Any = Inbox()
+    slot = InlineSlot(4, SlotSpec(environment=Environment(isolation="inline")), inbox, [nothing])
+    if what == "its code":
+        slot = InlineSlot(4, slot.spec, inbox, [repr])
+    elif what == "its thread":
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+    else:
+        monkeypatch.setattr(Slots, "work", refuse)
+    slot.start()
+    while (exited := inbox.news.get(timeout=SECONDS).exited) is None:
+        pass
+    assert exited["cause"] == "start_failed"
+    assert exited["message"] == MESSAGES[what]

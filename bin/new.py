@@ -5,6 +5,7 @@ Never overwrites: what is there already is named and left as it is.
 
 from __future__ import annotations
 
+import keyword
 import os
 import re
 from collections.abc import Iterable
@@ -56,6 +57,13 @@ def names_of(type: str) -> Names:
     return Names(type, module, name, f"test_{module}.py")
 
 
+def _function_of(names: Names) -> str:
+    """What the function is called: no word of the language, and nothing that its test or pytest means otherwise."""
+    name = names.module.removesuffix("_worker")
+    taken = keyword.iskeyword(name) or name == "pool" or name.startswith(("pytest", "setup", "teardown", "test"))
+    return name if name.isidentifier() and not taken else f"run_{name}"
+
+
 def begin_worker(type: str, folder: Path, form: str) -> None:
     """Write the three files' contents. `form` is one of `FORMS`.
 
@@ -65,7 +73,7 @@ def begin_worker(type: str, folder: Path, form: str) -> None:
         OSError: It cannot be written.
     """
     names = names_of(type)
-    function = names.module.removesuffix("_worker")
+    function = _function_of(names)
     called = function if form == "function" else names.name
     if form in PROGRAMS:
         program, ending = PROGRAMS[form]

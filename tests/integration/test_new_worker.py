@@ -74,6 +74,18 @@ def test_every_form_passes_its_own_test(type: str, form: str, tmp_path: Path) ->
         assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+def test_a_function_passes_its_own_test_whatever_the_type_is_called(tmp_path: Path) -> None:
+    types = ("import", "_", "pool", "pytest", "pytest.plugins", "setup.module", "test.echo")
+    for type in types:
+        assert run(["new", "worker", type, "--folder", str(tmp_path), "--as", "function"]) == 0
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert tested.returncode == 0, tested.stdout
+    assert f"{2 * len(types)} passed" in tested.stdout
+
+
 def test_a_form_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["new", "worker", "a", "--folder", str(tmp_path), "--as", "cobol"]) == 2
     assert "'cobol' is no form of a worker" in capsys.readouterr().err

@@ -94,7 +94,9 @@ class ProcessSlot:
             self._unsent = [_packed([slot_child.INIT, self._settings()])]
             _sweep()
             environment, threads, mark = self.spec.environment, self._threads, self._mark
-            self._starting = spawner().start(lambda undo: start_child(undo, environment, threads, mark))
+            self._starting = spawner().start(
+                lambda undo: start_child(undo, environment, threads, mark), environment.python
+            )
         except Exception as error:
             self._mailbox.post(SlotNews(self.number, exited=never_started(error)))
         else:

@@ -1,5 +1,5 @@
-"""Threads that live as long as the process and do what an actor must not: one starts children (Linux ends a child
-together with the *thread* that started it) and does nothing else, one removes what they leave behind, one looks at what
+"""Threads that live as long as the process and do what an actor must not: some start children (Linux ends a child
+together with the *thread* that started it) and do nothing else, one removes what they leave behind, one looks at what
 they use, one calls something a little later.
 
 It knows nothing of tasks.
@@ -84,7 +84,8 @@ class Spawner:
     def __init__(self) -> None:
         self.process = os.getpid()
         self._marks: set[bytes] = set()
-        self._marked = threading.Lock()
+        self._lock = threading.Lock()
+        self._starts_elsewhere: dict[str, Agenda] = {}
         self._starts, self._calls = Agenda("spawner"), Agenda("timer")
         self._removals, self._looks = Agenda("cleaner"), Agenda("figures")
 
@@ -98,11 +99,13 @@ class Spawner:
         for agenda in (self._starts, self._calls, self._removals, self._looks):
             agenda.begin()
 
-    def start(self, make: Callable[[ExitStack], T]) -> Future[T]:
-        """Have a process started, in the thread that all children share.
+    def start(self, make: Callable[[ExitStack], T], where: str = "") -> Future[T]:
+        """Have a process started, in the thread that all children from one place share.
 
         Args:
             make: Called there, with a stack that takes what must be undone if the process is of no use.
+            where: The interpreter, "" for this process's own: starts wait for others from the same place only, which
+                may lie in a file system that does not answer.
 
         Returns:
             What becomes of it: what `make` returned or raised, `TimeoutError` after `START_SECONDS_MAX`. Once it is
@@ -126,9 +129,21 @@ class Spawner:
             except InvalidStateError:
                 kept.close()
 
-        self._starts.add(0, begin)
+        self._starts_of(where).add(0, begin)
         self.later(START_SECONDS_MAX, lambda: _give_up(started))
         return started
+
+    def _starts_of(self, where: str) -> Agenda:
+        """Where a thread of its own is refused, the one that is there must do."""
+        with self._lock:
+            if where and where not in self._starts_elsewhere:
+                agenda = Agenda(f"spawner of {where}")
+                try:
+                    agenda.begin()
+                except RuntimeError:
+                    return self._starts
+                self._starts_elsewhere[where] = agenda
+            return self._starts_elsewhere.get(where, self._starts)
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
         """Call something, not before `seconds` from now. It must be short."""
@@ -148,7 +163,7 @@ class Spawner:
 
     def end(self, mark: str) -> None:
         """Kill all that bears this mark. Marks that come while a search waits for its turn share it."""
-        with self._marked:
+        with self._lock:
             waits = bool(self._marks)
             self._marks.add(mark.encode())
         if not waits:
@@ -159,10 +174,13 @@ class Spawner:
         until = monotonic() + seconds
         self._calls.settle(until)
         self._removals.settle(until)
-        self._starts.settle(until)
+        with self._lock:
+            starts = [self._starts, *self._starts_elsewhere.values()]
+        for agenda in starts:
+            agenda.settle(until)
 
     def _end(self) -> None:
-        with self._marked:
+        with self._lock:
             marks, self._marks = self._marks, set()
         end_marked(MARK, marks)
 

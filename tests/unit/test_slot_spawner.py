@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
+from time import monotonic
 
 import pytest
 
@@ -50,6 +51,20 @@ def test_a_child_is_started_while_a_large_folder_is_removed(one: Spawner) -> Non
     removed.set()
     one.settle(SECONDS)
     assert reached.is_set()
+
+
+def test_a_start_that_hangs_holds_up_none_from_elsewhere(one: Spawner) -> None:
+    free = threading.Event()
+    slow = one.start(lambda _: free.wait(SECONDS), "/slow/python")
+    behind = one.start(lambda _: None, "/slow/python")
+    assert said(start(one)) == b"begun\n"
+    one.start(lambda _: None, "/other/python").result(SECONDS)
+    assert not slow.done()
+    assert not behind.done()
+    free.set()
+    one.settle(SECONDS)
+    assert slow.done()
+    assert behind.done()
 
 
 def test_what_is_called_later_does_not_wait_for_a_removal(one: Spawner) -> None:
@@ -93,6 +108,10 @@ def test_all_work_where_a_task_has_taken_all_threads_that_there_may_be(
 ) -> None:
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert_all_work(one)
+    one.start(lambda _: None, "/other/python").result(SECONDS)
+    before = monotonic()
+    one.settle(SECONDS)
+    assert monotonic() - before < SECONDS / 2, "nothing is waited for that no thread does"
 
 
 def assert_all_work(one: Spawner) -> None:

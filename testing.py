@@ -9,11 +9,7 @@
             assert handle.state == "completed"
 
 The supervisor's decisions, its store, the protocol and the client are the real ones; network, clock, hosts' slots and
-the disk's promises are simulated, and everything happens in the test's own thread. Task code really runs, at the moment
-its attempt begins, whole and in this process. So some things are not true of it: it takes no time (`takes` says how
-much the pool is to believe), `self.cancelled` never becomes True while it runs, a timeout or the death of its slot
-finds that it has run already, and it reads the real clock. What it writes is not kept for `tail`. Isolation, other
-interpreters, memory limits and commands are not played: for those use `WorkerHost(...)`.
+the disk's promises are simulated, and everything happens in the test's own thread.
 """
 
 from __future__ import annotations
@@ -28,8 +24,9 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
+from .actors.configured import pool_settings
 from .actors.core.effects import Persist
-from .actors.core.settings import Keep, PoolSettings
+from .actors.core.settings import PoolSettings
 from .actors.simulation.code_host import CodeHost, Unwatched
 from .actors.simulation.disk import SimulatedDisk
 from .actors.simulation.inner_client import InnerClient, InnerConnection, InnerNode
@@ -65,12 +62,17 @@ _IDLE_HOURS: Final = 24.0
 class Pool:
     """A pool on virtual time. Use it in a `with` block.
 
+    Task code really runs, at the moment its attempt begins, whole and in this process. So it takes no time (`takes`
+    says how much the pool is to believe), `self.cancelled` never becomes True while it runs, a timeout or the death of
+    its slot finds that it has run already, and it reads the real clock. What it writes is not kept for `tail`.
+    Isolation, other interpreters, memory limits and commands are not played: for those use `WorkerHost(...)`.
+
     Args:
         config: A file, the same as a dict, or None: as for `WorkerHost`.
         workers: Classes and functions to serve, beside those of the configuration.
         hosts: How many hosts.
         slots: How many tasks run at a time on each.
-        faults: Rates by name: `{"drop": 0.1}` per message, `{"crash_host": 0.01}` per second; see `FAULTS`.
+        faults: Rates by name: `{"drop": 0.1}` per message, `{"crash_host": 0.01}` per second; see `PLAYED`.
         seed: What all chance of the pool is drawn from. The same test with the same seed has the same history.
 
     Attributes:
@@ -202,7 +204,7 @@ class Pool:
             self._random,
             _pool_settings(self._settings, HEARTBEAT_IN_FAULTS if self._faults else HEARTBEAT),
             oracle,
-            lambda committed: _disk(folder, self._random, committed),
+            lambda committed: _disk(folder, self._random, self._settings.queue.ageing or 0.0, committed),
         )
         self._stack.callback(self._close_disk)
         self._supervisor.start()
@@ -242,6 +244,7 @@ class Pool:
             "slots": dict(self._settings.host.slots) or {"": self._slots},
             "serve": tuple(self._settings.host.serve),
             "refuse": tuple(self._settings.host.not_),
+            "resources": dict(self._settings.host.offer),
             "named": True,
             "drain_timeout": self._settings.host.drain_timeout,
         }
@@ -280,27 +283,26 @@ def _check_fault(name: str) -> None:
 
 
 def _pool_settings(settings: Settings, heartbeat: float) -> PoolSettings:
-    found = PoolSettings(
-        fifo=settings.queue.type == "fifo",
-        heartbeat=settings.pool.heartbeat,
-        lost_after=settings.pool.lost_after,
-        max_size=settings.queue.max_size,
-        policies=settings.policies(),
-        hosts=settings.host_entries(),
-        keep=Keep(**settings.queue.keep.model_dump()),
-    )
+    found = pool_settings(settings)
     if "heartbeat" in settings.pool.model_fields_set:
         return found
     lost_after = found.lost_after if "lost_after" in settings.pool.model_fields_set else 5 * heartbeat
     return replace(found, heartbeat=heartbeat, lost_after=max(lost_after, 2 * heartbeat))
 
 
-def _disk(folder: Path, random: Random, committed: Callable[[list[Persist]], None]) -> SimulatedDisk:
+def _disk(folder: Path, random: Random, ageing: float, committed: Callable[[list[Persist]], None]) -> SimulatedDisk:
     def nothing(remembered: object = None) -> None:
         """The pool's tasks are all that comes back."""
 
     return SimulatedDisk(
-        folder, random, full=True, committed=committed, remember=nothing, rewind=nothing, restored=nothing
+        folder,
+        random,
+        full=True,
+        ageing=ageing,
+        committed=committed,
+        remember=nothing,
+        rewind=nothing,
+        restored=nothing,
     )
 
 

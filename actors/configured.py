@@ -14,7 +14,7 @@ from ..transport.addresses import is_local
 from ..transport.keys import OWN_ROLES, Home, KeyPair
 from ..workers.errors import ConfigError
 from .core.access.identities import Identity
-from .core.settings import Keep
+from .core.settings import Keep, PoolSettings
 from .stores.file_system import real
 from .supervisor import Supervisor, SupervisorSettings
 
@@ -44,21 +44,32 @@ def supervisor_settings(
         address=address,
         database=None if database is None else real(database),
         durability=settings.queue.durability,
-        fifo=settings.queue.type == "fifo",
-        ageing=settings.queue.ageing or 0.0,
+        pool=pool_settings(settings),
+        document=settings.document(),
+        pair=pair,
+        trusted=trusted,
+        insecure=insecure,
+    )
+
+
+def pool_settings(settings: Settings) -> PoolSettings:
+    """What a configuration says to the core, wherever that runs.
+
+    Raises:
+        ConfigError: A schedule cannot be.
+    """
+    return PoolSettings(
         heartbeat=settings.pool.heartbeat,
         lost_after=settings.pool.lost_after,
         max_size=settings.queue.max_size,
+        fifo=settings.queue.type == "fifo",
+        ageing=settings.queue.ageing or 0.0,
         policies=settings.policies(),
         hosts=settings.host_entries(),
         queue_depth_high=settings.queue_depth_high(),
         watching=settings.watching(),
         schedules=plans(settings.schedules),
         keep=Keep(**settings.queue.keep.model_dump()),
-        document=settings.document(),
-        pair=pair,
-        trusted=trusted,
-        insecure=insecure,
     )
 
 
@@ -97,16 +108,7 @@ def reading(
         if isinstance(found, list):
             return found
         try:
-            return replace(
-                settings,
-                policies=found.policies(),
-                hosts=found.host_entries(),
-                queue_depth_high=found.queue_depth_high(),
-                watching=found.watching(),
-                schedules=plans(found.schedules),
-                max_size=found.queue.max_size,
-                document=found.document(),
-            )
+            return replace(settings, pool=pool_settings(found), document=found.document())
         except ConfigError as error:
             return [str(error)]
 

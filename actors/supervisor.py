@@ -21,9 +21,6 @@ from typing import Any, Final
 import pykka
 
 from ..config.changes import changes
-from ..config.policy import PolicyTree
-from ..config.schedules import Plan
-from ..config.watching import UNWATCHED, Watching
 from ..transport import clock
 from ..transport.addresses import reached_at
 from ..transport.codec import Malformed, encode
@@ -38,7 +35,7 @@ from .core.access.identities import Identity
 from .core.clients.reloads import Configuration
 from .core.effects import Answer, Backup, Note, Reread, Send
 from .core.pool import Pool
-from .core.settings import KEEP, Keep, PoolSettings
+from .core.settings import Keep, PoolSettings
 from .disk import Disk
 from .door import Door
 from .log import Log
@@ -66,8 +63,7 @@ class SupervisorSettings:
         address: Where it listens; port 0 takes a free one.
         database: The queue's file itself, no link to it; None keeps the queue in memory.
         durability: `full` or `relaxed` (see the store).
-        name, heartbeat, lost_after, max_size, fifo, ageing, policies, hosts, queue_depth_high, watching, schedules,
-        keep: See `PoolSettings`.
+        pool: What its core must know; what only the supervisor can say it adds itself.
         profile: A file for the profile of the actor's thread; None: no profile.
         document: The whole configuration as plain data, to say what has changed when it is read again.
         reread: Reads it again: the settings, or all that is wrong; None: there is no file.
@@ -80,18 +76,7 @@ class SupervisorSettings:
     address: str = DEFAULT_ADDRESS
     database: Path | None = None
     durability: str = "full"
-    name: str = "workerhost"
-    heartbeat: float = 1.0
-    lost_after: float = 5.0
-    max_size: int = 1_000_000
-    fifo: bool = False
-    ageing: float = 0.0
-    policies: PolicyTree = field(default_factory=PolicyTree)
-    hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    queue_depth_high: int | None = None
-    watching: Watching = UNWATCHED
-    schedules: Mapping[str, Plan] = field(default_factory=dict[str, Plan])
-    keep: Keep = KEEP
+    pool: PoolSettings = field(default_factory=PoolSettings)
     profile: Path | None = None
     document: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reread: Callable[[], SupervisorSettings | list[str]] | None = None
@@ -265,18 +250,8 @@ class SupervisorActor(pykka.ThreadingActor):
 
     def _pool_settings(self, address: str) -> PoolSettings:
         settings = self.settings
-        return PoolSettings(
-            name=settings.name,
-            heartbeat=settings.heartbeat,
-            lost_after=settings.lost_after,
-            max_size=settings.max_size,
-            fifo=settings.fifo,
-            ageing=settings.ageing,
-            policies=settings.policies,
-            hosts=settings.hosts,
-            queue_depth_high=settings.queue_depth_high,
-            watching=settings.watching,
-            schedules=settings.schedules,
+        return replace(
+            settings.pool,
             about={
                 "address": address,
                 "machine": socket.gethostname(),
@@ -290,7 +265,7 @@ class SupervisorActor(pykka.ThreadingActor):
                 "reached_at": self._reached_at(address),
                 "secured": "insecure" if settings.insecure else "identities" if settings.pair else "this machine only",
             },
-            keep=_bounded(settings.keep) if settings.database is None else settings.keep,
+            keep=_bounded(settings.pool.keep) if settings.database is None else settings.pool.keep,
             guarded=settings.pair is not None,
             disk_reserve=self.disk.reserve if self.disk is not None else 0,
         )
@@ -351,19 +326,8 @@ class SupervisorActor(pykka.ThreadingActor):
         found = settings.reread()
         if isinstance(found, list):
             return found
-        self.settings = replace(
-            settings,
-            policies=found.policies,
-            hosts=found.hosts,
-            queue_depth_high=found.queue_depth_high,
-            watching=found.watching,
-            schedules=found.schedules,
-            max_size=found.max_size,
-            document=found.document,
-        )
-        changed = changes(settings.document, found.document)
-        limits = found.queue_depth_high, found.max_size
-        return Configuration(found.policies, found.hosts, *limits, changed, found.watching, found.schedules)
+        self.settings = replace(settings, pool=settings.pool.taking_over(found.pool), document=found.document)
+        return Configuration(found.pool, changes(settings.document, found.document))
 
     def _work(self, pool: Pool) -> None:
         """A part of what goes on between turns: a check, a backup."""
@@ -473,10 +437,10 @@ def _store(settings: SupervisorSettings) -> Store:
     if settings.database is None:
         from .stores.memory import MemoryStore
 
-        return MemoryStore(settings.ageing)
+        return MemoryStore(settings.pool.ageing)
     from .stores.sqlite import SqliteStore
 
-    return SqliteStore(settings.database, durability=settings.durability, ageing=settings.ageing)
+    return SqliteStore(settings.database, durability=settings.durability, ageing=settings.pool.ageing)
 
 
 def _bounded(keep: Keep) -> Keep:

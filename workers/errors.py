@@ -34,7 +34,8 @@ class TaskFailed(WorkerHostError):
         traceback: The traceback as text, or "".
         attempts: How many attempts were started.
         host: The name of the host of the last attempt, or "".
-        kind: What the last failure was: one of `KINDS`, or "" where nobody could tell.
+        kind: What the last failure was: `transient`, `permanent`, `configuration`, `system`, `quota` or `auth`, or ""
+            where nobody could tell.
     """
 
     def __init__(
@@ -144,9 +145,10 @@ class Fail(Exception):
 
     Args:
         reason: The error's text.
-        retry: Whether it may be tried again, whatever its kind; None: the kind decides.
+        retry: Whether it may be tried again, whatever its kind; None: the kind decides. If given, `quota` and `auth`
+            stop no node either.
         after: Seconds before the next try, instead of the policy's backoff (a service's Retry-After).
-        kind: One of `KINDS`, or None.
+        kind: One of these, or None.
         node: With `quota` and `auth`: whose service it is, the task's type or a node above it. Default: the platform,
             which is the first two parts of the type.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any, Final
 
@@ -49,7 +49,6 @@ class PoolSettings:
     """What the core must know of the configuration.
 
     Attributes:
-        name: The pool's name.
         heartbeat: Seconds between heartbeats of a peer.
         lost_after: Seconds of silence after which a host is lost.
         max_size: Unfinished tasks the queue takes.
@@ -67,7 +66,6 @@ class PoolSettings:
         about: Facts that `status` shows as they are.
     """
 
-    name: str = "workerhost"
     heartbeat: float = 1.0
     lost_after: float = 5.0
     max_size: int = 1_000_000
@@ -83,3 +81,15 @@ class PoolSettings:
     disk_reserve: int = 0
     guarded: bool = False
     about: dict[str, Any] = field(default_factory=dict)
+
+    def taking_over(self, read: PoolSettings) -> PoolSettings:
+        """These settings, with what counts at once of one that was read again: see `config.changes.LIVE`."""
+        return replace(
+            self,
+            policies=read.policies,
+            hosts=read.hosts,
+            queue_depth_high=read.queue_depth_high,
+            watching=read.watching,
+            schedules=read.schedules,
+            max_size=read.max_size,
+        )

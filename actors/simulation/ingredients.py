@@ -13,6 +13,7 @@ from ...config.policy import PolicyTree
 from ...config.schedules import Plan, Timing
 from ...transport.messages import GiveBack, Hello, Message, Results
 from ..core.clients.reloads import Configuration
+from ..core.settings import PoolSettings
 from .client import SimulatedClient
 
 INGREDIENTS: Final = {
@@ -76,7 +77,10 @@ def configurations(
 ) -> list[Configuration]:
     """What is read in turn: lower limits, and the former ones again."""
     change = [Change("b", "max_concurrent", 2, 1, "")]
-    return [Configuration(tree, {}, None, size, change, schedules=schedules) for tree in (tighter, policies)]
+    return [
+        Configuration(PoolSettings(policies=tree, max_size=size, schedules=schedules), change)
+        for tree in (tighter, policies)
+    ]
 
 
 def tighter(nodes: dict[str, dict[str, Any]], defaults: dict[str, Any], tenants: dict[str, Any]) -> PolicyTree:

@@ -11,6 +11,7 @@ import zmq
 from targets import frame
 
 from workerhost import Client
+from workerhost.actors.core.settings import PoolSettings
 from workerhost.actors.supervisor import Supervisor, SupervisorSettings
 from workerhost.transport.codec import decode, encode
 from workerhost.transport.messages import PROTOCOL_VERSION, Accepted, Heartbeat, Hello, Submit, Welcome
@@ -57,7 +58,7 @@ class Crowd:
     lasts = True
 
     def __init__(self) -> None:
-        settings = SupervisorSettings(address="tcp://127.0.0.1:0", max_size=_QUEUE_MAX)
+        settings = SupervisorSettings(address="tcp://127.0.0.1:0", pool=PoolSettings(max_size=_QUEUE_MAX))
         self._supervisor = Supervisor.start(settings)
         self._address = self._supervisor.address
         self._client = Client(self._address, timeout=_SECONDS)

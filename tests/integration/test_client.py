@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from workerhost import (
     TooLarge,
     WorkerHostError,
 )
+from workerhost.actors.core.settings import PoolSettings
 from workerhost.actors.supervisor import Supervisor, SupervisorSettings
 from workerhost.transport import clock, codec, link
 from workerhost.transport.mailbox import Mailbox
@@ -139,9 +141,9 @@ class Supervisors:
     def __init__(self) -> None:
         self.started: list[Supervisor] = []
 
-    def __call__(self, address: str = "tcp://127.0.0.1:0", **settings: Any) -> str:
-        settings = {"heartbeat": 0.2, "lost_after": 2.0, **settings}
-        self.started.append(Supervisor.start(SupervisorSettings(address=address, **settings)))
+    def __call__(self, address: str = "tcp://127.0.0.1:0", *, database: Path | None = None, **settings: Any) -> str:
+        pool = replace(PoolSettings(heartbeat=0.2, lost_after=2.0), **settings)
+        self.started.append(Supervisor.start(SupervisorSettings(address=address, database=database, pool=pool)))
         return self.started[-1].address
 
     def stop(self) -> None:

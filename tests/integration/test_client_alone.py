@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from workerhost import Client, ConfigError, PoolRefused, PoolUnreachable, TaskState
+from workerhost.actors.core.settings import PoolSettings
 from workerhost.actors.supervisor import Supervisor, SupervisorSettings
 from workerhost.bin.main import run as command
 from workerhost.transport import codec, link
@@ -31,8 +33,8 @@ class Supervisors:
         self.started: list[Supervisor] = []
 
     def __call__(self, address: str = "tcp://127.0.0.1:0", **settings: Any) -> str:
-        settings = {"heartbeat": 0.2, "lost_after": 2.0, **settings}
-        self.started.append(Supervisor.start(SupervisorSettings(address=address, **settings)))
+        pool = replace(PoolSettings(heartbeat=0.2, lost_after=2.0), **settings)
+        self.started.append(Supervisor.start(SupervisorSettings(address=address, pool=pool)))
         return self.started[-1].address
 
     def stop(self) -> None:

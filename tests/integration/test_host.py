@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from workerhost import Client, TaskCancelled, TaskFailed, TaskQuarantined, TaskState, worker
+from workerhost.actors.core.settings import PoolSettings
 from workerhost.actors.host import Host, HostSettings
 from workerhost.actors.supervisor import Supervisor, SupervisorSettings
 from workerhost.config.policy import PolicyTree
@@ -79,9 +80,10 @@ class House:
             self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
         self.supervisor: Supervisor | None = None
 
-    def supervise(self, **more: Any) -> None:
-        settings: dict[str, Any] = {"heartbeat": 0.2, "lost_after": 1.0, "database": self.folder / "tasks.db"}
-        self.supervisor = Supervisor.start(SupervisorSettings(address=self.address, **settings | more))
+    def supervise(self, *, in_memory: bool = False, **more: Any) -> None:
+        pool = PoolSettings(heartbeat=0.2, lost_after=1.0, **more)
+        database = None if in_memory else self.folder / "tasks.db"
+        self.supervisor = Supervisor.start(SupervisorSettings(address=self.address, database=database, pool=pool))
         self.stack.callback(self.supervisor.stop)
 
     def absent(self) -> None:
@@ -151,7 +153,7 @@ class TestWorking:
 
     @pytest.mark.parametrize("isolation", ["thread", "inline"])
     def test_so_does_one_of_another_isolation(self, house: House, isolation: str):
-        house.supervise(database=None)
+        house.supervise(in_memory=True)
         house.host(isolation=isolation, slots={"": 3})
         with house.client() as client:
             assert list(client.map("text.length", ({"text": "x" * n} for n in range(100)))) == list(range(100))
@@ -162,7 +164,7 @@ class TestWorking:
             return 2 * number
 
         house.address = f"memory://{house.folder}"
-        house.supervise(database=None)
+        house.supervise(in_memory=True)
         house.host(isolation="inline", code=(), workers=(double,))
         with house.client() as client:
             assert client.send("double", {"number": 21}).result(SECONDS) == 42

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from workerhost import BaseWorker, Client, Release, Task, WorkerHost
+from workerhost.actors.core.settings import PoolSettings
 from workerhost.actors.host import Host, HostSettings
 from workerhost.actors.supervisor import Supervisor, SupervisorSettings
 from workerhost.workers.values import unpack
@@ -72,7 +73,7 @@ class House:
         self.code = folder / "tasks.py"
         self.code.write_text(TASKS)
         settings = SupervisorSettings(
-            address="tcp://127.0.0.1:0", heartbeat=0.2, lost_after=1.0, database=folder / "tasks.db"
+            address="tcp://127.0.0.1:0", database=folder / "tasks.db", pool=PoolSettings(heartbeat=0.2, lost_after=1.0)
         )
         self.supervisor = Supervisor.start(settings)
         stack.callback(self.supervisor.stop)

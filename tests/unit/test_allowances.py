@@ -13,9 +13,9 @@ from workerhost.actors.core.access.identities import Garbled, Identity, Proved
 from workerhost.actors.core.clients import clients
 from workerhost.actors.core.clients.reloads import Configuration
 from workerhost.actors.core.flows import flows
+from workerhost.actors.core.settings import PoolSettings
 from workerhost.actors.core.step import Step
 from workerhost.config.changes import Change
-from workerhost.config.policy import PolicyTree
 from workerhost.transport.messages import (
     Accepted,
     Admin,
@@ -105,12 +105,12 @@ def test_one_client_takes_half_of_the_queue_at_most(pool: Any) -> None:
 
 
 def test_half_of_the_queue_is_half_of_what_the_configuration_says_by_now(pool: Any) -> None:
-    read = Configuration(PolicyTree({}), {}, None, 8, [Change("", "queue.max_size", 20, 8, "")])
+    read = Configuration(PoolSettings(max_size=8), [Change("", "queue.max_size", 20, 8, "")])
     pool._turn(pool.pool.reread(read, pool.now, pool.wall))
     assert submit(pool, ONE, 1, *[b"x"] * 4) == Accepted(1, 1, 4)
     reason = "this identity has 4 unfinished tasks of at most 4"
     assert submit(pool, ONE, 2, b"x") == Rejected(2, "queue_full", reason, "", 1.0)
-    read = Configuration(PolicyTree({}), {}, None, 12, [Change("", "queue.max_size", 8, 12, "")])
+    read = Configuration(PoolSettings(max_size=12), [Change("", "queue.max_size", 8, 12, "")])
     pool._turn(pool.pool.reread(read, pool.now, pool.wall))
     assert submit(pool, ONE, 2, b"x", b"x") == Accepted(2, 5, 2)
 

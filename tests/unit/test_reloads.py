@@ -6,6 +6,7 @@ from typing import Any
 
 from unit.pool_words import CLIENT, HOST, completed, failed, granted  # pyright: ignore[reportMissingImports]
 
+from workerhost.actors.configured import pool_settings
 from workerhost.actors.core.clients.reloads import Configuration
 from workerhost.config.changes import Change, changes
 from workerhost.config.loading import load
@@ -20,15 +21,7 @@ def differ(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
 
 def read(pool: Any, config: dict[str, Any], before: dict[str, Any] | None = None) -> dict[bytes, list[Any]]:
     """The shell has read this configuration."""
-    settings = load(config)
-    found = Configuration(
-        settings.policies(),
-        settings.host_entries(),
-        settings.queue_depth_high(),
-        settings.queue.max_size,
-        differ(before or {}, config),
-        settings.watching(),
-    )
+    found = Configuration(pool_settings(load(config)), differ(before or {}, config))
     return pool._turn(pool.pool.reread(found, pool.now, pool.wall))
 
 

@@ -262,6 +262,33 @@ def test_a_pool_of_the_fixture_is_left_after_the_test(workerhost_pool: Callable[
     assert threading.active_count() == before
 
 
+def test_schedules_alerts_and_offers_of_the_configuration_count() -> None:
+    config = {
+        "schedules": {"tick": {"type": "echo.double", "params": {"value": 1}, "every": "1m"}},
+        "host": {"offer": {"gpu": 1}},
+        "monitoring": {"alerts": {"queue_depth_high": 1}},
+    }
+    with testing.Pool(config, workers=[echo, double], slots=1) as pool:
+        assert pool.send("echo", 1, requires={"gpu": 1}).result() == 1
+        pool.advance(minutes=10)
+        assert [one["name"] for one in pool.client.schedules()] == ["tick"]
+        assert len(pool.client.tasks(type="echo.double", state="completed")) == 10
+        pool.takes("echo", 240.0)
+        pool.send_many("echo", range(3))
+        pool.advance(30.0)
+        assert [alert["metric"] for alert in pool.client.status()["alerts"]] == ["queue_depth"]
+
+
+def test_waiting_makes_more_urgent_where_the_configuration_says_so() -> None:
+    with testing.Pool({"queue": {"ageing": "1 per 1m"}}, workers=[echo], slots=1) as pool:
+        pool.takes("echo", 240.0)
+        first, old = pool.send("echo", 1), pool.send("echo", 2)
+        pool.advance(minutes=3)
+        late = pool.send("echo", 3, priority=1)
+        pool.advance(minutes=2)
+        assert (first.state, old.state, late.state) == ("completed", "running", "queued")
+
+
 def test_it_gives_what_a_pool_gives() -> None:
     def outcome(pool: Any) -> dict[str, Any]:
         handle = pool.client.send("echo.double", {"value": 21}, priority=7, tags=["t"])

@@ -8,18 +8,15 @@ found to differ: hosts read their own files then, too, and whether those say som
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ....config.changes import Change
-from ....config.policy import PolicyTree
-from ....config.schedules import Plan
-from ....config.watching import UNWATCHED, Watching
 from ....transport.messages import Admin, Reply
 from ..effects import Reread
 from ..hosts.membership import Membership
 from ..sessions import Sessions
+from ..settings import PoolSettings
 from ..step import Peer, Step
 from ..tasks.firings import Firings
 from ..telling.report import Report
@@ -33,17 +30,12 @@ class Configuration:
     """What was read and is right.
 
     Attributes:
-        policies, hosts, queue_depth_high, max_size, watching, schedules: See `PoolSettings`.
+        settings: What it says; `PoolSettings.taking_over` knows what of it counts.
         changes: How it differs from what was in effect, to be told.
     """
 
-    policies: PolicyTree
-    hosts: dict[str, dict[str, Any]]
-    queue_depth_high: int | None
-    max_size: int
+    settings: PoolSettings
     changes: list[Change]
-    watching: Watching = UNWATCHED
-    schedules: Mapping[str, Plan] = field(default_factory=dict[str, Plan])
 
 
 class Reloads:
@@ -77,7 +69,7 @@ class Reloads:
             }
         else:
             told = [change._asdict() for change in read.changes[:_TOLD_MAX]]
-            self._apply(step, read)
+            self._apply(step, self._report.settings.taking_over(read.settings))
             step.note("info", "configuration_read", changes=told)
             value = {"changes": told}
         for peer, request in askers:
@@ -86,18 +78,11 @@ class Reloads:
             if self._sessions.peers.get(peer.address) is peer:
                 step.say(peer, reply)
 
-    def _apply(self, step: Step, read: Configuration) -> None:
-        self._report.settings = replace(
-            self._report.settings,
-            policies=read.policies,
-            hosts=read.hosts,
-            queue_depth_high=read.queue_depth_high,
-            watching=read.watching,
-            max_size=read.max_size,
-        )
-        self._report.watch.watch_for(read.watching, read.queue_depth_high)
-        self._requests.max_size = read.max_size
-        self._requests.allowances.resize(read.max_size)
-        self._membership.queue.lanes.retune(read.policies)
-        self._membership.retune(step, read.policies, read.hosts)
-        self._firings.configure(step, read.schedules)
+    def _apply(self, step: Step, settings: PoolSettings) -> None:
+        self._report.settings = settings
+        self._report.watch.watch_for(settings.watching, settings.queue_depth_high)
+        self._requests.max_size = settings.max_size
+        self._requests.allowances.resize(settings.max_size)
+        self._membership.queue.lanes.retune(settings.policies)
+        self._membership.retune(step, settings.policies, settings.hosts)
+        self._firings.configure(step, settings.schedules)

@@ -25,6 +25,7 @@ _LEVELS_MAX = 1000  # of each host
 _TASKS_MAX = 200  # of each host
 _STOPPED = ("paused", "asleep", "quota", "breaker")
 _SHOWN_STATES = {"away": "suspect"}
+_NAME = "workerhost"
 _INSECURE = "whoever reaches this pool over the network may do everything; start it with --network, not --insecure"
 
 
@@ -67,7 +68,7 @@ class Report:
         unserved = sorted(islice((type for type in waiting if not any(self._hosts.serving(type))), _LISTED_MAX))
         return {
             "supervisor": {
-                "name": settings.name,
+                "name": _NAME,
                 "epoch": self._epoch,
                 "started_at": self._started_at,
                 "uptime": step.now - self._started,

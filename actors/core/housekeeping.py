@@ -42,7 +42,12 @@ _DISTRUST_SECONDS: Final = 86400.0
 
 
 class Housekeeping:
-    """One pass over ended tasks after the other; over sessions once an hour. What `holds` says is not forgotten."""
+    """One pass over ended tasks after the other; over sessions once an hour. What `holds` says is not forgotten.
+
+    Args:
+        trusted: When the wall clock, which was set before this process began, is to be trusted again: by `now`, or
+            `inf` where that counts from another start of the machine; 0: it is trusted.
+    """
 
     def __init__(
         self,
@@ -53,18 +58,21 @@ class Housekeeping:
         now: float,
         holds: Callable[[int], bool],
         leaps: Sequence[tuple[int, int]] = (),
+        trusted: float = 0.0,
     ) -> None:
         self._keep, self._holds, self._leaps = keep, holds, leaps
         self._queue, self._clients, self._hosts = queue, clients, hosts
         self._ends = _Walk(now if keep.ends() else inf)
         self._seen = {"session": _Walk(now), "host": _Walk(now)}
         self._finish = queue.last_finish  # as of the slice before
-        self._trusted = now
+        self._trusted = min(trusted, now + _DISTRUST_SECONDS)
+        self._marked = trusted > 0  # whether the store knows of it
 
-    def clock_jumped(self, now: float, seconds: float) -> None:
-        """The wall clock was set. Nothing is older for that."""
+    def clock_jumped(self, step: Step, seconds: float) -> None:
+        """The wall clock was set. Nothing is older for that, in whatever process goes on from the store."""
         if seconds > _JUMP_SECONDS:
-            self._trusted = now + _DISTRUST_SECONDS
+            self._trusted, self._marked = step.now + _DISTRUST_SECONDS, True
+            step.persist.meta["trusted_ms"] = round(self._trusted * 1000)
 
     def next_time(self) -> float:
         """When `wake` has something to do."""
@@ -72,6 +80,9 @@ class Housekeeping:
 
     def wake(self, step: Step) -> None:
         """Ask for the next slice of what is due: one of each kind at a time."""
+        if self._marked and step.now >= self._trusted:
+            self._marked = False
+            step.persist.meta["trusted_ms"] = 0
         if step.now >= self._ends.due:
             # A slice grows with what has ended since the one before, so that no load outruns it.
             ended, self._finish = self._queue.last_finish - self._finish, self._queue.last_finish

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+EPOCH_SHIFT: Final = 40
+"""A fence is the epoch, and below it as many bits that count the grants of that epoch."""
 
 
 @dataclass(frozen=True, slots=True)

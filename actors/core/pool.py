@@ -8,6 +8,7 @@ both return the effects of one step in the order in which they must be done. Wha
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from math import inf
 from typing import Any, Final
 
 from ...transport.messages import (
@@ -133,7 +134,9 @@ class Pool:
         self.room = Room(settings.disk_reserve)
         self.backups = Backups(self.sessions)
         self.flows = Flows(self.queue, opening, now)
-        others = (self.clients, self.hosts, now, self.flows.holds, opening.leaps)
+        trusted = meta.get("trusted_ms", 0) / 1000
+        trusted = trusted if known or not trusted else inf
+        others = (self.clients, self.hosts, now, self.flows.holds, opening.leaps, trusted)
         self.housekeeping = Housekeeping(settings.keep, self.queue, *others)
         self.report = Report(settings, self.queue, self.hosts, self.room, opening.epoch, now, wall)
         self.requests = Requests(
@@ -412,7 +415,7 @@ class Pool:
             self.queue.schedules[True].shift(jump)
             self.queue.lanes.tree.clock_jumped(step)
             step.persist.shifts.append(jump)
-            self.housekeeping.clock_jumped(step.now, jump)
+            self.housekeeping.clock_jumped(step, jump)
             step.note("warning", "clock_jumped", seconds=round(jump, 3))
 
     def _message(self, step: Step, address: bytes, number: int, message: Message) -> None:
@@ -480,7 +483,7 @@ class Pool:
 
     def _scheduled(self, _step: Step, need: Agenda, rows: list[Any]) -> None:
         kept = self.queue.schedules[need.relative].refilled(need, [Row(*columns) for columns in rows])
-        self.queue.rows.update((row.id, row) for row in kept)
+        self.queue.remember(kept)
 
     def _fetched(self, step: Step, need: Fetch, rows: list[Any]) -> None:
         if need.purpose in _ASKED_AGAIN and self.sessions.peers.get(need.context[0].address) is not need.context[0]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from .hosts.hosts import HostSession, Lease, SlotPool
 from .life import MOVES, moved
+from .opening import EPOCH_SHIFT
 from .order.company import Company
 from .order.declines import Declined, Declines
 from .order.lane import Lane
@@ -27,7 +28,6 @@ ANNOUNCE_SECONDS: Final = 0.25
 """A client learns that its task runs when it has run this long: short tasks are not worth a message."""
 EXPIRED: Final = {"cause": "expired", "message": "it was not started in time"}
 _EXPIRING_MAX: Final = 1000  # entries whose tasks may have ended, beside as many as live
-_EPOCH_SHIFT: Final = 40
 
 
 class Queue:
@@ -53,7 +53,7 @@ class Queue:
         self.last_id, self.last_finish = last_id, last_finish
         self.unfinished_count = 0
         self._expiring: list[tuple[float, int]] = []
-        self.fence = epoch << _EPOCH_SHIFT
+        self.fence = epoch << EPOCH_SHIFT
 
     def submit(self, step: Step, session: int, groups: Sequence[Any]) -> int:
         """Store new tasks, already checked; the id of the first."""

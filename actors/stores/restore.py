@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from ..core.opening import EPOCH_SHIFT
 from . import statements
 from .blobs import pack
 from .contract import StoreBroken, StoreDamaged, StoreLocked
@@ -45,13 +46,15 @@ _MAGIC: Final = b"SQLite format 3\0"
 _PREPARE: Final = (
     """insert or ignore into attempt select id, attempt, fence, owner, slot, started_at, null, 'restored', ?
     from task where state = 3""",
-    "update task set state = 2, fence = 0 where state = 3",
-    "update task set fence = 0 where state < 4 and fence <> 0",
+    "update task set state = 2 where state = 3",
     """insert into tally select lane, 2, count from tally where state = 3 and count <> 0
     on conflict (lane, state) do update set count = count + excluded.count""",
     "update tally set count = 0 where state = 3",
     "delete from invitation",  # they may have been used, or taken back, since
 )
+_SPOIL: Final = "update task set fence = ? where state < 4 and fence <> 0"
+"""No host ever held the fence of an epoch that is skipped. Having one says that a task was granted before, as ever."""
+
 _REVOKE: Final = "update identity set revoked_at = ? where public = ? and revoked_at is null"
 _REVOKED: Final = "select revoked_at, public from identity where revoked_at is not null"
 _HAS_IDENTITIES: Final = "select 1 from sqlite_master where name = 'identity'"
@@ -153,6 +156,7 @@ def _prepare(path: Path, replaced: Reached | None, *, ahead: int) -> tuple[int, 
         connection.execute(_PREPARE[0], (pack({"reason": _REASON}),))
         for statement in _PREPARE[1:]:
             connection.execute(statement)
+        connection.execute(_SPOIL, (numbers["epoch"] << EPOCH_SHIFT,))
         connection.executemany(statements.PUT_META, numbers.items())
         if skipped := numbers["last_finish"] - own.last_finish:
             connection.execute(statements.PUT_LEAP, (numbers["last_finish"], skipped))

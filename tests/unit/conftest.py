@@ -26,7 +26,7 @@ class PoolAtHand:
     def __init__(self, settings: PoolSettings | None = None, store: MemoryStore | None = None) -> None:
         self.settings = settings or PoolSettings()
         self.store = store or MemoryStore()
-        self.now, self.jump = 100.0, 0.0
+        self.now, self.jump, self.boot = 100.0, 0.0, 1
         self.numbers: dict[bytes, int] = {}
         self.silent: set[bytes] = set()
         self.notes: list[str] = []
@@ -40,7 +40,7 @@ class PoolAtHand:
     def start(self) -> None:
         """A supervisor starts on the store as it is."""
         self.numbers.clear()
-        self.pool = Pool(self.settings, self.store.open(), self.now, self.wall, boot=1)
+        self.pool = Pool(self.settings, self.store.open(), self.now, self.wall, self.boot)
         self._turn(self.pool.start(self.now, self.wall))
 
     def _turn(self, effects: Any) -> dict[bytes, list[Message]]:

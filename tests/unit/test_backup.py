@@ -13,8 +13,11 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
+from unit.conftest import PoolAtHand  # pyright: ignore[reportMissingImports]
+from unit.pool_words import CLIENT, HOST, failed, granted  # pyright: ignore[reportMissingImports]
 
 from workerhost.actors.core.effects import Fetch, Persist, Refill
+from workerhost.actors.core.opening import EPOCH_SHIFT
 from workerhost.actors.core.rows import QUEUED, RUNNING
 from workerhost.actors.stores import sqlite as module
 from workerhost.actors.stores.contract import BackupEnded, StoreBroken, StoreDamaged
@@ -22,6 +25,7 @@ from workerhost.actors.stores.memory import MemoryStore
 from workerhost.actors.stores.restore import EPOCHS_AHEAD, NUMBERS_AHEAD, prepare_restored, restore
 from workerhost.actors.stores.schema import APPLICATION_ID, SCHEMA_VERSION
 from workerhost.actors.stores.sqlite import SqliteStore
+from workerhost.transport.messages import Admin, Results
 
 SECONDS = 20.0
 FENCE = 1 << 40
@@ -185,13 +189,41 @@ def test_a_restored_database_is_out_of_reach_of_everything_that_came_after_the_b
         assert opening.running == []
         assert opening.tallies == [(1, 2, 500)]
         found = fresh.read(Fetch((1, 2, 3, 501), "test"))
-        assert [(r[0], r[4], r[6]) for r in found] == [(1, QUEUED, 0), (2, QUEUED, 0), (3, QUEUED, 0)]
+        skipped = opening.epoch - 1 << EPOCH_SHIFT
+        assert [(r[0], r[4], r[6]) for r in found] == [(1, QUEUED, skipped), (2, QUEUED, skipped), (3, QUEUED, 0)]
         assert len(fresh.read(Refill(1, None, 1000))) == 500
         shown = fresh.show(2)
         assert shown is not None
         assert [(a["attempt"], a["host"], a["outcome"]) for a in shown["attempts"]] == [(1, "host", "restored")]
     finally:
         fresh.close()
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_what_was_retried_by_hand_waits_for_the_next_run_of_what_it_comes_after(tmp_path: Path, restored: bool) -> None:
+    path, backup = tmp_path / "tasks.db", tmp_path / "copy.db"
+    store: Any = SqliteStore(path)
+    pool: Any = PoolAtHand(store=store)
+    pool.client()
+    pool.send("a", max_attempts=1)
+    pool.send("b", after=[1])
+    ((id, fence, _),) = granted(pool.host(HOST, "a"))
+    pool.say(HOST, Results([failed(id, fence)]))
+    pool.say(CLIENT, Admin(1, "retry", {"ids": [2]}))
+    assert (pool.state(1), pool.state(2)) == ("failed", "waiting")
+    assert not restored or copied(store, backup).fault is None
+    store.close()
+
+    if restored:
+        restore(backup, path)
+    pool.store = SqliteStore(path)
+    pool.start()
+    try:
+        pool.client()
+        pool.wait(2.0)
+        assert (pool.state(1), pool.state(2)) == ("failed", "waiting")
+    finally:
+        pool.store.close()
 
 
 def test_a_restore_makes_no_revoked_key_good_and_opens_no_invitation(

@@ -121,3 +121,11 @@ def test_a_retry_of_one_lets_others_expire_that_were_sent_with_it(pool: Any) -> 
     assert retried(pool.say(CLIENT, Admin(2, "retry", {"ids": [1]}))) == [1]
     pool.wait(1)
     assert (pool.state(1), pool.state(2)) == ("queued", "failed")
+
+
+def test_one_that_is_due_later_than_it_expires_ends_in_time_after_a_restart_too(pool: Any) -> None:
+    pool.send(delay=3600.0, expires=pool.wall + SOON)
+    pool.start()
+    pool.client()
+    pool.wait(SOON + 1)
+    assert pool.state(1) == "failed"

@@ -183,15 +183,41 @@ def test_a_task_that_was_retried_by_hand_begins_a_new_time(pool_with: Make) -> N
     assert counts(world, FAILED) == 0
 
 
-def test_a_clock_that_was_set_forward_makes_nothing_old_for_a_day(pool_with: Make) -> None:
+@pytest.mark.parametrize("restarts", [0, 2])
+def test_a_clock_that_was_set_forward_makes_nothing_old_for_a_day(pool_with: Make, restarts: int) -> None:
     world = pool_with(keep=KEEP)
     run(world, 3)
     world.jump = 40 * DAY
 
-    pass_time(world, 20 * HOUR, MINUTE * 10)
+    pass_time(world, 10 * HOUR, MINUTE * 10)
+    for _ in range(restarts):
+        world.start()
+    pass_time(world, 10 * HOUR, MINUTE * 10)
     assert counts(world, COMPLETED) == 3
 
     pass_time(world, 6 * HOUR, MINUTE * 10)
+    assert counts(world, COMPLETED) == 0
+
+
+def test_after_another_start_of_the_machine_that_day_begins_anew_and_ends(pool_with: Make) -> None:
+    world = pool_with(keep=KEEP)
+    run(world, 3)
+    world.jump = 40 * DAY
+    pass_time(world, 10 * HOUR, MINUTE * 10)
+
+    world.boot, world.now = 2, 50.0
+    world.start()
+    pass_time(world, 23 * HOUR, MINUTE * 10)
+    assert counts(world, COMPLETED) == 3
+    pass_time(world, 2 * HOUR, MINUTE * 10)
+    assert counts(world, COMPLETED) == 0
+
+    world.client()
+    world.host()
+    run(world, 1)
+    world.boot, world.now, world.jump = 3, 50.0, world.jump + 40 * DAY  # it was off for so long
+    world.start()
+    pass_time(world, HOUR, MINUTE * 10)
     assert counts(world, COMPLETED) == 0
 
 

@@ -275,6 +275,19 @@ def test_a_breaker_opens_probes_with_one_task_at_a_time_and_closes(pool_with: Ma
     assert pool.notes[-1] == "breaker_closed"
 
 
+def test_resume_closes_a_breaker_and_the_end_of_a_sleep_does_not(pool_with: Make) -> None:
+    pool = pool_with({"v": {"breaker": BREAKER}})
+    pool.host(HOST, "v", slots=4)
+    said = pool.send("v", count=6)
+    pool.say(HOST, Results([failed(id, fence, retry=False) for id, fence, _ in granted(said)]))
+    assert (pool.notes[-1], codes(pool, "v")) == ("breaker_opened", ["breaker"])
+    pool.pool.queue.lanes.tree.sleep(Step(pool.now, pool.wall), "v", pool.wall + 5.0, "so that it wakes")
+    pool.wait(6.0)
+    assert ("type_woke" in pool.notes, codes(pool, "v")) == (True, ["breaker"])
+    assert ids(pool.say(CLIENT, Admin(1, "resume", {"type": "v"}))) == [5, 6]
+    assert pool.notes[-3:-1] == ["breaker_closed", "type_resumed"]
+
+
 @pytest.mark.parametrize("how", ["released", "cancelled", "lost"])
 def test_a_probe_that_does_not_come_to_an_end_lets_another_try(pool_with: Make, how: str) -> None:
     pool = pool_with({"v": {"breaker": BREAKER}})

@@ -16,6 +16,7 @@ from typing import Any, Final
 from ....config.limits import Breaker
 from ....config.policy import Limits, PolicyTree, parents, tenant_node, tenant_of
 from ..opening import Opening
+from ..policies.breakers import Guard
 from ..policies.nodes import Block, Node, Pause
 from ..policies.rates import RING, RateRow
 from ..step import Step
@@ -170,10 +171,15 @@ class Tree:
             self._stop(step, path, Pause(until, reason))
 
     def resume(self, step: Step, path: str) -> None:
-        """Let a node go on, whatever stopped it."""
+        """Let a node go on, whatever stopped it: a pause, a sleep, its breaker."""
         node = self.node(path)
+        if node.guard is not None and node.guard.open_until is not None:
+            self._close(step, node, node.guard)
+        self._end_pause(step, node)
+
+    def _end_pause(self, step: Step, node: Node) -> None:
         node.paused = None
-        step.persist.pauses.append((path, False, None, ""))
+        step.persist.pauses.append((node.type, False, None, ""))
         self._rebind(node)
         self._unpark(node)
 
@@ -369,10 +375,13 @@ class Tree:
             if guard.open_until is None:
                 guard.counted(step.now, count, 0)
             elif guard.probe is not None and guard.probe not in leases:  # whatever else ends it says so first
-                guard.close()
-                step.note("info", "breaker_closed", type=node.type)
-                self._rebind(node)
-                self._unpark(node)
+                self._close(step, node, guard)
+
+    def _close(self, step: Step, node: Node, guard: Guard) -> None:
+        guard.close()
+        step.note("info", "breaker_closed", type=node.type)
+        self._rebind(node)
+        self._unpark(node)
 
     def failed(self, step: Step, lane: Lane, id: int) -> None:
         """An attempt of a guarded lane failed or crashed."""
@@ -420,7 +429,7 @@ class Tree:
             node.alarm = inf
             if node.paused is not None and not node.asleep(step.wall):
                 step.note("info", "type_woke", type=node.type)
-                self.resume(step, node.type)
+                self._end_pause(step, node)
             self._watch_pause(node, step.now, step.wall)
             self._unpark(node)
             if node.meter is not None:

@@ -13,7 +13,7 @@ is skipped without being read. It decides only; the store reads and deletes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any, Final
 
@@ -41,12 +41,19 @@ _DISTRUST_SECONDS: Final = 86400.0
 """After the wall clock was set forward by `_JUMP_SECONDS` nothing is too old for so long: it may have been an error."""
 
 
+def distrusted_until(meta: Mapping[str, int], same_boot: bool) -> float:
+    """When a wall clock that was set before this process began is to be trusted again: by `now`, or `inf` where the
+    store counts from another start of the machine; 0: it is trusted.
+    """
+    until = meta.get("trusted_ms", 0) / 1000
+    return until if same_boot or not until else inf
+
+
 class Housekeeping:
     """One pass over ended tasks after the other; over sessions once an hour. What `holds` says is not forgotten.
 
     Args:
-        trusted: When the wall clock, which was set before this process began, is to be trusted again: by `now`, or
-            `inf` where that counts from another start of the machine; 0: it is trusted.
+        trusted: See `distrusted_until`.
     """
 
     def __init__(

@@ -8,7 +8,6 @@ both return the effects of one step in the order in which they must be done. Wha
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from math import inf
 from typing import Any, Final
 
 from ...transport.messages import (
@@ -64,7 +63,7 @@ from .flows.flows import Flows
 from .hosts.hosts import Hosts
 from .hosts.membership import Membership
 from .hosts.tails import Tails
-from .housekeeping import Housekeeping
+from .housekeeping import Housekeeping, distrusted_until
 from .opening import Opening
 from .order.empties import Empties
 from .queue import ANNOUNCE_SECONDS, Queue
@@ -74,6 +73,7 @@ from .rows import Row
 from .sessions import Sessions
 from .settings import PoolSettings
 from .step import Peer, Step
+from .stopping import Stopping
 from .tasks.checkpoints import Checkpoints
 from .tasks.edits import Edits
 from .tasks.endings import Endings
@@ -134,9 +134,7 @@ class Pool:
         self.room = Room(settings.disk_reserve)
         self.backups = Backups(self.sessions)
         self.flows = Flows(self.queue, opening, now)
-        trusted = meta.get("trusted_ms", 0) / 1000
-        trusted = trusted if known or not trusted else inf
-        others = (self.clients, self.hosts, now, self.flows.holds, opening.leaps, trusted)
+        others = (self.clients, self.hosts, now, self.flows.holds, opening.leaps, distrusted_until(meta, known))
         self.housekeeping = Housekeeping(settings.keep, self.queue, *others)
         self.report = Report(settings, self.queue, self.hosts, self.room, opening.epoch, now, wall)
         self.requests = Requests(
@@ -162,6 +160,7 @@ class Pool:
         self._expected = self._announced = self._looked = now
         self._more, self._granting = False, True
         restore(self.queue, self.hosts, opening, boot, now, wall)
+        self.stopping = Stopping(self.queue, self.hosts, opening)
         self.clients.last_session = meta.get("last_session", 0)
         self.requests.intake.restore(meta)
         self.greetings = Greetings(self.gate, self.sessions, self.membership, self.clients, self.tails)
@@ -278,6 +277,7 @@ class Pool:
         self._look_at_clocks(step)
         self.queue.company.unheard = waiting
         self.queue.lanes.tree.begin()
+        self.stopping.begin()
         self.allowances.begin()
         for address, number, message in batch:
             if message is None:
@@ -360,6 +360,7 @@ class Pool:
     def _settle(self, step: Step) -> list[Effect]:
         """The end of every step: grant, keep the bounds of memory, tell clients, write the counts."""
         self._more = not self._granting or dispatch(self.queue, step)
+        self.stopping.settle(step)
         self.flows.settle(step)
         self.queue.lanes.tree.write(step)
         self.queue.keep_bounds(step)

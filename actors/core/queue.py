@@ -46,6 +46,7 @@ class Queue:
         self.fifo = settings.fifo
         self.rows: dict[int, Row] = {}
         self.leases: dict[int, Lease] = {}
+        self.stopping = 0  # how many of them
         self.checkpoints: set[int] = set()
         self.declines = Declines()
         self.company = Company()
@@ -286,6 +287,7 @@ class Queue:
     def let_go(self, lease: Lease) -> None:
         """A lease is over: its slot is free as far as anybody here knows."""
         del self.leases[lease.row.id], lease.pool.host.leases[lease.row.id]
+        self.stopping -= lease.stopping
         lease.pool.held -= 1
         self.lanes.tree.let_go(lease.lane, lease.pool.host.owner, lease.row.id)
 

@@ -13,8 +13,6 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from unit.conftest import PoolAtHand  # pyright: ignore[reportMissingImports]
-from unit.pool_words import CLIENT, HOST, failed, granted  # pyright: ignore[reportMissingImports]
 
 from workerhost.actors.core.effects import Fetch, Persist, Refill
 from workerhost.actors.core.opening import EPOCH_SHIFT
@@ -25,7 +23,6 @@ from workerhost.actors.stores.memory import MemoryStore
 from workerhost.actors.stores.restore import EPOCHS_AHEAD, NUMBERS_AHEAD, prepare_restored, restore
 from workerhost.actors.stores.schema import APPLICATION_ID, SCHEMA_VERSION
 from workerhost.actors.stores.sqlite import SqliteStore
-from workerhost.transport.messages import Admin, Results
 
 SECONDS = 20.0
 FENCE = 1 << 40
@@ -197,33 +194,6 @@ def test_a_restored_database_is_out_of_reach_of_everything_that_came_after_the_b
         assert [(a["attempt"], a["host"], a["outcome"]) for a in shown["attempts"]] == [(1, "host", "restored")]
     finally:
         fresh.close()
-
-
-@pytest.mark.parametrize("restored", [False, True])
-def test_what_was_retried_by_hand_waits_for_the_next_run_of_what_it_comes_after(tmp_path: Path, restored: bool) -> None:
-    path, backup = tmp_path / "tasks.db", tmp_path / "copy.db"
-    store: Any = SqliteStore(path)
-    pool: Any = PoolAtHand(store=store)
-    pool.client()
-    pool.send("a", max_attempts=1)
-    pool.send("b", after=[1])
-    ((id, fence, _),) = granted(pool.host(HOST, "a"))
-    pool.say(HOST, Results([failed(id, fence)]))
-    pool.say(CLIENT, Admin(1, "retry", {"ids": [2]}))
-    assert (pool.state(1), pool.state(2)) == ("failed", "waiting")
-    assert not restored or copied(store, backup).fault is None
-    store.close()
-
-    if restored:
-        restore(backup, path)
-    pool.store = SqliteStore(path)
-    pool.start()
-    try:
-        pool.client()
-        pool.wait(2.0)
-        assert (pool.state(1), pool.state(2)) == ("failed", "waiting")
-    finally:
-        pool.store.close()
 
 
 def test_a_restore_makes_no_revoked_key_good_and_opens_no_invitation(

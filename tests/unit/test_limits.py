@@ -27,17 +27,12 @@ from workerhost.config.policy import PolicyTree
 from workerhost.transport.messages import (
     Accepted,
     Admin,
-    Bye,
-    Cancel,
-    Claim,
     GiveBack,
     Hello,
-    Outcome,
     Query,
     Refused,
     Results,
     Returned,
-    Stop,
     Submit,
     Tasks,
 )
@@ -173,32 +168,6 @@ def test_per_host_bounds_each_host_and_all_of_the_subtree_together(pool_with: Ma
     assert (codes(pool, "v.b"), codes(pool, "v.b", owner=owner)) == ([], ["per_host"])
     assert ids(pool.host(b"y", "v.a", "v.b", "w", slots=5), b"y") == [3, 4]
     assert ids(done(pool, {b"x": said[b"x"]}, b"x"), b"x") == [5]
-
-
-@pytest.mark.parametrize("gone", ["", "left", "spoke in the same turn"])
-def test_a_copy_that_is_still_stopping_counts_after_a_restart(pool_with: Make, gone: str) -> None:
-    pool = pool_with({"v": {"max_concurrent": 1}})
-    pool.host(HOST, "v", slots=2)
-    ((id, fence, _),) = granted(pool.send("v", 2))
-    pool.say(CLIENT, Cancel(1, [id]))
-    assert pool.state(2) == "queued", "it stops, and its slot is not free before it has"
-    pool.start()
-    offer = {"types": ["v"], "slots": {"": 2}, "running": [[id, fence]], "finished": []}
-    hello = Hello("host", [1, 1], HOST * 16, "h", offer)
-    stopped = Results([[id, fence, Outcome.CANCELLED, b"", 0.1, 1, None]])
-    if gone == "spoke in the same turn":
-        pool.say(HOST, hello, stopped)
-        assert ids(pool.say(HOST, Claim({"": 2}))) == [2]
-        return
-    said = pool.say(HOST, hello)
-    assert ids(pool.say(HOST, Claim({"": 2}))) == []
-    assert [message for message in said[HOST] if isinstance(message, Stop)] == [Stop([[id, fence]])]
-    assert codes(pool, "v") == ["max_concurrent"]
-    if gone == "left":
-        pool.say(HOST, Bye("enough"))
-        assert ids(pool.host(b"i", "v"), b"i") == [2]
-    else:
-        assert ids(pool.say(HOST, stopped)) == [2]
 
 
 def test_max_concurrent_and_a_rate_above_it_must_both_have_room(pool_with: Make) -> None:

@@ -40,6 +40,7 @@ class Tree:
         stocks: What is used of the counts that hosts offer, by owner number.
         copies: The lane and the slot pool of what a host was told to stop and holds no lease of, by owner number and
             (id, fence): until it says that it has, they count as leases do, for they run.
+        unsure: Whether more may run than is known, see `Stopping`: nothing below a limit of leases is granted then.
         retuned: Whether settings changed since the start: then more leases may live than a limit allows by now.
     """
 
@@ -49,7 +50,7 @@ class Tree:
         self.tenants: dict[str, Node] = {}
         self.stocks: dict[int, Stock] = {}
         self.copies: dict[int, dict[tuple[int, int], tuple[Lane, Any]]] = {}
-        self.retuned = False
+        self.retuned = self.unsure = False
         self._choices = choices
         self._boot = 0
         self._below: dict[str, list[Lane]] = {}
@@ -213,6 +214,10 @@ class Tree:
                     self._parked.setdefault(node, []).append(lane)
                 self._set_alarm(node, max(step.now + _SOONEST, node.until(cost, step.now, step.wall)))
                 return 0
+        if self.unsure and lane.counted:
+            lane.parked = True
+            self._parked.setdefault(lane.counted[0], []).append(lane)
+            return 0
         if self._choices.by_host:
             for node in lane.counted:
                 room = node.room_on(pool.host.owner)
@@ -295,6 +300,11 @@ class Tree:
     def begin(self) -> None:
         """A turn begins."""
         self._spoken.clear()
+
+    def sure(self) -> None:
+        """What runs is known."""
+        self.unsure = False
+        self._look_at_all_again()
 
     def _forget_copies(self, owner: int, keep: Container[tuple[int, int]] = ()) -> None:
         copies = self.copies.pop(owner, {})
@@ -469,7 +479,11 @@ class Tree:
         self, lane: Lane, now: float, wall: float, *, cost: int = 1, owner: int | None = None, told: bool = True
     ) -> Iterable[Block]:
         """All that keeps tasks of a lane from being granted now; see `Node.blocks`."""
-        return [block for node in lane.bounds for block in node.blocks(now, wall, cost=cost, owner=owner, told=told)]
+        found = [block for node in lane.bounds for block in node.blocks(now, wall, cost=cost, owner=owner, told=told)]
+        if self.unsure and lane.counted:
+            text = "a host that is not back since the supervisor's start may still stop cancelled tasks"
+            found.append(Block(lane.counted[0].type, "max_concurrent", text, None))
+        return found
 
     def write(self, step: Step) -> None:
         """Have the store keep what was granted of rates and quotas in this step."""

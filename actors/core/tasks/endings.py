@@ -393,6 +393,7 @@ class Endings:
         )
         if lease:
             lease.stopping = True
+            self.queue.stopping += 1
         return lease
 
     def _attempt_ended(

@@ -35,7 +35,7 @@ REFRESH_SECONDS: Final = 1.0
 
 
 def top(context: typer.Context, address: Address = None) -> None:
-    """Watch the pool: the tree, the hosts and what runs in each slot. q ends it, p freezes the picture, tab turns the page."""
+    """Watch the pool: tree, hosts, what runs in each slot. q ends it, p freezes the picture, tab turns the page."""
     from rich.console import Console
 
     console = Console()

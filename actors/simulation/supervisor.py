@@ -280,7 +280,7 @@ class SimulatedSupervisor:
 
     def _reread(self, start: int, read: Configuration) -> None:
         if self.pool is not None and start == self.starts:
-            self._oracle.tuned(read.policies)
+            self._oracle.tuned(read.settings.policies)
             self._run(self.pool.reread(read, self.clock.now(), self.clock.wall()))
 
     def _dies_speaking(self) -> bool:

@@ -24,7 +24,7 @@ def test_reading_the_configuration_again_leaves_identities_alone(
     found = load({"queue": {"max_size": 7}}, {})
     again = reading(started, lambda: found)()
     assert not isinstance(again, list)
-    assert (again.max_size, again.pair, again.trusted) == (7, started.pair, started.trusted)
+    assert (again.pool.max_size, again.pair, again.trusted) == (7, started.pair, started.trusted)
     assert reading(started, lambda: ["a line"])() == ["a line"]
 
 

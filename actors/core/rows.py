@@ -53,5 +53,5 @@ class Row:
 NOBODY: Final = 0
 """Owner of a task of whose grants nothing is left to be told."""
 PARAMS_IN_MEMORY: Final = 4096
-"""Bytes; larger params stay in the store until the task is granted."""
+"""Bytes; larger params stay in the store until the task is granted, so that a window of tasks stays small."""
 COLUMNS: Final = tuple(Row.__slots__)

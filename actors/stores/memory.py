@@ -29,24 +29,45 @@ from ..core.effects import (
 )
 from ..core.flows.edges import EdgeNeed
 from ..core.opening import Opening
-from ..core.rows import FINAL, QUEUED, RUNNING, SCHEDULED, WAITING
-from .blobs import LARGE_PARAMS_BYTES, pack, unpack
+from ..core.rows import FINAL, PARAMS_IN_MEMORY, QUEUED, RUNNING, SCHEDULED, WAITING
+from .blobs import pack, unpack
 from .contract import BackupEnded, StoreBroken, StoreDisagrees
 from .flows_memory import MemoryFlowReads, MemoryFlows
 from .identities_memory import MemoryIdentities
 from .memory_line import MemoryLines
 from .names_memory import MemoryNameReads, MemoryNames
 from .order import Entry, Order, Orders
-from .record import NAMES, Record
+from .record import (
+    ATTEMPT,
+    CRASHES,
+    DETAIL,
+    DUE,
+    ENDED_AT,
+    FAILURES,
+    FENCE,
+    FINISH,
+    ID,
+    LANE,
+    LOSSES,
+    OPTIONS,
+    OWNER,
+    PARAMS,
+    PLACE,
+    PRIORITY,
+    RELATIVE,
+    RELEASES,
+    RESULT,
+    SENT_AT,
+    SESSION,
+    SLOT,
+    STARTED_AT,
+    STATE,
+    Record,
+)
 from .schedules_memory import MemorySchedules
 from .search_memory import MemorySearch
 from .undo import Undoable
-from .views import end_row, full_view
-
-(
-    ID, LANE, PRIORITY, PLACE, STATE, SESSION, FENCE, ATTEMPT, FAILURES, CRASHES, LOSSES, RELEASES, SENT_AT, DUE,
-    RELATIVE, OWNER, STARTED_AT, OPTIONS, PARAMS, FINISH, ENDED_AT, SLOT, RESULT, DETAIL,
-) = range(len(NAMES))  # fmt: skip
+from .views import end_row
 
 
 class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
@@ -362,15 +383,7 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
             ]
         if isinstance(need, Resume):
             return [
-                (
-                    session,
-                    below,
-                    [
-                        (n, *answer, unpack(others))
-                        for n, (*answer, others) in sorted(self._submissions.get(session, {}).items())
-                    ],
-                    identity,
-                )
+                (session, below, self._submissions_of(session), identity)
                 for session, token, _, _, below, identity in self._sessions.values()
                 if token == need.token
             ]
@@ -418,9 +431,6 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
         id, finish, state, result = record[ID], record[FINISH], record[STATE], record[RESULT]
         return end_row(id, finish, state, result, unpack(record[DETAIL]), record[ATTEMPT], self._host(record[OWNER]))
 
-    def _host(self, owner: int) -> str | None:
-        return self._hosts[owner][2] if owner in self._hosts else None
-
     def params(self, ids: Sequence[int]) -> dict[int, bytes]:
         """The params of tasks; ids that are not there are left out."""
         return {id: self._tasks[id][PARAMS] for id in ids if id in self._tasks}
@@ -430,17 +440,6 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
         return {id: self._checkpoints[id][1] for id in ids if id in self._checkpoints}
 
     # --- for people
-
-    def show(self, id: int) -> dict[str, Any] | None:
-        """One task in full. See `Store.show`."""
-        record = self._tasks.get(id)
-        if record is None:
-            return None
-        attempts = [
-            (*key, self._host(owner), self._code_of(record, owner, columns[1]), *columns, unpack(detail))
-            for key, (owner, *columns, detail) in self._attempts.get(id, {}).items()
-        ]
-        return full_view(self._named(record), attempts)
 
     def audit(self, limit: int, before: int) -> list[dict[str, Any]]:
         """The latest first. See `Store.audit`."""
@@ -468,30 +467,10 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
     def _columns(self, id: int) -> tuple[Any, ...] | None:
         return _row(self._tasks[id]) if id in self._tasks else None
 
-    def _code_of(self, record: Record, owner: int, started_at: float | None) -> str | None:
-        """Fingerprint of the code with which a host session ran an attempt of a task."""
-        if started_at is None:
-            return None
-        type = self._lanes[record[LANE]][1]
-        served = [
-            (known, since, text)  # the nearest one is meant, then the latest: `*` sorts before names
-            for (known, since), text in self._code.get(owner, {}).items()
-            if since <= started_at and (known == type or (known[-1:] == "*" and type.startswith(known[:-1])))
-        ]
-        return max(served)[2] if served else None
-
-    def _named(self, record: Record) -> dict[str, Any]:
-        task = dict(zip(NAMES, record, strict=True))
-        task |= {"options": unpack(record[OPTIONS]), "detail": unpack(record[DETAIL])}
-        owner = record[OWNER]
-        code = self._code_of(record, owner, task["started_at"])
-        _, type, tenant, requires = self._lanes[record[LANE]]
-        return task | {"type": type, "tenant": tenant, "requires": requires, "host": self._host(owner), "code": code}
-
 
 def _row(record: Record) -> tuple[Any, ...]:
     """A record as `COLUMNS` has it: options unpacked, large params left out."""
-    params = record[PARAMS] if len(record[PARAMS]) <= LARGE_PARAMS_BYTES else None
+    params = record[PARAMS] if len(record[PARAMS]) <= PARAMS_IN_MEMORY else None
     return (*record[:OPTIONS], unpack(record[OPTIONS]), params)
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from ..core.effects import Consult, Persist
-from .record import NAMES, Record
+from .record import ATTEMPT, ENDED_AT, STATE, Record
 from .views import clearings, name_view
 
 Name = tuple[str, str, str]
-_STATE: Final = NAMES.index("state")
-_ATTEMPT: Final = NAMES.index("attempt")
-_ENDED_AT: Final = NAMES.index("ended_at")
 
 
 class MemoryNames:
@@ -88,7 +85,7 @@ class MemoryNames:
         for asked in need.cached:
             if asked in self._cached:
                 id = self._cached[asked]
-                found.append((asked, self._tasks[id][_ENDED_AT] or 0.0, b"", self._looked_at(id)))
+                found.append((asked, self._tasks[id][ENDED_AT] or 0.0, b"", self._looked_at(id)))
         for id, key in need.bearers:
             if id in self._tasks and (name := self._name_of(id, key, *sent(id))) is not None:
                 bearer, until, digest = self._by_name[name]
@@ -112,7 +109,7 @@ class MemoryNames:
     def _looked_at(self, id: int) -> tuple[Any, ...]:
         """(id, state, attempt) of a task."""
         record = self._tasks[id]
-        return id, record[_STATE], record[_ATTEMPT]
+        return id, record[STATE], record[ATTEMPT]
 
     def _name_of(self, id: int, key: str, identity: str, type: str) -> Name | None:
         if id in self._by_id:

@@ -7,10 +7,10 @@ from typing import Any, Final
 from ..core.rows import COLUMNS
 
 NAMES: Final = (*COLUMNS, "finish", "ended_at", "slot", "result", "detail")
-LANE: Final = NAMES.index("lane")
-PARAMS: Final = NAMES.index("params")
-RESULT: Final = NAMES.index("result")
-STATE: Final = NAMES.index("state")
+(
+    ID, LANE, PRIORITY, PLACE, STATE, SESSION, FENCE, ATTEMPT, FAILURES, CRASHES, LOSSES, RELEASES, SENT_AT, DUE,
+    RELATIVE, OWNER, STARTED_AT, OPTIONS, PARAMS, FINISH, ENDED_AT, SLOT, RESULT, DETAIL,
+) = range(len(NAMES))  # fmt: skip
 
 Record = list[Any]
 """A task: the values of `NAMES`. Never changed in place, so that a turn can be undone."""

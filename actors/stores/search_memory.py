@@ -11,33 +11,23 @@ from .blobs import unpack
 from .flows_memory import MemoryFlows
 from .names_memory import MemoryNames
 from .order import Order, Orders
-from .record import NAMES, Record
+from .record import DETAIL, FINISH, ID, LANE, OPTIONS, PARAMS, RESULT, SENT_AT, SESSION, STATE, Record
 from .search import LISTED_ROWS_MAX, MEANT_ROWS_MAX, meant_rows
+from .show_memory import MemoryShow
 from .views import error_text, list_item
-
-_ID, _LANE, _STATE, _SESSION, _SENT_AT, _OPTIONS, _PARAMS, _FINISH, _RESULT, _DETAIL = (
-    NAMES.index(name)
-    for name in ("id", "lane", "state", "session", "sent_at", "options", "params", "finish", "result", "detail")
-)
-
 
 Tagged = Callable[[str, int], bool]
 
 
-class MemorySearch:
+class MemorySearch(MemoryShow):
     """The half of `MemoryStore` that looks for tasks."""
 
-    _tasks: dict[int, Record]
-    _lanes: dict[int, tuple[int, str, str, str]]
     _tags: Orders
     _ids: Order
     _flows: MemoryFlows
     _names: MemoryNames
 
     def _owns(self, session: int, owner: str | None) -> bool:
-        raise NotImplementedError
-
-    def _named(self, record: Record) -> dict[str, Any]:
         raise NotImplementedError
 
     def _columns(self, id: int) -> tuple[Any, ...] | None:
@@ -59,15 +49,15 @@ class MemorySearch:
     def _meant(self, need: MeantNeed) -> list[Any]:
         if isinstance(need, Matching):
             found, following = self._search(need.where, need.count, need.before, meant_rows(need.where))
-            return [([self._columns(record[_ID]) for record in found], following)]
+            return [([self._columns(record[ID]) for record in found], following)]
         there = (self._tasks[id] for id in sorted(need.ids, reverse=True) if id in self._tasks)
         ends: list[Any] = []
         edges = 0
-        for record in (one for one in there if one[_FINISH] is not None):
-            later = self._flows.needed_by(record[_ID], need.needed_by) if edges < need.edges else None
-            edges += self._flows.come_after(record[_ID])
-            size = len(record[_PARAMS]) + len(record[_RESULT] or b"")
-            columns = (record[column] for column in (_SESSION, _FINISH, _ID, _LANE, _STATE))
+        for record in (one for one in there if one[FINISH] is not None):
+            later = self._flows.needed_by(record[ID], need.needed_by) if edges < need.edges else None
+            edges += self._flows.come_after(record[ID])
+            size = len(record[PARAMS]) + len(record[RESULT] or b"")
+            columns = (record[column] for column in (SESSION, FINISH, ID, LANE, STATE))
             ends.append((*columns, size, later))
         return ends
 
@@ -99,26 +89,26 @@ def _search(
     found: list[Record] = []
     scanned, last = 0, None
     for scanned, record in enumerate(islice(records, looked_at), 1):  # noqa: B007 - read after the loop
-        if _is_meant(record, lane_of(record[_LANE]), tagged, where) and owns(record[_SESSION], where.owner):
+        if _is_meant(record, lane_of(record[LANE]), tagged, where) and owns(record[SESSION], where.owner):
             if len(found) == limit:
-                return found, found[-1][_ID]
+                return found, found[-1][ID]
             found.append(record)
-        last = record[_ID]
+        last = record[ID]
     return found, last if scanned == looked_at else None
 
 
 def _is_meant(record: Record, lane: tuple[int, str, str, str], tagged: Tagged, where: Where) -> bool:
     _, type, tenant, _ = lane
-    if where.states and record[_STATE] not in where.states:
+    if where.states and record[STATE] not in where.states:
         return False
     if where.type not in (None, type) or where.tenant not in (None, tenant):
         return False
-    if where.sent_before is not None and record[_SENT_AT] >= where.sent_before:
+    if where.sent_before is not None and record[SENT_AT] >= where.sent_before:
         return False
-    if where.tag is not None and not tagged(where.tag, record[_ID]):
+    if where.tag is not None and not tagged(where.tag, record[ID]):
         return False
     if where.flow is not None and (where.ids is not None or where.key is not None):
-        options: dict[str, Any] = unpack(record[_OPTIONS]) or {}
+        options: dict[str, Any] = unpack(record[OPTIONS]) or {}
         if options.get("flow") != where.flow:
             return False
-    return where.error is None or where.error.casefold() in (error_text(unpack(record[_DETAIL])) or "").casefold()
+    return where.error is None or where.error.casefold() in (error_text(unpack(record[DETAIL])) or "").casefold()

@@ -8,8 +8,7 @@ from typing import Final
 
 from ...transport.messages import STATES
 from ..core.effects import DEPENDENTS_READ
-from ..core.rows import COLUMNS
-from .blobs import LARGE_PARAMS_BYTES
+from ..core.rows import COLUMNS, PARAMS_IN_MEMORY
 
 # --- writes, in the order of the fields of `Persist`
 
@@ -104,7 +103,7 @@ INVITATIONS: Final = "select * from invitation order by public"
 # --- needs
 
 _ROW: Final = ", ".join(
-    f"case when length(params) > {LARGE_PARAMS_BYTES} then null else params end" if name == "params" else name
+    f"case when length(params) > {PARAMS_IN_MEMORY} then null else params end" if name == "params" else name
     for name in COLUMNS
 )
 READY: Final = f"select {_ROW} from task where state = 2 and lane = ?"  # noqa: S608 - constants only

@@ -245,10 +245,13 @@ class EndedAfter:
 
 @dataclass(frozen=True, slots=True)
 class SeenAfter:
-    """Need: sessions after a number, in order: (number, wall time of the last word or None, whether it is needed).
+    """Need: sessions after a number, in order.
 
-    `kind`: `session` of a client, needed while there are tasks that it alone says whose they are; or `host` (whose last
-    word is when it left, None while it has not), which the store cannot say it needs.
+    Attributes:
+        kind: `session`, of a client: (number, wall time of the last word, whether it is needed), which it is while
+            there are tasks that it alone says whose they are; or `host`: (number, when it left, or None).
+        number: After this one.
+        count: At most so many.
     """
 
     kind: str

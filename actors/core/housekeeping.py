@@ -164,16 +164,16 @@ class Housekeeping:
 
     # Sessions.
 
-    def seen(self, step: Step, need: SeenAfter, rows: Sequence[tuple[int, float | None, bool]]) -> None:
-        """Sessions in the order of their numbers, with the time of their last word (None: they are here)."""
+    def seen(self, step: Step, need: SeenAfter, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Sessions in the order of their numbers; see `SeenAfter`."""
         forget = self._forget_session if need.kind == "session" else self._forget_host
         walk = self._seen[need.kind]
         walk.pause(step.now)
-        for number, seen_at, needed in rows:
+        for number, seen_at, *needed in rows:
             walk.number = number
             if seen_at is None or step.now < self._trusted:
                 continue
-            if forget(step, number, step.wall - seen_at, needed):
+            if forget(step, number, step.wall - seen_at, *needed):
                 break  # one a slice: it may have thousands of submissions
         else:
             if len(rows) < need.count:
@@ -191,8 +191,8 @@ class Housekeeping:
             return True
         return False
 
-    def _forget_host(self, step: Step, owner: int, gone: float, needed: bool) -> bool:
-        if needed or gone <= self._keep.longest() or owner in self._hosts.by_owner or owner == self._hosts.last_owner:
+    def _forget_host(self, step: Step, owner: int, gone: float) -> bool:
+        if gone <= self._keep.longest() or owner in self._hosts.by_owner or owner == self._hosts.last_owner:
             return False
         step.persist.forgotten_hosts.append(owner)
         return True

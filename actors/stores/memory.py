@@ -393,11 +393,11 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
         if isinstance(need, EndedAfter):
             return list(islice(self._ended_after(need), need.count))
         if isinstance(need, SeenAfter):
-            hosts = need.kind == "host"
-            rows: dict[int, Any] = self._hosts if hosts else self._sessions
+            rows: dict[int, Any] = self._hosts if need.kind == "host" else self._sessions
             numbers = nsmallest(need.count, (number for number in rows if number > need.number))
-            seen_at = 5 if hosts else 3
-            return [(number, rows[number][seen_at], not hosts and self._needs(number)) for number in numbers]
+            if need.kind == "host":
+                return [(number, self._hosts[number][5]) for number in numbers]
+            return [(number, self._sessions[number][3], self._needs(number)) for number in numbers]
         if isinstance(need, MeantNeed):
             return self._meant(need)
         if isinstance(need, Senders):

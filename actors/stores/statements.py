@@ -133,7 +133,7 @@ SEEN_AFTER: Final = {
             exists (select 1 from share where share.session = session.session)
             or exists (select 1 from task indexed by finished where task.session = session.session and finish > 0))
         from session where session > ? order by session limit ?""",
-    "host": "select owner, left_at, 0 from host where owner > ? order by owner limit ?",
+    "host": "select owner, left_at from host where owner > ? order by owner limit ?",
 }
 _END: Final = """select id, finish, task.state, result, detail, attempt, name
     from task left join host using (owner) where"""

@@ -144,15 +144,15 @@ def test_a_known_clients_session_is_needed_while_anything_that_it_sent_is_kept(s
 
 
 def test_hosts_are_read_by_number_with_the_time_they_left_and_forgotten(store: Store) -> None:
-    assert store.read(SeenAfter("host", 0, 10)) == [(1, None, False), (2, 60.0, False)]
-    assert store.read(SeenAfter("host", 1, 10)) == [(2, 60.0, False)]
+    assert store.read(SeenAfter("host", 0, 10)) == [(1, None), (2, 60.0)]
+    assert store.read(SeenAfter("host", 1, 10)) == [(2, 60.0)]
 
     store.begin()
     store.apply(_forgotten(1))
     store.rollback()
     write(store, forgotten_hosts=[2])
 
-    assert store.read(SeenAfter("host", 0, 10)) == [(1, None, False)]
+    assert store.read(SeenAfter("host", 0, 10)) == [(1, None)]
 
 
 def _pruned(*prunes: tuple[int, int]) -> Persist:

@@ -50,9 +50,9 @@ class Screen(Protocol):
     ) -> None: ...
 
 
-def screen(total: int, hosts: Sequence[str], stream: TextIO | None = None) -> Screen:
+def screen(total: int, hosts: Sequence[str]) -> Screen:
     """The right one for where stderr goes."""
-    out = stream if stream is not None else sys.stderr
+    out = sys.stderr
     return MovingScreen(total, hosts, out) if out.isatty() else PlainScreen(total, out)
 
 

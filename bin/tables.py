@@ -77,18 +77,17 @@ def _first(text: str, columns: int) -> str:
     return taken
 
 
-def wrapped(name: str, text: str, columns: int | None = None, indent: int = 12) -> list[str]:
+def wrapped(name: str, text: str, *, indent: int) -> list[str]:
     """`name  text` over as many lines as it takes, its text standing in one column.
 
     Args:
         name: What stands in front of the first line; empty: nothing.
         text: One paragraph.
-        columns: The width.
         indent: Where the text begins.
     """
-    columns = columns or width()
-    words = " ".join(cut(word, max(columns - indent, 8)) for word in plain(text, 2000).split())
-    lines = textwrap.wrap(words, max(columns - indent, 8), break_on_hyphens=False) or [""]
+    columns = max(width() - indent, 8)
+    words = " ".join(cut(word, columns) for word in plain(text, 2000).split())
+    lines = textwrap.wrap(words, columns, break_on_hyphens=False) or [""]
     return [f"{name if number == 0 else '':{indent}}{line}".rstrip() for number, line in enumerate(lines)]
 
 

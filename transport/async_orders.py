@@ -12,7 +12,7 @@ from ..workers.errors import TaskUnknown, WorkerHostError
 from .async_handle import AsyncBatch, AsyncHandle, Place
 from .async_waiting import cancel, look_up, request, wait
 from .block import UNKNOWN, Block
-from .changes import Changing, Where, carry_out_awaiting, changing, listing, naming
+from .changes import Changing, Where, carry_out_awaiting, changing, listing, unblocking
 from .commands import Listener
 from .connection import Connection, Connections
 from .handle import IDS_MAX
@@ -138,7 +138,7 @@ class AsyncOrders:
 
     async def unblock(self, tasks: AsyncTasks) -> list[int]:
         """As `Client.unblock`."""
-        return await self._change(naming("unblock", await _ids(tasks)))
+        return await self._change(unblocking(await _ids(tasks)))
 
     async def schedule(
         self,

@@ -20,7 +20,6 @@ _DONE: Final = {
     "retry": "retried",
     "edit": "edited",
     "delete": "deleted",
-    "unblock": "unblocked",
 }
 """Under which word the answer lists what was done."""
 
@@ -81,12 +80,12 @@ def changing(verb: str, ids: Sequence[int] | None, where: Where, *, dry_run: boo
     return done
 
 
-def naming(verb: str, ids: Sequence[int]) -> Changing:
-    """The same of a verb that takes numbers alone."""
+def unblocking(ids: Sequence[int]) -> Changing:
+    """The same of `unblock`, which takes numbers alone."""
     done: list[int] = []
     for start in range(0, len(ids), IDS_MAX):
-        reply = yield Admin(0, verb, {"ids": list(ids[start : start + IDS_MAX])})
-        done += reply[_DONE[verb]]
+        reply = yield Admin(0, "unblock", {"ids": list(ids[start : start + IDS_MAX])})
+        done += reply["unblocked"]
     return done
 
 

@@ -10,7 +10,7 @@ from ..config.resources import Required
 from ..workers import values
 from ..workers.errors import InvalidTask, TaskUnknown, WorkerHostError, plain
 from .block import UNKNOWN
-from .changes import Changing, Where, carry_out, changing, listing, naming
+from .changes import Changing, Where, carry_out, changing, listing, unblocking
 from .connection import Connections
 from .handle import Batch, Handle, cancel
 from .messages import Admin, Query
@@ -184,7 +184,7 @@ class Orders:
 
     def unblock(self, tasks: Tasks) -> list[int]:
         """Let tasks run that wait for others, whatever becomes of those; the numbers of those that were waiting."""
-        return self._change(naming("unblock", _ids(tasks)))
+        return self._change(unblocking(_ids(tasks)))
 
     def schedule(
         self,

@@ -326,8 +326,9 @@ class EndsOf:
 
 
 MeantNeed = Matching | EndsOf
-PeersNeed = Resume | SeenAfter | Senders
-Need = Refill | Agenda | Fetch | Consult | PeersNeed | Replay | Ends | EndedAfter | MeantNeed | EdgeNeed
+Need = (
+    Refill | Agenda | Fetch | Consult | Resume | SeenAfter | Senders | Replay | Ends | EndedAfter | MeantNeed | EdgeNeed
+)
 
 
 @dataclass(frozen=True, slots=True)

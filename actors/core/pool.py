@@ -150,7 +150,6 @@ class Pool:
             self.flows,
         )
         self.firings = Firings(opening.schedules, settings.schedules, self.requests.hand_in)
-        self.requests.lists["schedules"] = self.firings.listed
         self.reloads = Reloads(self.sessions, self.membership, self.report, self.requests, self.firings)
         self.edits = Edits(self.queue, self.membership, self.flows)
         self.removals = Removals(self.housekeeping)
@@ -183,7 +182,7 @@ class Pool:
             Submit: lambda step, peer, _number, message: requests.submit(step, peer, message),
             Watch: lambda step, peer, _number, message: requests.watch(step, peer, message),
             Cancel: lambda step, peer, _number, message: requests.cancel(step, peer, message),
-            Query: lambda step, peer, _number, message: requests.query(step, peer, message),
+            Query: lambda step, peer, _number, message: requests.query(step, peer, message, self.firings),
             Tail: lambda step, peer, _number, message: self.tails.ask(step, peer, message),
             Admin: lambda step, peer, _number, message: self.orders.obey(step, peer, message),
         }

@@ -116,18 +116,17 @@ def restore(backup: Path, database: Path) -> Restored:
     return Restored(unfinished, kept, revoked)
 
 
-def prepare_restored(path: Path, replaced: Reached | None = None, *, ahead: int = EPOCHS_AHEAD) -> int:
+def prepare_restored(path: Path, replaced: Reached | None = None) -> int:
     """Make a copy of a backup fit to go on from; how many unfinished tasks it holds.
 
     Args:
         path: The copy. It is changed, and left as one file.
         replaced: How far the history came that is given up, if it can still be read.
-        ahead: By how much the backup's epoch grows at least.
 
     Raises:
         StoreDamaged: It is damaged.
     """
-    return _prepare(path, replaced, ahead=ahead)[0]
+    return _prepare(path, replaced, ahead=EPOCHS_AHEAD)[0]
 
 
 def _prepare(path: Path, replaced: Reached | None, *, ahead: int) -> tuple[int, int]:

@@ -249,7 +249,7 @@ class TestFiring:
         assert gone.began[0] == Persist(forgotten_schedules=["s"])
         anew = At({"s": wanted()}, 6010.0, stored)
         assert anew.began[0] == Persist(schedules=[row(6010.0, 0)])
-        assert [one["error"] for one in anew.firings.listed(Step(1.0, 2.0), {})["schedules"]] == [None]
+        assert [one["error"] for one in anew.firings.listed({})["schedules"]] == [None]
 
     def test_a_catch_up_for_which_there_is_no_room_holds_back_nobody(self) -> None:
         every = wanted(catch_up="all")

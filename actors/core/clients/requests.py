@@ -35,6 +35,7 @@ from ..sessions import ID_MAX, Sessions, ids_given
 from ..step import Peer, Step
 from ..tasks.clearing import Clearing
 from ..tasks.endings import Endings
+from ..tasks.firings import Firings
 from ..tasks.intake import Asked, Intake
 from ..tasks.retries import Retries
 from ..tasks.submissions import LANES_EACH_MAX, LANES_MAX, TYPES_EACH_MAX, TYPES_MAX, checked, lane_key
@@ -89,9 +90,6 @@ class Requests:
         self.retries = Retries(queue, flows, self._check_more)
         self.clearing = Clearing(self.intake)
         self.why = Why(queue, membership.hosts)
-        self.lists: dict[
-            str, Callable[[Step, dict[str, Any]], dict[str, Any]]
-        ] = {}  # what others list a page at a time
 
     def submit(self, step: Step, peer: Peer, message: Submit) -> None:
         """Tasks handed in: stored once, however often the same submission comes.
@@ -364,13 +362,13 @@ class Requests:
                 step.say(host.peer, Stop(items))
         step.say(peer, Reply(request, True, {"cancelled": cancelled, **reply}))
 
-    def query(self, step: Step, peer: Peer, message: Query) -> None:
-        """Answer from memory, or have the store answer after the commit."""
+    def query(self, step: Step, peer: Peer, message: Query, firings: Firings) -> None:
+        """Answer from memory, that of `firings` too, or have the store answer after the commit."""
         what, request = message.what, message.request
         if what in self.reports:
             step.say(peer, Reply(request, True, self.reports[what](step, told=peer.owner is None)))
-        elif what in self.lists:
-            step.say(peer, Reply(request, True, self.lists[what](step, message.arguments)))
+        elif what == "schedules":
+            step.say(peer, Reply(request, True, firings.listed(message.arguments)))
         elif what == "show" and peer.owner is not None:
             self._fetch(step, peer, ids_given([message.arguments["id"]]), "show", request)
         elif what == "audit" and peer.owner is not None:

@@ -26,7 +26,6 @@ FIRED_MAX: Final = 1000
 """Tasks that one turn sends at most (and what one schedule makes up for)."""
 LISTED_MAX: Final = 1000
 CONFIGURED, ORDERED = "config", "client"
-_NO_SESSION: Final = 0
 _ROUNDING_SECONDS: Final = 0.001
 """Between two clocks a sum is not exact: a turn a moment too early would come again and again."""
 _STALE_MAX: Final = 1000
@@ -232,7 +231,7 @@ class Firings:
             "run_schedule": self._run,
         }
 
-    def listed(self, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - as all that is listed
+    def listed(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """QUERY `schedules`: a page in the order of names, after one."""
         after = str(arguments.get("after") or "")
         limit = arguments.get("limit", LISTED_MAX)

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
-from ..statistics import POOL
 from .windows import NOTHING, WINDOWS, Growth, Series, Totals, difference, quantile, totals
 
 POINT_SECONDS: Final = 5.0
@@ -141,10 +140,9 @@ class Gathering:
 
     # What is shown.
 
-    def growth(self, window: str, node: str = POOL) -> Growth:
-        """What grew in a window; of a node that is not known, nothing."""
-        series = self._nodes.get(node) if node != POOL else self._pool
-        return Growth(0.0, NOTHING) if series is None else series.over(window, self.now)
+    def growth(self, window: str) -> Growth:
+        """What grew in the pool in a window."""
+        return self._pool.over(window, self.now)
 
     def windows(self) -> dict[str, Any]:
         """By window: the figures of `pool`, and of each of `nodes` and `hosts` in which anything happened."""

@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
+from .core.hosts.hosts import SHOWN_ALIVE
+
 LABELS_MAX: Final = 1000
 """Types, and hosts, with lines of their own."""
 OTHER: Final = "(other)"
@@ -37,7 +39,6 @@ _HOST_COUNTERS: Final = {
     "rescued": ("host_attempts_rescued_total", "Attempts taken back from a host."),
 }
 _SUMMED: Final = (*_UNFINISHED, *_ENDS, *_COUNTERS)
-_ALIVE: Final = ("joined", "suspect", "draining")
 _DIGITS: Final = 3
 """Of seconds. What is less, in a difference of two sums, is how they were rounded."""
 _ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
@@ -189,7 +190,7 @@ def _histogram(labels: str, bounds: list[float], buckets: list[float], total: fl
 
 
 def _hosts(found: list[Any]) -> Iterator[Family]:
-    hosts = {host["name"]: host for host in found if host["state"] in _ALIVE}
+    hosts = {host["name"]: host for host in found if host["state"] in SHOWN_ALIVE}
     named = {f'host="{label(name)}"': hosts[name] for name in sorted(hosts)[:LABELS_MAX]}
     yield Family("hosts", "gauge", "Hosts that live.", [("", len(hosts))])
     yield Family("host_slots", "gauge", "Slots of a host.", [(name, host["slots"]) for name, host in named.items()])

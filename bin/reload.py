@@ -30,8 +30,10 @@ def reload(
     address: Address = None,
 ) -> None:
     """Serve the code that is on the hosts' disks now. What runs ends with the old code; broken code changes nothing."""
+    from ..actors.core.hosts.hosts import SHOWN_ALIVE
+
     with options.pool(context, address) as client:
-        names = {host["name"] for host in client.hosts() if host["state"] in ("joined", "draining", "suspect")}
+        names = {host["name"] for host in client.hosts() if host["state"] in SHOWN_ALIVE}
         if which is None or which in names:
             order = client.reload(host=which)
         elif arguments.is_type(which):

@@ -25,7 +25,8 @@ _GONE_SECONDS: Final = 24 * 3600.0
 _GONE_MAX: Final = 1000
 _TOKENS_MAX: Final = 10_000
 
-
+SHOWN_ALIVE: Final = ("joined", "suspect", "draining")
+"""What people are shown as the state of a host that lives; see `HostSession.shown_state`."""
 _ORDERED: Final = {None: "joined", True: "draining", False: "staying"}
 ORDERS: Final = {stored: drains for drains, stored in _ORDERED.items()}
 """Whether a host was ordered to drain, by the state with which the store keeps one that lives."""
@@ -131,6 +132,14 @@ class HostSession:
         """Whether its leases still hold."""
         return self.state in ("joined", "suspect", "away", "draining")
 
+    def serves_now(self) -> bool:
+        """Whether it takes new tasks, as soon as it is heard; one that is away has not said what it offers."""
+        return self.state in ("joined", "suspect")
+
+    def shown_state(self) -> str:
+        """Its state for people: whether it was a restart that nobody has heard it since is all the same to them."""
+        return "suspect" if self.state == "away" else self.state
+
     def pool_of(self, type: str) -> SlotPool:
         """The slots that a type uses here (some, for a type that this host no longer takes)."""
         name = self.offer.slot_pool(type)
@@ -230,6 +239,4 @@ class Hosts:
 
     def serving(self, type: str) -> Iterable[HostSession]:
         """Joined hosts that take tasks of a type."""
-        return (
-            host for host in self.by_owner.values() if host.state in ("joined", "suspect") and host.offer.serves(type)
-        )
+        return (host for host in self.by_owner.values() if host.serves_now() and host.offer.serves(type))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
+from ..hosts.hosts import SHOWN_ALIVE
 from .windows import NOTHING, WINDOWS, Growth, Series, Totals, difference, quantile, totals
 
 POINT_SECONDS: Final = 5.0
@@ -25,7 +26,6 @@ _UNSURE_SECONDS: Final = 600.0
 """After a supervisor's start, until it has seen enough to know that an alert is over."""
 _FORGET_SECONDS: Final = 3700.0
 _FORM: Final = 1
-_ALIVE: Final = ("joined", "suspect", "draining")
 
 
 class Point(NamedTuple):
@@ -67,7 +67,7 @@ class Gathering:
         if passed > _GAP_SECONDS:
             passed = 0.0
         pool = snapshot["pool"]
-        slots = {host["name"]: host["slots"] for host in snapshot["hosts"] if host["state"] in _ALIVE}
+        slots = {host["name"]: host["slots"] for host in snapshot["hosts"] if host["state"] in SHOWN_ALIVE}
         lived = Totals(
             busy=min(pool["running"], sum(slots.values())) * passed,
             able=sum(slots.values()) * passed,
@@ -80,7 +80,7 @@ class Gathering:
             series.take((epoch,), totals(node), self.now, lived=lived, born=born)
         for host in reversed(snapshot["hosts"]):  # the latest session of a name is the last to be taken
             name = host["name"]
-            if host["state"] not in _ALIVE and name in slots:
+            if host["state"] not in SHOWN_ALIVE and name in slots:
                 continue
             able = slots.get(name, 0)
             lived = Totals(busy=min(host["running"], able) * passed, able=able * passed)

@@ -24,7 +24,6 @@ _LISTED_MAX = 100  # types that nobody serves; who has more of them has seen eno
 _LEVELS_MAX = 1000  # of each host
 _TASKS_MAX = 200  # of each host
 _STOPPED = ("paused", "asleep", "quota", "breaker")
-_SHOWN_STATES = {"away": "suspect"}
 _NAME = "workerhost"
 _INSECURE = "whoever reaches this pool over the network may do everything; start it with --network, not --insecure"
 
@@ -221,7 +220,7 @@ class Report:
     def _host(self, host: HostSession, step: Step) -> dict[str, Any]:
         return {
             "name": host.name,
-            "state": _SHOWN_STATES.get(host.state, host.state),
+            "state": host.shown_state(),
             "slots": sum(count for _, count in host.offer.slots),
             "running": len(host.leases),
             "serve": sorted(host.offer.serve),

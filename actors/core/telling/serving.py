@@ -16,8 +16,6 @@ from ..hosts.hosts import Hosts
 from ..hosts.offers import Offer
 from ..order.tree import Tree
 
-_SERVING = ("joined", "suspect")
-
 
 class _Served:
     """What hosts with one offer take."""
@@ -55,7 +53,7 @@ class Serving:
 
     def counts(self, tree: Tree) -> dict[str, int]:
         """Node -> hosts that take its tasks now, of all that are in use, configured or offered."""
-        offers = [host.offer for host in self._hosts.by_owner.values() if host.state in _SERVING]
+        offers = [host.offer for host in self._hosts.by_owner.values() if host.serves_now()]
         version = (len(tree.nodes), tree.policies)  # nodes in use only become more
         same = len(offers) == len(self._living) and all(map(is_, offers, self._living))
         if same and version[0] == self._version[0] and version[1] is self._version[1]:

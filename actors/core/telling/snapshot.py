@@ -31,7 +31,6 @@ _TASKS_MAX: Final = 64  # of one host
 _ALL_TASKS_MAX: Final = 2000
 _TROUBLED_MAX: Final = 20
 _CAPACITY_MAX: Final = 1_000_000
-_SHOWN_STATES: Final = {"away": "suspect"}
 _NO_FIGURES: Final = Figures()
 
 
@@ -206,7 +205,7 @@ def _host(host: HostSession, tasks: list[dict[str, Any]], step: Step) -> dict[st
     return {
         "name": host.name,
         "owner": host.owner,
-        "state": _SHOWN_STATES.get(host.state, host.state),
+        "state": host.shown_state(),
         "machine": host.machine,
         "isolation": host.facts.get("isolation"),
         "slots": min(_CAPACITY_MAX, sum(count for _, count in host.offer.slots)),

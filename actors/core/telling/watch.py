@@ -20,7 +20,6 @@ from .windows import Growth, Series, Totals, quantile, totals
 LOOK_SECONDS: Final = 1.0
 WINDOW: Final = "5m"
 _GAP_SECONDS: Final = 10.0
-_ALIVE: Final = ("joined", "suspect", "draining")
 _GOALS: Final = {
     "task_duration": "average time of an attempt at most {most}",
     "success_rate": "at least {least} of ended tasks completed",
@@ -97,10 +96,7 @@ class Watch:
             figures, lived = lanes.statistics.nodes.get(node), Totals()
             if node == POOL:
                 slots = sum(
-                    count
-                    for host in self._hosts.by_owner.values()
-                    if host.state in _ALIVE
-                    for _, count in host.offer.slots
+                    count for host in self._hosts.by_owner.values() if host.alive() for _, count in host.offer.slots
                 )
                 lived = Totals(busy=min(lanes.total(RUNNING), slots) * passed, able=slots * passed)
             if figures is not None:

@@ -24,12 +24,12 @@ def guidance(nodes: dict[str, dict[str, Any]]) -> tuple[Guidance, list[HostEffec
 class TestTree:
     def test_the_first_of_a_session_replaces_and_later_ones_add(self):
         made, _ = guidance({"text": {"timeout": 1}})
-        assert made.brief == Brief({"text": {"timeout": 1}})
+        assert made.brief == Brief(("text",))
         made.on_tree({"video": {"timeout": 2}})
-        assert made.brief == Brief({"text": {"timeout": 1}, "video": {"timeout": 2}})
+        assert made.brief == Brief(("text", "video"))
         made.on_welcome()
         made.on_tree({"audio": {"timeout": 3}})
-        assert made.brief == Brief({"audio": {"timeout": 3}})
+        assert made.brief == Brief(("audio",))
         assert [made.policy(type).timeout for type in ("text", "video", "audio")] == [None, None, 3]
 
     def test_a_policy_is_that_of_the_nearest_node(self):
@@ -60,23 +60,29 @@ class TestBrief:
         made, effects = guidance(NODES)
         effects.clear()
         made.on_offer(Offer(("a",)))
-        assert effects == [Guide(Brief(NODES, Offer(("a",))))]
+        assert effects == [Guide(Brief(("a", "a.b"), Offer(("a",))))]
         effects.clear()
         made.on_offer(Offer(("a",)))
         made.on_activity([])
         assert effects == []
         made.on_drain(True)
-        assert effects == [Guide(Brief(NODES, Offer(("a",)), {}, True))]
+        assert effects == [Guide(Brief(("a", "a.b"), Offer(("a",)), {}, True))]
+
+    def test_level_actors_are_not_told_of_policies(self):
+        made, effects = guidance(NODES)
+        effects.clear()
+        made.on_tree({"a": {"timeout": 2}})
+        assert (made.policy("a").timeout, effects) == (2, [])
 
     def test_a_part_is_a_node_and_what_lies_below_it(self):
-        brief = Brief({"a": {}, "a.b": {}, "ab": {}, "c.d.e": {}}, None, {"a.b.c": 2, "ab": 1, "f": 1}, True)
+        brief = Brief(("a", "a.b", "ab", "c.d.e"), None, {"a.b.c": 2, "ab": 1, "f": 1}, True)
         parts = brief.parts(1)
         assert parts == {
-            "a": Brief({"a": {}, "a.b": {}}, None, {"a.b.c": 2}, True),
-            "ab": Brief({"ab": {}}, None, {"ab": 1}, True),
-            "c": Brief({"c.d.e": {}}, None, {}, True),
+            "a": Brief(("a", "a.b"), None, {"a.b.c": 2}, True),
+            "ab": Brief(("ab",), None, {"ab": 1}, True),
+            "c": Brief(("c.d.e",), None, {}, True),
         }
-        assert parts["a"].parts(2) == {"a.b": Brief({"a.b": {}}, None, {"a.b.c": 2}, True)}
+        assert parts["a"].parts(2) == {"a.b": Brief(("a.b",), None, {"a.b.c": 2}, True)}
         assert parts["ab"].parts(2) == {}
 
     def test_many_trees_of_one_turn_are_told_at_once(self):
@@ -107,7 +113,7 @@ class TestVerdict:
         ],
     )
     def test_of_a_node(self, type: str, offer: Offer | None, running: dict[str, int], expected: tuple[str, str]):
-        assert verdict(type, Brief({type: {}}, offer, running)) == expected
+        assert verdict(type, Brief((type,), offer, running)) == expected
 
     def test_a_host_that_drains_drains_everywhere(self):
-        assert verdict("a", Brief({"a": {}}, None, {"a": 1}, True)) == ("draining", "")
+        assert verdict("a", Brief(("a",), None, {"a": 1}, True)) == ("draining", "")

@@ -17,7 +17,7 @@ from workerhost.actors.levels import Hopeless, LevelActor, MediaActor, Revive, S
 
 WAIT_SECONDS = 5.0
 OFFER = Offer(("audio", "video", "video.*"))
-NODES: dict[str, dict[str, Any]] = {"video": {}, "video.youtube": {}, "video.youtube.channel": {}, "audio": {}}
+NODES = ("video", "video.youtube", "video.youtube.channel", "audio")
 
 
 class Table(VerdictTable):
@@ -168,7 +168,7 @@ def test_one_that_cannot_be_made_or_does_not_start_counts_as_dead(
         made(self, *arguments)
 
     monkeypatch.setattr(MediaActor, "__init__", broken)
-    owner.subtree.tell(Brief({"audio": {}}, OFFER))
+    owner.subtree.tell(Brief(("audio",), OFFER))
     owner.run(lambda: bool(owner.deaths))
     assert "no more threads" in owner.deaths[0][1]
     owner.idle("audio")

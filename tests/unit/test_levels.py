@@ -24,7 +24,7 @@ from workerhost.actors.levels import (
 )
 
 WAIT_SECONDS = 5.0
-NODES: dict[str, dict[str, Any]] = {"video": {}, "video.youtube": {}, "video.youtube.channel": {}, "audio": {}}
+NODES = ("video", "video.youtube", "video.youtube.channel", "audio")
 OFFER = Offer(("video", "video.*", "audio"))
 
 
@@ -114,7 +114,7 @@ def test_nodes_that_leave_the_tree_take_their_actors_along(owner: Owner):
     owner.subtree.tell(Brief(NODES, OFFER))
     owner.table.wait(lambda table: len(table) == 4)
 
-    owner.subtree.tell(Brief({"audio": {}}, OFFER))
+    owner.subtree.tell(Brief(("audio",), OFFER))
 
     assert owner.table.wait(lambda table: len(table) == 1) == {"audio": ("idle", "")}
 
@@ -132,7 +132,7 @@ def test_an_actor_that_dies_is_started_again_alone_and_knows_everything_again(ow
 
 
 def test_its_owner_is_told_and_waits_longer_from_death_to_death(owner: Owner):
-    owner.subtree.tell(Brief({"audio": {}}, OFFER))
+    owner.subtree.tell(Brief(("audio",), OFFER))
     owner.table.wait(states(audio="idle"))
 
     actor(MediaActor, "audio").tell("nonsense")
@@ -151,7 +151,7 @@ def test_its_owner_is_told_and_waits_longer_from_death_to_death(owner: Owner):
 
 
 def test_news_of_an_older_incarnation_change_nothing(owner: Owner):
-    owner.subtree.tell(Brief({"audio": {}}, OFFER))
+    owner.subtree.tell(Brief(("audio",), OFFER))
     owner.table.wait(states(audio="idle"))
     before = actor(MediaActor, "audio")
     owner.subtree.down(Down("audio", 0, "long ago"))
@@ -162,7 +162,7 @@ def test_news_of_an_older_incarnation_change_nothing(owner: Owner):
 
 
 def test_one_that_dies_too_often_is_its_owners_failure(owner: Owner):
-    owner.subtree.tell(Brief({"audio": {}}, OFFER))
+    owner.subtree.tell(Brief(("audio",), OFFER))
     for writer in range(1, 6):
         owner.subtree.down(Down("audio", writer, "again"))
         owner.subtree.revive(Revive("audio", writer))

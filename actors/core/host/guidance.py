@@ -58,11 +58,10 @@ class Guidance:
         """
         policies = {type: _policy(values) for type, values in nodes.items()}
         self._nodes = policies if self._anew else self._nodes | policies
-        known: Mapping[str, Mapping[str, Any]] = {} if self._anew else self.brief.nodes
         self._anew = False
         self._types = {}
         self._cut_offs = list({policy.cut_off for policy in self._nodes.values()})
-        self._tell(replace(self.brief, nodes={**known, **nodes}))
+        self._tell(replace(self.brief, nodes=tuple(self._nodes)))
 
     def on_offer(self, offer: Offer) -> None:
         """The slots can run something else than before."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from ....config.policy import parents
 
@@ -52,28 +52,30 @@ class Brief:
     """All that a part of the tree must know.
 
     Attributes:
-        nodes: The nodes of this part, {type: policy}.
+        nodes: The nodes of this part, in the order in which they became known: the first ones get actors.
         offer: What the slots can run; None until one is ready.
         running: Tasks in hand, {type: count}, without zeros.
         draining: Whether the host takes nothing new.
     """
 
-    nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    nodes: tuple[str, ...] = ()
     offer: Offer | None = None
     running: Mapping[str, int] = field(default_factory=dict[str, int])
     draining: bool = False
 
     def parts(self, depth: int) -> dict[str, Brief]:
         """What concerns each node of that many parts and its subtree; whoever has many children divides it once."""
-        nodes: dict[str, dict[str, Mapping[str, Any]]] = {}
-        for type, policy in self.nodes.items():
+        nodes: dict[str, list[str]] = {}
+        for type in self.nodes:
             if (node := _cut(type, depth)) is not None:
-                nodes.setdefault(node, {})[type] = policy
+                nodes.setdefault(node, []).append(type)
         running: dict[str, dict[str, int]] = {}
         for type, count in self.running.items():
             if (node := _cut(type, depth)) is not None:
                 running.setdefault(node, {})[type] = count
-        return {node: Brief(part, self.offer, running.get(node, {}), self.draining) for node, part in nodes.items()}
+        return {
+            node: Brief(tuple(part), self.offer, running.get(node, {}), self.draining) for node, part in nodes.items()
+        }
 
 
 def _cut(type: str, depth: int) -> str | None:

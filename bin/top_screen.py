@@ -61,7 +61,7 @@ def draw(sight: Sight, frame: Frame) -> list[Text]:
         top: _COLOURS[n % len(_COLOURS)] for n, top in enumerate(sorted({n.type.split(".")[0] for n in sight.nodes}))
     }
     if frame.page == TYPES:
-        body = _scrolled(_types(sight.nodes, frame, colours, None), frame, room)
+        body = _scrolled(_types(sight, frame, colours, None), frame, room)
     elif frame.page == HOSTS:
         body = _scrolled(_hosts(sight, frame, colours, None), frame, room)
     else:
@@ -135,19 +135,28 @@ def _foot(frame: Frame) -> list[Text]:
 def _overview(sight: Sight, frame: Frame, colours: dict[str, str], room: int | None) -> list[Text]:
     """Both, each with half of the room and what the other leaves."""
     if room is None:
-        return [*_types(sight.nodes, frame, colours, None), Text(), *_hosts(sight, frame, colours, None)]
-    types, hosts = _types(sight.nodes, frame, colours, None), _hosts(sight, frame, colours, None)
+        return [*_types(sight, frame, colours, None), Text(), *_hosts(sight, frame, colours, None)]
+    types, hosts = _types(sight, frame, colours, None), _hosts(sight, frame, colours, None)
     room -= 1
     for_hosts = min(len(hosts), max(room // 2, room - len(types)))
     for_types = room - for_hosts
     return [
-        *_types(sight.nodes, frame, colours, for_types),
+        *_types(sight, frame, colours, for_types),
         Text(),
         *_hosts(sight, frame, colours, for_hosts),
     ]
 
 
-def _types(nodes: Sequence[Node], frame: Frame, colours: dict[str, str], room: int | None) -> list[Text]:
+def _types(sight: Sight, frame: Frame, colours: dict[str, str], room: int | None) -> list[Text]:
+    """The tree, and how many nodes the pool told nothing of, in at most `room` lines."""
+    if not sight.left_out:
+        return _tree(sight.nodes, frame, colours, room)
+    lines = _tree(sight.nodes, frame, colours, None if room is None else max(room - 1, 0))
+    lines.append(Text(f"and {count(sight.left_out, 'type')} more: workerhost types", style="dim"))
+    return lines if room is None else lines[:room]
+
+
+def _tree(nodes: Sequence[Node], frame: Frame, colours: dict[str, str], room: int | None) -> list[Text]:
     """The tree, in at most `room` lines: where it is too long, without what is idle."""
     shown, note = list(nodes), ""
     if room is not None and len(nodes) + 1 > room:

@@ -10,6 +10,7 @@ from browsing import Page, expect
 from served_pool import Served, served
 
 from workerhost import worker
+from workerhost.actors.core.telling import snapshot
 
 NOTHING: dict[str, Any] = {}
 
@@ -72,6 +73,16 @@ def test_how_long_tasks_take_is_said_of_what_it_is(opened: Page, pool: Served):
     expect(page.locator("tr[data-type='film'] td.wide").nth(1)).to_have_attribute(
         "title", "95 of 100 tasks take less, over an hour"
     )
+
+
+def test_types_that_the_pool_does_not_tell_of_are_counted(opened: Page, monkeypatch: pytest.MonkeyPatch):
+    page = opened.open()
+    expect(page.locator("tr[data-type]")).to_have_count(2)
+    more = page.locator("#more-nodes")
+    expect(more).to_be_hidden()
+    monkeypatch.setattr(snapshot, "NODES_MAX", 1)
+    expect(more).to_have_text("and 1 type more: workerhost types")
+    expect(page.locator("tr[data-type]")).to_have_count(1)
 
 
 def test_two_alerts_of_one_metric_have_a_row_each(browser: Any):

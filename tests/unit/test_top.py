@@ -131,6 +131,20 @@ def test_what_does_not_fit_is_counted() -> None:
     assert not any("more" in line or "not shown" in line for line in page)
 
 
+@pytest.mark.parametrize("page", [OVERVIEW, TYPES])
+@pytest.mark.parametrize("height", [None, 12, 24])
+def test_what_the_pool_left_out_is_counted(page: str, height: int | None) -> None:
+    nodes = {f"media{n:02d}": numbers(queued=1) for n in range(20)}
+    sight = Pulse().look(STATUS, {**snapshot(0, nodes, (host("one"),)), "nodes_left_out": 1234})
+    frame = Frame(80, height, page)
+    if page == TYPES:
+        frame = replace(frame, skip=top_screen.last_skip(sight, frame) if height else 0)
+    lines = text(top_screen.draw(sight, frame))
+    assert "and 1,234 types more: workerhost types" in lines
+    assert height is None or len(lines) == height
+    assert not any("workerhost types" in line for line in text(top_screen.draw(replace(sight, left_out=0), frame)))
+
+
 def test_a_slot_is_filled_as_far_as_its_task_is() -> None:
     sight = Pulse().look(STATUS, snapshot(0, {"video.clip": numbers(running=2)}, (host("one", 4, 2),)))
     page = "\n".join(text(top_screen.draw(sight, Frame(80, 24))))

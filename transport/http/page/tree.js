@@ -2,7 +2,7 @@
 
 import { attribute, byId, h, Keyed, text } from "./dom.js";
 import { button, pause } from "./orders.js";
-import { clock, count, media, percent, since, span } from "./words.js";
+import { clock, count, media, percent, plural, since, span } from "./words.js";
 
 const WORDS = {
   paused: "still", asleep: "warn", quota: "warn", rate: "busy", breaker: "bad", max_concurrent: "busy", per_host: "busy",
@@ -24,6 +24,8 @@ export class Tree {
       const node = pool.nodes[name];
       return [name, { name, node, hour: figures[name] ?? {}, minute: minute[name] ?? {}, most, reasons: reasons(name, node, pool.nodes, figures[name]) }];
     }));
+    const more = pool.nodes_left_out; // of very many the pool tells of those with most to do
+    text(byId("more-nodes"), more ? `and ${plural(more, "type")} more: workerhost types` : "");
     byId("no-nodes").hidden = names.length > 0;
   }
 }

@@ -233,7 +233,8 @@ class Tree:
     """Supervisor -> host after WELCOME and on change: the nodes in use there, {type: policy}, parents included.
 
     A policy holds the effective values a host needs: `timeout` (seconds or None), `cut_off` (seconds, or "stop"),
-    `isolation`, `class` (only from configuration), `paused`. The host spawns a level actor for each.
+    `isolation`, `class` (only from configuration), `no_progress_timeout` (seconds or None), `limits` {name: number}.
+    The host spawns a level actor for each.
     """
 
     KIND: ClassVar[int] = 16
@@ -393,8 +394,8 @@ class Cancel:
 class Query:
     """Client -> supervisor: read something. Answered by REPLY.
 
-    `what`: `status` {} | `hosts` {} | `types` {} | `show` {id} | `why` {id} | `tasks` {state, type, tag, limit,
-    before}, whose REPLY is {tasks, next} | `flows` {before, limit} | `flow` {id, start}.
+    `what`: `status`, `hosts`, `types`, `snapshot`, `show`, `why`, `audit`, `tasks`, `flows`, `flow`, `graph` or
+    `schedules`. docs/protocol.md has the arguments and the value of each.
     """
 
     KIND: ClassVar[int] = 26
@@ -407,14 +408,10 @@ class Query:
 class Admin:
     """Client -> supervisor: change something. Answered by REPLY.
 
-    `verb`: `retry` {ids} -> {retried: [id], superseded: [[id, newer]] if any} | `clear_cache` {type or nil} |
-    `unblock` {ids} -> {unblocked: [id]} |
-    `edit` {ids, priority or nil, type or nil} -> {edited: [id]} |
-    `pause` {type} | `resume` {type} | `drain` {host, undo} |
-    `reload` {host or nil, type or nil} -> {order, hosts: [name]} |
-    `reload_config` {} -> {changes: [{node, setting, old, new, needs}]} | `backup` {path},
-    answered with {path, bytes} when the copy is on the disk; `path` is on the supervisor's machine, a relative one from
-    its database's folder.
+    `verb`: of tasks `cancel`, `retry`, `delete`, `edit`, `unblock`, `clear_cache`; of schedules `schedule`,
+    `unschedule`, `pause_schedule`, `resume_schedule`, `run_schedule`; of the pool `pause`, `resume`, `drain`, `reload`,
+    `reload_config`, `backup`; of identities `keys`, `trust`, `revoke`, `invite`. docs/protocol.md has the arguments and
+    the value of each.
     """
 
     KIND: ClassVar[int] = 27

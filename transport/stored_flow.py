@@ -24,9 +24,9 @@ class StoredFlow:
         """How far it is.
 
         Returns:
-            `id`, `name`, `state` (open, running, completed, failed), `sent_at`, `ended_at`, `total`, how many ended as
-            `completed`, `failed`, `cancelled` or `quarantined`, `ids` [[first, count], ...] of its tasks, and of all of
-            them `counts` {state: count} and `types` {type: {state: count}}.
+            `id`, `name`, `state` (open, running, given up, completed, failed), `sent_at`, `ended_at`, `total`, how many
+            ended as `completed`, `failed`, `cancelled` or `quarantined`, `ids` [[first, count], ...] of its tasks, and
+            of all of them `counts` {state: count} and `types` {type: {state: count}}.
 
         Raises:
             TaskUnknown: The pool has no such flow (any more).

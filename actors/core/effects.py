@@ -1,9 +1,9 @@
 """What the supervisor's core asks for. The order of a turn's effects is the order in which they are done.
 
 A turn: `Persist` and needs (`Refill`, `Agenda`, `Fetch`, `Resume`, `Replay` ...) are done as they come, inside one
-transaction; the rows
-that a need reads are fed back with `Pool.feed`, whose effects follow. Then the transaction is committed, and only then
-the others (`Send`, `Answer`, `Backup`, `Note`) are performed: an acknowledgement means that it is on disk.
+transaction; the rows that a need reads are fed back with `Pool.feed`, whose effects follow. Then the transaction is
+committed, and only then the others (`Send`, `Answer`, `Backup`, `Reread`, `Note`) are performed: an acknowledgement
+means that it is on disk.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .flows.edges import EdgeNeed
 
 @dataclass(slots=True)
 class Persist:
-    """Everything that one step changed, as lists of rows for the store, applied in the order of these fields.
+    """Everything that one step changed, as lists of rows for the store, applied in the order of `stores.writing`.
 
     Attributes:
         shifts: Seconds by which the wall clock jumped: added to `due` of every scheduled row that is relative. First:
@@ -41,7 +41,8 @@ class Persist:
         cleared: Ids of ended tasks whose checkpoints go.
         retries: Final tasks queued again by hand (new fence, id): counters zero; owner, finish and result cleared.
         options: Options of tasks that are others from now on (options as dict or None, id, fence).
-        claims: Grants (fence, attempt, owner, started_at, id). Last: what a step gives back it may grant.
+        claims: Grants (fence, attempt, owner, started_at, id). After `returns` and `retries`: what a step gives back it
+            may grant.
         attempts: Ended attempts that were not the task's last word (id, attempt, fence, owner, slot, started_at,
             ended_at, outcome text, detail).
         edges: A task comes after another (after, task, policy); see `edges`.
@@ -75,7 +76,7 @@ class Persist:
         prunes: Ended tasks that are forgotten with all that is kept of them (id, finish).
         forgotten_sessions: Sessions of clients that are forgotten, with their submissions.
         forgotten_hosts: Sessions of hosts that are forgotten (owner).
-        forgotten_lanes: Lanes of which no task is left (lane).
+        forgotten_lanes: Lanes of which no task is left (lane). Before `lanes`: one may be made anew in the same step.
     """
 
     shifts: list[float] = field(default_factory=list)
@@ -353,8 +354,8 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """After the commit: read from the store (`show`, `tasks`), merge `live` (what only memory knows, by id) and send a
-    REPLY.
+    """After the commit: read from the store what QUERY `what` asks for, merge `live` (what only memory knows, by id)
+    and send a REPLY.
     """
 
     peer: bytes

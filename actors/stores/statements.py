@@ -10,7 +10,7 @@ from ...transport.messages import STATES
 from ..core.effects import DEPENDENTS_READ
 from ..core.rows import COLUMNS, PARAMS_IN_MEMORY
 
-# --- writes, in the order of the fields of `Persist`
+# --- writes; `writing` has their order
 
 INSERT_LANE: Final = "insert into lane values (?, ?, ?, ?)"
 PUT_SESSION: Final = "insert or replace into session values (?, ?, ?, ?, ?, ?)"

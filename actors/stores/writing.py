@@ -1,6 +1,8 @@
-"""What a step changed, statement by statement, in the order of the fields of `Persist`.
+"""What a step changed, statement by statement, in the order of the tables at the end of this file.
 
-Nearly all of a step is empty, and a single task is two steps: only what is there costs a call.
+A lane is forgotten before another of its type, tenant and requirements is made; what is given back or queued again may
+be granted; a flow may end and be forgotten. Nearly all of a step is empty, and a single task is two steps: only what is
+there costs a call.
 """
 
 from __future__ import annotations

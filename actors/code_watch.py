@@ -5,16 +5,15 @@ Knows neither tasks nor slots; it says that something has changed, and what that
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from ..workers.kept_code import state_of
+
 LOOK_SECONDS: Final = 0.5
 FILES_MAX: Final = 2000
 """Files watched at the most; a program has fewer of its own."""
-
-_Seen = tuple[int, int]
 
 
 class CodeWatch:
@@ -23,14 +22,14 @@ class CodeWatch:
     def __init__(self, changed: Callable[[list[str]], object]) -> None:
         """Begin to watch; `changed` is called in the thread, with the files that have."""
         self._changed = changed
-        self._files: dict[str, _Seen] = {}
+        self._files: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
         threading.Thread(target=self._run, name="code watch", daemon=True).start()
 
     def add(self, files: Iterable[str]) -> None:
         """Watch these too; what they are now is what they were."""
-        seen = {file: _look(file) for file in files}
+        seen = {file: state_of(file) for file in files}
         with self._lock:
             for file, state in seen.items():
                 if len(self._files) < FILES_MAX:
@@ -44,17 +43,9 @@ class CodeWatch:
         while not self._ended.wait(LOOK_SECONDS):
             with self._lock:
                 files = dict(self._files)
-            found = {file: _look(file) for file in files}
+            found = {file: state_of(file) for file in files}
             changed = [file for file, state in found.items() if state != files[file]]
             if changed:
                 with self._lock:
                     self._files.update(found)
                 self._changed(changed)
-
-
-def _look(file: str) -> _Seen:
-    try:
-        status = os.stat(file)  # noqa: PTH116 -- a path is made of thousands of them twice a second
-    except OSError:
-        return 0, 0
-    return status.st_mtime_ns, status.st_size

@@ -29,7 +29,7 @@ def loaded(paths: Iterable[str]) -> dict[str, list[Any]]:
     room = BYTES_MAX
     for name, file in modules_from(paths):
         try:
-            state, source = _state(file), source_of(file)
+            state, source = state_of(file), source_of(file)
         except OSError:
             continue
         room -= len(source)
@@ -52,12 +52,21 @@ def modules_from(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
 def use(kept: Mapping[str, Sequence[Any]]) -> None:
     """Import these modules (see `loaded`) as they were, also where a file is another one by now, or gone."""
     for name, (file, changed, size, source) in kept.items():
-        if _state(file) != (changed, size):
+        if state_of(file) != (changed, size):
             _modules[name], _changed[file] = file, source
             lines = source.decode("utf-8", "replace").splitlines(keepends=True)
             linecache.cache[file] = (len(source), None, lines, file)  # for tracebacks; None: not to be looked up
     if _changed:
         sys.meta_path.insert(0, _Finder())
+
+
+def state_of(file: str) -> tuple[int, int]:
+    """When a file was changed, in ns, and its size; (0, 0) of one that is not there."""
+    try:
+        status = os.stat(file)  # noqa: PTH116 -- a path would be made of thousands of them twice a second
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
 
 
 def is_there(path: Path) -> bool:
@@ -94,11 +103,3 @@ class _Loader(SourceFileLoader):
 
     def path_stats(self, path: str) -> Mapping[str, Any]:
         raise OSError(path)
-
-
-def _state(file: str) -> tuple[int, int]:
-    try:
-        status = os.stat(file)  # noqa: PTH116 -- a slot's start does this for each file
-    except OSError:
-        return 0, 0
-    return status.st_mtime_ns, status.st_size

@@ -244,7 +244,7 @@ def test_a_breaker_opens_probes_with_one_task_at_a_time_and_closes(pool_with: Ma
     assert pool.notes[-1] == "breaker_closed"
 
 
-def test_resume_closes_a_breaker_and_the_end_of_a_sleep_does_not(pool_with: Make) -> None:
+def test_resume_closes_a_breaker_and_waking_does_not(pool_with: Make) -> None:
     pool = pool_with({"v": {"breaker": BREAKER}})
     pool.host(HOST, "v", slots=4)
     said = pool.send("v", count=6)

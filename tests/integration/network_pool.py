@@ -7,13 +7,12 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import psutil
+from waiting import until
 
 from workerhost.transport.client import Client
 
@@ -40,15 +39,6 @@ def free_port() -> int:
     """A port that nobody listens at."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return probe.getsockname()[1]
-
-
-def until(holds: Callable[[], Any], what: str) -> Any:
-    """Wait until something holds; what it was."""
-    end = time.monotonic() + SECONDS
-    while not (found := holds()):
-        assert time.monotonic() < end, what
-        time.sleep(0.05)  # sleeps: between two looks
-    return found
 
 
 class Machine:
@@ -127,7 +117,7 @@ class Program:
 
     def says(self, text: str) -> None:
         """Wait until it has said something."""
-        until(lambda: text in self.log() or self.process.poll() is not None, f"{text!r} is not in\n{self.log()}")
+        until(lambda: text in self.log() or self.process.poll() is not None, f"it says {text!r}", show=self.log)
         assert text in self.log(), self.log()
 
     def ends(self) -> int:

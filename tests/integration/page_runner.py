@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from waiting import until
 
 from workerhost.config.loading import check
 
@@ -195,15 +196,14 @@ class Reader:
         if not re.search(r"workerhost (up|supervisor|host)\b", command):
             return
         self.hosts += "workerhost supervisor" not in command
-        end = time.monotonic() + SECONDS
-        while True:
-            asked = subprocess.run(
-                [sys.executable, "-m", "workerhost", "status", "--json"],
-                cwd=self.folder, env=self.environ, capture_output=True, text=True, check=False, timeout=SECONDS,
-            )  # fmt: skip
-            if asked.returncode == 0 and len(json.loads(asked.stdout)["hosts"]) >= self.hosts:
-                return
-            assert time.monotonic() < end, f"no pool after: {command}\n{self._jobs()}"
+        until(self._all_joined, f"a pool with {self.hosts} hosts after: {command}", SECONDS, show=self._jobs)
+
+    def _all_joined(self) -> bool:
+        asked = subprocess.run(
+            [sys.executable, "-m", "workerhost", "status", "--json"],
+            cwd=self.folder, env=self.environ, capture_output=True, text=True, check=False, timeout=SECONDS,
+        )  # fmt: skip
+        return asked.returncode == 0 and len(json.loads(asked.stdout)["hosts"]) >= self.hosts
 
     def _jobs(self) -> str:
         logs = [*self.folder.glob("home/*.log"), *self.folder.glob("*.log")]

@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+from waiting import until
 
 BENCH = Path(__file__).parents[1] / "bench" / "bench.py"
 SECONDS = 40.0
@@ -22,13 +22,19 @@ def test_what_bench_started_ends_with_it(end: signal.Signals, tmp_path: Path) ->
     command = [sys.executable, str(BENCH), "threads", "--tasks", "10000000"]
     bench = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE, text=True)
     started: list[psutil.Process] = []
+
+    def all_started() -> bool:
+        assert bench.poll() is None
+        started[:] = psutil.Process(bench.pid).children(recursive=True)
+        return len(started) >= 5
+
     try:
-        deadline = time.monotonic() + SECONDS
-        while len(started) < 5:  # the ceiling's supervisor and host, the pool's, and a slot
-            assert time.monotonic() < deadline, started
-            assert bench.poll() is None
-            time.sleep(0.02)  # sleeps: between two looks
-            started = psutil.Process(bench.pid).children(recursive=True)
+        until(
+            all_started,
+            "the ceiling's supervisor and host are there, the pool's, and a slot",
+            SECONDS,
+            show=lambda: started,
+        )
         bench.send_signal(end)
         _, said = bench.communicate(timeout=SECONDS)
         assert psutil.wait_procs(started, timeout=SECONDS)[1] == []

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from workerhost import AsyncClient, Client, InvalidTask, WorkerHost, worker
 from workerhost.bin.main import run
@@ -157,7 +158,6 @@ def test_a_map_whose_params_fail_at_its_beginning_leaves_nothing_that_runs(clien
     with pytest.raises(InvalidTask):
         client.map("hold", [*range(250), object()], buffersize=400)
     let_go.set()
-    end = time.monotonic() + SECONDS
-    while any((counts := client.status()["tasks"]).get(state) for state in ("queued", "running")):
-        assert time.monotonic() < end
+    until(lambda: not any(map(client.status()["tasks"].get, ("queued", "running"))), "all have ended")
+    counts = client.status()["tasks"]
     assert (counts.get("completed", 0), counts["cancelled"] >= 200) == (0, True)

@@ -47,11 +47,11 @@ def test_a_wait_notices_that_the_pool_is_gone(tmp_path: Path) -> None:
                 [*WORKERHOST, "wait", str(id), "--timeout", "6s"],
                 cwd=tmp_path, env={**up.environ, "WORKERHOST_ADDRESS": up.address}, stderr=stderr,
             )  # fmt: skip
-        up.until(lambda: "waiting: " in log.read_text())
+        up.until(lambda: "waiting: " in log.read_text(), "the command waits")
         for one in family:
             one.kill()
 
-        up.until(lambda: "the pool is away; waiting for it" in log.read_text())
+        up.until(lambda: "the pool is away; waiting for it" in log.read_text(), "the command notices")
         assert waiting.wait(SECONDS) == 69
         assert f"not heard of: {id}" in log.read_text()
     finally:

@@ -11,13 +11,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from waiting import until
 
 from workerhost import Client, ConfigError, TaskCancelled, TaskFailed, TaskQuarantined, WorkerHost
 
@@ -70,17 +70,13 @@ def written(folder: Path, *, isolation: str = "process", timeout: str = "5m") ->
 
 def number(file: Path) -> int:
     """The process id that a program writes into a file, when it has."""
-    end = time.monotonic() + SECONDS
-    while not file.exists() or not file.read_text().endswith("\n"):
-        assert time.monotonic() < end, f"{file} was never written"
+    until(lambda: file.exists() and file.read_text().endswith("\n"), f"{file} is written")
     return int(file.read_text())
 
 
 def gone(*pids: int) -> None:
     """Wait until processes are no more."""
-    end = time.monotonic() + SECONDS
-    while alive := [pid for pid in pids if is_alive(pid)]:
-        assert time.monotonic() < end, f"{alive} still live"
+    until(lambda: not any(map(is_alive, pids)), f"none of {pids} lives")
 
 
 def is_alive(pid: int) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from waiting import until
 
 TASKS = """\
 import os, signal, time
@@ -72,6 +73,10 @@ class Program:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             assert selector.select(START_SECONDS), f"no line on stdout\n{self.log.read_text()}"
         return self.process.stdout.readline().rstrip("\n")
+
+    def until_logged(self, text: str) -> None:
+        """Wait until it has said something."""
+        until(lambda: text in self.log.read_text(), f"it says {text!r}", show=self.log.read_text)
 
     def end(self, *signals: int) -> int:
         """Send signals and wait for its end; its exit code."""
@@ -145,10 +150,13 @@ class Pool:
 
     def until(self, *command: str, holds: Callable[[Any], bool]) -> Any:
         """Ask until the answer is as it should be."""
-        end = time.monotonic() + ANSWER_SECONDS
-        while not holds(found := self.answer(*command)):
-            assert time.monotonic() < end, f"{command} is never as it should be: {found}\n{self.up.log.read_text()}"
-        return found
+
+        def right() -> list[Any]:
+            found = self.answer(*command)
+            return [found] if holds(found) else []
+
+        what = f"`{' '.join(command)}` answers as it should"
+        return until(right, what, show=lambda: f"{self.answer(*command)}\n{self.up.log.read_text()}")[0]
 
     def children(self) -> dict[str, psutil.Process]:
         """The processes that `up` keeps, by what they are."""
@@ -294,18 +302,12 @@ def test_a_wait_that_ends_first_says_75_and_the_task_goes_on(pool: Pool) -> None
     waiting = Program(pool.folder, "wait", str(id), WORKERHOST_ADDRESS=pool.address)
     try:
         pool.until("show", str(id), holds=lambda task: bool(task["progress"]))
-        _until_text(waiting.log, "waiting: 0%")
+        waiting.until_logged("waiting: 0%")
         assert waiting.end(signal.SIGINT) == 75
         assert f"stopped waiting, the work goes on; wait again: workerhost wait {id}\n" in waiting.log.read_text()
     finally:
         waiting.discard()
     assert pool.ask("cancel", "--type", "slow").stdout == f"{id}\n"
-
-
-def _until_text(file: Path, text: str) -> None:
-    end = time.monotonic() + ANSWER_SECONDS
-    while text not in file.read_text():
-        assert time.monotonic() < end, file.read_text()
 
 
 def test_a_task_for_nobody_is_told(pool: Pool) -> None:
@@ -319,9 +321,7 @@ def test_a_task_for_nobody_is_told(pool: Pool) -> None:
 
     patient = Program(pool.folder, "send", "nobody.home", "--wait", WORKERHOST_ADDRESS=pool.address)
     try:
-        end = time.monotonic() + ANSWER_SECONDS
-        while "waits: none of 1 hosts serves nobody.home" not in (said := patient.log.read_text()):
-            assert time.monotonic() < end, said
+        patient.until_logged("waits: none of 1 hosts serves nobody.home")
         assert patient.end(signal.SIGINT) == 75
     finally:
         patient.discard()
@@ -397,7 +397,7 @@ def test_a_signal_lets_tasks_finish_and_what_was_done_stays_done(own: Pool) -> N
     family = _children(own.up.process.pid)
 
     own.up.process.send_signal(signal.SIGTERM)
-    _until_text(own.up.log, "the hosts finish what they run")
+    own.up.until_logged("the hosts finish what they run")
     own.open("go")
     assert own.up.end() == 0
     assert psutil.wait_procs(family, timeout=10)[1] == []
@@ -415,7 +415,7 @@ def test_a_second_signal_ends_at_once(own: Pool) -> None:
     own.send_gated("never")
     family = _children(own.up.process.pid)
     own.up.process.send_signal(signal.SIGINT)
-    _until_text(own.up.log, "the hosts finish what they run")
+    own.up.until_logged("the hosts finish what they run")
 
     began = time.monotonic()
     assert own.up.end(signal.SIGINT) == 0
@@ -428,7 +428,7 @@ def test_a_killed_host_is_started_again_and_its_task_is_rescued(own: Pool) -> No
     id = own.send_gated("go")
     first = own.children()["host"]
     first.kill()
-    _until_text(own.up.log, "host 1 was killed by signal 9; it is started again")
+    own.up.until_logged("host 1 was killed by signal 9; it is started again")
     own.open("go")
 
     assert own.ask("wait", str(id)).returncode == 0
@@ -442,7 +442,7 @@ def test_a_wait_survives_a_killed_supervisor(own: Pool) -> None:
     id = own.send_gated("go")
     waiting = Program(own.folder, "wait", str(id), WORKERHOST_ADDRESS=own.address)
     try:
-        _until_text(waiting.log, "waiting: ")
+        waiting.until_logged("waiting: ")
         own.children()["supervisor"].kill()
         own.open("go")
 
@@ -468,7 +468,7 @@ def test_a_drained_host_leaves_and_is_not_started_again(own: Pool) -> None:
 
     name = own.answer("hosts")["hosts"][0]["name"]
     assert own.ask("drain", name).returncode == 0
-    _until_text(own.up.log, "host 1 has left")
+    own.up.until_logged("host 1 has left")
     assert "started again" not in own.up.log.read_text()
     assert own.up.end(signal.SIGTERM) == 0
 

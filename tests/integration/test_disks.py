@@ -12,13 +12,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
+from waiting import until
 
 from workerhost import Client, DiskFull, Handle, PoolUnreachable, worker
 from workerhost.actors.core.effects import Persist
@@ -34,17 +35,6 @@ MIB = 1024 * 1024
 @worker("disk.length")
 def length(text: str) -> int:
     return len(text)
-
-
-def until(condition: Callable[[], Any], seconds: float = SECONDS) -> Any:
-    """Wait for what nobody signals."""
-    pause = threading.Event()
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        pause.wait(0.02)
-    raise AssertionError(f"not within {seconds} s")
 
 
 class Server:
@@ -66,7 +56,11 @@ class Server:
             self.process = subprocess.Popen([*command, "--database", str(self.database)], cwd=self.folder, stderr=log)
         self.stack.callback(self.process.wait, SECONDS)
         self.stack.callback(self.process.kill)
-        until(lambda: "the supervisor listens" in self.said() or self.process.poll() is not None)
+        until(
+            lambda: "the supervisor listens" in self.said() or self.process.poll() is not None,
+            "it serves",
+            show=self.said,
+        )
         assert self.process.poll() is None, self.said()
         return self.process
 
@@ -166,7 +160,7 @@ def accepted_again(client: Client) -> Any:
         except DiskFull:
             return None
 
-    return until(attempt)
+    return until(attempt, "a task is accepted")
 
 
 def test_below_the_reserve_nothing_new_is_taken_and_what_was_accepted_completes(cramped: Server, small: Path) -> None:
@@ -207,7 +201,7 @@ def test_a_commit_that_meets_a_full_disk_is_undone_and_the_supervisor_goes_on(cr
     process = cramped.start()
     client = cramped.client()
     handles = list(client.send_many("disk.length", [{"text": "x"}] * 100))
-    until(lambda: list(small.glob("*-ballast")))
+    until(lambda: list(small.glob("*-ballast")), "the ballast is there")
     with (small / "more of others").open("wb") as file:
         file.write(bytes(free(small) - 3 * MIB // 2))
 
@@ -239,12 +233,12 @@ class Greedy:
         self.thread.start()
 
     def _take(self) -> None:
-        chunk, pause = bytes(4096), threading.Event()
+        chunk = bytes(4096)
         while not self.enough.is_set():
             try:
                 self.file.write(chunk)
             except OSError:
-                pause.wait(0.0001)
+                time.sleep(0.0001)  # sleeps: the greedy one, between two bites
 
     def leave(self) -> None:
         self.enough.set()
@@ -259,11 +253,11 @@ def test_without_any_room_the_supervisor_stays_and_goes_on_when_there_is_some(cr
     handles = list(client.send_many("disk.length", [{"text": "kept"}] * 1000))
     greedy = Greedy(small)
     try:
-        until(lambda: free(small) == 0)
+        until(lambda: free(small) == 0, "the disk is full")
         cramped.host()
-        until(lambda: '"disk_full"' in cramped.said())
-        until(lambda: not list(small.glob("*-ballast")))
-        until(lambda: process.poll() is not None or not answers(cramped))
+        until(lambda: '"disk_full"' in cramped.said(), "it notices", show=cramped.said)
+        until(lambda: not list(small.glob("*-ballast")), "the ballast is given up")
+        until(lambda: process.poll() is not None or not answers(cramped), "it has no words for an answer")
     finally:
         greedy.leave()
     check_that_it_goes_on(process, client, small, handles)
@@ -278,15 +272,15 @@ def test_a_full_disk_that_its_words_go_to_as_well_does_not_end_the_supervisor(
     server.folder = tmp_path
     client = server.client()
     handles = list(client.send_many("disk.length", [{"text": "kept"}] * 1000))
-    until(lambda: list(small.glob("*-ballast")))
+    until(lambda: list(small.glob("*-ballast")), "the ballast is there")
     greedy = Greedy(small)
     try:
-        until(lambda: free(small) == 0)
+        until(lambda: free(small) == 0, "the disk is full")
         with server.log.open("ab") as log:  # the room that its last page has
             log.write(b"\n" * (-server.log.stat().st_size % os.sysconf("SC_PAGE_SIZE")))
         server.host()  # that is a line, too
-        until(lambda: not list(small.glob("*-ballast")))
-        until(lambda: process.poll() is not None or not answers(server))
+        until(lambda: not list(small.glob("*-ballast")), "the ballast is given up")
+        until(lambda: process.poll() is not None or not answers(server), "it has no words for an answer")
     finally:
         greedy.leave()
     check_that_it_goes_on(process, client, small, handles)

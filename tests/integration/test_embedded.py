@@ -6,12 +6,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from workerhost import (
     BaseWorker,
@@ -85,13 +85,6 @@ def run(folder: Path, *arguments: str, text: str | None = None) -> subprocess.Co
         [sys.executable, *arguments],
         cwd=folder, input=text, capture_output=True, text=True, timeout=2 * SECONDS, check=False,
     )  # fmt: skip
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Ask until it is so."""
-    end = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < end, "it never was so"
 
 
 # Sending and results.
@@ -220,7 +213,7 @@ def test_progress_is_pushed_to_the_sender_and_to_other_clients() -> None:
     with WorkerHost(workers=[Steps]) as pool, Client(pool.address) as other:
         handle = pool.client.send("steps", tags=["film"])
         assert told.wait(SECONDS)
-        until(lambda: handle.progress.fraction == 0.5)
+        until(lambda: handle.progress.fraction == 0.5, "its progress is heard")
         assert handle.progress.note == "half-way"
         assert handle.progress.at is not None
         assert handle.state is TaskState.RUNNING
@@ -244,7 +237,7 @@ def test_cancel_and_retry(gate: Any) -> None:
         for handle in (runs, waits):
             with pytest.raises(TaskCancelled):
                 handle.result(SECONDS)
-        until(lambda: pool.client.hosts()[0]["running"] == 0)  # until then the one that ran is still stopping
+        until(lambda: pool.client.hosts()[0]["running"] == 0, "the one that ran has stopped")
         gate.opened.set()
         assert sorted(pool.client.retry([runs, waits])) == [runs.id, waits.id]
         assert (runs.result(SECONDS), waits.result(SECONDS)) == (1, 2)
@@ -302,7 +295,7 @@ def test_leaving_says_why_it_waits_for_what_nobody_runs(caplog: pytest.LogCaptur
 
     leaving = threading.Thread(target=program, daemon=True)
     leaving.start()
-    until(lambda: any("leaving_waits" in record.message for record in caplog.records))
+    until(lambda: "leaving_waits" in caplog.text, "leaving waits for the task")
     assert "no host serves ehco" in caplog.text
     with Client(addresses[0]) as other:
         assert other.cancel(1) == [1]
@@ -387,7 +380,11 @@ def test_a_host_that_fails_is_started_again(
     with WorkerHost(workers=[echo]) as pool:
         assert pool.client.send("echo", 1).result(SECONDS) == 1
         monkeypatch.setattr(owner, name, once)
-        until(lambda: pool.client.send("echo", 2).result(SECONDS) == 2 and "host_started_again" in caplog.text)
+        until(
+            lambda: pool.client.send("echo", 2).result(SECONDS) == 2 and "host_started_again" in caplog.text,
+            "the host that failed is started again",
+            show=lambda: caplog.text,
+        )
         assert str(error) in caplog.text
         assert pool.client.send("echo", 3).result(SECONDS) == 3
 
@@ -395,7 +392,7 @@ def test_a_host_that_fails_is_started_again(
 def test_a_host_that_was_told_to_go_is_not_started_again(caplog: pytest.LogCaptureFixture) -> None:
     with WorkerHost(workers=[echo]) as pool:
         pool.client.drain("embedded")
-        until(lambda: [host["state"] for host in pool.client.hosts()] == ["left"])
+        until(lambda: [host["state"] for host in pool.client.hosts()] == ["left"], "the host has left")
         handle = pool.client.send("echo", 1)
         assert not handle.wait(0.5), "nobody runs it"
         assert "no host serves echo" in pool.client.status()["notes"]

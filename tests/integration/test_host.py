@@ -7,14 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from waiting import until
 
 from workerhost import Client, TaskCancelled, TaskFailed, TaskQuarantined, TaskState, worker
 from workerhost.actors.core.settings import PoolSettings
@@ -57,16 +57,6 @@ running.join()
 """
 
 
-def until(condition: Callable[[], Any], seconds: float = SECONDS) -> Any:
-    """Wait for what nobody signals."""
-    pause = threading.Event()
-    for _ in range(int(seconds / 0.02)):
-        if found := condition():
-            return found
-        pause.wait(0.02)
-    raise AssertionError(f"not within {seconds} s")
-
-
 class House:
     """A supervisor on a port of its own, and whatever joins it; everything ends with the test."""
 
@@ -104,7 +94,7 @@ class House:
         self.stack.callback(process.wait, SECONDS)
         self.stack.callback(process.kill)
         with self.client() as client:
-            until(lambda: name in hosts(client))
+            until(lambda: name in hosts(client), f"{name} joins")
         return process
 
     def client(self) -> Client:
@@ -113,7 +103,7 @@ class House:
     def gated(self, client: Client) -> Any:
         """A task that runs until the gate opens, and does run."""
         handle = client.send("text.gated", {"gate": str(self.gate), "note": str(self.note)})
-        until(lambda: handle.state == TaskState.RUNNING and self.executions())
+        until(lambda: handle.state == TaskState.RUNNING and self.executions(), "the task runs")
         return handle
 
     def open(self) -> None:
@@ -148,7 +138,7 @@ class TestWorking:
             assert client.send("text.length", {"text": "hello"}).result(SECONDS) == 5
             assert list(client.map("text.length", ({"text": "x" * n} for n in range(500)))) == list(range(500))
 
-            levels = until(lambda: client.hosts()[0]["levels"])
+            levels = until(lambda: client.hosts()[0]["levels"], "the host tells of its levels")
             assert set(levels) == {"text", "text.length", "text.gated", "text.deaf", "text.die"}
 
     @pytest.mark.parametrize("isolation", ["thread", "inline"])
@@ -224,7 +214,7 @@ class TestTheSupervisorIsAway:
             if ends == "while it is away":
                 house.open()
             house.supervise()
-            until(lambda: hosts(client) == ["one"])
+            until(lambda: hosts(client) == ["one"], "the host is back")
             house.open()
 
             assert handle.result(SECONDS) == house.executions()[0]
@@ -237,7 +227,7 @@ class TestTheSupervisorIsAway:
             house.gated(client)
             (first,) = house.executions()
             house.absent()
-            until(lambda: not runs(first), 3.0)
+            until(lambda: not runs(first), "its process is stopped", 3.0)
 
 
 class TestDying:
@@ -248,7 +238,7 @@ class TestDying:
             handle = house.gated(client)
             house.host(name="rescuer")
             victim.kill()
-            until(lambda: len(house.executions()) == 2)
+            until(lambda: len(house.executions()) == 2, "another host runs it")
             house.open()
 
             assert handle.result(SECONDS) == house.executions()[1]
@@ -262,7 +252,7 @@ class TestDying:
             house.gated(client)
             (slot,) = house.executions()
             victim.kill()
-            until(lambda: not runs(slot), 3.0)
+            until(lambda: not runs(slot), "the slot ends with its host", 3.0)
 
     def test_a_late_result_of_a_host_given_up_changes_nothing(self, house: House):
         house.supervise()
@@ -271,11 +261,11 @@ class TestDying:
             handle = house.gated(client)
             os.kill(zombie.pid, signal.SIGSTOP)
             house.host(name="rescuer")
-            until(lambda: len(house.executions()) == 2)
+            until(lambda: len(house.executions()) == 2, "another host runs it")
             house.open()
             value = handle.result(SECONDS)
             os.kill(zombie.pid, signal.SIGCONT)
-            until(lambda: set(hosts(client)) == {"zombie", "rescuer"})
+            until(lambda: set(hosts(client)) == {"zombie", "rescuer"}, "the host given up is back")
 
             assert value == house.executions()[1]
             shown = client.show(handle.id)
@@ -287,9 +277,9 @@ class TestDying:
         with house.client() as client:
             handle = house.gated(client)
             os.kill(only.pid, signal.SIGSTOP)
-            until(lambda: hosts(client, "lost") == ["only"])
+            until(lambda: hosts(client, "lost") == ["only"], "the host is given up")
             os.kill(only.pid, signal.SIGCONT)
-            until(lambda: hosts(client) == ["only"])
+            until(lambda: hosts(client) == ["only"], "the host is back")
             house.open()
 
             assert handle.result(SECONDS) == house.executions()[0]
@@ -302,9 +292,9 @@ class TestDying:
             handle = house.gated(client)
             os.kill(zombie.pid, signal.SIGSTOP)
             house.host(name="rescuer")
-            until(lambda: len(house.executions()) == 2)
+            until(lambda: len(house.executions()) == 2, "another host runs it")
             os.kill(zombie.pid, signal.SIGCONT)
-            until(lambda: not runs(house.executions()[0]))
+            until(lambda: not runs(house.executions()[0]), "the first execution is ended")
             house.open()
             assert handle.result(SECONDS) == house.executions()[1]
 
@@ -331,7 +321,7 @@ class TestLeaving:
             host.drain(0.1)
 
             assert host.join(5.0)
-            until(lambda: handle.state == TaskState.QUEUED)
+            until(lambda: handle.state == TaskState.QUEUED, "the task is given back")
             shown = client.show(handle.id)
             assert (shown["failures"], shown["crashes"], shown["losses"]) == (0, 0, 0)
             assert shown["attempts"][0]["outcome"] == "released"
@@ -343,7 +333,7 @@ class TestLeaving:
             handle = house.gated(client)
             host.stop()
             assert host.join(2.0)
-            until(lambda: handle.state == TaskState.QUEUED)
+            until(lambda: handle.state == TaskState.QUEUED, "the task is given back")
             assert not runs(house.executions()[0])
 
     def test_a_drain_by_command_can_be_undone(self, house: House):
@@ -390,6 +380,6 @@ class TestRefusals:
         house.supervise(hosts={"o*": {"slots": {"text": 2}, "serve": ["text"]}})
         house.host(name="one", slots={"": 1})
         with house.client() as client:
-            host = until(lambda: next((h for h in client.hosts() if h["slots"] == 2), None))
+            (host,) = until(lambda: [h for h in client.hosts() if h["slots"] == 2], "it has two slots")
             assert host["serve"] == ["text"]
             assert client.send("text.length", {"text": "hello"}).result(SECONDS) == 5

@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from served_pool import TOKEN, Served, pages, served
+from waiting import until
 
 from workerhost import worker
 
@@ -48,13 +49,6 @@ def pool() -> Generator[Served]:
 def http(pool: Served) -> Generator[httpx.Client]:
     with httpx.Client(base_url=pool.url, timeout=SECONDS) as client:
         yield client
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)  # sleeps: another thread does it
 
 
 def is_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
@@ -107,7 +101,7 @@ class TestTasks:
 
     def test_a_running_task_is_cancelled_and_retried(self, http: httpx.Client, pool: Served, tmp_path: Path):
         handle = pool.client.send("text.held", {"path": str(tmp_path / "go")})
-        until(lambda: http.get(f"/api/tasks/{handle.id}").json()["state"] == "running")
+        until(lambda: http.get(f"/api/tasks/{handle.id}").json()["state"] == "running", "the task runs")
         assert http.post(f"/api/tasks/{handle.id}/cancel", headers=RIGHT).json() == {
             "cancelled": [handle.id], "unchanged": [],
         }  # fmt: skip
@@ -182,19 +176,19 @@ class TestThePool:
 
     def test_a_host_is_drained_and_stays_after_all(self, http: httpx.Client, pool: Served, tmp_path: Path):
         handle = pool.client.send("text.held", {"path": str(tmp_path / "go")})  # it leaves when it has nothing to do
-        until(lambda: http.get(f"/api/tasks/{handle.id}").json()["state"] == "running")
+        until(lambda: http.get(f"/api/tasks/{handle.id}").json()["state"] == "running", "the task runs")
         assert http.post("/api/hosts/embedded/drain", headers=RIGHT).json()["draining"] is True
-        until(lambda: http.get("/api/hosts").json()["hosts"][0]["state"] == "draining")
+        until(lambda: http.get("/api/hosts").json()["hosts"][0]["state"] == "draining", "the host drains")
         assert http.post("/api/hosts/embedded/drain", json={"undo": True}, headers=RIGHT).json()["draining"] is False
         (tmp_path / "go").touch()
         assert handle.wait(SECONDS)
 
     def test_pages_for_programs(self, http: httpx.Client):
-        until(lambda: http.get("/health").json()["ok"])
-        until(lambda: http.get("/ready").status_code == 200)
+        until(lambda: http.get("/health").json()["ok"], "the monitor is well")
+        until(lambda: http.get("/ready").status_code == 200, "the pool is ready")
         assert b"workerhost_" in http.get("/metrics").content
         assert http.get("/metrics").headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-        until(lambda: http.get("/workers/text.length/health").status_code == 200)
+        until(lambda: http.get("/workers/text.length/health").status_code == 200, "the type is well")
         is_problem(http.get("/workers/no.such/health"), 404)
 
 
@@ -346,8 +340,8 @@ class TestEvents:
                 with http.stream("GET", "/api/events") as answer:
                     return answer.status_code == 200
 
-            until(is_let_in)  # a reader that left makes room
-            until(lambda: is_full_with_one(http))
+            until(is_let_in, "a reader that left makes room")
+            until(lambda: is_full_with_one(http), "the one that was let in makes room")
 
 
 def is_full_with_one(http: httpx.Client) -> bool:

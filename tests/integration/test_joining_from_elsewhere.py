@@ -7,7 +7,8 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from network_pool import SECONDS, Machine, NetworkPool, free_port, until  # pyright: ignore[reportMissingImports]
+from network_pool import SECONDS, Machine, NetworkPool, free_port
+from waiting import until
 
 from workerhost.workers.errors import PoolRefused, PoolUnreachable
 
@@ -44,36 +45,36 @@ def test_who_joined_comes_back_after_every_restart(own_pool: NetworkPool, away: 
     pool = own_pool
     for_host, for_client = pool.invite("host"), pool.invite("client")
     host = away.start("host", "tasks.py", "--join", for_host, "--name", "away", "--slots", "1", "-c", "pool.yaml")
-    until(lambda: pool.joined("away"), "the host does not join")
+    until(lambda: pool.joined("away"), "the host joins")
     assert away.answer("send", "text.length", "text=four", "--wait", "--address", for_client) == 4
 
     pool.supervisor.kill()
     pool.start()
-    until(lambda: pool.joined("away"), "the host does not come back to a new supervisor")
+    until(lambda: pool.joined("away"), "the host comes back to a new supervisor")
     assert away.answer("send", "text.length", "text=three", "--wait", "--address", pool.address) == 5
 
     host.kill()
     host = away.start("host", "tasks.py", "--join", for_host, "--name", "away", "--slots", "1", "-c", "pool.yaml")
-    until(lambda: pool.joined("away"), "the host does not come back with its spent invitation")
+    until(lambda: pool.joined("away"), "the host comes back with its spent invitation")
     assert away.answer("send", "text.length", "text=ab", "--wait", WORKERHOST_ADDRESS=for_client) == 2
 
     host.kill()
     away.start("host", "tasks.py", "--join", pool.address, "--name", "away", "--slots", "1", "-c", "pool.yaml")
-    until(lambda: pool.joined("away"), "the host does not come back with the bare address")
+    until(lambda: pool.joined("away"), "the host comes back with the bare address")
     assert away.answer("send", "text.length", "text=a", "--wait", "--address", pool.address) == 1
 
 
 def test_a_revocation_sends_a_live_host_away_and_its_task_runs_elsewhere(own_pool: NetworkPool, away: Machine) -> None:
     pool = own_pool
     host = away.start("host", "tasks.py", "--join", pool.invite("host"), "--name", "away", "-c", "pool.yaml")
-    until(lambda: pool.joined("away"), "the host does not join")
+    until(lambda: pool.joined("away"), "the host joins")
     handle = pool.admin.send("slow", {"seconds": 60})
-    until(lambda: handle.state == "running", "the task does not start")
+    until(lambda: handle.state == "running", "the task starts")
     pool.revoke("host", "away")
 
     assert host.ends() == NOT_PERMITTED
     assert "this identity was revoked; ask for a new invitation" in host.log()
-    until(lambda: handle.state == "queued", "the task is not rescued")
+    until(lambda: handle.state == "queued", "the task is rescued")
 
 
 def test_a_revoked_client_is_told_and_stays_out(pool: NetworkPool, away: Machine) -> None:
@@ -103,7 +104,7 @@ def test_an_invitation_is_for_one_role_one_use_and_its_time(pool: NetworkPool, a
 
 def test_a_host_may_not_be_a_client_nor_an_observer_send(pool: NetworkPool, away: Machine) -> None:
     host = away.start("host", "tasks.py", "--join", pool.invite("host", "--serve", "text"), "--name", "narrow")
-    until(lambda: pool.joined("narrow"), "the host does not join")
+    until(lambda: pool.joined("narrow"), "the host joins")
     [narrow] = [one for one in pool.admin.hosts() if one["name"] == "narrow"]
     assert narrow["serve"] == ["text"]
     not_a_client = away.ask("send", "text.length", "text=a", "--address", pool.address)

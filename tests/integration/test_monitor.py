@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
+from waiting import until
 
 from workerhost import WorkerHost, worker
 from workerhost.actors.monitor import Monitor, MonitorSettings
@@ -29,16 +29,6 @@ def hold() -> None:
     GATE.wait(30)
 
 
-def until(done: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """What `done` returns, as soon as that is something."""
-    end = clock.now() + seconds
-    pause = Event()
-    while not (found := done()):
-        assert clock.now() < end, "it did not come"
-        pause.wait(0.02)
-    return found
-
-
 @pytest.fixture
 def pool() -> Any:
     """A pool in this process."""
@@ -58,11 +48,11 @@ def start(pool: WorkerHost, home: Path) -> Monitor:
 
 def test_it_shows_what_happens_within_two_looks(pool: WorkerHost, tmp_path: Path) -> None:
     monitor = start(pool, tmp_path)
-    until(lambda: monitor.health()["ok"])
+    until(lambda: monitor.health()["ok"], "it is well")
     pool.client.send_many("text.length", ({"text": "abc"} for _ in range(50))).wait(20)
     pool.client.send("text.hold")
     began = clock.now()
-    until(lambda: monitor.view()["snapshot"]["nodes"].get("text.hold", {}).get("running"))
+    until(lambda: monitor.view()["snapshot"]["nodes"].get("text.hold", {}).get("running"), "the task is seen")
     assert clock.now() - began < 5.0  # a look a second; the rest is for the crowd
     view = monitor.view()
     assert view["problem"] == ""
@@ -78,13 +68,13 @@ def test_it_shows_what_happens_within_two_looks(pool: WorkerHost, tmp_path: Path
 
 def test_windows_go_on_where_an_earlier_monitor_stopped(pool: WorkerHost, tmp_path: Path) -> None:
     monitor = start(pool, tmp_path)
-    until(lambda: monitor.health()["ok"])
+    until(lambda: monitor.health()["ok"], "it is well")
     pool.client.send_many("text.length", ({"text": "abc"} for _ in range(20))).wait(20)
-    until(lambda: monitor.view()["windows"]["1h"]["pool"]["completed"] == 20)
+    until(lambda: monitor.view()["windows"]["1h"]["pool"]["completed"] == 20, "all are seen")
     monitor.stop()
     pool.client.send_many("text.length", ({"text": "abc"} for _ in range(5))).wait(20)
     monitor = start(pool, tmp_path)
-    until(lambda: monitor.health()["ok"])
+    until(lambda: monitor.health()["ok"], "it is well")
     assert monitor.view()["windows"]["1h"]["pool"]["completed"] == 25
     monitor.stop()
 
@@ -96,17 +86,17 @@ def test_a_broken_file_is_begun_anew(pool: WorkerHost, tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o077 == 0
     file.write_bytes(b"\x81\xa4form\x01 and no more")
     monitor = start(pool, tmp_path)
-    until(lambda: monitor.health()["ok"])
+    until(lambda: monitor.health()["ok"], "it is well")
     monitor.stop()
 
 
 def test_a_pool_that_is_away_makes_it_unwell_and_it_keeps_what_it_knows(tmp_path: Path) -> None:
     with WorkerHost(workers=[length]) as pool:
         monitor = start(pool, tmp_path)
-        until(lambda: monitor.health()["ok"])
-    until(lambda: monitor.view()["problem"])
+        until(lambda: monitor.health()["ok"], "it is well")
+    until(lambda: monitor.view()["problem"], "it notices that the pool is away")
     assert monitor.view()["snapshot"]["nodes"]
-    until(lambda: not monitor.health()["ok"])
+    until(lambda: not monitor.health()["ok"], "it is unwell")
     assert "has not answered for" in monitor.health()["reason"]
     assert not monitor.ready()["ok"]
     assert b"workerhost_up 0.0" in monitor.metrics()
@@ -119,8 +109,8 @@ def test_a_snapshot_that_cannot_be_read_is_told_and_does_not_end_it(
     with monkeypatch.context() as other_version:
         other_version.setattr(Client, "snapshot", answer_of_another_version)
         monitor = start(pool, tmp_path)
-        until(lambda: "cannot be read (KeyError" in monitor.view()["problem"])
+        until(lambda: "cannot be read (KeyError" in monitor.view()["problem"], "the problem is told")
         assert not monitor.health()["ok"]
-    until(lambda: monitor.health()["ok"])
+    until(lambda: monitor.health()["ok"], "it is well")
     assert monitor.view()["problem"] == ""
     monitor.stop()

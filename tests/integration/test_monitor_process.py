@@ -10,14 +10,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator
 from pathlib import Path
-from threading import Event
-from typing import Any
 
 import psutil
 import pytest
 from up_pool import Up
-
-from workerhost.transport import clock
+from waiting import until
 
 TASKS = """\
 from workerhost import worker
@@ -27,15 +24,6 @@ def length(text):
     return len(text)
 """
 DASHBOARD = re.compile(r"the dashboard is at (http://\S+)/")
-
-
-def until(done: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """What `done` returns, as soon as that is something."""
-    end, pause = clock.now() + seconds, Event()
-    while not (found := done()):
-        assert clock.now() < end, "it did not come"
-        pause.wait(0.05)
-    return found
 
 
 def get(address: str) -> tuple[int, str]:
@@ -49,7 +37,7 @@ def get(address: str) -> tuple[int, str]:
 
 def dashboard(up: Up) -> str:
     """Where the latest monitor serves, once it does."""
-    return until(lambda: (DASHBOARD.findall(up.log.read_text()) or [""])[-1])
+    return until(lambda: DASHBOARD.findall(up.log.read_text()), "a monitor serves", show=up.log.read_text)[-1]
 
 
 def monitors(up: Up) -> list[psutil.Process]:
@@ -75,10 +63,10 @@ def made(tmp_path: Path) -> Generator[Callable[[str], Up]]:
 def test_what_a_pool_does_is_seen_over_http(made: Callable[[str], Up]) -> None:
     up = made("{http: '127.0.0.1:0'}")
     url = dashboard(up)
-    until(lambda: get(f"{url}/health")[0] == 200)
+    until(lambda: get(f"{url}/health")[0] == 200, "the monitor is well")
     assert json.loads(get(f"{url}/ready")[1])["ok"]
     up.answer("send", "text.length", "text=abc", "--wait")
-    until(lambda: json.loads(get(f"{url}/workers/text/health")[1]).get("success") == 1.0)
+    until(lambda: json.loads(get(f"{url}/workers/text/health")[1]).get("success") == 1.0, "the end of the task is seen")
     line = 'workerhost_tasks_ended_total{type="text.length",state="completed"} 1'
     assert line in get(f"{url}/metrics")[1]
     assert get(f"{url}/workers/nobody/health")[0] == 404
@@ -89,15 +77,15 @@ def test_a_monitor_that_dies_is_started_again_and_the_pool_goes_on(made: Callabl
     dashboard(up)
     [monitor] = monitors(up)
     monitor.send_signal(signal.SIGKILL)
-    until(lambda: "monitor was killed by signal 9; it is started again" in up.log.read_text())
-    until(lambda: [process.pid for process in monitors(up)] not in ([], [monitor.pid]))
+    up.until_logged("monitor was killed by signal 9; it is started again")
+    until(lambda: {process.pid for process in monitors(up)} - {monitor.pid}, "there is another monitor")
     assert up.answer("send", "text.length", "text=abc", "--wait")
 
 
 def test_a_port_that_is_taken_ends_no_pool(made: Callable[[str], Up]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         up = made(f"{{http: '127.0.0.1:{other.getsockname()[1]}'}}")
-        until(lambda: "the pool goes on without a monitor" in up.log.read_text())
+        up.until_logged("the pool goes on without a monitor")
         assert "the dashboard cannot be served at" in up.log.read_text()
         assert up.answer("send", "text.length", "text=abc", "--wait")
     assert monitors(up) == []
@@ -114,7 +102,7 @@ def test_an_alert_reaches_a_program(made: Callable[[str], Up], tmp_path: Path) -
     up.ask("pause", "text")
     for _ in range(2):
         up.ask("send", "text.length", "text=abc")
-    notice = json.loads(until(lambda: told.exists() and told.read_text()))
+    notice = json.loads(until(lambda: told.read_text() if told.exists() else "", "the program is told"))
     assert (notice["event"], notice["name"], notice["node"]) == ("raised", "queue_depth_above", "")
     assert up.answer("status")["alerts"][0]["name"] == "queue_depth_above"
 
@@ -126,6 +114,6 @@ def test_who_could_not_be_told_stands_in_the_log_file(made: Callable[[str], Up],
     up.ask("pause", "text")
     for _ in range(2):
         up.ask("send", "text.length", "text=abc")
-    until(lambda: "notice_failed" in file.read_text())
+    until(lambda: "notice_failed" in file.read_text(), "it is logged", show=file.read_text)
     [line] = [json.loads(line) for line in file.read_text().splitlines() if "notice_failed" in line]
     assert (line["process"], line["destination"]) == ("monitor", "false")

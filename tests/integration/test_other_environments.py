@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from waiting import until
 
 from workerhost import Client, TaskFailed, WorkerHost
 from workerhost.actors.configured import supervisor_settings
@@ -120,13 +120,13 @@ def start(folder: Path) -> Iterator[Callable[..., Client]]:
         yield start
 
 
-def until(condition: Callable[[], Any]) -> Any:
-    pause = threading.Event()
-    for _ in range(int(SECONDS / 0.05)):
-        if found := condition():
-            return found
-        pause.wait(0.05)
-    raise AssertionError(f"not within {SECONDS} s")
+def reloaded(client: Client, order: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the host tells of a reload, once it has obeyed."""
+
+    def told() -> list[Mapping[str, Any]]:
+        return [host["reload"] for host in client.hosts() if host["reload"].get("order") == order["order"]]
+
+    return until(told, "the host tells of the reload", show=client.hosts)[0]
 
 
 def test_two_versions_of_one_library_serve_one_pool(folder: Path):
@@ -147,13 +147,13 @@ def test_why_says_what_keeps_slots_from_starting_until_they_can(start: Callable[
     (folder / "lame.py").write_text("import os, sys\nprint('no libcuda', file=sys.stderr, flush=True)\nos._exit(4)\n")
     client = start({}, code=("lame.py",))
     handle = client.send("here")
-    (reason,) = until(lambda: client.why(handle.id)["reasons"])
+    (reason,) = until(lambda: client.why(handle.id)["reasons"], "there is a reason")
     assert reason["code"] == "start_failed"
     assert "its process ended with exit code 4, and said: no libcuda" in reason["text"]
 
     (folder / "lame.py").write_text(WORK)
     assert handle.result(SECONDS) == sys.prefix
-    assert until(lambda: not client.hosts()[0]["start_failed"])
+    assert until(lambda: not client.hosts()[0]["start_failed"], "slots start")
 
 
 TRIED = """
@@ -240,7 +240,7 @@ def test_a_broken_environment_is_told_by_type_and_the_rest_serves(folder: Path, 
         "whole": {"class": "kinds:Whole", "python": "./bare"},
     }
     client = start(nodes)
-    host = until(lambda: next((h for h in client.hosts() if {"here", "whole"} <= set(h["types"])), None))
+    (host,) = until(lambda: [h for h in client.hosts() if {"here", "whole"} <= set(h["types"])], "it serves both")
     assert host["types"] == ["here", "whole"]
     failed = host["failed"]
     assert set(failed) == set(nodes) - {"whole"}
@@ -257,13 +257,13 @@ def test_a_broken_environment_is_told_by_type_and_the_rest_serves(folder: Path, 
     broken = {item["type"]: item["broken"] for item in client.types()}
     assert broken["whole"] == {}
     assert broken["sick"] == {host["name"]: failed["sick"]}
-    levels = until(lambda: (level := client.hosts()[0]["levels"]).get("gone", [""])[0] == "failed" and level)
-    assert "No such file" in levels["gone"][1]
+    until(lambda: client.hosts()[0]["levels"].get("gone", [""])[0] == "failed", "its level fails", show=client.hosts)
+    assert "No such file" in client.hosts()[0]["levels"]["gone"][1]
 
 
 def test_a_python_that_is_too_old_is_named(start: Callable[..., Client]):
     client = start({"whole": {"class": "kinds:Whole", "python": str(python_of("3.8"))}})
-    failed = until(lambda: client.hosts()[0]["failed"])
+    failed = until(lambda: client.hosts()[0]["failed"], "it is told")
     assert "Python 3.9 or newer is needed, and " in failed["whole"]
     assert " is 3.8." in failed["whole"]
 
@@ -272,7 +272,11 @@ def test_an_environment_that_comes_back_is_offered_again(folder: Path, start: Ca
     client = start({"whole": {"class": "kinds:Whole", "python": "./late"}})
     assert client.hosts()[0]["types"] == ["here"]
     virtualenv(folder / "late")
-    until(lambda: client.hosts()[0]["types"] == ["here", "whole"] and not client.hosts()[0]["failed"])
+    until(
+        lambda: client.hosts()[0]["types"] == ["here", "whole"] and not client.hosts()[0]["failed"],
+        "it is offered again",
+        show=client.hosts,
+    )
     assert client.send("whole").result(SECONDS)
 
 
@@ -282,7 +286,7 @@ def test_code_of_the_command_line_is_loaded_where_a_node_needs_it(folder: Path, 
         "import torch, sys\nfrom workerhost import worker\n@worker('ml.embed')\ndef embed(): return sys.prefix\n"
     )
     client = start({"ml": {"python": "./envs"}}, code=("work.py", "embed.py"))
-    host = until(lambda: next((h for h in client.hosts() if "ml.embed" in h["types"]), None))
+    (host,) = until(lambda: [h for h in client.hosts() if "ml.embed" in h["types"]], "it serves ml.embed")
     assert host["types"] == ["here", "ml.embed"]
     assert list(host["failed"]) == ["embed.py"], "the host's own Python has no torch, and says so"
     assert client.send("ml.embed").result(SECONDS) == str(folder / "envs")
@@ -347,7 +351,7 @@ def test_many_coroutines_run_in_one_process(folder: Path, start: Callable[..., C
     assert list(host["failed"]) == ["net.plain"]
     assert f"needs `async def` ({folder}/net.py:33); make it one" in host["failed"]["net.plain"]
     handles = [client.send("net.meet", n) for n in range(15)]
-    until(lambda: all(handle.progress for handle in handles))
+    until(lambda: all(handle.progress for handle in handles), "all run at once")
     client.send("net.meet", "open").result(SECONDS)
     found = [handle.result(SECONDS) for handle in handles]
     assert [params for _, params, _ in found] == list(range(15))
@@ -361,18 +365,18 @@ def test_the_end_of_one_coroutine_is_that_of_no_other(folder: Path, start: Calla
     note = folder / "note"
     client = start({"net": {"concurrency": 20}}, code=("net.py",))
     kept = [client.send("net.meet", n) for n in range(3)]
-    until(lambda: all(handle.progress for handle in kept))
+    until(lambda: all(handle.progress for handle in kept), "all run at once")
     late = client.send("net.long", {"note": str(note)}, timeout=0.3, max_attempts=1)
     gone = client.send("net.long", {"note": str(note)})
-    until(lambda: gone.state == "running")
+    until(lambda: gone.state == "running", "it runs")
     assert gone.cancel()
     with pytest.raises(TaskFailed) as failed:
         late.result(SECONDS)
     assert failed.value.cause == "timeout"
-    until(lambda: note.exists() and note.read_text() == "ended\n" * 2)
+    until(lambda: note.exists() and note.read_text() == "ended\n" * 2, "both have cleaned up")
     before = {child.pid for child in psutil.Process().children()}
     deaf = client.send("net.deaf", timeout=0.3, max_attempts=1)
-    until(lambda: {child.pid for child in psutil.Process().children()} - before)
+    until(lambda: {child.pid for child in psutil.Process().children()} - before, "a process is started beside it")
     assert client.send("net.meet", "open").result(SECONDS)[1] == "open", "new ones go to a process of their own"
     assert {handle.state for handle in kept} == {"running"}, "and those beside it are left alone"
     client.cancel([handle.id for handle in kept])
@@ -398,10 +402,10 @@ def test_new_code_is_served_and_what_runs_ends_with_the_old(folder: Path, start:
     gate = folder / "gate"
     client = start({}, slots=2, code=("one.py",))
     running = client.send("text.one", {"gate": str(gate)})
-    until(lambda: client.hosts()[0]["tasks"])
+    until(lambda: client.hosts()[0]["tasks"], "the task runs")
     (folder / "one.py").write_text(RELOADED.replace("return 1", "return 20"))
     order = client.reload(type="text")
-    told = until(lambda: (told := client.hosts()[0]["reload"]).get("order") == order["order"] and told)
+    told = reloaded(client, order)
     assert list(told["changed"]) == ["text.one"]
     assert told["failed"] == {}
     before, after = told["changed"]["text.one"]
@@ -420,7 +424,7 @@ def test_broken_code_changes_nothing_and_is_named_with_file_and_line(folder: Pat
     client = start({}, code=("one.py",))
     (folder / "one.py").write_text(RELOADED + "def f(:\n")
     order = client.reload()
-    told = until(lambda: (told := client.hosts()[0]["reload"]).get("order") == order["order"] and told)
+    told = reloaded(client, order)
     assert f"SyntaxError: invalid syntax ({folder}/one.py:{RELOADED.count(chr(10)) + 1})" in told["failed"]["one.py"]
     assert client.hosts()[0]["types"] == ["text.one"]
     assert client.send("text.one").result(SECONDS) == 1
@@ -455,7 +459,7 @@ def test_a_slot_that_is_started_later_runs_the_code_that_is_served(
     (folder / "one.py").write_text(DYING + "def f(:\n")
     (folder / "part.py").unlink() if new is None else (folder / "part.py").write_text(new)
     order = client.reload()
-    told = until(lambda: (told := client.hosts()[0]["reload"]).get("order") == order["order"] and told)
+    told = reloaded(client, order)
     assert "one.py" in told["failed"]
     with pytest.raises(TaskFailed):
         client.send("text.die", max_attempts=1).result(SECONDS)
@@ -469,7 +473,7 @@ def test_a_slot_that_is_started_later_runs_the_code_that_is_served(
     (folder / "part.py").write_text("VALUE = 333")
     (folder / "one.py").write_text(DYING)
     client.reload()
-    until(lambda: client.send("text.one").result(SECONDS)[0] == 333)
+    until(lambda: client.send("text.one").result(SECONDS)[0] == 333, "the new code is served")
 
 
 def test_a_host_that_watches_serves_new_code_by_itself(folder: Path, start: Callable[..., Client]):
@@ -478,7 +482,7 @@ def test_a_host_that_watches_serves_new_code_by_itself(folder: Path, start: Call
     client = start({}, code=("one.py",), reload=True)
     assert client.send("text.one").result(SECONDS) == 1
     (folder / "part.py").write_text("VALUE = ")
-    until(lambda: client.hosts()[0]["reload"].get("failed"))
+    until(lambda: client.hosts()[0]["reload"].get("failed"), "the broken code is noticed")
     assert client.send("text.one").result(SECONDS) == 1
     (folder / "part.py").write_text("VALUE = 222")
-    until(lambda: client.send("text.one").result(SECONDS) == 222)
+    until(lambda: client.send("text.one").result(SECONDS) == 222, "the new code is served")

@@ -91,7 +91,7 @@ def test_types_names_hosts_that_serve_different_code(start: Callable[..., Any], 
         cwd=elsewhere, env=pool.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        pool.until(lambda: len(pool.answer("hosts")["hosts"]) == 2)
+        pool.until(lambda: len(pool.answer("hosts")["hosts"]) == 2, "the other host joins")
         said = pool.ask("types").stdout
         (line,) = [line for line in said.splitlines() if "different code" in line]
         assert re.search(

@@ -9,12 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from workerhost import BaseWorker, Client, Release, Task, WorkerHost
 from workerhost.actors.core.settings import PoolSettings
@@ -52,16 +53,6 @@ import sys, workerhost.actors.host as host
 settings = dict(address=sys.argv[1], name=sys.argv[2], isolation=sys.argv[4], slots={"": 1}, code=(sys.argv[3],))
 host.Host.start(host.HostSettings(**settings)).join()
 """
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """Wait for what nobody signals."""
-    pause = threading.Event()
-    for _ in range(int(SECONDS / 0.02)):
-        if found := condition():
-            return found
-        pause.wait(0.02)
-    raise AssertionError(f"not within {SECONDS} s: {what}")
 
 
 class House:

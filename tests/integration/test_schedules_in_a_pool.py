@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from workerhost import InvalidTask, WorkerHost, WorkerHostError, worker
 from workerhost.bin.main import run
@@ -31,11 +32,13 @@ CONFIG: dict[str, Any] = {
 
 
 def sent(pool: WorkerHost, count: int) -> list[dict[str, Any]]:
-    deadline = time.monotonic() + SECONDS
-    while len(found := pool.client.tasks(tag="by-itself", state="completed")) < count:
-        assert time.monotonic() < deadline, pool.client.schedules()
-        time.sleep(0.05)  # sleeps: what the pool sends by itself is no event of this client
-    return found
+    """What the pool sends by itself is no event of this client."""
+
+    def enough() -> list[dict[str, Any]]:
+        found = pool.client.tasks(tag="by-itself", state="completed")
+        return found if len(found) >= count else []
+
+    return until(enough, f"{count} are completed", show=pool.client.schedules)
 
 
 def test_a_pool_sends_by_itself_over_a_restart_and_each_instant_once(tmp_path: Path) -> None:

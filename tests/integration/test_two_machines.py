@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from network_pool import Machine, NetworkPool, until  # pyright: ignore[reportMissingImports]
+from network_pool import Machine, NetworkPool
+from waiting import until
 
 NOT_PERMITTED, UNREACHABLE = 77, 69
 NEAR, FAR = "10.204.7.1", "10.204.7.2"
@@ -23,7 +24,7 @@ class Wire:
             for _ in (NEAR, FAR):
                 self.keepers.append(subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE))
             for keeper, address, name in zip(self.keepers, (NEAR, FAR), ("near", "far"), strict=True):
-                until(lambda pid=keeper.pid: _namespace(pid) != _namespace("self"), "no namespace is made")
+                until(lambda pid=keeper.pid: _namespace(pid) != _namespace("self"), "a namespace is made")
                 if name == "near":
                     peer = ("type", "veth", "peer", "name", "far", "netns", str(self.keepers[1].pid))
                     self._within(keeper, "ip", "link", "add", "near", *peer)
@@ -91,14 +92,14 @@ def test_another_machine_joins_works_comes_back_after_a_reboot_and_is_sent_away(
         options = ("--name", "away", "--slots", "1", "-c", "pool.yaml")
         line = ("host", "tasks.py", "--join", pool.invitation("host"), *options)
         host = away.start(*line)
-        until(lambda: pool.joined("away"), f"the host does not join\n{host.log()}")
+        until(lambda: pool.joined("away"), "the host joins", show=host.log)
         client = pool.invitation("client")
         assert away.answer("send", "text.length", "text=four", "--wait", "--address", client) == 4
 
         host.kill()  # and its machine with it; the unit that starts it has the spent invitation in it
-        until(lambda: not pool.joined("away"), "its end is not noticed")
+        until(lambda: not pool.joined("away"), "its end is noticed")
         host = away.start(*line)
-        until(lambda: pool.joined("away"), f"the host does not come back\n{host.log()}")
+        until(lambda: pool.joined("away"), "the host comes back", show=host.log)
         assert away.answer("send", "text.length", "text=three", "--wait", "--address", pool.address) == 5
 
         refused = stranger.ask("status", "--address", pool.address)

@@ -88,7 +88,7 @@ class Pool(Up):
     def begin(self, client: Client) -> Any:
         """Send the task and wait until it runs."""
         handle = client.send("slow", {"folder": str(self.folder)})
-        self.until((self.folder / "host").exists)
+        self.until((self.folder / "host").exists, "the task runs")
         return handle
 
     def let_go(self) -> None:
@@ -130,7 +130,7 @@ def test_it_drains_when_whoever_read_its_words_was_interrupted_as_well(pool: Cal
         up.said.close()  # `workerhost up 2>&1 | tee log`, and Ctrl-C
         up.process.send_signal(signal.SIGINT)
 
-        up.until(lambda: up.process.poll() is not None or up.hosts(client).get(up.busy()) == "draining")
+        up.until(lambda: up.process.poll() is not None or up.hosts(client).get(up.busy()) == "draining", "it drains")
         assert up.process.poll() is None
     up.let_go()
     assert up.process.wait(SECONDS) == 0
@@ -146,7 +146,7 @@ def test_a_host_that_there_is_no_room_for_harms_no_other(pool: Callable[..., Poo
         killed = up.kill_idle(client)
         up.until_logged("cannot be started ([Errno 11] Resource temporarily unavailable); it is started again")
         flag.unlink()
-        up.until(lambda: len(up.hosts(client).keys() - {killed}) == 2)
+        up.until(lambda: len(up.hosts(client).keys() - {killed}) == 2, "two hosts serve")
         assert up.busy() in up.hosts(client)
         up.let_go()
         assert handle.result(SECONDS) == 7

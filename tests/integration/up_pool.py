@@ -7,12 +7,12 @@ import os
 import selectors
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
+from waiting import until
 
 SECONDS = 30
 
@@ -54,16 +54,13 @@ class Up:
         assert asked.stdout, (asked.stderr, self.log.read_text())
         return json.loads(asked.stdout)
 
-    def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for something that other processes do."""
-        end = time.monotonic() + SECONDS
-        while not condition():
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.02)  # sleeps: another process does it
+    def until(self, look: Callable[[], Any], what: str) -> None:
+        """Wait for something that its processes do; a failure shows what they have logged."""
+        until(look, what, show=self.log.read_text)
 
     def until_logged(self, text: str) -> None:
         """Wait for something to stand in the log of all that `up` keeps."""
-        self.until(lambda: text in self.log.read_text())
+        self.until(lambda: text in self.log.read_text(), f"it logs {text!r}")
 
     def discard(self) -> None:
         """Leave nothing behind."""

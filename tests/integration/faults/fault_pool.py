@@ -19,34 +19,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from itertools import cycle
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 import pytest
+from waiting import PATIENCE_SECONDS, until
 
 from workerhost import Client
 from workerhost.transport.messages import STATES
 from workerhost.workers.values import unpack
 
-PATIENCE_SECONDS = 20.0
-"""For what has no bound of its own. A machine that is busy with other tests is slow, not broken."""
-
 TASKS = Path(__file__).with_name("misbehaving.py")
 LOG_BYTES_SHOWN = 12_000
 FINAL = ("completed", "failed", "cancelled", "quarantined")
-
-Value = TypeVar("Value")
-
-
-def until(look: Callable[[], Value], what: str, seconds: float = PATIENCE_SECONDS) -> Value:
-    """Wait until `look` returns something true, and return it. The one way in which this suite waits."""
-    end = time.monotonic() + seconds
-    pause = threading.Event()
-    while not (found := look()):
-        if time.monotonic() >= end:
-            pytest.fail(f"not within {seconds:g} s: {what} (last: {found!r})")
-        pause.wait(0.005)
-    return found
 
 
 def clock() -> float:

@@ -7,7 +7,8 @@ import time
 from typing import Any, TypeVar
 
 import zmq
-from fault_pool import PATIENCE_SECONDS, FaultPool
+from fault_pool import FaultPool
+from waiting import PATIENCE_SECONDS
 
 from workerhost.transport.codec import decode, encode
 from workerhost.transport.messages import PROTOCOL_VERSION, Hello, Message, Refused, Welcome

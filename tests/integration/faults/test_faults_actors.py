@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 
 import pytest
-from fault_pool import TASKS, FaultPool, broken_at, until
+from fault_pool import TASKS, FaultPool, broken_at
+from waiting import until
 
 pytestmark = pytest.mark.faults
 

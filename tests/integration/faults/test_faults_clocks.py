@@ -7,7 +7,8 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from fault_pool import FaultPool, broken_at, clock, until
+from fault_pool import FaultPool, broken_at, clock
+from waiting import until
 
 pytestmark = pytest.mark.faults
 

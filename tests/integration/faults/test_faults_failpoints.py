@@ -12,7 +12,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from fault_pool import FaultPool, Load, broken_at, until
+from fault_pool import FaultPool, Load, broken_at
+from waiting import until
 
 from workerhost.actors.stores.schema import APPLICATION_ID, SCHEMA_VERSION
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_pool import FaultPool, Program, gone, until
+from fault_pool import FaultPool, Program, gone
+from waiting import until
 
 from workerhost import Client
 from workerhost.bin import documents, task_views

@@ -6,8 +6,9 @@ import signal
 from typing import Any
 
 import pytest
-from fault_pool import FaultPool, gone, until
+from fault_pool import FaultPool, gone
 from raw_peer import RawPeer
+from waiting import until
 
 from workerhost.transport.messages import Claim, GiveBack, Outcome, Recorded, Refused, Results, Tasks, Welcome
 from workerhost.workers.values import pack

@@ -16,8 +16,9 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from fault_pool import TASKS, FaultPool, broken_at, clock, free_address, gone, until
+from fault_pool import TASKS, FaultPool, broken_at, clock, free_address, gone
 from raw_peer import RawPeer
+from waiting import until
 
 from workerhost import Client, PoolUnreachable, TaskCancelled
 from workerhost.transport.messages import Claim, Outcome, Recorded, Results, Tasks

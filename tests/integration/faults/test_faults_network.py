@@ -14,10 +14,11 @@ import psutil
 import pytest
 import zmq
 import zmtp
-from fault_pool import FaultPool, clock, gone, until
+from fault_pool import FaultPool, clock, gone
 from lossy_network import LossyNetwork, Unavailable, Weather
 from raw_peer import RawPeer
 from relay import Relay
+from waiting import until
 
 from workerhost import Client
 from workerhost.transport.codec import decode, encode

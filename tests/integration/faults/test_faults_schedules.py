@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fault_pool import FaultPool, broken_at, until
+from fault_pool import FaultPool, broken_at
+from waiting import until
 
 pytestmark = pytest.mark.faults
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import psutil
 import pytest
-from fault_pool import FaultPool, clock, gone, until
+from fault_pool import FaultPool, clock, gone
+from waiting import until
 
 from workerhost import TaskCancelled, TaskFailed, TaskQuarantined
 from workerhost.actors.slot_spawner import MARK

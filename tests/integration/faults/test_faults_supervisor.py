@@ -13,8 +13,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from fault_pool import TASKS, FaultPool, Load, Program, broken_at, clock, free_address, until
+from fault_pool import TASKS, FaultPool, Load, Program, broken_at, clock, free_address
 from raw_peer import RawPeer
+from waiting import until
 
 from workerhost import WorkerHostError
 from workerhost.actors.stores.sqlite import SqliteStore

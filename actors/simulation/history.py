@@ -6,6 +6,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from typing import Final
 
+from ...config.policy import parents, tenant_node
 from ..core.rows import QUEUED, RUNNING
 from .dependents import Dependents
 from .due_times import DueTimes
@@ -109,6 +110,10 @@ class History:
             self.due_times.copied(),
             self.pauses.copied(),
         )
+
+    def nodes_of(self, lane: int) -> tuple[str, ...]:
+        """What may bound a lane: its type, all above it, and its tenant."""
+        return *parents(self.lanes[lane]), tenant_node(self.tenants[lane])
 
     def move(self, id: int, state: int) -> None:
         """A task changes its state."""

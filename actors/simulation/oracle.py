@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 
-from ...config.policy import PolicyTree, Retry, parents, tenant_node
+from ...config.policy import PolicyTree, Retry
 from ...config.resources import resources
 from ...transport.messages import Outcome
 from ..core.effects import Persist
@@ -282,7 +282,7 @@ class Oracle:
             _must(known.state == QUEUED, f"task {id} was granted in state {known.state}")
             self._check_fence(id, fence)
             _must(not known.is_too_late(wall), f"task {id} was granted after it had expired")
-            stopped = self.history.pauses.stopping(self._nodes(known.lane), wall)
+            stopped = self.history.pauses.stopping(self.history.nodes_of(known.lane), wall)
             _must(stopped is None, f"task {id} was granted, {stopped} is paused")
             _must(attempt == known.attempt + 1, f"task {id} was granted as attempt {attempt} after {known.attempt}")
             known.fence, known.attempt, known.owner = fence, attempt, owner
@@ -337,22 +337,18 @@ class Oracle:
         both = {**self.policies.effective(type).requires, **resources(requirements)}
         return {name: value for name, value in both.items() if isinstance(value, int)}
 
-    def _lane_of(self, id: int) -> tuple[str, str]:
+    def _lane_of(self, id: int) -> tuple[str, tuple[str, ...]]:
         lane = self.tasks[id].lane
-        return self.history.lanes[lane], self.history.tenants[lane]
-
-    def _nodes(self, lane: int) -> tuple[str, ...]:
-        """What may bound a lane."""
-        return *parents(self.history.lanes[lane]), tenant_node(self.history.tenants[lane])
+        return self.history.lanes[lane], self.history.nodes_of(lane)
 
     def _check_limits(self, persist: Persist) -> None:
         """Where something began, no more runs than may: a limit that was lowered waits for what runs to end."""
         begun = {id for *_, id in persist.claims} | {id for _, id, _ in persist.adoptions}
-        grown = {node for id in begun for node in self._nodes(self.tasks[id].lane)}
+        grown = {node for id in begun for node in self.history.nodes_of(self.tasks[id].lane)}
         held: Counter[str] = Counter()
         on_host: Counter[tuple[str, int]] = Counter()
         for lane, ids in self.history.running.items() if grown else ():
-            nodes = grown.intersection(self._nodes(lane))
+            nodes = grown.intersection(self.history.nodes_of(lane))
             held.update({node: len(ids) for node in nodes})
             on_host.update((node, self.tasks[id].owner) for id in ids for node in nodes)
         for node, count in held.items():

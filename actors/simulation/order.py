@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ...config.policy import PolicyTree, parents, tenant_node
+from ...config.policy import PolicyTree
 from ..core.hosts.hosts import HostSession
 from ..core.order.ageing import level_of
 from ..core.pool import Pool
@@ -52,13 +52,9 @@ class _Step:
     units: Counter[str] = field(default_factory=Counter[str])
     heads: dict[int, int] = field(default_factory=dict[int, int])
 
-    def nodes(self, lane: int) -> tuple[str, ...]:
-        """What may bound a lane."""
-        return *parents(self.history.lanes[lane]), tenant_node(self.history.tenants[lane])
-
     def use(self, lane: int, owner: int) -> None:
         """One more task of a lane is on a host."""
-        for node in self.nodes(lane):
+        for node in self.history.nodes_of(lane):
             self.below[node] += 1
             self.on_host[node, owner] += 1
         for name, need in self.history.needs[lane].items():
@@ -115,7 +111,7 @@ class Order:
         wrong = self._overtaken(id, known)
         step.use(lane, known.owner)
         cost = step.pool.hosts.by_owner[known.owner].offer.cost(step.history.lanes[lane])
-        for node in step.nodes(lane):
+        for node in step.history.nodes_of(lane):
             step.granted[node] += 1
             step.units[node] += cost
         self._turns[step.history.tenants[lane]] = max(self._turns.values(), default=0) + 1
@@ -150,7 +146,7 @@ class Order:
     def _has_room(self, lane: int, level: int, host: HostSession) -> bool:
         """Whether one more task of a lane, which stands at a level, may surely begin on a host."""
         step, owner = self._step, host.owner
-        nodes = step.nodes(lane)
+        nodes = step.history.nodes_of(lane)
         if step.history.pauses.stopping(nodes, step.moment.wall) is not None:
             return False
         guards = (node.guard for node in step.pool.queue.lanes.by_number[lane].guarded)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from ...config.policy import Limits, PolicyTree, parents, tenant_node
+from ...config.policy import Limits, PolicyTree, parents
 from ..core.effects import Persist
 from ..core.rows import COMPLETED, RUNNING
 from .history import History
@@ -72,8 +72,7 @@ class Prefetch:
     def _may_wait(self, lane: int, history: History, policies: PolicyTree) -> bool:
         """Whether tasks of a lane may be given to a host that has no free slot for them."""
         type = history.lanes[lane]
-        nodes = (*parents(type), tenant_node(history.tenants[lane]))
-        if history.needs[lane] or any(policies.limits(node) != Limits() for node in nodes):
+        if history.needs[lane] or any(policies.limits(node) != Limits() for node in history.nodes_of(lane)):
             return False
         return self._ended[type] >= _MEASURED_MIN and self._slow[type] <= _SLOW_SHARE_MAX * self._ended[type]
 

@@ -13,7 +13,7 @@ from math import inf
 from typing import Any, Final, NamedTuple
 
 from ...config.limits import Quota
-from ...config.policy import PolicyTree, parents, tenant_node
+from ...config.policy import PolicyTree, tenant_node
 from ...config.schedules import plan
 from ..core.effects import Persist
 
@@ -96,15 +96,17 @@ class Promises:
                 return False
         return limits.quota is None or units + self._units.get(path, limits.quota.limit) <= limits.quota.limit
 
-    def committed(self, persist: Persist, lane_of: Callable[[int], tuple[str, str]], now: float) -> str | None:
-        """Grants are on disk; which promise they broke, if any. `lane_of`: a task's type and tenant."""
+    def committed(
+        self, persist: Persist, lane_of: Callable[[int], tuple[str, tuple[str, ...]]], now: float
+    ) -> str | None:
+        """Grants are on disk; which promise they broke, if any. `lane_of`: a task's type, and what may bound it."""
         self._since = now if self._since is None else self._since
         self._units.update((path, used) for path, _, used in persist.quotas)
         granted: dict[str, int] = {}
         units: dict[str, int] = {}
         for *_, id in persist.claims:
-            type, tenant = lane_of(id)
-            for path in (*parents(type), tenant_node(tenant)):
+            type, nodes = lane_of(id)
+            for path in nodes:
                 granted[path] = granted.get(path, 0) + 1
                 units[path] = units.get(path, 0) + self._costs.get(type, 1)
         broken = [self._rate(path, count, now) for path, count in granted.items()]

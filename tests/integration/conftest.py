@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 
 sys.path.append(str(Path(__file__).parent))
+from supervisors import Supervisors
+
 os.environ["WORKERHOST__MONITORING__HTTP"] = "null"  # no dashboard for pools that tests start; theirs name one
+
+
+@pytest.fixture
+def start() -> Generator[Supervisors]:
+    """Starts supervisors of the test's own; those that are left are stopped in the end."""
+    supervisors = Supervisors()
+    yield supervisors
+    while supervisors.started:
+        supervisors.stop()
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import gc
 import itertools
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from supervisors import Supervisors, run
 
 from workerhost import (
     Client,
@@ -28,8 +26,6 @@ from workerhost import (
     TooLarge,
     WorkerHostError,
 )
-from workerhost.actors.core.settings import PoolSettings
-from workerhost.actors.supervisor import Supervisor, SupervisorSettings
 from workerhost.transport import clock, codec, link
 from workerhost.transport.mailbox import Mailbox
 from workerhost.transport.messages import (
@@ -133,30 +129,6 @@ class EchoHost(threading.Thread):
         self.mailbox.post("stop")
         self.join(SECONDS)
         assert not self.is_alive()
-
-
-class Supervisors:
-    """Starts supervisors, one after the other; called with an address and settings, it says the real address."""
-
-    def __init__(self) -> None:
-        self.started: list[Supervisor] = []
-
-    def __call__(self, address: str = "tcp://127.0.0.1:0", *, database: Path | None = None, **settings: Any) -> str:
-        pool = replace(PoolSettings(heartbeat=0.2, lost_after=2.0), **settings)
-        self.started.append(Supervisor.start(SupervisorSettings(address=address, database=database, pool=pool)))
-        return self.started[-1].address
-
-    def stop(self) -> None:
-        self.started.pop().stop()
-
-
-@pytest.fixture
-def start() -> Iterator[Supervisors]:
-    """Those that are left are stopped in the end."""
-    supervisors = Supervisors()
-    yield supervisors
-    while supervisors.started:
-        supervisors.stop()
 
 
 @pytest.fixture(params=["tcp", "memory"])
@@ -281,7 +253,7 @@ def test_many_threads_share_a_client(client: Client, host: EchoHost) -> None:
 
 def test_nothing_is_kept_for_handles_that_are_gone(client: Client, host: EchoHost) -> None:
     connection = client._connections.current()  # pyright: ignore[reportPrivateUsage]  # what must not leak is inside
-    client.send_many("echo", range(3000)).wait(SECONDS)
+    assert client.send_many("echo", range(3000)).wait(SECONDS)
     kept = client.send("echo", 1)
     kept.result(SECONDS)
     gc.collect()
@@ -472,11 +444,6 @@ with Client(sys.argv[1], timeout=10) as client:
     assert client.send("echo", "again").result(10) == "again"
     print(held.state)
 """
-
-
-def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning", "-c", program, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

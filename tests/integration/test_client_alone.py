@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import queue
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from supervisors import Supervisors, run
 
 from workerhost import Client, ConfigError, PoolRefused, PoolUnreachable, TaskState
-from workerhost.actors.core.settings import PoolSettings
-from workerhost.actors.supervisor import Supervisor, SupervisorSettings
 from workerhost.bin.main import run as command
 from workerhost.transport import codec, link
 from workerhost.transport.mailbox import Mailbox
@@ -24,30 +20,6 @@ from workerhost.transport.messages import Refused
 
 SECONDS = 20.0
 """Longer than anything here takes; a test that waits so long has failed."""
-
-
-class Supervisors:
-    """Starts supervisors, one after the other; called with an address and settings, it says the real address."""
-
-    def __init__(self) -> None:
-        self.started: list[Supervisor] = []
-
-    def __call__(self, address: str = "tcp://127.0.0.1:0", **settings: Any) -> str:
-        pool = replace(PoolSettings(heartbeat=0.2, lost_after=2.0), **settings)
-        self.started.append(Supervisor.start(SupervisorSettings(address=address, pool=pool)))
-        return self.started[-1].address
-
-    def stop(self) -> None:
-        self.started.pop().stop()
-
-
-@pytest.fixture
-def start() -> Iterator[Supervisors]:
-    """Those that are left are stopped in the end."""
-    supervisors = Supervisors()
-    yield supervisors
-    while supervisors.started:
-        supervisors.stop()
 
 
 def test_an_absent_pool_is_one_error_within_the_timeout() -> None:
@@ -180,11 +152,6 @@ handles = [client.send_soon("nobody", i) for i in range(500)]
 if len(sys.argv) > 2:
     raise SystemExit(3)
 """
-
-
-def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning", "-c", program, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
 def test_an_interpreter_that_exits_leaves_its_tasks_and_does_not_hang(start: Supervisors) -> None:

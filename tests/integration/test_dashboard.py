@@ -100,8 +100,8 @@ def test_whatever_a_task_is_called_or_says_is_text(opened: Page, pool: Served, t
     (tmp_path / "go").touch()
     good = pool.client.send("film.cut", {"path": str(tmp_path / "go"), "note": MARKUP}, tags=(MARKUP[:100],))
     bad = pool.client.send("film.broken", {"note": MARKUP})
-    good.wait(15)
-    bad.wait(15)
+    assert good.wait(15)
+    assert bad.wait(15)
     page = opened.open()
     expect(page.locator(f"#rows tr[data-task='{bad.id}']")).to_contain_text("<script>")
     page.goto(f"{opened.url}/#/task/{bad.id}")
@@ -114,7 +114,7 @@ def test_whatever_a_task_is_called_or_says_is_text(opened: Page, pool: Served, t
 
 def test_a_task_is_explained(opened: Page, pool: Served):
     handle = pool.client.send("film.broken", {"note": "no such reel"})
-    handle.wait(15)
+    assert handle.wait(15)
     page = opened.open(f"#/task/{handle.id}")
     expect(page.locator(".attempt .said")).to_contain_text("failed: no such reel")
     expect(page.locator(".story")).to_contain_text("attempt 1")
@@ -125,7 +125,7 @@ def test_a_task_is_explained(opened: Page, pool: Served):
 def test_it_is_used_by_keyboard(opened: Page, pool: Served, tmp_path: Path):
     (tmp_path / "go").touch()
     handle = pool.client.send("film.cut", {"path": str(tmp_path / "go")})
-    handle.wait(15)
+    assert handle.wait(15)
     page = opened.open()
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "search"
@@ -149,7 +149,7 @@ def test_it_is_used_by_keyboard(opened: Page, pool: Served, tmp_path: Path):
 def test_tasks_are_found_and_changed_by_what_is_written(opened: Page, pool: Served):
     first, second = (pool.client.send("film.none", key=key, tags=("these",)).id for key in ("a", "b"))
     broken = pool.client.send("film.broken", {"note": "no such reel"})
-    broken.wait(15)
+    assert broken.wait(15)
     page = opened.open(f"#{TOKEN}")
     for written, found in [
         ("key:b", [second]), ('film.broken error:"no such"', [broken.id]), ("#these older:1d", []),
@@ -176,7 +176,7 @@ def test_tasks_are_found_and_changed_by_what_is_written(opened: Page, pool: Serv
 @pytest.mark.parametrize("opened", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
 def test_a_phone_shows_it_without_scrolling_sideways(opened: Page, pool: Served):
     handle = pool.client.send("film.broken", {"note": "x" * 500})
-    handle.wait(15)
+    assert handle.wait(15)
     for where in ("", f"#/task/{handle.id}"):
         page = opened.open(where)
         page.wait_for_timeout(300)

@@ -72,7 +72,7 @@ def test_a_page_that_was_left_is_asked_for_no_more(opened: Page, pool: Served, t
 
 def test_numbers_are_shown_as_they_are(opened: Page, pool: Served):
     handle = pool.client.send("film.count", {"n": 2**53 + 1})
-    handle.wait(15)
+    assert handle.wait(15)
     page = opened.open(f"#/task/{handle.id}")
     expect(page.locator("#task pre").nth(0)).to_have_text('{\n "n": 9007199254740993\n}')
     expect(page.locator("#task pre").nth(1)).to_contain_text('"half": 1e+300,\n "n": 9007199254740993,')

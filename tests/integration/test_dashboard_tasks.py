@@ -92,7 +92,7 @@ def test_rows_stay_when_nobody_answers_and_the_page_says_so(browser: Any, pool: 
         route.fulfill(status=504, content_type="application/problem+json", body=problem)
 
     shown.route("**/api/tasks?*", refuse)
-    pool.client.send("film.cut").wait(15)
+    assert pool.client.send("film.cut").wait(15)
     expect(shown.locator("#no-tasks")).to_have_text("Not answered, these are from before: nobody is there")
     expect(row).to_be_visible()
     shown.locator("#search").fill("film.none")

@@ -54,7 +54,7 @@ def test_doctor_on_a_pool_that_is_well_and_then_is_not(pool: WorkerHost, tmp_pat
     assert (code, [one for one in found if one["level"] == "wrong"]) == (0, [])
 
     batch = client.send_many("doctored.fails", ({} for _ in range(30)))
-    batch.wait(60)
+    assert batch.wait(60)
     client.send("doctored.unknown")
     client.pause("doctored.works")
     client.send("doctored.works")

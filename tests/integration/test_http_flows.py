@@ -61,7 +61,7 @@ class TestSending:
 
     def test_a_result_answers_again(self, http: httpx.Client, pool: Served):
         first = send(http, params={"text": "cached"}, cache=60)
-        pool.client.task(first["id"]).wait(SECONDS)
+        assert pool.client.task(first["id"]).wait(SECONDS)
         assert send(http, params={"text": "cached"}, cache=60)["id"] == first["id"]
         assert send(http, params={"text": "cached"}, cache=0)["id"] > first["id"]
 

@@ -49,7 +49,7 @@ def start(pool: WorkerHost, home: Path) -> Monitor:
 def test_it_shows_what_happens_within_two_looks(pool: WorkerHost, tmp_path: Path) -> None:
     monitor = start(pool, tmp_path)
     until(lambda: monitor.health()["ok"], "it is well")
-    pool.client.send_many("text.length", ({"text": "abc"} for _ in range(50))).wait(20)
+    assert pool.client.send_many("text.length", ({"text": "abc"} for _ in range(50))).wait(20)
     pool.client.send("text.hold")
     began = clock.now()
     until(lambda: monitor.view()["snapshot"]["nodes"].get("text.hold", {}).get("running"), "the task is seen")
@@ -69,10 +69,10 @@ def test_it_shows_what_happens_within_two_looks(pool: WorkerHost, tmp_path: Path
 def test_windows_go_on_where_an_earlier_monitor_stopped(pool: WorkerHost, tmp_path: Path) -> None:
     monitor = start(pool, tmp_path)
     until(lambda: monitor.health()["ok"], "it is well")
-    pool.client.send_many("text.length", ({"text": "abc"} for _ in range(20))).wait(20)
+    assert pool.client.send_many("text.length", ({"text": "abc"} for _ in range(20))).wait(20)
     until(lambda: monitor.view()["windows"]["1h"]["pool"]["completed"] == 20, "all are seen")
     monitor.stop()
-    pool.client.send_many("text.length", ({"text": "abc"} for _ in range(5))).wait(20)
+    assert pool.client.send_many("text.length", ({"text": "abc"} for _ in range(5))).wait(20)
     monitor = start(pool, tmp_path)
     until(lambda: monitor.health()["ok"], "it is well")
     assert monitor.view()["windows"]["1h"]["pool"]["completed"] == 25

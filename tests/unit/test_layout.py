@@ -33,8 +33,9 @@ RUN_BY_PATH = {"actors.slot_child"}
 """Programs that a slot starts with `python -I FILE`: they have no package of their own to be relative to."""
 
 IMPURE = frozenset({
-    "asyncio", "fcntl", "logging", "multiprocessing", "pykka", "random", "secrets", "select", "selectors", "signal",
-    "socket", "sqlite3", "structlog", "subprocess", "threading", "time", "uuid", "zmq",
+    "asyncio", "fcntl", "io", "logging", "multiprocessing", "os", "pathlib", "psutil", "pykka", "random", "secrets",
+    "select", "selectors", "shutil", "signal", "socket", "sqlite3", "structlog", "subprocess", "tempfile", "threading",
+    "time", "uuid", "zmq",
 })  # fmt: skip
 CLOCK_READERS = frozenset({"now", "utcnow", "today"})
 
@@ -124,11 +125,13 @@ def is_upward(importer: str, imported: str) -> bool:
 
 
 def impurities(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """What a pure module must not do: import an impure module, or ask the calendar."""
+    """What a pure module must not do: import an impure module, open a file, or ask the calendar."""
     for name, line in foreign_imports(tree):
         if name.split(".")[0] in IMPURE:
             yield f"import {name}", line
     for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open":
+            yield "open()", node.lineno
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLOCK_READERS:
             owner = ast.unparse(node.func.value)
             if owner.split(".")[-1] in {"datetime", "date"}:
@@ -190,7 +193,7 @@ def test_inside_the_package_every_import_is_relative():
     assert wrong == []
 
 
-def test_the_core_reads_no_clock_socket_thread_chance_log_or_database():
+def test_the_core_reads_no_clock_socket_thread_chance_log_database_or_file():
     wrong = [
         shown(path, line, what)
         for module, path in modules().items()
@@ -279,6 +282,8 @@ class TestTheChecksThemselves:
     def test_impurities(self):
         source = "import zmq\nfrom time import monotonic\nfrom datetime import datetime\ndatetime.now()\nself.now()\n"
         assert list(impurities(ast.parse(source))) == [("import zmq", 1), ("import time", 2), ("datetime.now()", 4)]
+        source = "import os.path\nfrom pathlib import Path\nopen(name)\nguard.open(now)\n"
+        assert list(impurities(ast.parse(source))) == [("import os.path", 1), ("import pathlib", 2), ("open()", 3)]
 
     def test_sleeps(self):
         assert list(unmarked_sleeps("time.sleep(1)\nsleep(2)\nawait_sleep(3)\n")) == [1, 2]

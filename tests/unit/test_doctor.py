@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -213,19 +216,29 @@ def test_a_network_file_system_and_a_full_disk(tmp_path: Path, monkeypatch: pyte
     from workerhost.actors.stores import file_system
 
     wanted = setup(tmp_path, f"queue: {{database: {tmp_path}/t.db}}")
-    monkeypatch.setattr(file_system, "network_file_system", always("nfs4"))
-    (found,) = doctor_machine.database(wanted)
+    device, mounts = tmp_path.stat().st_dev, tmp_path / "mountinfo"
+    mounts.write_text(f"22 1 {os.major(device)}:{os.minor(device)} / {tmp_path} rw - nfs4 server:/b rw\n")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(file_system, "network_file_system", partial(file_system.network_file_system, mounts=mounts))
+        (found,) = doctor_machine.database(wanted)
     assert found.level == WRONG
     assert "(nfs4)" in found.what
-    monkeypatch.undo()
-    monkeypatch.setattr(file_system, "reserve_bytes", always(1 << 60))
-    assert next(one.level for one in doctor_machine.database(wanted)) == WRONG
+    monkeypatch.setattr(shutil, "disk_usage", always(shutil.disk_usage(tmp_path)._replace(total=1 << 40, free=1 << 20)))
+    found = next(iter(doctor_machine.database(wanted)))
+    assert (found.level, found.what) == (WRONG, "its disk has 1 MiB left; below 64 MiB no new task is taken")
 
 
 def test_a_slow_disk_is_odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_machine, "fsync_seconds", always(0.2))
+    sync = os.fsync
+
+    def slow(file: int) -> None:
+        time.sleep(2 * doctor_machine.FSYNC_SECONDS_MAX)  # sleeps: the disk is a slow one
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", slow)
     (found,) = doctor_machine.database(setup(tmp_path, f"queue: {{database: {tmp_path}/t.db}}"))
-    assert (found.level, "200 ms" in found.what) == (ODD, True)
+    assert found.level == ODD
+    assert re.match(r"its disk takes [4-9]\d+ ms to make a commit safe, so \d+ commits a second", found.what)
 
 
 def test_a_port_that_another_program_has_is_named_with_the_program(tmp_path: Path) -> None:

@@ -134,21 +134,41 @@ def test_the_timeline_has_a_bar_for_each_attempt_and_a_curve_for_each_rescue(tmp
     assert sum(tag == "path" for tag, _ in page.tags) == 1
 
 
+UNHURT = "No host was killed: all tasks were done first."
+
+
 @pytest.mark.parametrize(
-    ("lines", "killed"),
+    ("lines", "killed", "shown"),
     [
-        ((), None),
-        ((Line(1, "video.probe", "a.mp4", "cancelled"),), None),
-        ((Line(1, "other", "a.mp4", "completed", (Attempt("h", 3, 0.0, None, "completed"),), "", {"x": 1}),), None),
+        ((), None, (UNHURT, "0tasks", "0executions", "Nothing ran.")),
+        (
+            (Line(1, "video.probe", "a.mp4", "cancelled"),),
+            None,
+            (UNHURT, "1tasks", "0executions", "Nothing ran.", "1video.probea.mp4cancelled0"),
+        ),
+        (
+            (Line(1, "other", "a.mp4", "completed", (Attempt("h", 3, 0.0, None, "completed"),), "", {"x": 1}),),
+            None,
+            (UNHURT, "1executions", "#1 other of a.mp4: completed on h", "1othera.mp4completed1h slot 3, from 0.00 s"),
+        ),
         (
             (Line(1, "audio.probe", "a.mp3", "completed", (), "", {"bytes": 1, "audio": None}),),
             Killed("gone", 1.0, None),
+            ("After 1.0 s gone was killed (SIGKILL). It ran nothing just then.", "soundnonesize0.00 MB"),
         ),
-        ((Line(1, "video.thumbnail", "a.mp4", "completed", (), "", {"out": "/nowhere/x.jpg"}),), None),
+        (
+            (Line(1, "video.thumbnail", "a.mp4", "completed", (), "", {"out": "/nowhere/x.jpg"}),),
+            None,
+            (UNHURT, "1completed, once each", "1video.thumbnaila.mp4completed0"),
+        ),
     ],
 )
-def test_what_is_missing_is_left_out(lines: tuple[Line, ...], killed: Killed | None) -> None:
-    Page(render(Run("/media", BEGAN, 0.0, {"h": 1}, lines, killed)))
+def test_what_is_missing_is_left_out(lines: tuple[Line, ...], killed: Killed | None, shown: tuple[str, ...]) -> None:
+    page = Page(render(Run("/media", BEGAN, 0.0, {"h": 1}, lines, killed)))
+    assert [words for words in shown if words not in page.text] == []
+    assert "None" not in page.text
+    assert sum(tag == "article" for tag, _ in page.tags) == len(lines), "each file has its card"
+    assert {tag for tag, _ in page.tags}.isdisjoint({"img", "details"}), "of what is no picture none is shown"
 
 
 @pytest.mark.parametrize(

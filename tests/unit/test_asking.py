@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sqlite3
-import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,10 +64,10 @@ class A:
 def test_a_supervisor_that_takes_long_to_open_its_database_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    hold, connect = threading.Event(), sqlite3.connect
+    connect = sqlite3.connect
 
     def slow(*arguments: Any, **more: Any) -> Any:
-        hold.wait(0.2)  # several times as long as an answer is waited for
+        time.sleep(0.2)  # sleeps: the file is a slow one, several times as long as an answer is waited for
         return connect(*arguments, **more)
 
     monkeypatch.setattr(sqlite3, "connect", slow)

@@ -1,6 +1,7 @@
 """House rules that a reader relies on, checked by reading the source: floors, purity, sizes, names, no sleeping."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -155,6 +156,15 @@ def unmarked_sleeps(source: str) -> Iterator[int]:
                 yield node.lineno
 
 
+def waits_for_nobody(source: str) -> Iterator[int]:
+    """Waits for an event of a function's own that nobody sets: sleeps by another name."""
+    made = re.findall(r"^ +(\w+(?:, \w+)*) = .*\bEvent\(\)", source, re.MULTILINE)
+    unset = {name for names in made for name in names.split(", ") if f"{name}.set" not in source}
+    for number, line in enumerate(source.splitlines(), 1):
+        if any(f"{name}.wait(" in line for name in unset):
+            yield number
+
+
 def shown(path: Path, line: int, what: str) -> str:
     return f"{path.relative_to(ROOT)}:{line}: {what}"
 
@@ -237,6 +247,11 @@ def test_tests_wait_for_signals_and_not_by_sleeping():
         for path in files_of_tests()
         for line in unmarked_sleeps(path.read_text(encoding="utf-8"))
     ]
+    wrong += [
+        shown(path, line, "a wait for what nobody sets: look with `until`, or call it sleep()")
+        for path in files_of_tests()
+        for line in waits_for_nobody(path.read_text(encoding="utf-8"))
+    ]
     assert wrong == []
 
 
@@ -288,6 +303,11 @@ class TestTheChecksThemselves:
     def test_sleeps(self):
         assert list(unmarked_sleeps("time.sleep(1)\nsleep(2)\nawait_sleep(3)\n")) == [1, 2]
         assert list(unmarked_sleeps("time.sleep(1)  # sleeps: a slow task\n")) == []
+
+    def test_waits_for_nobody(self):
+        source = "def f():\n    end, pause = now(), threading.Event()\n    pause.wait(0.02)\n"
+        assert list(waits_for_nobody(source)) == [3]
+        assert list(waits_for_nobody(source + "    pause.set()\n")) == []
 
     def test_long_functions(self):
         fits = "def f():\n" + "    x = 1\n" * (FUNCTION_LINES_MAX - 1)

@@ -27,6 +27,7 @@ class Watched:
         self.node = "a"
         self.queued = self.running = 0
         self.slots = 4
+        self.left_out = 0
 
     def restart(self) -> None:
         """Another supervisor, which counts from zero."""
@@ -50,6 +51,7 @@ class Watched:
             "epoch": self.epoch,
             "pool": numbers,
             "nodes": {self.node: numbers},
+            "nodes_left_out": self.left_out,
             "hosts": [{**host, **self.figures.shown()}],
             "uptime": 1000.0,
         }
@@ -57,12 +59,15 @@ class Watched:
     def look(self, seconds: int = 1, *, completed: int = 0, duration: float = 0.2) -> None:
         """Seconds pass, with a look at the end of each; so many tasks complete in each."""
         for _ in range(seconds):
-            self.at += 1.0
-            self.wall += 1.0
+            self.pass_time(1.0)
             self.account.sent(completed)
             if completed:
                 self.account.completed([duration] * completed)
             self.gathering.take(self.snapshot())
+
+    def pass_time(self, seconds: float) -> None:
+        self.at += seconds
+        self.wall += seconds
 
     def completed(self, window: str) -> int:
         """At the node; nothing is said of one where nothing happened."""
@@ -125,12 +130,40 @@ def test_windows_survive_the_monitor_and_what_happened_while_it_was_away_counts(
     watched.look(100, completed=2)
     watched.gathering = Gathering.restored(json.loads(json.dumps(watched.gathering.kept())))
     watched.account.completed([0.2] * 30)
-    watched.at += 15.0
-    watched.wall += 15.0
+    watched.pass_time(15.0)
     watched.look(completed=2)
     assert watched.completed("1h") == 232
     assert len(watched.gathering.points) >= 20
     assert watched.gathering.windows()["1h"]["nodes"]["a"]["completed"] == 232
+
+
+def test_what_was_idle_for_long_did_not_happen_while_the_monitor_was_away(watched: Watched) -> None:
+    watched.look(3, completed=5)
+    watched.slots = 0  # neither the node nor the host does anything
+    for _ in range(500):
+        watched.pass_time(9.0)
+        watched.look()
+    watched.gathering = Gathering.restored(json.loads(json.dumps(watched.gathering.kept())))
+    watched.look()
+    minute = watched.gathering.windows()["1m"]
+    assert (minute["nodes"], minute["hosts"]) == ({}, {})
+    watched.look(completed=2)
+    assert watched.completed("1m") == 2
+
+
+def test_a_node_that_comes_back_into_a_list_without_room_for_all_counts_from_then_on(watched: Watched) -> None:
+    watched.look(3, completed=5)
+    watched.node, watched.left_out = "other", 1
+    for _ in range(500):
+        watched.pass_time(9.0)
+        watched.look()
+    watched.node = "a"
+    watched.look(2, completed=1)
+    assert watched.completed("1h") == 1
+    watched.restart()
+    watched.node = "new"
+    watched.look(completed=7)
+    assert watched.completed("1h") == 7  # all counters have just begun anew
 
 
 @pytest.mark.parametrize(
@@ -166,8 +199,7 @@ def test_utilisation_and_depth_are_means_over_time(watched: Watched) -> None:
 
 def test_while_the_monitor_was_away_nobody_knows_what_was_queued(watched: Watched) -> None:
     watched.queued = 1000
-    watched.at += 3600.0
-    watched.wall += 3600.0
+    watched.pass_time(3600.0)
     watched.look()
     assert watched.gathering.growth("1m").of.deep == 0
 
@@ -192,7 +224,7 @@ def test_nodes_that_are_gone_are_forgotten(watched: Watched, monkeypatch: pytest
     watched.at += 4000.0
     watched.look()
     watched.look()
-    assert list(watched.gathering.kept()["nodes"]) == []
+    assert list(watched.gathering.kept()["nodes"]) == ["n49"]  # the one that is still there
     assert SERIES_MAX >= 2000
 
 

@@ -1,8 +1,8 @@
 """What a monitor makes of snapshots: windows of the pool, of each node and each host, and the last hour in points.
 
 Pure: snapshots go in, what is shown comes out. Its clock is the snapshots' own: it runs evenly, over restarts of the
-supervisor, and no jump of the wall clock is seen in it. Memory is bounded: nodes and hosts of which nothing was heard
-for an hour are forgotten.
+supervisor, and no jump of the wall clock is seen in it. Memory is bounded: nodes and hosts that nobody tells of any
+more are forgotten after an hour.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class Gathering:
     def take(self, snapshot: Mapping[str, Any]) -> None:
         """One more snapshot."""
         epoch, born = int(snapshot["epoch"]), self.now if self._epoch else None
+        # What comes into a list that has no room for all may have counted for long.
+        node_born = None if epoch == self._epoch and snapshot["nodes_left_out"] else born
         passed = self._pass_time(epoch, snapshot["at"], snapshot["wall"])
         if passed > _GAP_SECONDS:
             passed = 0.0
@@ -77,7 +79,7 @@ class Gathering:
         for name, node in snapshot["nodes"].items():
             lived = Totals(busy=node["running"] * passed, deep=node["queued"] * passed)
             series = self._nodes.get(name) or self._nodes.setdefault(name, Series())
-            series.take((epoch,), totals(node), self.now, lived=lived, born=born)
+            series.take((epoch,), totals(node), self.now, lived=lived, born=node_born)
         for host in reversed(snapshot["hosts"]):  # the latest session of a name is the last to be taken
             name = host["name"]
             if host["state"] not in SHOWN_ALIVE and name in slots:
@@ -135,7 +137,8 @@ class Gathering:
         for name in old:
             del known[name]
         if len(known) > SERIES_MAX:
-            for name in sorted(known, key=lambda name: known[name].active)[: len(known) - SERIES_MAX]:
+            idlest = sorted(known, key=lambda name: (name in present, known[name].active))
+            for name in idlest[: len(known) - SERIES_MAX]:
                 del known[name]
 
     # What is shown.
@@ -163,7 +166,6 @@ class Gathering:
 
     def kept(self) -> dict[str, Any]:
         """All of it as plain data, for `restored`."""
-        oldest = self.now - _FORGET_SECONDS
         return {
             "form": _FORM,
             "now": self.now,
@@ -171,8 +173,8 @@ class Gathering:
             "at": self._at,
             "epoch": self._epoch,
             "pool": self._pool.kept(),
-            "nodes": {name: one.kept() for name, one in self._nodes.items() if one.active > oldest},
-            "hosts": {name: one.kept() for name, one in self._hosts.items() if one.active > oldest},
+            "nodes": {name: one.kept() for name, one in self._nodes.items()},
+            "hosts": {name: one.kept() for name, one in self._hosts.items()},
             "points": [list(point) for point in self.points],
             "raised": [[epoch, alert] for epoch, alert in self._raised.values()],
         }

@@ -179,7 +179,8 @@ def _give(
         counts[QUEUED] -= count
         counts[RUNNING] += count
         if declined is None:
-            lane.account.granted([wall - queued_since(row) for row in alike if row.attempt == 1])
+            # The clock may have been set back meanwhile.
+            lane.account.granted([max(0.0, wall - queued_since(row)) for row in alike if row.attempt == 1])
         lanes.tree.granted(step, lane, pool, count, alike[-1].id)
         lanes.tenants.served(lane.tenant)
 

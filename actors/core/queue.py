@@ -165,6 +165,7 @@ class Queue:
     def back(self, step: Step, row: Row, was: int, declined: Declined | None = None) -> None:
         """A row is queued or scheduled (again): write it, count it, put it where it belongs. `declined`: aside."""
         lane = self.lanes.by_number[row.lane]
+        row.queued_at = step.wall
         counters = (row.attempt, row.failures, row.crashes, row.losses, row.releases)
         written = (row.state, row.place, row.due, row.relative, *counters, row.owner)
         step.persist.returns.append((*written, row.id, row.fence))
@@ -316,7 +317,7 @@ class Queue:
         lane.counts[row.state] += 1
         self.lanes.touched.add(lane)
         row.failures = row.crashes = row.losses = row.releases = 0
-        row.due = row.started_at = None
+        row.due, row.started_at, row.queued_at = None, None, step.wall
         self.fence += 1
         row.fence, row.owner = self.fence, NOBODY  # what its last host may still report is of the run-through before
         step.persist.retries.append((row.fence, row.id))

@@ -40,7 +40,7 @@ class Figures:
         rescued: Attempts taken back from hosts that were lost or no longer had them.
         released: Attempts that were handed back and counted against nobody.
         attempts, seconds: Attempts that ran until they completed or failed, and how long in all.
-        grants, waited: Tasks whose first attempt began, and how long they had waited for that in all, in seconds.
+        grants, waited: Tasks whose first attempt began, and how long they had been queued then in all, in seconds.
         causes: Attempts that failed, by cause.
     """
 
@@ -235,7 +235,9 @@ class Statistics:
 
 
 def queued_since(row: Row) -> float:
-    """Since when a task that has not run waits for its first attempt, by the wall clock: sent, or due later."""
+    """Since when a queued task waits, by the wall clock: queued again, or sent, or due later."""
+    if row.queued_at is not None:
+        return row.queued_at
     options = row.options
     if options is None:
         return row.sent_at

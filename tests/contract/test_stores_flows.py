@@ -13,7 +13,7 @@ from store_rows import LANES, SESSIONS, claim, ended, fetch, row, write
 
 from workerhost.actors.core.effects import EndedAfter, Persist, Where
 from workerhost.actors.core.flows.edges import CANCEL, RUN, WAIT, Awaited, Dependents, FlowsOf, Gathered, Unmet
-from workerhost.actors.core.rows import CANCELLED, COMPLETED, FAILED, QUEUED, WAITING
+from workerhost.actors.core.rows import CANCELLED, COLUMNS, COMPLETED, FAILED, QUEUED, WAITING
 from workerhost.actors.stores.contract import Store
 from workerhost.actors.stores.memory import MemoryStore
 from workerhost.actors.stores.sqlite import SqliteStore
@@ -74,7 +74,7 @@ def test_the_tasks_of_a_flow_are_counted_by_type_and_state(diamond: Store) -> No
 
 def columns(store: Store, id: int) -> tuple[Any, ...]:
     [found] = fetch(store, id)
-    return tuple(getattr(found, name) for name in found.__slots__)
+    return tuple(getattr(found, name) for name in COLUMNS)
 
 
 def test_dependents_are_read_in_order_and_their_row_once(diamond: Store) -> None:

@@ -18,7 +18,7 @@ from unit.pool_words import (  # pyright: ignore[reportMissingImports]
 from workerhost.actors.core.statistics import BOUNDS, Figures
 from workerhost.actors.core.telling import snapshot as module
 from workerhost.transport import codec
-from workerhost.transport.messages import Bye, Claim, GiveBack, Query, Reply, Results, Returned
+from workerhost.transport.messages import Admin, Bye, Claim, GiveBack, Query, Reply, Results, Returned
 
 
 def ask(pool: PoolAtHand) -> dict[str, Any]:
@@ -75,6 +75,51 @@ def test_a_task_of_low_priority_that_waits_behind_others_is_the_oldest(pool: Poo
     pool.wait(5.0)
     pool.send("a", 1, priority=9)
     assert ask(pool)["nodes"]["a"]["oldest"] == WALL + 100.0
+
+
+def test_a_task_that_runs_once_more_waits_since_it_was_queued_again(pool: PoolAtHand) -> None:
+    pool.send("a")
+    pool.say(CLIENT, Admin(1, "cancel", {"ids": [1]}))
+    pool.wait(100.0)
+    pool.say(CLIENT, Admin(2, "retry", {"ids": [1]}))
+    assert ask(pool)["nodes"]["a"]["oldest"] == pool.wall
+    pool.wait(3.0)
+    pool.host(HOST, "a")
+    assert ask(pool)["nodes"]["a"]["waited"] == 3.0
+
+
+def test_a_task_that_its_host_gave_back_waits_since_then_and_who_stands_behind_it_for_longer(pool: PoolAtHand) -> None:
+    [(id, fence, _)] = granted({**pool.host(HOST, "a"), **pool.send("a")})
+    pool.wait(10.0)
+    back = pool.wall
+    pool.say(HOST, GiveBack([[id, fence, int(Returned.DRAIN), 0.0, "", True]]), Bye("drained"))
+    pool.wait(10.0)
+    assert ask(pool)["nodes"]["a"]["oldest"] == back
+    pool.send("a")
+    sent = pool.wall
+    pool.wait(10.0)
+    pool.say(CLIENT, Admin(1, "cancel", {"ids": [1]}))
+    pool.say(CLIENT, Admin(2, "retry", {"ids": [1]}))
+    assert ask(pool)["nodes"]["a"]["oldest"] == sent
+
+
+def test_a_task_that_comes_after_another_waits_for_a_host_only_since_that_has_ended(pool: PoolAtHand) -> None:
+    [(id, fence, _)] = granted({**pool.host(HOST, "a"), **pool.send("a")})
+    pool.send("b", after=[id])
+    pool.wait(20.0)
+    pool.say(HOST, Results([completed(id, fence)]))
+    assert ask(pool)["nodes"]["b"]["oldest"] == pool.wall
+    pool.wait(2.0)
+    pool.host(b"i", "b")
+    assert ask(pool)["nodes"]["b"]["waited"] == 2.0
+
+
+def test_a_clock_that_is_set_back_makes_no_counter_fall(pool: PoolAtHand) -> None:
+    pool.send("a")
+    pool.jump -= 3600.0
+    pool.host(HOST, "a")
+    node = ask(pool)["nodes"]["a"]
+    assert (node["grants"], node["waited"], node["waits"][0]) == (1, 0.0, 1)
 
 
 def test_failures_are_counted_by_cause_and_retries_apart(pool: PoolAtHand) -> None:

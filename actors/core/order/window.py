@@ -70,9 +70,15 @@ class Window:
         return None
 
     def oldest(self) -> float | None:
-        """Since when the first of its rows waits, by the wall clock, as far as memory holds them; None: no row."""
-        firsts = (next((row for row in level if row.state == QUEUED), None) for level in self._levels.values())
-        return min((queued_since(row) for row in firsts if row is not None), default=None)
+        """Since when one of its rows waits, by the wall clock, as far as memory holds them; None: no row."""
+        found: list[float] = []
+        for level in self._levels.values():
+            for row in level:
+                if row.state == QUEUED:
+                    found.append(queued_since(row))
+                    if row.queued_at is None:  # what stands behind it was sent later
+                        break
+        return min(found, default=None)
 
     def take(self, count: int, until: Key | None) -> list[Row]:
         """Remove and return at most `count` first rows, none of them after the key `until`."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..config.schema import Settings
+from ..transport.documents import GONE
 from .finding import FINE, ODD, WRONG, Finding
 from .tables import count, span
 
@@ -120,9 +121,10 @@ def hosts(answers: Answers) -> Iterator[Finding]:
     for name in draining[:_LISTED_MAX]:
         yield Finding("hosts", ODD, "drains: it takes nothing new", name, f"workerhost drain {name} --undo")
     joined = sum(host["state"] == "joined" for host in answers.hosts)
-    slots = sum(host["slots"] for host in answers.hosts)
+    living = [host for host in answers.hosts if host["state"] not in GONE]
+    slots = sum(host["slots"] for host in living)
     if joined:
-        busy = sum(host["running"] for host in answers.hosts)
+        busy = sum(host["running"] for host in living)
         yield Finding("hosts", FINE, f"{count(joined, 'host')} joined, {busy:,} of {slots:,} slots are busy")
 
 

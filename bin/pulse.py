@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from ..transport.documents import GONE
 from .tables import span
 
 RATE_SECONDS: Final = 10.0
@@ -59,7 +60,7 @@ class Sight:
         pool: The whole as one node.
         nodes: The tree, parents before what lies below them.
         left_out: Nodes that the pool did not tell of, because there are so many.
-        hosts: As the snapshot has them, by name.
+        hosts: As the snapshot has them, by name, and last those that are gone.
         notes: What is odd.
         outlook: When the queue will be empty, or that it grows; empty: nothing can be said.
     """
@@ -122,7 +123,7 @@ class Pulse:
             pool=self._node("", pool, wall),
             nodes=_without_chains([self._node(name, nodes[name], wall, leaf=name not in inner) for name in names]),
             left_out=snapshot["nodes_left_out"],
-            hosts=sorted(snapshot["hosts"], key=lambda host: (host["name"], host["owner"])),
+            hosts=sorted(snapshot["hosts"], key=lambda host: (host["state"] in GONE, host["name"], host["owner"])),
             notes=list(status.get("notes", ())),
             outlook=self._outlook(),
         )

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
+from ..transport.documents import GONE
 from ..workers.errors import plain
 from .pulse import Node, Sight
 from .tables import breadth, count, cut, figure, span
@@ -101,10 +102,11 @@ def _head(sight: Sight, frame: Frame) -> list[Text]:
     second.append(f"{_rate(sight.pool.failing)}/s", style="bold red" if sight.pool.failing else "bold").append(
         " failed"
     )
-    slots, busy = sum(host["slots"] for host in sight.hosts), sum(host["running"] for host in sight.hosts)
+    living = [host for host in sight.hosts if host["state"] not in GONE]
+    slots, busy = sum(host["slots"] for host in living), sum(host["running"] for host in living)
     third = Text("slots  ")
     third.append_text(_bar(busy / slots if slots else 0.0, 2 * _BAR, frame))
-    third.append(f" {busy:,} of {count(slots, 'slot')} busy on {count(len(sight.hosts), 'host')}")
+    third.append(f" {busy:,} of {count(slots, 'slot')} busy on {count(len(living), 'host')}")
     third.append(f"  {sight.outlook}", style="bold")
     lines = [first, second, third]
     if frame.trouble:
@@ -248,8 +250,9 @@ def _host(host: dict[str, Any], name: int, slots: int, frame: Frame, *, hidden: 
     cells = [_cell(task.get("fraction"), frame) for task in host.get("tasks", [])][:slots]
     cells += [_BUSY[frame.unicode]] * (min(host["running"], slots) - len(cells))
     line.append("".join(cells), "not bold cyan")
-    line.append(_FREE[frame.unicode] * max(min(host["slots"], slots) - len(cells), 0), "not bold dim")
-    line.append(" " * max(slots - max(len(cells), min(host["slots"], slots)), 0))
+    there = 0 if host["state"] in GONE else min(host["slots"], slots)
+    line.append(_FREE[frame.unicode] * max(there - len(cells), 0), "not bold dim")
+    line.append(" " * max(slots - max(len(cells), there), 0))
     line.append(f"  {host['running']:>3}/{host['slots']}", "not bold")
     if hidden:
         line.append(f"  {hidden} not shown", "not bold dim")

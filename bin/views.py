@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from ..transport.documents import GONE
 from . import watch_views
 from .tables import ago, count, figure, percent, span, table, wrapped
 
 GLANCE_HOSTS: Final = 15
-"""Hosts that `status` shows, those with something odd first; `hosts` has all."""
+"""Hosts that `status` shows, those with something odd first, and last those that are gone; `hosts` has all."""
 RUNNING_MAX: Final = 50
 """Running tasks that `hosts` shows; `ls --state running` has all."""
+_CALM: Final = {"joined": 1, "lost": 2, "left": 3}
+"""The order of hosts by state; whatever else a state says is odd."""
 _NAMES_MAX: Final = 3
 _INDENT: Final = 12
 _JOIN: Final = "no host has joined: workerhost host --join ADDRESS CODE"
@@ -33,7 +36,7 @@ def status(reply: dict[str, Any], now: float) -> list[str]:
     }
     lines = [line for name, text in facts.items() for line in wrapped(name, text, indent=_INDENT)]
     lines += watch_views.lines(reply, now)
-    shown = sorted(found, key=lambda host: host["state"] == "joined")[:GLANCE_HOSTS]
+    shown = sorted(found, key=lambda host: _CALM.get(host["state"], 0))[:GLANCE_HOSTS]
     lines += ["", *hosts(shown, now)] if shown else []
     if len(found) > len(shown):
         lines.append(f"and {len(found) - len(shown):,} more: workerhost hosts")
@@ -47,11 +50,12 @@ def counts(tasks: dict[str, int]) -> str:
 
 
 def _hosts_at_a_glance(found: list[dict[str, Any]]) -> str:
-    """`3 hosts (2 joined, 1 draining), 8 of 12 slots busy`."""
+    """`3 hosts (2 joined, 1 lost), 6 of 8 slots busy`: who is gone has none."""
     states: dict[str, int] = {}
     for host in found:
         states[host["state"]] = states.get(host["state"], 0) + 1
-    slots, running = sum(host["slots"] for host in found), sum(host["running"] for host in found)
+    living = [host for host in found if host["state"] not in GONE]
+    slots, running = sum(host["slots"] for host in living), sum(host["running"] for host in living)
     of_states = ", ".join(f"{number:,} {state}" for state, number in states.items())
     return f"{len(found):,} ({of_states}); {running:,} of {slots:,} slots are busy"
 

@@ -72,6 +72,8 @@ def _progress(reply: dict[str, Any]) -> dict[str, Any] | None:
 
 _UNPACKED = ("params", "result", "detail", "progress")
 ENDED_BADLY = ("failed", "quarantined", "cancelled")
+GONE = ("lost", "left")
+"""States of hosts that are no more, of which `status` and `hosts` tell for a day."""
 
 
 def plain_data(value: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from ..workers.errors import WorkerHostError
 from .client import Client
+from .documents import GONE
 from .executor import PoolExecutor
 from .terms import Sending
 
@@ -67,7 +68,7 @@ class _Backend:
             return 1
         if n_jobs > 0:
             return n_jobs
-        slots = sum(host["slots"] for host in self.client.hosts())
+        slots = sum(host["slots"] for host in self.client.hosts() if host["state"] not in GONE)
         return max(1, slots + 1 + n_jobs)
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:

@@ -55,7 +55,7 @@ TWO = {**HOST, "name": "two"}
 
 def test_a_lost_host_whose_name_another_process_has_is_no_finding() -> None:
     found = list(doctor_pool.CHECKS["hosts"](answers(hosts=[{**HOST}, {**HOST, "state": "lost", "silent": 9}])))
-    assert [finding.level for finding in found] == [FINE]
+    assert [(finding.level, finding.what) for finding in found] == [(FINE, "1 host joined, 1 of 4 slots are busy")]
 
 
 FAULTS: list[tuple[Answers, str, str, str, str, str]] = [

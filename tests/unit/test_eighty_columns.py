@@ -105,6 +105,14 @@ def test_status_of_a_hundred_hosts_fits_a_screen_and_shows_what_is_odd_first() -
     assert [line.split()[1] for line in table[1:8]] == ["draining"] * 6 + ["joined"]
 
 
+def test_hosts_that_are_gone_have_no_slots_and_stand_behind_those_that_live() -> None:
+    gone = [{**host(number), "state": "lost" if number % 2 else "left"} for number in range(20)]
+    page = views.status({**STATUS, "hosts": [*gone, {**host(1), "slots": 4}]}, NOW)
+    assert "hosts       21 (10 left, 10 lost, 1 joined); 1 of 4 slots are busy" in page
+    table = page[page.index("") + 1 :]
+    assert [line.split()[1] for line in table[1:16]] == ["joined"] + ["lost"] * 10 + ["left"] * 4
+
+
 def test_hosts_that_say_the_same_say_it_once() -> None:
     said = " ".join(" ".join(PAGES["why"]).split())
     assert "it drains: render-farm-host-in-the-cellar-000" in said

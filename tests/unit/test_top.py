@@ -122,6 +122,16 @@ def test_a_page_is_never_wider_nor_higher_than_the_terminal(size: tuple[int, int
         assert max(breadth(line.plain) for line in lines) <= size[0]
 
 
+def test_a_host_that_is_gone_has_no_slots_and_stands_behind_those_that_live() -> None:
+    hosts = ({**host("a", tasks=0), "state": "lost"}, host("b", tasks=1))
+    page = text(top_screen.draw(Pulse().look(STATUS, snapshot(0, {}, hosts)), Frame(80, 24, unicode=False)))
+    assert any(line.endswith("1 of 4 slots busy on 1 host") for line in page)
+    assert [line.split() for line in page if line.endswith("/4")] == [
+        ["b", "joined", "#...", "1/4"],
+        ["a", "lost", "0/4"],
+    ]
+
+
 def test_what_does_not_fit_is_counted() -> None:
     page = text(top_screen.draw(large(), Frame(80, 24)))
     assert any(line.startswith("and ") and line.endswith(" more: tab") for line in page)

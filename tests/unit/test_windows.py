@@ -159,11 +159,11 @@ def test_a_node_that_comes_back_into_a_list_without_room_for_all_counts_from_the
         watched.look()
     watched.node = "a"
     watched.look(2, completed=1)
-    assert watched.completed("1h") == 1
+    assert watched.gathering.windows()["1h"]["nodes"]["a"]["completed"] == 1
     watched.restart()
     watched.node = "new"
     watched.look(completed=7)
-    assert watched.completed("1h") == 7  # all counters have just begun anew
+    assert watched.gathering.windows()["1h"]["nodes"]["new"]["completed"] == 7  # all counters have just begun anew
 
 
 @pytest.mark.parametrize(

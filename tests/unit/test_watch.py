@@ -122,6 +122,27 @@ def test_other_nodes_raise_no_alert_of_a_node(pool_with: Make) -> None:
     assert alerts(pool) == []
 
 
+def test_an_alert_that_a_reload_adds_is_not_raised_by_what_happened_before(pool_with: Make) -> None:
+    pool = watched(pool_with, Rule("", "rescues", True, 1000.0))
+    pool.wait(2)
+    run(pool, 40, well=False)
+    pool.wait(3600, step=2.0)
+    rules = Rule("a", "error_rate", True, 0.1), Rule("b", "error_rate", True, 0.1)
+    pool.pool.report.watch.watch_for(Watching(rules), None)
+    pool.wait(10)
+    assert raised(pool) == []
+    run(pool, 1, well=False)
+    pool.wait(2)
+    assert alerts(pool) == ["error_rate_above"]
+
+
+def test_an_alert_of_the_beginning_counts_from_there(pool_with: Make) -> None:
+    pool = watched(pool_with, Rule("a", "error_rate", True, 0.1))
+    run(pool, 1, well=False)
+    pool.wait(2)
+    assert alerts(pool) == ["error_rate_above"]
+
+
 def test_goals_are_met_or_missed_or_not_known(pool_with: Make) -> None:
     goals = (
         Goal("task_duration", most=30.0),

@@ -15,11 +15,12 @@ from ..order.lane import Lane
 from ..queue import Queue
 from ..rows import QUEUED, RUNNING
 from ..step import Step
-from .windows import Growth, Series, Totals, quantile, totals
+from .windows import NOTHING, Growth, Series, Source, Totals, quantile, totals
 
 LOOK_SECONDS: Final = 1.0
 WINDOW: Final = "5m"
 _GAP_SECONDS: Final = 10.0
+_SOURCE: Final[Source] = (1,)  # this supervisor, which is never another
 _GOALS: Final = {
     "task_duration": "average time of an attempt at most {most}",
     "success_rate": "at least {least} of ended tasks completed",
@@ -50,8 +51,10 @@ class Watch:
         self._series: dict[str, Series] = {}
         self._raised: dict[Rule, dict[str, Any]] = {}
         self._suspected: dict[Rule, float] = {}
-        self._looked = self._born = now
+        self._looked = now
         self.watch_for(watching, high)
+        for series in self._series.values():
+            series.take(_SOURCE, NOTHING, now)  # all counters begin now; for who is watched later, at the first look
 
     def watch_for(self, watching: Watching, high: int | None) -> None:
         """Something else is watched from now on; what is raised and still watched stays raised."""
@@ -93,18 +96,16 @@ class Watch:
         lanes = self._queue.lanes
         lanes.statistics.settle()
         for node, series in self._series.items():
-            figures, lived = lanes.statistics.nodes.get(node), Totals()
+            figures, lived = lanes.statistics.nodes.get(node), NOTHING
             if node == POOL:
                 slots = sum(
                     count for host in self._hosts.by_owner.values() if host.alive() for _, count in host.offer.slots
                 )
                 lived = Totals(busy=min(lanes.total(RUNNING), slots) * passed, able=slots * passed)
-            if figures is not None:
-                times = lanes.statistics.times.get(node)
-                counted = figures.shown()
-                if times is not None:
-                    counted |= {"durations": times.durations, "waits": times.waits}
-                series.take((1,), totals(counted), now, lived=lived, born=self._born)
+            counted = {} if figures is None else figures.shown()
+            if (times := lanes.statistics.times.get(node)) is not None:
+                counted |= {"durations": times.durations, "waits": times.waits}
+            series.take(_SOURCE, totals(counted), now, lived=lived)
 
     def _judge(self, step: Step, rule: Rule) -> None:
         value = self._value(rule.metric, rule.node, step)

@@ -65,12 +65,18 @@ def hosts(found: list[dict[str, Any]], now: float) -> list[str]:
     rows = [
         [
             host["name"], host["state"], host["slots"], host["running"], span(ago(host.get("since"), now)),
-            ", ".join(host.get("types") or host.get("serve") or []) or "all",
+            _offered(host),
         ]
         for host in found
     ]  # fmt: skip
     last = "TYPES" if any("types" in host for host in found) else "SERVES"
     return table(["HOST", "STATE", "SLOTS", "BUSY", "SINCE", last], rows)
+
+
+def _offered(host: dict[str, Any]) -> str:
+    """Its types, or how many they are where the pool has too many to name them."""
+    left_out = host.get("types_left_out", 0)
+    return ", ".join(host.get("types") or host.get("serve") or []) or (count(left_out, "type") if left_out else "all")
 
 
 def host_details(found: list[dict[str, Any]]) -> list[str]:
@@ -85,6 +91,8 @@ def host_details(found: list[dict[str, Any]]) -> list[str]:
         lines.append(f"and {len(running) - RUNNING_MAX:,} more: workerhost ls --state running --limit 1000")
     levels = _levels(found)
     lines += ["", *table(["LEVEL", "STATE", "HOSTS", "NOTE"], levels)] if levels else []
+    if left_out := sum(host.get("levels_left_out", 0) for host in found):
+        lines.append(f"and {count(left_out, 'level')} more")
     broken = [
         line
         for host in found

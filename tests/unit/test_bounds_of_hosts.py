@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from unit.pool_words import CLIENT, HOST  # pyright: ignore[reportMissingImports
 from unit.test_hosting import joined  # pyright: ignore[reportMissingImports]
 
 from workerhost.actors.core.host.host_effects import Say
+from workerhost.actors.core.step import Step
 from workerhost.transport.codec import decode, encode
 from workerhost.transport.messages import Alive, Heartbeat, Hello, Query, Refused, Reply
 
@@ -41,6 +43,45 @@ def test_of_many_levels_those_are_shown_that_have_failed_and_others_as_far_as_th
     assert isinstance(answer, Reply)
     told: dict[str, list[str]] = answer.value["hosts"][0]["levels"]
     assert (len(told), told["broken"]) == (1000, ["failed", "no such module"])
+
+
+TYPES = [f"video.youtube.endpoint_of_some_length_{number:04}" for number in range(1000)]
+
+
+def crowd(pool: Any, hosts: int, types: list[str]) -> None:
+    """Hosts that offer these types and say something of each."""
+    pool.host(HOST, *types)
+    (first,) = pool.pool.hosts.by_owner.values()
+    first.levels = {type: ["failed", "no key"] if type == types[-1] else ["idle", ""] for type in types}
+    for owner in range(1_000_000, 1_000_000 + hosts - 1):
+        pool.pool.hosts.by_owner[owner] = replace(first, owner=owner, name=f"gpu-worker-{owner}.example")
+
+
+@pytest.mark.parametrize("what", ["status", "hosts"])
+@pytest.mark.parametrize("hosts", [400, 3000])
+def test_of_many_hosts_with_many_types_each_names_a_part(pool: Any, what: str, hosts: int) -> None:
+    crowd(pool, hosts, TYPES)
+    step = Step(pool.now, pool.wall)
+    reply = Reply(1, True, pool.pool.report.answers[what](step, told=True))
+    assert len(encode(reply, 1)) < 8 * 2**20
+    for host in reply.value["hosts"]:
+        assert 0 < len(host["types"]) == 1000 - host["types_left_out"]
+        if what == "hosts":
+            assert 0 < len(host["levels"]) == 1000 - host["levels_left_out"]
+            assert host["levels"][TYPES[-1]] == ["failed", "no key"]
+
+
+@pytest.mark.parametrize("what", ["status", "hosts"])
+@pytest.mark.parametrize(("hosts", "named"), [(20, 1000), (21, 0)])
+def test_of_hosts_that_are_gone_types_are_named_as_long_as_there_is_room(
+    pool: Any, what: str, hosts: int, named: int
+) -> None:
+    crowd(pool, hosts, TYPES)
+    for gone in list(pool.pool.hosts.by_owner.values())[:-1]:
+        gone.state = "lost"
+    *gone, living = pool.pool.report.answers[what](Step(pool.now, pool.wall), told=True)["hosts"]
+    assert {len(host["types"]) for host in gone} == {named}
+    assert (living["types"], "types_left_out" in living) == (TYPES, False)
 
 
 def test_a_host_tells_so_many_levels_at_a_time() -> None:

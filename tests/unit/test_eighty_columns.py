@@ -113,6 +113,12 @@ def test_hosts_that_are_gone_have_no_slots_and_stand_behind_those_that_live() ->
     assert [line.split()[1] for line in table[1:16]] == ["joined"] + ["lost"] * 10 + ["left"] * 4
 
 
+def test_what_the_pool_had_no_room_to_name_is_counted() -> None:
+    some = {**host(1), "types": [], "types_left_out": 1000, "levels_left_out": 990}
+    assert views.hosts([some], NOW)[1].endswith("  1,000 types")
+    assert views.host_details([some, some])[-1] == "and 1,980 levels more"
+
+
 def test_hosts_that_say_the_same_say_it_once() -> None:
     said = " ".join(" ".join(PAGES["why"]).split())
     assert "it drains: render-farm-host-in-the-cellar-000" in said

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from heapq import nsmallest
 from itertools import islice
 from typing import Any
 
@@ -21,7 +22,9 @@ from .snapshot import Snapshot
 from .watch import Watch
 
 _LISTED_MAX = 100  # types that nobody serves; who has more of them has seen enough
-_LEVELS_MAX = 1000  # of each host
+_TYPES_MAX = 20_000  # of all hosts; a message holds several times as many of usual length
+_LEVELS_MAX = 10_000  # of all hosts
+_LEVELS_EACH_MAX = 1000
 _TASKS_MAX = 200  # of each host
 _STOPPED = ("paused", "asleep", "quota", "breaker")
 _NAME = "workerhost"
@@ -62,7 +65,7 @@ class Report:
 
     def status(self, step: Step, *, told: bool) -> dict[str, Any]:
         """The pool at a glance. `told`: with what others' tasks said, and those of `hosts` and `types` too."""
-        lanes, settings = self._queue.lanes, self.settings
+        lanes, settings, room = self._queue.lanes, self.settings, self._room_for_types()
         waiting = {lane.type for lane in lanes.by_number.values() if lane.counts[QUEUED]}
         unserved = sorted(islice((type for type in waiting if not any(self._hosts.serving(type))), _LISTED_MAX))
         return {
@@ -73,7 +76,7 @@ class Report:
                 "uptime": step.now - self._started,
                 **settings.about,
             },
-            "hosts": [self._host(host, step) for host in self._hosts.by_owner.values()],
+            "hosts": [self._host(host, step, room) for host in self._hosts.by_owner.values()],
             "tasks": {state.value: lanes.total(code) for code, state in enumerate(STATES)},
             "queue": {
                 "unfinished": self._queue.unfinished_count,
@@ -142,15 +145,17 @@ class Report:
 
     def hosts(self, step: Step, *, told: bool) -> dict[str, Any]:
         """Each host with what it offers and runs."""
+        room = self._room_for_types()
+        living = [host for host in self._hosts.by_owner.values() if host.alive()]  # others have no levels
+        levels = min(_LEVELS_EACH_MAX, _share([len(host.levels) for host in living], _LEVELS_MAX))
         running: dict[int, list[Lease]] = {}
         for lease in self._queue.leases.values():
             running.setdefault(lease.pool.host.owner, []).append(lease)
         return {
             "hosts": [
                 {
-                    **self._host(host, step),
-                    "levels": _shown(host.levels),
-                    "types": sorted(host.offer.types),
+                    **self._host(host, step, room),
+                    **_shown(host.levels, levels),
                     "any": host.offer.any,
                     "isolation": host.facts.get("isolation"),
                     "failed": host.facts.get("failed", {}),
@@ -217,14 +222,24 @@ class Report:
                 served.setdefault(fingerprint, []).append(host.name)
         return {fingerprint: sorted(names) for fingerprint, names in sorted(served.items())}
 
-    def _host(self, host: HostSession, step: Step) -> dict[str, Any]:
+    def _room_for_types(self) -> tuple[int, int]:
+        """How many types an answer names of each host that is gone, and of each that lives: those come first."""
+        hosts = self._hosts.by_owner.values()
+        if sum(len(host.offer.types) for host in hosts) <= _TYPES_MAX:
+            return _TYPES_MAX, _TYPES_MAX
+        return 0, _share([len(host.offer.types) for host in hosts if host.alive()], _TYPES_MAX)
+
+    def _host(self, host: HostSession, step: Step, room: tuple[int, int]) -> dict[str, Any]:
+        types = nsmallest(room[host.alive()], host.offer.types)
+        left_out = len(host.offer.types) - len(types)
         return {
             "name": host.name,
             "state": host.shown_state(),
             "slots": sum(count for _, count in host.offer.slots),
             "running": len(host.leases),
             "serve": sorted(host.offer.serve),
-            "types": sorted(host.offer.types),
+            "types": types,
+            **({"types_left_out": left_out} if left_out else {}),
             "machine": host.machine,
             "pid": host.facts.get("pid"),
             "since": host.joined_at,
@@ -241,12 +256,17 @@ class Report:
         return {"resources": dict(host.offer.resources), "in_use": used}
 
 
-def _shown(levels: dict[str, list[str]]) -> dict[str, list[str]]:
-    """As many levels as an answer may name of a host, those first that have failed."""
-    if len(levels) <= _LEVELS_MAX:
-        return levels
+def _share(sizes: Collection[int], most: int) -> int:
+    """How many of each may be named, so that it is about `most` in all; at least one of each."""
+    return most if sum(sizes) <= most else max(1, most // len(sizes))
+
+
+def _shown(levels: dict[str, list[str]], most: int) -> dict[str, Any]:
+    """So many levels of a host, those first that have failed, and how many more there are."""
+    if len(levels) <= most:
+        return {"levels": levels}
     failed_first = sorted(levels.items(), key=lambda item: item[1][:1] != ["failed"])
-    return dict(failed_first[:_LEVELS_MAX])
+    return {"levels": dict(failed_first[:most]), "levels_left_out": len(levels) - most}
 
 
 def _lease(lease: Lease) -> dict[str, Any]:

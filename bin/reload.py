@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from ..transport.documents import GONE
 from ..workers.errors import plain
 from . import arguments, documents, options
 from .exits import BUSY, FAILED, UsageError, say
@@ -30,10 +31,8 @@ def reload(
     address: Address = None,
 ) -> None:
     """Serve the code that is on the hosts' disks now. What runs ends with the old code; broken code changes nothing."""
-    from ..actors.core.hosts.hosts import SHOWN_ALIVE
-
     with options.pool(context, address) as client:
-        names = {host["name"] for host in client.hosts() if host["state"] in SHOWN_ALIVE}
+        names = {host["name"] for host in client.hosts() if host["state"] not in GONE}
         if which is None or which in names:
             order = client.reload(host=which)
         elif arguments.is_type(which):

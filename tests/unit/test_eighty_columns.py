@@ -114,7 +114,7 @@ def test_hosts_that_are_gone_have_no_slots_and_stand_behind_those_that_live() ->
 
 
 def test_what_the_pool_had_no_room_to_name_is_counted() -> None:
-    some = {**host(1), "types": [], "types_left_out": 1000, "levels_left_out": 990}
+    some: dict[str, Any] = {**host(1), "types": [], "types_left_out": 1000, "levels_left_out": 990}
     assert views.hosts([some], NOW)[1].endswith("  1,000 types")
     assert views.host_details([some, some])[-1] == "and 1,980 levels more"
 

@@ -250,7 +250,8 @@ def test_resume_closes_a_breaker_and_waking_does_not(pool_with: Make) -> None:
     said = pool.send("v", count=6)
     pool.say(HOST, Results([failed(id, fence, retry=False) for id, fence, _ in granted(said)]))
     assert (pool.notes[-1], codes(pool, "v")) == ("breaker_opened", ["breaker"])
-    pool.pool.queue.lanes.tree.sleep(Step(pool.now, pool.wall), "v", pool.wall + 5.0, "so that it wakes")
+    step = Step(pool.now, pool.wall)
+    pool.pool.queue.lanes.tree.sleep(step, "v", pool.wall + 5.0, "")  # sleeps: the node, on the pool's clock
     pool.wait(6.0)
     assert ("type_woke" in pool.notes, codes(pool, "v")) == (True, ["breaker"])
     assert ids(pool.say(CLIENT, Admin(1, "resume", {"type": "v"}))) == [5, 6]

@@ -8,6 +8,7 @@ import msgpack as _untyped  # pyright: ignore[reportMissingTypeStubs] -- it ship
 
 from ..workers.registry import COST_MAX
 from ..workers.values import CHECKPOINT_BYTES_MAX, RESULT_BYTES_MAX
+from .core import reports
 from .slot_child import HEADER, NEWS, READY, WORN
 from .slot_news import SlotNews
 
@@ -71,9 +72,11 @@ def _add(frame: Any, news: SlotNews) -> None:
                 raise ProtocolError("a checkpoint above the limit")
             if ended and max([len(item[3]) for item in ended]) > RESULT_BYTES_MAX:
                 raise ProtocolError("a result above the limit")
+            back = _checked(returned, _RETURNED, "returned")
+            _check_ends(ended, back)
             news.progress += _checked(progress, _PROGRESS, "progress")
             news.results += ended
-            news.returned += _checked(returned, _RETURNED, "returned")
+            news.returned += back
             news.checkpoints += saved
         case [kind, reason] if kind == WORN:
             news.worn = str(reason)[:_REASON_CHARACTERS_MAX]
@@ -81,6 +84,18 @@ def _add(frame: Any, news: SlotNews) -> None:
             news.ready = _checked_offer(offer)
         case _:
             raise ProtocolError("a frame of an unknown kind")
+
+
+def _check_ends(results: list[Any], returned: list[Any]) -> None:
+    """What a supervisor would not take it would turn the whole host away for. Most results are done at a glance."""
+    try:
+        for item in results:
+            if item[2] or item[6] is not None:
+                reports.result(item)
+        for item in returned:
+            reports.returned(item)
+    except (TypeError, ValueError) as error:
+        raise ProtocolError(str(error)) from None
 
 
 def _checked_offer(offer: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from . import values
-from .errors import Fail, InvalidTask, Release, TooLarge
+from .errors import KINDS, Fail, InvalidTask, Release, TooLarge
 from .failures import kind_of
 from .task import Result
 
@@ -27,6 +27,7 @@ NODE_CHARACTERS_MAX: Final = 200
 AFTER_SECONDS_MAX: Final = 10 * 366 * 86400.0
 """The longest duration that a host may report: ten years."""
 EMPTY: Final = values.pack(None)
+_LEFT_OUT: Final = "[...]\n"
 
 
 @dataclass
@@ -56,13 +57,13 @@ def end_with(value: Any) -> AttemptEnd:
     """The end of an attempt that returned. A worker of this package may say itself how its attempt ended."""
     if value is None:
         return AttemptEnd(COMPLETED, EMPTY)
-    if isinstance(value, AttemptEnd):
-        return value
-    if isinstance(value, Result):
-        if not value.success:
-            return failure("", value.error or "success=False", cause="failed", retry=value.retry)
-        value = value.data
     try:
+        if isinstance(value, AttemptEnd):
+            return value
+        if isinstance(value, Result):
+            if not value.success:
+                return failure("", value.error or "success=False", cause="failed", retry=value.retry)
+            value = value.data
         return AttemptEnd(COMPLETED, values.pack(value, what="result", limit=values.RESULT_BYTES_MAX))
     except TooLarge as error:
         end = failure("TooLarge", str(error), cause="result_too_large", retry=False)
@@ -70,7 +71,7 @@ def end_with(value: Any) -> AttemptEnd:
         return end
     except InvalidTask as error:
         return failure("InvalidResult", str(error), cause="exception", retry=False)
-    except Exception as error:  # a subclass of dict or str with tricks of its own
+    except Exception as error:  # something with tricks of its own, such as a subclass of dict
         return failure(type(error).__name__, f"result: {text_of(error)}", cause="exception", retry=False)
 
 
@@ -82,40 +83,48 @@ def end_told(value: Any) -> AttemptEnd:
 
 def end_of(error: BaseException, *, started: bool, cancelled: bool, files: Collection[str]) -> AttemptEnd:
     """The end of an attempt that raised; `files` are those whose code called the worker."""
-    if isinstance(error, Release):
-        note = _cut(str(error.reason))
-        return AttemptEnd(None, returned=RELEASED, after=_seconds(error.after) or 0.0, note=note, started=started)
-    if isinstance(error, Fail):
-        end = _said(error)
-    else:
-        own = isinstance(error, TypeError) and _is_own_call(error.__traceback__, files)
-        kind = "permanent" if own else kind_of(error)
-        retry = False if kind == "permanent" else None
+    try:
+        if isinstance(error, Release):
+            after = _seconds(error.after) or 0.0
+            return AttemptEnd(None, returned=RELEASED, after=after, note=_cut(error.reason), started=started)
+        end = _said(error) if isinstance(error, Fail) else _raised(error, files)
+    except Exception as problem:  # a subclass of these without `super().__init__()`, for example
+        text = f"{text_of(error)} ({type(problem).__name__}: {text_of(problem)})"
         trace = traceback_of(error, files)
-        end = failure(type(error).__name__, text_of(error), cause="exception", retry=retry, kind=kind, trace=trace)
+        end = failure(type(error).__name__, text, cause="exception", retry=None, trace=trace)
     if cancelled:
         end.outcome = CANCELLED
     return end
 
 
+def _raised(error: BaseException, files: Collection[str]) -> AttemptEnd:
+    """The end of an attempt whose worker raised something else than our own."""
+    own = isinstance(error, TypeError) and _is_own_call(error.__traceback__, files)
+    kind = "permanent" if own else kind_of(error)
+    retry = False if kind == "permanent" else None
+    trace = traceback_of(error, files)
+    return failure(type(error).__name__, text_of(error), cause="exception", retry=retry, kind=kind, trace=trace)
+
+
 def _said(error: Fail) -> AttemptEnd:
     """The end of an attempt whose worker said itself what went wrong."""
-    retry, kind = error.retry, error.kind
+    retry, kind = error.retry, error.kind if error.kind in KINDS else None
     if retry is None and kind is None:
         retry, kind = False, "permanent"
-    end = failure("Fail", str(error.reason), cause="failed", retry=None if retry is None else bool(retry), kind=kind)
+    end = failure("Fail", error.reason, cause="failed", retry=retry, kind=kind)
     if end.detail is not None:
         if (after := _seconds(error.after)) is not None:
             end.detail["after"] = after
         if isinstance(error.node, str):
-            end.detail["node"] = error.node[:NODE_CHARACTERS_MAX]
+            end.detail["node"] = _clean(error.node[:NODE_CHARACTERS_MAX])
     return end
 
 
 def failure(
     error_type: str, message: str, *, cause: str, retry: bool | None, kind: str | None = None, trace: str = ""
 ) -> AttemptEnd:
-    """The end of an attempt that failed; texts are cut to what travels.
+    """The end of an attempt that failed. What is no text or no bool, as a worker's own words may be, becomes one; texts
+    are cut to what travels.
 
     Args:
         error_type: The class of the error, or "".
@@ -125,9 +134,10 @@ def failure(
         kind: One of `errors.KINDS`; None: nobody can tell.
         trace: Its traceback, or "".
     """
-    detail: dict[str, Any] = {"error_type": error_type, "message": _cut(message), "traceback": trace, "cause": cause}
+    detail: dict[str, Any] = {"error_type": _cut(error_type), "message": _cut(message), "traceback": _last(trace)}
+    detail["cause"] = cause
     if retry is not None:
-        detail["retry"] = retry
+        detail["retry"] = bool(retry)
     if kind is not None:
         detail["kind"] = kind
     return AttemptEnd(FAILED, detail=detail)
@@ -135,7 +145,7 @@ def failure(
 
 def _seconds(value: Any) -> float | None:
     """What a worker gave as `after`; nonsense, as an instant instead of a duration, is None."""
-    with suppress(TypeError, ValueError):
+    with suppress(TypeError, ValueError, OverflowError):
         seconds = max(0.0, float(value))
         return seconds if seconds <= AFTER_SECONDS_MAX else None
     return None
@@ -157,21 +167,29 @@ def traceback_of(error: BaseException, files: Collection[str]) -> str:
         text = "".join(traceback.format_exception(type(error), error, trace))
     except Exception as problem:  # an exception whose own __str__ or source file is broken
         text = f"{type(error).__name__} (no traceback: {type(problem).__name__})\n"
-    if len(text) > TRACEBACK_CHARACTERS_MAX:
-        text = "[...]\n" + text[-TRACEBACK_CHARACTERS_MAX:]
-    return _clean(text)
+    return _last(text)
 
 
-def text_of(error: BaseException) -> str:
-    """The text of an exception, even one that cannot show itself."""
+def text_of(value: object) -> str:
+    """The text of an exception, or of anything, even if it cannot show itself."""
     try:
-        return str(error)
+        return str(value)
     except (Exception, SystemExit, KeyboardInterrupt):
         return "(its text cannot be shown)"
 
 
-def _cut(text: str) -> str:
+def _cut(value: Any) -> str:
+    """The beginning of what should be text, as text that can travel."""
+    if isinstance(value, bytes):
+        value = value[:MESSAGE_CHARACTERS_MAX].decode("utf-8", "replace")
+    text = value if isinstance(value, str) else text_of(value)
     return _clean(text[:MESSAGE_CHARACTERS_MAX])
+
+
+def _last(trace: str) -> str:
+    """The end of a traceback, which says the most, as text that can travel."""
+    text, most = _clean(trace), TRACEBACK_CHARACTERS_MAX
+    return text if len(text) <= most else _LEFT_OUT + text[len(_LEFT_OUT) - most :]
 
 
 def _clean(text: str) -> str:

@@ -179,6 +179,28 @@ def test_every_way_a_task_ends(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out == ""
 
 
+def test_an_end_that_is_said_in_another_form_harms_no_other_task() -> None:
+    """An exception, bytes, a number: what nobody can take ended the slot's thread, or had its host turned away."""
+
+    class OwnFail(Fail):
+        def __init__(self, code: int) -> None:
+            self.code = code
+
+    @worker("odd")
+    def odd(what: str) -> Any:
+        if what == "raised":
+            raise OwnFail(3)
+        said: Any = {"error": (ValueError("x"), True), "bytes": (b"bytes", True), "retry": ("no", 0)}[what]
+        return Result(False, error=said[0], retry=said[1])
+
+    with WorkerHost(workers=[odd, length], slots=1) as pool:
+        for what, message in (("error", "x"), ("bytes", "bytes"), ("retry", "no"), ("raised", "3 (AttributeError: ")):
+            with pytest.raises(TaskFailed) as caught:
+                pool.client.send("odd", {"what": what}, max_attempts=1).result(SECONDS)
+            assert caught.value.message.startswith(message)
+            assert pool.client.send("text.length", {"text": what}).result(SECONDS) == len(what)
+
+
 # Order, slots, progress, cancel.
 
 

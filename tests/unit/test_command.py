@@ -147,6 +147,15 @@ def test_an_error_of_any_form_is_a_failure(error: Any) -> None:
     assert end.detail["retry"] is True
 
 
+def test_what_it_says_of_an_error_can_travel() -> None:
+    """A cut emoji in JSON is half a character, and a traceback may be as long as the output may."""
+    words = {"type": "E\ud83d", "message": "m\ud83d", "traceback": "t\ud83d" * 1_000_000, "retry_possible": True}
+    detail = understood(1, json.dumps({"success": False, "error": words}).encode()).detail
+    assert detail is not None
+    assert len(values.pack(detail)) < 32 * 1024
+    assert (detail["error_type"], detail["message"]) == ("E\\ud83d", "m\\ud83d")
+
+
 @pytest.mark.parametrize(
     ("code", "lapse"), [(2, "retry_possible is true and the exit code 2"), (9, "exit code 9 means nothing"), (1, "")]
 )

@@ -77,16 +77,23 @@ class _LoopRunner(Runner):
         for worker, asks in self._offer.candidates(attempt.type):
             if not inspect.isclass(worker):
                 return worker
-            instance = self._instances.get(worker)
-            if instance is None:
-                made: Any = worker()
-                ready: Any = made.initialize()
-                if hasattr(ready, "__await__"):
-                    await ready
-                instance = self._instances[worker] = instance_of(made)
+            instance = self._instances.get(worker) or await self._made(worker)
             if not asks or instance.worker.can_handle(attempt.task):
                 return instance
         return None
+
+    async def _made(self, worker: Any) -> Any:
+        """An instance, initialized outside of any slot: what it starts is not the task's, and lives on."""
+        lane = _lane.set(-1)
+        try:
+            made: Any = worker()
+            ready: Any = made.initialize()
+            if hasattr(ready, "__await__"):
+                await ready
+        finally:
+            _lane.reset(lane)
+        instance = self._instances[worker] = instance_of(made)
+        return instance
 
     async def _run(self, worker: Any, attempt: Attempt) -> Any:
         if not hasattr(worker, "has_cleanup"):
@@ -108,7 +115,7 @@ class _LoopRunner(Runner):
             done: Any = worker.cleanup()
             if hasattr(done, "__await__"):
                 await done
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             sys.stderr.write(f"cleanup of {name_of(type(worker))} failed:\n{traceback_of(error, _CALLERS)}")
 
     def _wait(self, awaitable: Any, attempt: Attempt | None) -> Any:  # noqa: ARG002 -- before the loop runs
@@ -148,8 +155,11 @@ class LoopSlots(Slots):
     def work(self, index: int = 0) -> None:  # noqa: ARG002 -- one thread runs all
         """Run tasks until `stop`."""
         try:
-            self._loop.call_soon(self._begin)
-            self._loop.run_forever()
+            while True:
+                self._loop.call_soon(self._begin)
+                with suppress(SystemExit, KeyboardInterrupt):  # asyncio ends the task with them, and lets them through
+                    self._loop.run_forever()
+                    return
         finally:
             with self._lock:
                 self._flush()

@@ -203,7 +203,7 @@ class Runner:
                         healthy = self._wait(healthy, None)
                     if healthy is False:
                         sick[name] = f"{name_of(worker)}: health_check said no"
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     sick[name] = f"{name_of(worker)}: {type(error).__name__}: {text_of(error)}"
         return sick
 
@@ -263,7 +263,7 @@ class Runner:
             done: Any = worker.cleanup()
             if hasattr(done, "__await__"):
                 self._wait(done, None)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             sys.stderr.write(f"cleanup of {name_of(type(worker))} failed:\n{traceback_of(error, (__file__,))}")
 
     def _wait(self, awaitable: Any, attempt: Attempt | None) -> Any:

@@ -314,14 +314,15 @@ def test_cleanup_runs_exactly_once_however_it_ended(
     assert cleaned == [1, 1]
 
 
+@pytest.mark.parametrize("error", [OSError("full"), SystemExit("full")])
 def test_a_cleanup_that_fails_is_shown_and_changes_nothing(
-    place: Callable[..., Place], capsys: pytest.CaptureFixture[str]
+    place: Callable[..., Place], capsys: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
     def cleanup(self: Any) -> None:
-        raise OSError("full")
+        raise error
 
     assert place(does(lambda self, task: 1, cleanup=cleanup)).attempt().outcome == ends.COMPLETED
-    assert "OSError: full" in capsys.readouterr().err
+    assert f"{type(error).__name__}: full" in capsys.readouterr().err
 
 
 def test_a_worker_is_made_and_initialized_once_per_slot(place: Callable[..., Place]) -> None:
@@ -445,9 +446,10 @@ def test_a_typed_worker_may_refuse_its_own_type(place: Callable[..., Place]) -> 
     assert here.attempt("no").returned == ends.DECLINED
 
 
-def test_health_is_asked_of_those_who_define_it() -> None:
+@pytest.mark.parametrize("error", [OSError("no device"), SystemExit("no device")])
+def test_health_is_asked_of_those_who_define_it(error: BaseException) -> None:
     def check(self: Any) -> bool:
-        raise OSError("no device")
+        raise error
 
     offer = offer_of(
         [
@@ -459,7 +461,7 @@ def test_health_is_asked_of_those_who_define_it() -> None:
     )
     assert Runner(offer).health() == {
         "sick": f"{__name__}:Sick: health_check said no",
-        "broken": f"{__name__}:Broken: OSError: no device",
+        "broken": f"{__name__}:Broken: {type(error).__name__}: no device",
     }
 
 

@@ -185,6 +185,7 @@ class _Child:
         reason = self._flush_output()
         if self._leftovers is None or self._forked:
             return
+        self._leftovers.end_alarm()
         if seconds > _QUICK_SECONDS:
             self._leftovers.end()
         if self._wear is not None:

@@ -1,8 +1,8 @@
 """What a task leaves running in its slot's process: found after the task, and ended if it has left the slot's group.
 
-The rule: what a task started and moved into a group or session of its own ends with the task. What stays in the slot's
-group may live as long as the slot (a worker's pool of processes), and so may whatever `initialize` started. Linux only;
-elsewhere nothing is found. Python 3.9 and the standard library suffice.
+The rule: what a task started and moved into a group or session of its own ends with the task, as does its alarm. What
+stays in the slot's group may live as long as the slot (a worker's pool of processes), and so may whatever `initialize`
+started. Processes are found on Linux only. Python 3.9 and the standard library suffice.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Leftovers:
         self.dead = 0
         self._group = os.getpgid(0)
         self._spared: set[tuple[int, int]] = set()
+        self._spares_alarm = False
         self._able = sys.platform == "linux"
         if self._able:
             import ctypes
@@ -42,8 +43,14 @@ class Leftovers:
 
     def spare(self) -> None:
         """What lives now may live on."""
+        self._spares_alarm = signal.getitimer(signal.ITIMER_REAL)[0] > 0
         if self._any():
             self._spared = {(one.pid, one.started) for one in Family().below(os.getpid())}
+
+    def end_alarm(self) -> None:
+        """So that what the task set in case it took too long does not strike the next one. One system call."""
+        if not self._spares_alarm:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def end(self) -> None:
         """End what the task left behind. One system call if it left nothing, as most do."""

@@ -86,6 +86,19 @@ def move(folder):
 @worker("here")
 def here(): return [os.getcwd(), str(signal.getsignal(signal.SIGTERM))]
 
+@worker("rings")
+def ring():
+    signal.setitimer(signal.ITIMER_REAL, 600)
+    raise RuntimeError("before it was put off")
+
+@worker("alarm")
+def alarm(): return signal.getitimer(signal.ITIMER_REAL)
+
+class Beats(BaseWorker):
+    type = "beats"
+    def initialize(self): signal.setitimer(signal.ITIMER_REAL, 600, 300)
+    def execute(self, task): return alarm()
+
 @worker("children")
 def children():
     try: return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
@@ -235,3 +248,12 @@ def test_the_folder_and_the_handler_of_sigterm_are_put_back(host: Host, tmp_path
     before = answer(host, slot, "here")
     answer(host, slot, "move", str(tmp_path))
     assert answer(host, slot, "here") == before
+
+
+def test_the_alarm_that_a_task_leaves_behind_strikes_no_other_and_that_of_a_worker_stays(host: Host) -> None:
+    slot = host.ready()
+    slot.feed([task("rings")])
+    assert host.results()[0][6]["error_type"] == "RuntimeError"
+    host.forget()
+    assert answer(host, slot, "alarm") == [0.0, 0.0]
+    assert [answer(host, slot, type)[1] for type in ("beats", "beats", "alarm")] == [300.0] * 3

@@ -7,6 +7,7 @@ from time import monotonic, thread_time
 from typing import Any, Final
 
 from ..workers.processes import Family, Process, memory_shared_out, process
+from ..workers.program import is_guard
 from .slot_spawner import spawner
 
 COUNTERS: Final = "/proc/vmstat"
@@ -35,7 +36,8 @@ def measure(pid: int, enough: float) -> dict[str, Any] | None:
     if memory > enough and below:
         # What one that ends meanwhile has shared is counted for it and once more for the others: hence the second look.
         memory = min(_shared_out(everyone), _shared_out(everyone))
-    return {"memory": memory, "processes": len(below), "cpu": sum(one.cpu for one in everyone)}
+    guarded = any(is_guard(one.pid) for one in below if one.parent == pid)  # by a shell of ours, not the task's
+    return {"memory": memory, "processes": len(below) - guarded, "cpu": sum(one.cpu for one in everyone)}
 
 
 class Gauge:

@@ -123,7 +123,7 @@ class LimitSettings(Section):
     """
 
     memory: SizeOrNone = Field(default=None, description="Of its process and all below it: 512M, 2G. Ends as `oom`.")
-    processes: Count | None = Field(default=None, description="How many processes below its own.")
+    processes: Count | None = Field(default=None, description="How many processes below its own; a program is one.")
     cpu: DurationOrNone = Field(default=None, description="Time of processors, not of the clock: 10m.")
     output: SizeOrNone = Field(default=None, description="What it writes to stdout and stderr: 1M.")
 

@@ -29,6 +29,7 @@ _READS_AFTER_END_MAX: Final = 64
 """Of a pipe whose program has ended: more than a pipe holds, and a bound where something still writes."""
 _POLL_SECONDS: Final = 0.02
 """Between two looks at whether it has ended, where the system has no descriptor that says so."""
+_GUARD: Final = ("/bin/sh", "-c", "trap '' HUP INT TERM; read line; kill -s KILL 0")
 
 
 class Ended(NamedTuple):
@@ -254,9 +255,17 @@ def _guard() -> subprocess.Popen[bytes]:
     a pipe of which only this process holds the other end.
     """
     return subprocess.Popen(
-        ["/bin/sh", "-c", "trap '' HUP INT TERM; read line; kill -s KILL 0"],
+        _GUARD,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=Path("/"),
     )
+
+
+def is_guard(pid: int) -> bool:
+    """Whether a process is such a shell; False where there is no /proc."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() == "\0".join((*_GUARD, "")).encode()
+    except OSError:
+        return False

@@ -1,4 +1,4 @@
-# pyright: reportUnknownLambdaType=false, reportUnknownMemberType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
 # (the workers here are made of lambdas)
 """What a worker may say of its end, in any form: a supervisor takes it, or it would turn the whole host away."""
 

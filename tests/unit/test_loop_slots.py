@@ -58,8 +58,7 @@ def loop() -> Iterator[Callable[..., Loop]]:
         one.close()
 
 
-async def later(error: BaseException) -> None:
-    await asyncio.sleep(0)
+async def fails(error: BaseException) -> None:
     raise error
 
 
@@ -84,13 +83,13 @@ def test_a_task_that_would_end_the_process_ends_alone(
 
         async def execute(self, task: Task) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
             if where == "itself":
-                await later(error)
+                await fails(error)
             if where == "in what it started":
-                await asyncio.ensure_future(later(error))
+                await asyncio.ensure_future(fails(error))
 
         async def cleanup(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
             if where == "cleanup":
-                await later(error)
+                await fails(error)
 
     here = loop(waits, opens, Exits)
     here.feed(1, "waits")

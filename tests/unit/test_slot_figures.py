@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +71,27 @@ def test_a_walk_through_memory_keeps_nobody_waiting_and_is_followed_by_a_rest(
     Gauge().look(family[0], float("inf"), told.append)
     settle()
     assert [figures["processes"] for figures in told] == [1, 1], "another slot is looked at"
+
+
+PROGRAM = """
+from workerhost.workers.program import Program
+with Program(["sh", "-c", "echo up >&2; read line"], None, limit=1, guarded=True,
+    on_error=lambda data: print(data.decode(), flush=True)) as program:
+    program.wait()
+"""
+
+
+def test_of_a_program_the_shell_that_guards_it_is_not_counted() -> None:
+    slot = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(slot, stdout=subprocess.PIPE, start_new_session=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"
+        try:
+            figures = measure(child.pid, float("inf"))
+            assert figures is not None
+            assert figures["processes"] == 1
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
 
 
 def settle() -> None:

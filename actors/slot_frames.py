@@ -66,6 +66,7 @@ def _add(frame: Any, news: SlotNews) -> None:
         raise ProtocolError("a frame that is no list")
     match cast("list[Any]", frame):
         case [kind, progress, results, returned, checkpoints] if kind == NEWS:
+            told = _checked(progress, _PROGRESS, "progress")
             ended = _checked(results, _RESULTS, "results")
             saved = _checked(checkpoints, _CHECKPOINTS, "checkpoints")
             if saved and max([len(item[2]) for item in saved]) > CHECKPOINT_BYTES_MAX:
@@ -73,8 +74,8 @@ def _add(frame: Any, news: SlotNews) -> None:
             if ended and max([len(item[3]) for item in ended]) > RESULT_BYTES_MAX:
                 raise ProtocolError("a result above the limit")
             back = _checked(returned, _RETURNED, "returned")
-            _check_ends(ended, back)
-            news.progress += _checked(progress, _PROGRESS, "progress")
+            _check_values(told, ended, back)
+            news.progress += told
             news.results += ended
             news.returned += back
             news.checkpoints += saved
@@ -86,9 +87,11 @@ def _add(frame: Any, news: SlotNews) -> None:
             raise ProtocolError("a frame of an unknown kind")
 
 
-def _check_ends(results: list[Any], returned: list[Any]) -> None:
+def _check_values(progress: list[Any], results: list[Any], returned: list[Any]) -> None:
     """What a supervisor would not take it would turn the whole host away for. Most results are done at a glance."""
     try:
+        for item in progress:
+            reports.progress(item)
         for item in results:
             if item[2] or item[6] is not None:
                 reports.result(item)

@@ -52,6 +52,7 @@ def with_field(row: list[Any], index: int, value: Any) -> list[Any]:
         [NEWS, [], []],
         [NEWS, 5, [], [], []],
         [NEWS, [5], [], [], []],
+        [NEWS, [with_field(PROGRESS, 2, float("nan"))], [], [], []],
         [NEWS, [], [RESULT[:6]], [], []],
         [NEWS, [], [RESULT, RESULT[:6]], [], []],
         [NEWS, [], [with_field(RESULT, 0, "1")], [], []],

@@ -20,6 +20,11 @@ from .terms import AFTER_MAX
 WINDOW: Final = 8
 """SUBMITs under way at a time: enough to keep the supervisor busy while answers travel."""
 
+WINDOW_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of these after which no further one leaves. With the last of them, and with what is asked beside them, it stays
+below what the supervisor keeps of one client unheard (16 MiB): it would drop them, and again when they are repeated.
+"""
+
 LETTER_TASKS_MAX: Final = 1000
 """Tasks in a SUBMIT that carries several parcels."""
 
@@ -38,13 +43,15 @@ class Letter:
         number: The submission's number.
         parcels: Its parts, in the order in which ids are given.
         count: How many tasks they hold.
+        size: Bytes they take in a frame.
     """
 
-    __slots__ = ("count", "number", "parcels")
+    __slots__ = ("count", "number", "parcels", "size")
 
     def __init__(self, number: int, parcels: list[Parcel]) -> None:
         self.number, self.parcels = number, parcels
         self.count = sum(parcel.block.count for parcel in parcels)
+        self.size = sum(parcel.size for parcel in parcels)
 
     def groups(self) -> list[Any]:
         """The parcels as SUBMIT wants them: neighbours with equal terms are one group."""
@@ -112,7 +119,7 @@ class Outbox:
 
     def next_letter(self) -> Letter | None:
         """The next SUBMIT to send, if one may be sent now. It is under way from here on."""
-        if len(self.flying) >= WINDOW:
+        if len(self.flying) >= WINDOW or sum(letter.size for letter in self.flying.values()) >= WINDOW_BYTES:
             return None
         parcels = self._compose()
         if not parcels:
@@ -168,7 +175,7 @@ class Outbox:
         return blocks
 
     def rejected(self, answer: Rejected, now: float) -> None:
-        """A submission was not stored: wait, try its parcels one by one, or tell whose it is."""
+        """A submission was not stored, or nobody knows: wait, try its parcels one by one, or tell whose it is."""
         letter = self.flying.pop(answer.submission, None)
         if letter is None:
             return
@@ -183,7 +190,7 @@ class Outbox:
                 parcel.alone = False
                 pause = min(max(answer.retry_after, PAUSE_MIN), PAUSE_MAX)
                 self._held.append((now + pause, parcel))
-            elif len(letter.parcels) > 1:
+            elif len(letter.parcels) > 1 and answer.code != "forgotten":  # its tasks may be there
                 parcel.alone = True
                 again.append(parcel)
             else:

@@ -17,7 +17,8 @@ const PARAMS_BYTES = 1024 * 1024;
 const QUESTION_BYTES = PARAMS_BYTES + 256 * 1024; // params and options, or what a request asks
 const ITEMS = 10000; // ids in one message, or whatever else is listed there
 const DEPTH = 100;
-const WINDOW = 8; // questions under way: enough to keep the pool busy, and never more than it hears at once
+const WINDOW = 8; // questions under way: enough to keep the pool busy
+const WINDOW_BYTES = 6 * 1024 * 1024; // and no more after so many bytes: of submissions and requests it keeps 16 MiB
 const CREDIT = 10000;
 const RESTORED = 8192; // an epoch that grows so far at once is that of a pool put back from a backup
 const FATAL = ["version", "forbidden"];
@@ -69,25 +70,26 @@ function unpack(body) {
 
 /** Numbered questions. Some are under way, the others wait in their order; after a reconnect they are said again. */
 class Questions {
-  #open = new Map(); #last = 0; #next = 1; #underWay = 0;
+  #open = new Map(); #last = 0; #next = 1; #underWay = 0; #bytes = 0; // bytes: of those under way
   below = 1; // all with smaller numbers are answered
   said = 0; // the highest number that was ever said
 
   add(question) { this.#open.set(++this.#last, question); }
-  again() { [this.#next, this.#underWay] = [this.below, 0]; }
+  again() { [this.#next, this.#underWay, this.#bytes] = [this.below, 0, 0]; }
   /** What may be said now: [number, question] each. */
   *due() {
-    while (this.#underWay < WINDOW && this.#next <= this.#last) {
+    while (this.#underWay < WINDOW && this.#bytes < WINDOW_BYTES && this.#next <= this.#last) {
       const number = this.#next++, question = this.#open.get(number);
       if (!question) continue; // answered before the connection broke
       this.#underWay++;
+      this.#bytes += question.size;
       this.said = Math.max(this.said, number);
       yield [number, question];
     }
   }
   answered(number) {
     const question = taken(this.#open, number);
-    if (question) this.#underWay--;
+    if (question) this.#underWay--, this.#bytes -= question.size;
     while (this.below <= this.said && !this.#open.has(this.below)) this.below++;
     return question;
   }
@@ -168,7 +170,7 @@ export class Client extends EventEmitter {
       const body = sayable(question, true, 2); // a copy, because it may be repeated; level 1 is the message
       const size = pack(body, true).length;
       if (size > QUESTION_BYTES) throw tooLarge(size, QUESTION_BYTES);
-      questions.add({ body, resolve, reject });
+      questions.add({ body, size, resolve, reject });
       this.#goOn();
     });
   }

@@ -9,9 +9,9 @@ import pytest
 from workerhost.actors.core.flows import dependencies
 from workerhost.actors.core.tasks import submissions
 from workerhost.transport import codec
-from workerhost.transport.messages import Submit
-from workerhost.transport.outbox import Letter, Outbox
-from workerhost.transport.parcel import EDGES_MAX, Parcel, parcels, single
+from workerhost.transport.messages import Rejected, Submit
+from workerhost.transport.outbox import WINDOW, WINDOW_BYTES, Letter, Outbox
+from workerhost.transport.parcel import BYTES_MAX, EDGES_MAX, Parcel, parcels, single
 from workerhost.transport.references import Reference
 from workerhost.transport.terms import RESULTS_MAX, Terms, terms, with_results
 from workerhost.workers.errors import InvalidTask
@@ -101,3 +101,27 @@ def test_more_results_than_one_task_can_take_up_are_refused() -> None:
     assert caught.value.path == "params"
     with pytest.raises(InvalidTask, match="10001 tasks; at most 10000"):
         single(terms("a", after=list(range(8, 10_008))), [other])
+
+
+def test_large_letters_are_under_way_in_such_a_number_that_the_pool_drops_none() -> None:
+    outbox, answered = Outbox(), 0
+    for _ in range(WINDOW):
+        outbox.put(Parcel(PLAIN, [b"x" * BYTES_MAX], BYTES_MAX))
+    while outbox.unanswered:
+        while outbox.next_letter() is not None:
+            assert sum(letter.size for letter in outbox.flying.values()) < WINDOW_BYTES + BYTES_MAX + codec.size(b"")
+        assert len(outbox.flying) == min(4, WINDOW - answered)
+        outbox.accepted(next(iter(outbox.flying)), 1 + answered, 1)
+        answered += 1
+    assert answered == WINDOW
+
+
+def test_of_a_submission_that_may_be_stored_no_parcel_is_sent_again() -> None:
+    outbox, waiting = Outbox(), [single(PLAIN, number) for number in range(3)]
+    for parcel in waiting:
+        outbox.put(parcel)
+    letter = outbox.next_letter()
+    assert letter is not None
+    outbox.rejected(Rejected(letter.number, "forgotten", "its tasks may exist"), 1.0)
+    assert [parcel.block.refused for parcel in waiting] == [True] * 3
+    assert (outbox.next_letter(), outbox.unanswered) == (None, 0)

@@ -48,7 +48,9 @@ _ABOUT_ONE: Final = ("show", "why")
 _BULK_MAX: Final = 1000
 WAITING_MAX: Final = 5000
 WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
-"""Of one client that does not wait for answers. Above, all it has said is dropped; it will see the gap."""
+"""Of one client that does not wait for answers. Above, all it has said is dropped: what follows is a gap, which ends its
+session. It is no mistake of its identity, because clients of an older version do so when they send large tasks.
+"""
 CROWDED_BYTES: Final = 64 * 1024 * 1024
 """Of all peers. Above, nobody is preferred any more, whoever it is from."""
 CROWDED_TURN_BYTES: Final = 8 * 1024 * 1024
@@ -126,9 +128,10 @@ class Arrivals:
             self._bytes += size
             if (len(line.items) > WAITING_MAX or line.bytes > WAITING_BYTES_MAX) and self._role(peer) != "host":
                 line.items = deque(one for one in line.items if not isinstance(one, bytes))
-                line.items.append(b"")  # counts as a mistake, and what follows as a gap
                 self._bytes -= line.bytes
                 line.bytes = 0
+                if not line.items:
+                    del self._lines[peer]
         return bytes_all
 
     def take(self, now: float) -> list[News]:

@@ -23,7 +23,7 @@ class Request:
         reply: (ok, value) when answered.
         withdrawn: Whether the asker has given up.
         waiters: Who waits for it.
-        before: How the tasks that are to run once more had ended when that was asked for.
+        before: How the tasks that are to run once more had ended when that was said.
     """
 
     __slots__ = ("before", "message", "reply", "waiters", "withdrawn")

@@ -41,6 +41,7 @@ from .messages import (
 )
 from .outbox import Letter, Outbox
 from .parcel import Parcel
+from .requests import Requests
 from .session import Numbering
 
 CREDIT: Final = 10_000
@@ -54,9 +55,6 @@ PATIENCE: Final = (1.0, 2.0, 4.0)
 
 REST: Final = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Seconds between connections, by how many have failed in a row."""
-
-REQUESTS_MAX: Final = 1000
-"""Open requests, and those that nobody waits for any more are swept out."""
 
 RESTORED_EPOCHS: Final = 1 << 13
 """An epoch that grows so far at once is not a restart: the pool was put back to an earlier time, from a backup or by a
@@ -101,9 +99,7 @@ class Conversation:
         self._foreign: set[int] = set()  # tasks watched by id that have not ended
         self._foreign_max = IDS_MAX  # so many, and those that nobody holds any more are swept out
         self._lookups: dict[int, list[Lookup]] = {}
-        self._requests: dict[int, Request] = {}
-        self._requests_max = REQUESTS_MAX
-        self._last_request = 0
+        self._requests = Requests()
         self._listeners: list[Listener] = []
         self._leave_at: float | None = None
         # Spread by what is random already, so that many clients of one supervisor do not come back in step.
@@ -122,7 +118,7 @@ class Conversation:
             if isinstance(command, Parcel):
                 self.outbox.put(command)
             elif isinstance(command, Request):
-                self._ask(command)
+                self._requests.put(command)
             elif isinstance(command, Lookup):
                 self._look_up(command)
             elif isinstance(command, Listener):
@@ -265,9 +261,7 @@ class Conversation:
         self._owed = set(self.outbox.flying)
         for letter in self.outbox.flying.values():
             self._submit(letter)
-        for number, request in self._requests.items():
-            if not request.withdrawn:
-                self._say(replace(request.message, request=number))
+        self._requests.again()
         if self._listeners:
             self._tail()
         self._go_on(now)
@@ -325,6 +319,8 @@ class Conversation:
         """Send what may be sent now."""
         self.outbox.wake(now)
         if self._joined:
+            while (due := self._requests.next()) is not None:
+                self._ask(*due)
             if not self._watching and not self._owed:
                 self._watching = True
                 self._watch(sorted(self._foreign))
@@ -336,16 +332,10 @@ class Conversation:
     def _submit(self, letter: Letter) -> None:
         self._say(Submit(letter.number, self.outbox.below, letter.groups(), letter.flow))
 
-    def _ask(self, request: Request) -> None:
-        self._last_request += 1
-        self._requests[self._last_request] = request
-        if len(self._requests) > self._requests_max:
-            self._requests = {number: asked for number, asked in self._requests.items() if not asked.withdrawn}
-            self._requests_max = 2 * len(self._requests) + REQUESTS_MAX  # else every request would sweep them
+    def _ask(self, number: int, request: Request) -> None:
         if isinstance(request.message, Admin) and request.message.verb == "retry":
             request.before = self._ends_of(request.message.arguments.get("ids", ()))
-        if self._joined:
-            self._say(replace(request.message, request=self._last_request))
+        self._say(replace(request.message, request=number))
 
     def _look_up(self, lookup: Lookup) -> None:
         block = self.register.find(lookup.id)
@@ -408,7 +398,7 @@ class Conversation:
             self._watch([])
 
     def _on_reply(self, message: Reply) -> None:
-        request = self._requests.pop(message.request, None)
+        request = self._requests.answered(message.request)
         if request is None:
             return
         if message.ok and isinstance(request.message, Cancel):

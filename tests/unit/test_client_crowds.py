@@ -10,9 +10,10 @@ import pytest
 
 from workerhost.transport.client_effects import Effect, Say
 from workerhost.transport.commands import Listener, Lookup, Request
-from workerhost.transport.conversation import CREDIT, REQUESTS_MAX, Conversation
-from workerhost.transport.messages import TAILS_MAX, Accepted, Cancel, Events, Message, Query, Tail, Watch, Welcome
+from workerhost.transport.conversation import CREDIT, Conversation
+from workerhost.transport.messages import TAILS_MAX, Accepted, Cancel, Events, Message, Query, Reply, Tail, Watch, Welcome
 from workerhost.transport.parcel import Parcel
+from workerhost.transport.requests import ASKED_MAX, WAITING_MAX, Requests
 from workerhost.transport.terms import Terms
 from workerhost.workers.errors import PoolBusy
 
@@ -35,6 +36,13 @@ class Talk:
     def hear(self, message: Message) -> list[Message]:
         self.number += 1
         return said(self.core.on_message(self.number, message, 100.0))
+
+    def come_back(self) -> list[Message]:
+        """The connection breaks, and the supervisor is there again."""
+        self.core.on_closed(100.0)
+        self.core.tick(101.0)
+        self.number = 0
+        return said(self.core.on_message(0, Welcome(1, "pool", 1, 1.0, 5.0), 101.0))
 
 
 @pytest.fixture
@@ -62,20 +70,51 @@ def test_ends_of_own_tasks_that_others_stand_for_give_credit_again(talk: Talk) -
     assert (first.block.left, second.block.left) == (0, 0)
 
 
+def requests(said: list[Message]) -> list[int]:
+    return [message.request for message in said if isinstance(message, Cancel | Query)]
+
+
+def test_of_thousands_of_requests_so_many_are_under_way(talk: Talk) -> None:
+    """The supervisor, and the link to it, take no more than a few thousand at once: all would be said again and again."""
+    asked = [Request(Cancel(0, [id])) for id in range(1, 5001)]
+    assert requests(talk.ask(asked)) == list(range(1, ASKED_MAX + 1))
+    for number in range(1, 101):
+        assert requests(talk.hear(Reply(number, True, {"cancelled": []}))) == [ASKED_MAX + number]
+    assert requests(talk.come_back()) == list(range(101, ASKED_MAX + 101))
+    for number in range(101, 5001):
+        said = requests(talk.hear(Reply(number, True, {"cancelled": []})))
+        assert said == [ASKED_MAX + number][: ASKED_MAX + number <= 5000]
+    assert all(request.reply == (True, {"cancelled": []}) for request in asked)
+    assert requests(talk.come_back()) == []
+
+
+def test_requests_that_nobody_waits_for_keep_no_other_from_being_said(talk: Talk) -> None:
+    asked = [Request(Query(0, "status")) for _ in range(2 * ASKED_MAX)]
+    talk.ask(asked)
+    for request in (*asked[:100], *asked[ASKED_MAX : ASKED_MAX + 10]):
+        request.withdrawn = True
+    assert requests(talk.ask([Request(Query(0, "hosts"))])) == list(range(ASKED_MAX + 11, ASKED_MAX + 111))
+    for request in asked:
+        request.withdrawn = True
+    assert requests(talk.come_back()) == [2 * ASKED_MAX + 1]
+
+
 def test_requests_cost_the_same_however_many_are_open(talk: Talk) -> None:
     began = time.thread_time()
-    asked = talk.ask(Request(Cancel(0, [id])) for id in range(1, 20_001))
+    said = requests(talk.ask(Request(Cancel(0, [id])) for id in range(1, 20_001)))
+    for number in range(1, 20_001):
+        said += requests(talk.hear(Reply(number, True, {"cancelled": []})))
     assert time.thread_time() - began < 5.0  # it was 20 s where each was weighed against all
-    assert [message.request for message in asked if isinstance(message, Cancel)] == list(range(1, 20_001))
+    assert said == list(range(1, 20_001))
 
 
-def test_requests_that_nobody_waits_for_are_forgotten(talk: Talk) -> None:
-    for _ in range(10 * REQUESTS_MAX):
+def test_requests_that_nobody_waits_for_are_forgotten() -> None:
+    asked = Requests()
+    for _ in range(10 * WAITING_MAX):
         request = Request(Query(0, "status"))
-        talk.ask([request])
+        asked.put(request)
         request.withdrawn = True
-    kept = talk.core._requests  # pyright: ignore[reportPrivateUsage]  # what is forgotten cannot be seen elsewhere
-    assert len(kept) <= 2 * REQUESTS_MAX
+        assert len(asked) <= 2 * WAITING_MAX
 
 
 def test_new_tasks_are_looked_for_quickly_among_many_that_are_watched(talk: Talk) -> None:

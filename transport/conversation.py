@@ -339,7 +339,8 @@ class Conversation:
 
     def _look_up(self, lookup: Lookup) -> None:
         block = self.register.find(lookup.id)
-        if block is not None and (block.known or not block.foreign):
+        # Another's task that has ended is asked for anew: of what it did since then nobody told us.
+        if block is not None and (not block.foreign or (block.known and block.ends[0] is None)):
             lookup.block, lookup.offset = block, lookup.id - block.first
             self._found(lookup)
             return

@@ -48,8 +48,8 @@ _ABOUT_ONE: Final = ("show", "why")
 _BULK_MAX: Final = 1000
 WAITING_MAX: Final = 5000
 WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
-"""Of one client that does not wait for answers. Above, all it has said is dropped: what follows is a gap, which ends its
-session. It is no mistake of its identity, because clients of an older version do so when they send large tasks.
+"""Of one client that does not wait for answers. Above, all it has said is dropped, and what follows is a gap: its
+session ends. It is no mistake of its identity, because clients of an older version do so when they send large tasks.
 """
 CROWDED_BYTES: Final = 64 * 1024 * 1024
 """Of all peers. Above, nobody is preferred any more, whoever it is from."""

@@ -45,12 +45,16 @@ def pack(params: Any) -> tuple[bytes, list[tuple[int, Reference]]]:
 
 
 def _marked(value: Any, found: list[Reference], depth: int) -> Any:
-    """The same value with a mark in the place of each task."""
+    """The same value with a mark in the place of each task.
+
+    Raises:
+        InvalidTask: It is too deep. What contains itself twice has more places than anybody could look at.
+    """
     if isinstance(value, Reference):
         found.append(value)
         return _MARK + (len(found) - 1).to_bytes(_NUMBER_BYTES)
-    if depth > values.DEPTH_MAX:
-        return value
+    if isinstance(value, dict | list | tuple) and depth >= values.DEPTH_MAX:
+        raise InvalidTask(f"params: nested deeper than {values.DEPTH_MAX} levels, or inside itself", "params")
     if isinstance(value, dict):
         items = cast("dict[Any, Any]", value).items()
         return {key: _marked(item, found, depth + 1) for key, item in items}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from workerhost.transport.flow_draft import Draft
 from workerhost.transport.flow_order import circle, ordered
 from workerhost.transport.flow_parts import PART_EDGES_MAX, PART_TASKS_MAX, Wanted, parts
 from workerhost.transport.messages import FRAME_BYTES_MAX
+from workerhost.transport.parcel import single
 from workerhost.transport.references import Reference, pack
 from workerhost.transport.terms import AFTER_MAX, RESULTS_MAX, Terms, terms
 from workerhost.workers import values
@@ -49,6 +51,15 @@ def test_params_too_deep_for_anybody_are_refused() -> None:
         value = [value]
     with pytest.raises(InvalidTask, match="nested deeper"):
         pack(value)
+
+
+@pytest.mark.parametrize("beside", [None, Other(1)])
+def test_params_that_contain_themselves_more_than_once_are_refused_at_once(beside: Any) -> None:
+    root: dict[str, Any] = {"a": beside, "children": []}
+    root["children"] += [{"parent": root}, {"parent": root}]
+    for send in (pack, partial(single, PLAIN), partial(Draft("").send, "a")):
+        with pytest.raises(InvalidTask, match="inside itself"):
+            send(root)
 
 
 @pytest.mark.parametrize(

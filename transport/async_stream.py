@@ -112,10 +112,12 @@ class AsyncMapping:
             sending.result()
         finally:
             sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-            rest = [*([block] if block is not None else []), *self._blocks]
-            if rest:
-                await self._abandon(rest)
+            try:
+                await asyncio.gather(sending, return_exceptions=True)
+            finally:
+                rest = [*([block] if block is not None else []), *self._blocks]
+                if rest:
+                    await self._abandon(rest)
 
     async def _send(self) -> None:
         async with aclosing(self._source) as source:
@@ -144,15 +146,19 @@ class AsyncMapping:
 
     async def _abandon(self, blocks: list[Block]) -> None:
         connection = self._connection
-        with suppress(WorkerHostError, RuntimeError):
-            for block in blocks:
-                if not block.answered and connection.conversation.away_since is None:
-                    answered = partial(getattr, block, "answered")
-                    await wait(connection, answered, [block.waiters], timeout=ABANDON_SECONDS)
-            connection.put(Withdraw(tuple(blocks)))
-            if connection.conversation.away_since is None:
-                known = [part for block in blocks for part in block.chain() if part.first]
-                await cancel(connection, [id for part in known for id in part.unfinished()], IDS_MAX)
+        until = now() + ABANDON_SECONDS
+        try:
+            with suppress(WorkerHostError, RuntimeError):
+                for block in blocks:
+                    if not block.answered and connection.conversation.away_since is None:
+                        answered = partial(getattr, block, "answered")
+                        await wait(connection, answered, [block.waiters], timeout=until - now())
+        finally:  # who cancels this, too, does not want to wait, but cancels what was sent all the same
+            with suppress(WorkerHostError, RuntimeError):
+                connection.put(Withdraw(tuple(blocks)))
+                if connection.conversation.away_since is None:
+                    known = [part for block in blocks for part in block.chain() if part.first]
+                    await cancel(connection, [id for part in known for id in part.unfinished()], IDS_MAX)
 
 
 async def as_completed(

@@ -131,6 +131,37 @@ def test_a_source_that_fails_stops_its_map(pool: WorkerHost) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+def test_a_map_that_is_cancelled_while_the_queue_is_full_ends_soon(*, again: bool) -> None:
+    async def forever() -> AsyncIterator[Any]:
+        while True:
+            yield None
+            await asyncio.sleep(0.012)  # sleeps: the source is slow, so that each parcel holds one or two
+
+    async def main(address: str) -> None:
+        async with AsyncClient(address) as client:
+            await client.send("nobody")
+            values = client.map("nobody", forever(), buffersize=100, full="wait")
+            using = asyncio.ensure_future(anext(values))
+            connection = client._connections.current()  # pyright: ignore[reportPrivateUsage]
+            while connection.conversation.outbox.unanswered < 6:
+                await asyncio.sleep(0.01)  # sleeps: until the source has brought so many
+            began = time.monotonic()
+            using.cancel()
+            if again:
+                await asyncio.sleep(0.05)  # sleeps: until it waits for what is under way
+                using.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await using
+            assert time.monotonic() - began < (0.5 if again else 2)
+            await client.status()
+            assert connection.conversation.outbox.unanswered == 0
+            await client.cancel(state="queued")
+
+    with WorkerHost({"queue": {"max_size": 1}}, workers=[]) as pool:
+        asyncio.run(main(pool.address))
+
+
 def test_the_session_lives_while_the_loop_is_busy(pool: WorkerHost) -> None:
     """Longer than `lost_after`: the actor's own thread goes on saying that it is there."""
 

@@ -19,7 +19,7 @@ from .async_orders import AsyncOrders
 from .async_stream import AsyncMapping, as_completed, parcels_of
 from .async_waiting import close, submitted, wait
 from .block import Block
-from .client import OUTSTANDING_MAX, PARCELS_AHEAD, access_to, type_of, wanted
+from .client import PARCELS_AHEAD, access_to, type_of, wanted
 from .commands import Withdraw
 from .connection import Connection, Connections
 from .outcome import raise_refusal
@@ -93,9 +93,7 @@ class AsyncClient(AsyncOrders, AsyncFlowCalls):
         type, params = wanted(type, params)
         parcel = single(terms(type, **sending), params)
         connection = self._connections.current()
-        if connection.outstanding >= OUTSTANDING_MAX:
-            waiters = connection.conversation.outbox.waiters
-            await wait(connection, lambda: connection.outstanding < OUTSTANDING_MAX, [waiters])
+        await wait(connection, lambda: connection.has_room, [connection.conversation.outbox.waiters])
         connection.put(parcel)
         return AsyncHandle(self._place, connection, parcel.block, 0)
 

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-OUTSTANDING_MAX: Final = 10_000
-"""Tasks of `send_soon` that may wait for their acknowledgement; the next call waits for room."""
-
 PARCELS_AHEAD: Final = 10
 """Parcels of one `send_many` that are packed before the first of them is acknowledged."""
 
@@ -146,9 +143,7 @@ class Client(Orders, FlowCalls):
         type, params = wanted(type, params)
         parcel = single(terms(type, **sending), params)
         connection = self._connections.current()
-        if connection.outstanding >= OUTSTANDING_MAX:
-            waiters = connection.conversation.outbox.waiters
-            connection.wait(lambda: connection.outstanding < OUTSTANDING_MAX, [waiters])
+        connection.wait_for_room()
         connection.put(parcel)
         return Handle(self._connections, connection, parcel.block, 0)
 

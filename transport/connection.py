@@ -10,6 +10,7 @@ import atexit
 import logging
 import os
 import socket
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -28,6 +29,7 @@ from .conversation import Conversation
 from .mailbox import Mailbox
 from .messages import Admin, Cancel, Query
 from .outcome import denial
+from .parcel import Parcel
 from .reachability import probe, unreachable
 from .waiting import Callee, Knock, waiting
 
@@ -35,6 +37,9 @@ log: Final = logging.getLogger("workerhost.client")
 
 EXIT_SECONDS: Final = 2.0
 """How long an exiting interpreter waits for the acknowledgement of what `send_soon` has handed over."""
+
+OUTSTANDING_MAX: Final = 10_000
+"""Tasks of `send_soon` that may wait for their acknowledgement; the next call waits for room."""
 
 
 class Connection:
@@ -59,15 +64,19 @@ class Connection:
         self._over = False
         self._pid = os.getpid()
         self.callee = Callee(access, timeout, self.conversation, self._check_over)
-        _open.add(self)
+        self._actor_thread: int | None = None
         actor = ClientActor.start(self)
         self._ended = actor.actor_stopped
         self._mailbox: Mailbox = actor.actor_inbox  # pyright: ignore[reportAttributeAccessIssue]  # made by its factory
+        _open.add(self)  # now that it can be closed
+        if self._over:
+            _open.discard(self)
 
     # The actor's side.
 
     def taken(self) -> list[Command]:
         """The commands that were handed over since the last call."""
+        self._actor_thread = threading.get_ident()
         self._told = False  # before looking: what comes after the look tells again
         commands: list[Command] = []
         while self._commands:
@@ -86,6 +95,7 @@ class Connection:
     def ended(self) -> None:
         """The actor is gone."""
         self._over = True
+        self._actor_thread = None  # another thread may be given its number
         _open.discard(self)
         self.wake_all()
 
@@ -98,8 +108,25 @@ class Connection:
 
     @property
     def outstanding(self) -> int:
-        """About how many tasks were handed over and not answered."""
-        return len(self._commands) + self.conversation.outbox.unanswered
+        """How many tasks were handed over and not answered."""
+        waiting = sum(command.block.count for command in self._commands.copy() if isinstance(command, Parcel))
+        return waiting + self.conversation.outbox.unanswered
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more task may be handed over without waiting. Every `send_soon` asks, so this does not count: a
+        command that the actor has not taken yet passes for a task.
+        """
+        return len(self._commands) + self.conversation.outbox.unanswered < OUTSTANDING_MAX
+
+    def wait_for_room(self) -> None:
+        """Wait until `has_room`.
+
+        Raises:
+            PoolUnreachable: There was none within the timeout, because no supervisor answers.
+        """
+        if not self.has_room:
+            self.wait(lambda: self.has_room, [self.conversation.outbox.waiters])
 
     def put(self, command: Command) -> None:
         """Hand a command over, without waiting.
@@ -205,10 +232,13 @@ class Connection:
         Raises:
             PoolUnreachable: The pool has been away, or silent, for the connection's timeout.
             PoolRefused: The pool refused this client.
-            RuntimeError: The client was closed.
+            RuntimeError: The client was closed; or this is its actor's thread, into which a garbage collection may
+                bring any code: it would wait for what only it can read.
         """
         if done():
             return True
+        if threading.get_ident() == self._actor_thread:
+            raise RuntimeError("a client's own thread cannot wait for its pool")
         waiter = waiter or Waiter()
         places = list(places)
         refusals = self.conversation.refusals if refusals is None else refusals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -45,13 +46,9 @@ class InnerConnection(Connection):
         self.conversation = node.talk
         self.callee = Callee(self.access, self.timeout, self.conversation, self._check_over)
         self._node, self._timeline = node, timeline
+        self._commands = deque[Command]()  # stays empty
         self._waiters: set[Waiter] = set()
         self._over = False
-
-    @property
-    def outstanding(self) -> int:
-        """How many tasks were handed over and not answered."""
-        return self.conversation.outbox.unanswered
 
     def put(self, command: Command) -> None:
         """Hand a command over."""

@@ -15,8 +15,11 @@ from supervisors import Supervisors, run
 from workerhost import Client, ConfigError, PoolRefused, PoolUnreachable, TaskState
 from workerhost.bin.main import run as command
 from workerhost.transport import codec, link
+from workerhost.transport.commands import Request
 from workerhost.transport.mailbox import Mailbox
-from workerhost.transport.messages import Refused
+from workerhost.transport.messages import Query, Refused
+from workerhost.transport.parcel import Parcel
+from workerhost.transport.terms import Terms
 
 SECONDS = 20.0
 """Longer than anything here takes; a test that waits so long has failed."""
@@ -118,6 +121,34 @@ def test_a_closed_client_says_so(start: Supervisors) -> None:
             call()
 
 
+def test_only_tasks_are_outstanding() -> None:
+    client = Client("memory://nobody", timeout=0.2)
+    connection = client._connections.current()  # pyright: ignore[reportPrivateUsage]
+    taken = connection.taken
+    connection.taken = list  # as if its actor had no turn
+    connection.put(Request(Query(0, "status", {})))
+    assert connection.outstanding == 0
+    connection.put(Parcel(Terms("a"), [b"\xc0", b"\xc0", b"\xc0"], 3))
+    assert connection.outstanding == 3
+    connection.taken = taken
+    with pytest.raises(PoolUnreachable, match="3 tasks are not acknowledged"):
+        client.close()
+
+
+def test_a_question_that_comes_when_the_client_is_closed_is_no_task_that_is_lost(start: Supervisors) -> None:
+    client = Client(start(), timeout=SECONDS)
+    client.send_soon("nobody")
+    connection = client._connections.current()  # pyright: ignore[reportPrivateUsage]
+    ended = connection.ended
+
+    def asked_before_the_end() -> None:
+        connection.put(Request(Query(0, "status", {})))
+        ended()
+
+    connection.ended = asked_before_the_end
+    client.close()
+
+
 def test_a_wrong_address_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKERHOST_ADDRESS", "localhost:7470")
     with pytest.raises(ConfigError, match="tcp://HOST:PORT"):
@@ -170,3 +201,29 @@ def test_an_interpreter_exits_soon_when_the_pool_is_absent() -> None:
     assert done.returncode == 0
     assert "not acknowledged" in done.stderr
     assert time.monotonic() - began < 8
+
+
+WITHOUT_DESCRIPTORS = """
+import contextlib, os, resource
+from workerhost import Client, PoolUnreachable
+def call():
+    Client("memory://nobody", timeout=0.05).status()
+with contextlib.suppress(PoolUnreachable):
+    call()  # whatever it imports is there now
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+taken = []
+with contextlib.suppress(OSError):
+    while True:
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+try:
+    call()
+except OSError as error:
+    print(error.strerror)
+for one in taken:
+    os.close(one)
+"""
+
+
+def test_a_client_that_found_no_descriptor_left_does_not_keep_others_from_their_goodbye() -> None:
+    done = run(WITHOUT_DESCRIPTORS)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Too many open files\n", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from typing import Any
 import pytest
 from waiting import until
 
-from workerhost import AsyncClient, Client, InvalidTask, WorkerHost, worker
+from workerhost import AsyncClient, Client, InvalidTask, TaskCancelled, WorkerHost, worker
 from workerhost.bin.main import run
+from workerhost.transport.commands import Request
+from workerhost.transport.messages import Query
 from workerhost.transport.outcome import raise_refusal
 from workerhost.transport.parcel import Parcel
 from workerhost.transport.terms import Terms
@@ -161,3 +164,49 @@ def test_a_map_whose_params_fail_at_its_beginning_leaves_nothing_that_runs(clien
     until(lambda: not any(map(client.status()["tasks"].get, ("queued", "running"))), "all have ended")
     counts = client.status()["tasks"]
     assert (counts.get("completed", 0), counts["cancelled"] >= 200) == (0, True)
+
+
+def test_what_others_ask_does_not_keep_a_block_from_being_left(client: Client) -> None:
+    client.status()
+    connection = client._connections.current()  # pyright: ignore[reportPrivateUsage]
+    taken = connection.taken
+
+    def asked_again() -> list[Any]:
+        commands = taken()
+        if not connection.over:
+            connection.put(Request(Query(0, "status", {})))  # there always is one that was not taken yet
+        return commands
+
+    connection.taken = asked_again
+    began = time.monotonic()
+    client.settle()
+    connection.taken = taken
+    assert time.monotonic() - began < SECONDS / 2
+
+
+def test_a_map_that_is_collected_in_its_clients_own_thread_is_cancelled_without_waiting(client: Client) -> None:
+    def leave_one() -> None:
+        values: Any = client.map("nobody", range(5), buffersize=10, return_exceptions=True)
+        client.cancel(min(task["id"] for task in client.tasks()))
+        assert isinstance(next(values), TaskCancelled)
+        ring = [values]
+        ring.append(ring)  # only a collection finds it
+
+    connection = client._connections.current()  # pyright: ignore[reportPrivateUsage]
+    taken = connection.taken
+
+    def collecting() -> list[Any]:
+        connection.taken = taken
+        gc.collect()
+        return taken()
+
+    gc.disable()
+    try:
+        leave_one()
+        connection.taken = collecting
+        began = time.monotonic()
+        client.status()
+    finally:
+        gc.enable()
+    assert time.monotonic() - began < SECONDS / 2
+    assert client.tasks(state="queued") == []

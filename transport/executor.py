@@ -1,15 +1,15 @@
 """`PoolExecutor`: a `concurrent.futures.Executor` whose calls are tasks of a pool.
 
-Owns futures and how a function becomes a task. What a host lets be called is the host's business
-(`workers/functions.py`).
+Owns how a function becomes a task. What becomes of it is in `futures.py`; what a host lets be called is the host's
+business (`workers/functions.py`).
 """
 
 from __future__ import annotations
 
-import builtins
 import os
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -19,92 +19,19 @@ from itertools import chain, islice
 from typing import Any, TypeVar, Unpack
 
 from ..workers import values
-from ..workers.errors import InvalidTask, NoHost, TaskCancelled, TaskFailed
+from ..workers.errors import InvalidTask
 from ..workers.functions import pickling
 from ..workers.source import FUNCTION, PICKLED
-from .block import Block, Waiter
 from .client import Client
 from .clock import now
-from .commands import Request
-from .connection import Connection
-from .handle import IDS_MAX, Handle
-from .messages import Cancel
-from .outcome import error_of, value_of
+from .futures import PoolFuture, PoolFutures
+from .parcel import single
 from .terms import Sending, terms
 
 Value = TypeVar("Value")
 
 Call = tuple[Any, Sequence[Any], dict[str, Any]]
 """A function (or its path, `module:name`), its arguments and keywords."""
-
-
-class PoolFuture(Future[Any]):
-    """The future of a call that is a task. `cancel` ends the task, running or not, and does not wait for that.
-
-    Attributes:
-        handle: The task.
-    """
-
-    def __init__(self, handle: Handle[Any], functions: list[Any], *, only: bool, leave: Callable[[PoolFuture], None]):
-        super().__init__()
-        self.handle = handle
-        self._functions, self._only, self._leave = functions, only, leave
-        self._told = False
-
-    @property
-    def block(self) -> Block:
-        """Where news of the task arrive."""
-        return self.handle.place()[0]
-
-    def end(self, block: Block, loads: Callable[[Any], Any]) -> None:
-        """The task has ended; `loads` makes the list of values of its result. Called by one thread, as `tell` is."""
-        end = block.ends[0]
-        assert end is not None
-        error = error_of(block.id(0), end)
-        if isinstance(error, TaskCancelled):
-            super().cancel()
-        if not self.tell():
-            return
-        if error is not None:
-            self.set_exception(self._raised(error))
-            return
-        results = loads(value_of(block.id(0), end))
-        self.set_result(results[0] if self._only else results)
-
-    def tell(self) -> bool:
-        """Let those who wait know that it was cancelled, once; False if it was."""
-        if not self._told:
-            self._told = True
-            return self.set_running_or_notify_cancel()
-        return not self.cancelled()
-
-    def _raised(self, error: Exception) -> BaseException:
-        """What the call raised, as far as it can be made again here."""
-        if isinstance(error, NoHost):
-            setting = "pickle: true" if PICKLED in str(error) else "functions: [my.jobs]"
-            return NoHost(f"{error}; a host that has `host: {setting}` in its configuration does")
-        if not isinstance(error, TaskFailed) or error.cause != "exception":
-            return error
-        modules = (sys.modules.get(getattr(function, "__module__", None) or "") for function in self._functions)
-        kinds = (getattr(place, error.error_type, None) for place in (builtins, *modules))
-        kind = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception)), None)
-        if kind is None:
-            return error
-        try:
-            raised = kind(error.message)
-        except Exception:  # its constructor wants something else
-            return error
-        raised.__cause__ = error
-        return raised
-
-    def cancel(self) -> bool:
-        """End the call; False if it had ended before."""
-        if self.cancelled():
-            return True
-        if not super().cancel():
-            return False
-        self._leave(self)
-        return True
 
 
 class PoolExecutor(Executor):
@@ -147,19 +74,14 @@ class PoolExecutor(Executor):
         self._sending: Sending = {"max_attempts": 1, "require_host": True, "full": "wait", **sending}
         if name is not None:
             self._sending = {"key": partial(_key, name), "unique_for": "kept", **self._sending}
-        self._over = False
-        self._begin()
+        self._begin(over=False)
 
-    def _begin(self) -> None:
+    def _begin(self, *, over: bool) -> None:
         """The state of one process. A forked child begins anew: its parent's futures and thread are not there."""
         self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._waiter = Waiter()
-        self._ended: deque[tuple[Block, Sequence[int]]] = deque()
-        self._waiter.ended = self._ended
-        self._pending: dict[Block, PoolFuture] = {}
-        self._left: deque[PoolFuture] = deque()  # futures that were cancelled
-        self._watching: threading.Thread | None = None
+        loads = _unchanged if self._pickle is None else self._pickle.loads
+        self._futures = PoolFutures(self._client, loads, owned=self._owned, over=over)
+        weakref.finalize(self, self._futures.let_go).atexit = False
 
     # The face of an Executor.
 
@@ -203,14 +125,11 @@ class PoolExecutor(Executor):
             cancel_futures: Cancel all that have not ended.
         """
         self._look_at_process()
-        with self._lock:
-            self._over = True
-            pending = list(self._pending.values())
+        pending = self._futures.finish()
         if cancel_futures:
             for future in pending:
                 future.cancel()
-        self._waiter.wake()
-        watching = self._watching
+        watching = self._futures.watching
         if watching is None:
             if self._owned:
                 self._client.close()
@@ -221,29 +140,13 @@ class PoolExecutor(Executor):
 
     def _look_at_process(self) -> None:
         if self._process != os.getpid():
-            self._begin()
+            self._begin(over=self._futures.over)
 
     def _send(self, calls: Sequence[Call], *, only: bool = False) -> PoolFuture:
         self._look_at_process()
         type, params = self._packed(calls)
-        with self._lock:
-            if self._over:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            handle = self._client.send_soon(type, params, **self._sending)
-            future = PoolFuture(handle, [call[0] for call in calls], only=only, leave=self._leave)
-            block = future.block
-            self._pending[block] = future
-            block.waiters.append(self._waiter)
-            if block.ends[0] is not None:  # it was quicker
-                self._ended.append((block, (0,)))
-                self._waiter.wake()
-            if self._watching is None:
-                connection = self._client._connections.current()  # pyright: ignore[reportPrivateUsage]
-                self._watching = threading.Thread(
-                    target=self._watch, args=[connection], name="futures of a pool", daemon=True
-                )
-                self._watching.start()
-        return future
+        parcel = single(terms(type, **self._sending), params)
+        return self._futures.send(parcel, [call[0] for call in calls], only=only)
 
     def _packed(self, calls: Sequence[Call]) -> tuple[str, Any]:
         if self._pickle is not None:
@@ -253,69 +156,10 @@ class PoolExecutor(Executor):
             named.append([path_of(function), list(args), dict(kwargs)])
         return FUNCTION, {"calls": named}
 
-    # Futures.
 
-    def _leave(self, future: PoolFuture) -> None:
-        self._left.append(future)
-        self._waiter.wake()
-
-    def _watch(self, connection: Connection) -> None:
-        """The thread that gives futures their ends, until the executor was shut down and all have theirs."""
-        leaving: list[PoolFuture] = []
-        while not (self._over and not self._pending):
-            try:
-                connection.wait(lambda: self._has_news(leaving), (), waiter=self._waiter)
-            except Exception as error:
-                self._give_up(error)
-                self._over = self._over or connection.over
-            while self._left:
-                leaving.append(self._left.popleft())
-                leaving[-1].tell()
-            leaving[:] = self._end_tasks(connection, leaving)
-            while self._ended:
-                self._end(self._ended.popleft()[0])
-        if self._owned:
-            self._client.close()
-
-    def _end_tasks(self, connection: Connection, leaving: list[PoolFuture]) -> list[PoolFuture]:
-        """Have the tasks of cancelled futures end; those are left that have no number yet."""
-        left: list[PoolFuture] = []
-        ids: list[int] = []
-        for future in leaving:
-            block = future.block
-            if not block.answered:
-                left.append(future)
-            elif block.first:
-                ids.append(block.id(0))
-        for start in range(0, 0 if connection.over else len(ids), IDS_MAX):
-            connection.put(Request(Cancel(0, ids[start : start + IDS_MAX])))
-        return left
-
-    def _has_news(self, leaving: list[PoolFuture]) -> bool:
-        answered = any(future.block.answered for future in leaving)
-        return bool(self._ended or self._left) or answered or (self._over and not self._pending)
-
-    def _give_up(self, error: Exception) -> None:
-        """The pool is away for too long: nobody here learns how the calls end, though they may."""
-        with self._lock:
-            pending = list(self._pending.values())
-            self._pending.clear()
-        for future in pending:
-            if future.tell():
-                future.set_exception(error)
-
-    def _end(self, block: Block) -> None:
-        with self._lock:
-            future = self._pending.pop(block, None)
-        if future is not None:
-            block.waiters.remove(self._waiter)
-            try:
-                future.end(block, self._loads)
-            except Exception as error:  # a result that cannot be unpickled here
-                future.set_exception(error)
-
-    def _loads(self, value: Any) -> Any:
-        return value if self._pickle is None else self._pickle.loads(value)
+def _unchanged(value: Any) -> Any:
+    """A result that was not pickled."""
+    return value
 
 
 def _chunks(calls: Iterator[Call], size: int) -> Iterator[list[Call]]:

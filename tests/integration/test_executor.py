@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent import futures
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from workerhost import Client, Handle, InvalidTask, NoHost, PoolExecutor, TaskFailed, WorkerHost, register_joblib
+from workerhost.transport import connection
 
 sys.path.append(str(Path(__file__).parent))  # where the hosts' slots find the functions too: they are inline
 import executor_jobs as jobs
@@ -170,6 +172,46 @@ def test_shutdown_waits_or_does_not(pool: WorkerHost) -> None:
     with PoolExecutor(pool.client) as other:
         last = other.submit(jobs.power, 3)
     assert last.done()
+
+
+def test_a_future_has_its_end_while_another_call_waits_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "OUTSTANDING_MAX", 3)
+    jobs.let_go.clear()
+    with (
+        WorkerHost({"host": HOST, "queue": {"max_size": 1}}, slots=1) as pool,
+        Client(pool.address) as client,
+        PoolExecutor(client) as executor,
+        futures.ThreadPoolExecutor() as threads,
+    ):
+        running = executor.submit(jobs.hold, 1)
+        assert held_by(running).id
+        waiting = client.map("nobody", range(8), buffersize=8, full="wait")  # so many wait for room in the queue
+        later = threads.submit(executor.submit, jobs.power, 3)
+        with pytest.raises(TimeoutError):
+            later.result(0.1)
+        jobs.let_go.set()
+        assert running.result(SECONDS) == 1
+        assert not later.done()
+        executor.shutdown(wait=False)
+        while client._connections.current().outstanding:  # pyright: ignore[reportPrivateUsage]
+            client.cancel(state="queued")
+        client.cancel(state="queued")
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            later.result(SECONDS)
+        waiting.close()
+
+
+def test_an_executor_that_is_dropped_leaves_no_thread_when_its_calls_have_ended(pool: WorkerHost) -> None:
+    before = set(threading.enumerate())
+    jobs.let_go.clear()
+    future = PoolExecutor(pool.address).submit(jobs.hold, 7)
+    new = [thread for thread in threading.enumerate() if thread not in before]
+    assert {"ClientActor", "futures of a pool"} <= {thread.name.split("-")[0] for thread in new}
+    jobs.let_go.set()
+    assert future.result(SECONDS) == 7
+    for thread in new:
+        thread.join(SECONDS)
+        assert not thread.is_alive()
 
 
 def test_shutdown_cancels(pool: WorkerHost) -> None:

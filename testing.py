@@ -291,7 +291,7 @@ def _pool_settings(settings: Settings, heartbeat: float) -> PoolSettings:
 
 
 def _disk(folder: Path, random: Random, ageing: float, committed: Callable[[list[Persist]], None]) -> SimulatedDisk:
-    def nothing(remembered: object = None) -> None:
+    def nothing(*_remembered: object) -> None:
         """The pool's tasks are all that comes back."""
 
     return SimulatedDisk(

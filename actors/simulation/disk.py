@@ -6,13 +6,16 @@ there after a power cut, with `relaxed` only what was synced by chance.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 from ..core.effects import Persist
-from ..core.opening import Opening
+from ..core.opening import EPOCH_SHIFT, Opening
+from ..stores import statements
 from ..stores.restore import Reached, prepare_restored
 from ..stores.sqlite import SqliteStore
 
@@ -51,7 +54,7 @@ class SimulatedDisk(SqliteStore):
         committed: Callable[[list[Persist]], None],
         remember: Callable[[], Any],
         rewind: Callable[[Any], None],
-        restored: Callable[[Any], None],
+        restored: Callable[[Any, int], None],
     ) -> None:
         """See the class.
 
@@ -63,7 +66,7 @@ class SimulatedDisk(SqliteStore):
             committed: Told each turn that is written.
             remember: Asked for what must come back together with the files.
             rewind: Told what `remember` had answered when the files of then are back after a power cut.
-            restored: The same after a restore.
+            restored: The same after a restore, and the fence that what was granted bears since.
         """
         super().__init__(folder / "tasks.db", durability="full" if full else "relaxed", ageing=ageing)
         self.full = full
@@ -151,7 +154,9 @@ class SimulatedDisk(SqliteStore):
         reached = self._reached if self._random.random() < 0.5 else None
         self._put(backup[0])
         prepare_restored(self.path, reached)
-        self._restored(backup[1])
+        with closing(sqlite3.connect(self.path)) as connection:
+            epoch = dict(connection.execute(statements.META).fetchall())["epoch"]
+        self._restored(backup[1], epoch << EPOCH_SHIFT)
 
     def _sync(self) -> None:
         if not self.full:

@@ -79,13 +79,15 @@ class Oracle:
         self.lost |= (self.tasks.keys() | self.history.pruned) - history.tasks.keys() - history.pruned
         self.history = history.copied()
 
-    def restored(self, history: History) -> None:
-        """The store was replaced by a copy of then: nothing runs, all fences are void, no number is given again."""
+    def restored(self, history: History, void: int) -> None:
+        """The store was replaced by a copy of then: nothing runs, the fence of what was granted is `void`, no number is
+        given again.
+        """
         self._never_again |= (self.tasks.keys() | self.history.pruned) - history.tasks.keys()
         self.rewind(history)
         for id, known in self.tasks.items():
             if known.state not in FINAL:
-                known.fence = known.owner = 0
+                known.fence, known.owner = void if known.fence else 0, 0
             if known.state == RUNNING:
                 self.history.move(id, QUEUED)
 

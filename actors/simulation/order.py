@@ -2,7 +2,7 @@
 
 By priority, then by whose turn it is, then by place. Whether there was room for the other is counted here from the
 commits, and where they do not tell all, there was none: what is said to be stopping counts, and so does what a host may
-keep for tasks that wait for much of it.
+keep for tasks that wait for much of it; where it is not known what still stops, there is no room below limits at all.
 """
 
 from __future__ import annotations
@@ -153,11 +153,12 @@ class Order:
         if any(guard is not None and guard.open_until is not None for guard in guards):
             return False
         cost = host.offer.cost(step.history.lanes[lane])
+        unsure = step.pool.queue.lanes.tree.unsure
         for node in nodes:
             limits = step.policies.limits(node)
-            if limits.max_concurrent is not None and step.below[node] >= limits.max_concurrent:
+            if limits.max_concurrent is not None and (unsure or step.below[node] >= limits.max_concurrent):
                 return False
-            if limits.per_host is not None and step.on_host[node, owner] >= limits.per_host:
+            if limits.per_host is not None and (unsure or step.on_host[node, owner] >= limits.per_host):
                 return False
             if not self._promises.surely_allow(node, step.granted[node], step.units[node] + cost, step.moment.own):
                 return False

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -49,6 +50,10 @@ _STOP_SECONDS_MAX: Final = 10.0
 _FLUSH_SECONDS: Final = 0.5
 _ENDS_IN_MEMORY_MAX: Final = 100_000
 _NO_ROOM_SECONDS: Final = 1.0
+_EPOCHS_IN_MEMORY: Final = 1 << 22
+"""A queue in memory begins somewhere from here on, below twice as much (a fence has no room for more). It knows of none
+before it, and must not be taken for one: its numbers of tasks are given again, and with its epoch so would fences be.
+"""
 _WORK_SECONDS: Final = 0.002  # of a check or a backup at a time, so that no turn waits long
 _WORK_PAUSE_SECONDS: Final = 0.007
 
@@ -266,6 +271,7 @@ class SupervisorActor(pykka.ThreadingActor):
                 "secured": "insecure" if settings.insecure else "identities" if settings.pair else "this machine only",
             },
             keep=_bounded(settings.pool.keep) if settings.database is None else settings.pool.keep,
+            durable=self.store.durable,
             guarded=settings.pair is not None,
             disk_reserve=self.disk.reserve if self.disk is not None else 0,
         )
@@ -437,7 +443,7 @@ def _store(settings: SupervisorSettings) -> Store:
     if settings.database is None:
         from .stores.memory import MemoryStore
 
-        return MemoryStore(settings.pool.ageing)
+        return MemoryStore(settings.pool.ageing, _EPOCHS_IN_MEMORY + secrets.randbelow(_EPOCHS_IN_MEMORY - 1))
     from .stores.sqlite import SqliteStore
 
     return SqliteStore(settings.database, durability=settings.durability, ageing=settings.pool.ageing)

@@ -251,7 +251,9 @@ class Conversation:
         self._heartbeat = max(message.heartbeat, 0.01)
         self._lost_after = max(message.lost_after, 2 * self._heartbeat)
         self._next_at = now + self._heartbeat
-        if message.epoch < self._epoch:
+        if message.epoch < self._epoch or (
+            self._epoch not in (0, message.epoch) and message.settings.get("durable") is False
+        ):
             self._forget_all()
         elif self._epoch and (
             message.epoch - self._epoch >= RESTORED_EPOCHS or message.settings.get("forgotten") is True
@@ -280,7 +282,7 @@ class Conversation:
         self._effects.append(Alarm())
 
     def _forget_all(self) -> None:
-        """The pool's epoch went back: this is another database, which knows nothing of our tasks."""
+        """The epoch went back, or is another and the queue is in memory: this queue knows nothing of our tasks."""
         self._after = 0
         for block in self.register.all():
             offsets = [offset for offset in range(block.count) if block.ends[offset] is None]

@@ -101,7 +101,8 @@ class Welcome:
     """Supervisor -> peer, answers HELLO. The peer's numbering starts anew.
 
     `settings` of a host: those of its entry in `hosts:` that its command line does not set. Of a client: `forgotten`
-    true if its session was: what it repeats of it is refused.
+    true if its session was: what it repeats of it is refused; `durable` false if the queue is in memory: under another
+    epoch it is another queue.
     """
 
     KIND: ClassVar[int] = 2

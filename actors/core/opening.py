@@ -14,7 +14,8 @@ class Opening:
     """The store's answer to being opened.
 
     Attributes:
-        epoch: Grows with every opening (written before `open` returns).
+        epoch: Grows with every opening (written before `open` returns); a queue in memory begins with any, see
+            `actors.supervisor`.
         meta: `last_id`, `last_finish`, `last_owner`, `last_session`, `last_audit` (0 in a new store).
         leaps: Numbers that no end was given, in order (the last of them, how many): a power cut or a restore may have
             undone ends that others know by these.

@@ -123,7 +123,7 @@ class Pool:
         self.endings = Endings(self.queue, self.hosts)
         self.checkpoints = Checkpoints(self.queue)
         self.tails = Tails(self.queue)
-        self.sessions = Sessions(opening.epoch, settings.heartbeat, settings.lost_after)
+        self.sessions = Sessions(opening.epoch, settings.heartbeat, settings.lost_after, durable=settings.durable)
         self.identities = Identities(settings.guarded, opening.identities, opening.invitations)
         self.allowances = Allowances(settings.max_size, opening.shares, self.identities.known)
         self.audit = Audit(meta.get("last_audit", 0))

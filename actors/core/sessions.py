@@ -24,9 +24,11 @@ class Sessions:
         ips: The IP addresses they come from, where these are known.
         heartbeat: Seconds between a peer's heartbeats.
         lost_after: Seconds of silence after which a peer is gone.
+        durable: The queue outlives the supervisor.
     """
 
-    def __init__(self, epoch: int, heartbeat: float, lost_after: float) -> None:
+    def __init__(self, epoch: int, heartbeat: float, lost_after: float, *, durable: bool = True) -> None:
+        self.durable = durable
         self.epoch, self.heartbeat, self.lost_after = epoch, heartbeat, lost_after
         self.peers: dict[bytes, Peer] = {}
         self.identities: dict[bytes, str] = {}

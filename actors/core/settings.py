@@ -62,6 +62,7 @@ class PoolSettings:
         rows_max: Queued tasks that memory holds at most.
         keep: How long ended tasks are kept.
         disk_reserve: Bytes of the database's disk that are to stay free; see `Pool.disk`.
+        durable: The queue outlives this supervisor.
         guarded: Connections prove who speaks, so roles are those of identities; see `Identities`.
         about: Facts that `status` shows as they are.
     """
@@ -79,6 +80,7 @@ class PoolSettings:
     rows_max: int = ROWS_MAX
     keep: Keep = KEEP
     disk_reserve: int = 0
+    durable: bool = True
     guarded: bool = False
     about: dict[str, Any] = field(default_factory=dict)
 

@@ -75,7 +75,7 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
 
     durable = False
 
-    def __init__(self, ageing: float = 0.0) -> None:
+    def __init__(self, ageing: float = 0.0, epoch: int = 0) -> None:
         super().__init__()
         self._tasks: dict[int, Record] = {}
         self._attempts: dict[int, dict[tuple[int, int], tuple[Any, ...]]] = {}
@@ -90,7 +90,7 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
         self._quotas: dict[str, tuple[float, int]] = {}
         self._checkpoints: dict[int, tuple[int, bytes]] = {}
         self._identities = MemoryIdentities(self._put, self._drop)
-        self._meta: dict[str, int] = {"epoch": 0, "last_id": 0, "last_finish": 0}
+        self._meta: dict[str, int] = {"epoch": epoch, "last_id": 0, "last_finish": 0}
         self._ready = MemoryLines(ageing)
         self._agenda = Orders()  # by kind of due time
         self._finished = Orders()  # by session

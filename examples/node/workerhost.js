@@ -223,7 +223,7 @@ export class Client extends EventEmitter {
               if (Date.now() - this.#heard > 1000 * lostAfter) socket.close();
               else this.#say(HEARTBEAT, expected - 1, {});
             }, 1000 * heartbeat);
-            this.#welcome(epoch, settings?.forgotten === true);
+            this.#welcome(epoch, settings?.forgotten === true, settings?.durable !== false);
           } else if (kind === REFUSED) {
             this.#refused(...fields);
             break;
@@ -239,10 +239,10 @@ export class Client extends EventEmitter {
       this.#pause = Math.min(1000, 2 * this.#pause + 50);
     }
   }
-  #welcome(epoch, forgotten) {
-    const known = this.#epoch;
-    if (known && (epoch < known || epoch - known >= RESTORED || forgotten)) this.#after = 0;
-    if (epoch < known) { // another database, which gives the numbers of our tasks to others
+  #welcome(epoch, forgotten, durable) {
+    const known = this.#epoch, another = epoch < known || (known && epoch !== known && !durable);
+    if (known && (another || epoch - known >= RESTORED || forgotten)) this.#after = 0;
+    if (another) { // another queue, which gives the numbers of our tasks to others
       for (const id of new Set([...this.#open, ...this.#waiting.keys()])) this.#lost(id);
     }
     [this.#epoch, this.#joined, this.#sent, this.#repeated] = [epoch, true, 0, this.#submissions.said];

@@ -410,7 +410,10 @@ await client.close();
 """
 
 
-def test_another_database_does_not_know_its_tasks(scripted: Scripted, folder: Path) -> None:
+@pytest.mark.parametrize(("epoch", "settings"), [(1, {}), (4, {"durable": False})], ids=["database", "in memory"])
+def test_another_queue_does_not_know_its_tasks(
+    scripted: Scripted, folder: Path, epoch: int, settings: dict[str, Any]
+) -> None:
     with running(folder, ANOTHER_DATABASE, scripted.address) as program:
         scripted.welcome(3)
         scripted.accept(1, 1)
@@ -420,7 +423,7 @@ def test_another_database_does_not_know_its_tasks(scripted: Scripted, folder: Pa
         scripted.accept(2, 2)
         assert scripted.hear(Watch).ids == [2]
         scripted.lose()
-        scripted.welcome(1)
+        scripted.welcome(epoch, settings)
         watch = scripted.hear(Watch)
         assert (watch.after, watch.ids) == (0, [])
         assert scripted.hear(Watch).ids == [1]

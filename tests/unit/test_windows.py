@@ -116,6 +116,14 @@ def test_a_restart_of_the_supervisor_loses_and_doubles_nothing(watched: Watched)
     assert watched.gathering.growth("5m").span == pytest.approx(23.0)
 
 
+def test_another_queue_in_memory_counts_from_zero_whatever_its_epoch(watched: Watched) -> None:
+    watched.look(10, completed=5)
+    watched.restart()
+    watched.epoch = -watched.epoch  # it knows of none before it
+    watched.look(10, completed=1)
+    assert (watched.completed("1m"), watched.gathering.growth("1m").of.sent) == (60, 60)
+
+
 def test_a_jump_of_the_wall_clock_moves_no_window(watched: Watched) -> None:
     watched.look(30, completed=1)
     watched.wall += 7200.0

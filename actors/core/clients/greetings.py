@@ -99,6 +99,8 @@ class Greetings:
         peer.session, client.peer = client, peer
         self._clients.add(client)
         news = {"forgotten": True} if past and not rows else {}
+        if not self._sessions.durable:
+            news["durable"] = False
         step.say_first(peer.address, self._sessions.welcome(client.name, news))
 
     def closed(self, address: bytes, now: float) -> None:

@@ -84,7 +84,7 @@ def _check_leases(pool: Pool) -> None:
     for lane in queue.lanes.by_number.values():
         assert lane.counts[RUNNING] == running[lane.number], f"{lane} counts {lane.counts[RUNNING]} running"
     held = Counter(id(lease.pool) for lease in queue.leases.values())
-    held.update(id(slots) for copies in queue.lanes.tree.copies.values() for _, slots in copies.values())
+    held.update(id(slots) for copies in queue.lanes.tree.copies.by_owner.values() for _, slots in copies.values())
     for host in pool.hosts.by_owner.values():
         for slots in host.pools.values():
             assert slots.held == held[id(slots)], f"{host.name} counts {slots.held} of {held[id(slots)]} leases"
@@ -96,7 +96,7 @@ def _check_stocks(pool: Pool) -> None:
     held: dict[int, Counter[str]] = {}
     for lease in pool.queue.leases.values():
         held.setdefault(lease.pool.host.owner, Counter()).update(lease.lane.needs)
-    for owner, copies in pool.queue.lanes.tree.copies.items():
+    for owner, copies in pool.queue.lanes.tree.copies.by_owner.items():
         for lane, _ in copies.values():
             held.setdefault(owner, Counter()).update(lane.needs)
     for owner, stock in pool.queue.lanes.tree.stocks.items():
@@ -118,7 +118,7 @@ def _check_nodes(pool: Pool) -> None:
             below[node] += 1
             on_host[node, owner] += 1
     granted, granted_on = below.copy(), on_host.copy()
-    for owner, copies in queue.lanes.tree.copies.items():
+    for owner, copies in queue.lanes.tree.copies.by_owner.items():
         for lane, _ in copies.values():
             by_lane[lane.number, owner] += 1
             for node in lane.counted:

@@ -275,7 +275,7 @@ class Pool:
         self._granting = True
         self._look_at_clocks(step)
         self.queue.company.unheard = waiting
-        self.queue.lanes.tree.begin()
+        self.queue.lanes.tree.copies.begin()
         self.stopping.begin()
         self.allowances.begin()
         for address, number, message in batch:

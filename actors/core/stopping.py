@@ -29,7 +29,7 @@ class Stopping:
     def settle(self, step: Step) -> None:
         """A step ends: what it has someone stop counts after a restart, too."""
         tree = self._queue.lanes.tree
-        stops = tree.unsure or self._queue.stopping > 0 or bool(tree.copies)
+        stops = tree.unsure or self._queue.stopping > 0 or bool(tree.copies.by_owner)
         if stops != self._stored:
             self._stored = stops
             step.persist.meta["stopping"] = int(stops)

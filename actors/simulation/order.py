@@ -174,6 +174,6 @@ def _unseen(pool: Pool) -> Iterator[tuple[tuple[int, int], _Held]]:
     for id, lease in pool.queue.leases.items():
         if lease.stopping:
             yield (id, lease.row.fence), (lease.lane.number, lease.pool.host.owner)
-    for owner, copies in pool.queue.lanes.tree.copies.items():
+    for owner, copies in pool.queue.lanes.tree.copies.by_owner.items():
         for key, (lane, _) in copies.items():
             yield key, (lane.number, owner)

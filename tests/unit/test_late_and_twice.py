@@ -237,7 +237,7 @@ class TestAGiveBackThatIsToldTwice:
         pool.say(b"z", back)
 
         assert pool.store.show(id) == before
-        assert not pool.pool.queue.lanes.tree.copies
+        assert not pool.pool.queue.lanes.tree.copies.by_owner
 
     def test_counts_if_it_was_not_heard_the_first_time(self, pool: Any):
         pool.host()

@@ -269,7 +269,7 @@ class Membership:
         self.endings.results(step, late, message.items)
         ids = tuple({item[0] for item in late.items})
         if ids:
-            self.queue.lanes.tree.stopped(peer.session.owner, [item[:2] for item in late.items])
+            self.queue.lanes.tree.copies.stopped(peer.session.owner, [item[:2] for item in late.items])
             step.needs.append(Fetch(ids, "late", late))
         else:
             step.later.append((peer, Recorded(number, [])))
@@ -286,7 +286,7 @@ class Membership:
         stop: list[list[int]] = []
         for id, fence in unknown:
             row = rows.get(id)
-            self.queue.lanes.tree.judge(host.owner, (id, fence))
+            self.queue.lanes.tree.copies.judge(host.owner, (id, fence))
             if row is None or not self.endings.adopt(step, host, row, fence):
                 stop.append([id, fence])
                 if row is not None:
@@ -300,7 +300,7 @@ class Membership:
         """
         lane = self.queue.lanes.by_number[row.lane]
         if host.alive() and host.offer.wants(lane.type):
-            self.queue.lanes.tree.stopping(lane, host.pool_of(lane.type), (row.id, fence))
+            self.queue.lanes.tree.copies.stopping(lane, host.pool_of(lane.type), (row.id, fence))
 
     def progress(self, step: Step, host: HostSession, message: Progress) -> None:
         """Pass progress on to those who watch; it is never stored."""

@@ -21,6 +21,7 @@ from ..policies.nodes import Block, Node, Pause
 from ..policies.rates import RING, RateRow
 from ..step import Step
 from .choices import Choices
+from .copies import Copies
 from .lane import Lane
 from .stock import Stock
 from .tenants import Tenant
@@ -38,8 +39,7 @@ class Tree:
         nodes: By path.
         tenants: What counts the limits of a tenant, by `tenant_node`.
         stocks: What is used of the counts that hosts offer, by owner number.
-        copies: The lane and the slot pool of what a host was told to stop and holds no lease of, by owner number and
-            (id, fence): until it says that it has, they count as leases do, for they run.
+        copies: What hosts were told to stop and hold no lease of.
         unsure: Whether more may run than is known, see `Stopping`: nothing below a limit of leases is granted then.
         retuned: Whether settings changed since the start: then more leases may live than a limit allows by now.
     """
@@ -49,7 +49,7 @@ class Tree:
         self.nodes: dict[str, Node] = {}
         self.tenants: dict[str, Node] = {}
         self.stocks: dict[int, Stock] = {}
-        self.copies: dict[int, dict[tuple[int, int], tuple[Lane, Any]]] = {}
+        self.copies = Copies(self.hold)
         self.retuned = self.unsure = False
         self._choices = choices
         self._boot = 0
@@ -58,7 +58,6 @@ class Tree:
         self._alarms: list[tuple[float, str, Node]] = []
         self._short: dict[Stock, None] = {}  # those that keep something for somebody
         self._spent: dict[Node, None] = {}  # those whose rate or quota has to be written
-        self._spoken: set[tuple[int, tuple[int, int]]] = set()  # of what copies hosts have told the end in this turn
         choices.by_host = _by_host(policies)
 
     def restore(self, opening: Opening, boot: int, now: float, wall: float) -> None:
@@ -250,74 +249,22 @@ class Tree:
         return stock
 
     def offered(self, host: Any, running: Container[tuple[int, int]]) -> None:
-        """A host says HELLO: what it offers, and the tasks (id, fence) that it runs. Those of them that it should not
-        run keep their places until each is judged anew.
-        """
-        self._forget_copies(host.owner, running)
-        copies = self.copies.get(host.owner, {})
-        for item, (lane, _) in copies.items():
-            copies[item] = lane, (pool := host.pool_of(lane.type))
-            pool.held += 1
+        """A host says HELLO: what it offers, and the tasks (id, fence) that it runs."""
+        self.copies.offered(host, running)
         counts = host.offer.counts()
         if counts or host.owner in self.stocks:
             self.stock(host.owner).offered(host, counts)
 
     def gone(self, owner: int) -> None:
         """A host is lost or has left, and holds nothing."""
-        self._forget_copies(owner)
+        self.copies.gone(owner)
         if (stock := self.stocks.pop(owner, None)) is not None:
             self._short.pop(stock, None)
-
-    def stopped(self, owner: int, items: Iterable[tuple[int, int]]) -> None:
-        """A host speaks of tasks (id, fence) that it holds no lease of: they have ended there."""
-        copies = self.copies.get(owner, {})
-        for id, fence in items:
-            item = (id, fence)
-            self._spoken.add((owner, item))
-            self._forget_copy(owner, copies.pop(item, None))
-        if not copies:
-            self.copies.pop(owner, None)
-
-    def stopping(self, lane: Lane, pool: Any, item: tuple[int, int]) -> None:
-        """A host was told to stop a task (id, fence) that it holds no lease of, as it may not have any more."""
-        owner = pool.host.owner
-        copies = self.copies.setdefault(owner, {})
-        if item not in copies and not self.has_spoken(owner, item):
-            copies[item] = lane, pool
-            pool.held += 1
-            self.hold(lane, owner, 1)
-        if not copies:
-            del self.copies[owner]
-
-    def judge(self, owner: int, item: tuple[int, int]) -> None:
-        """Whether a host may run a task (id, fence) is decided anew: what was decided before holds no place for it."""
-        self._forget_copy(owner, self.copies.get(owner, {}).pop(item, None))
-
-    def has_spoken(self, owner: int, item: tuple[int, int]) -> bool:
-        """Whether a host has told, in this turn, the end of a task (id, fence) that it held no lease of."""
-        return (owner, item) in self._spoken
-
-    def begin(self) -> None:
-        """A turn begins."""
-        self._spoken.clear()
 
     def sure(self) -> None:
         """What runs is known."""
         self.unsure = False
         self._look_at_all_again()
-
-    def _forget_copies(self, owner: int, keep: Container[tuple[int, int]] = ()) -> None:
-        copies = self.copies.pop(owner, {})
-        for copy in [copies.pop(item) for item in list(copies) if item not in keep]:
-            self._forget_copy(owner, copy)
-        if copies:
-            self.copies[owner] = copies
-
-    def _forget_copy(self, owner: int, copy: tuple[Lane, Any] | None) -> None:
-        if copy is not None:
-            lane, pool = copy
-            pool.held -= 1
-            self.hold(lane, owner, -1)
 
     def tidy(self, step: Step) -> bool:
         """What hosts keep for tasks that have begun elsewhere or ended is for others; whether there was any."""

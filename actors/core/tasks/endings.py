@@ -222,7 +222,7 @@ class Endings:
             id, fence, reason, after, note, started, detail = returned(item)
             lease = self.queue.leases.get(id)
             if lease is None or lease.row.fence != fence or lease.pool.host is not host:
-                self.queue.lanes.tree.stopped(host.owner, [(id, fence)])
+                self.queue.lanes.tree.copies.stopped(host.owner, [(id, fence)])
                 continue
             row, lane = lease.row, lease.lane
             self.queue.let_go(lease)
@@ -346,7 +346,7 @@ class Endings:
         """Its first host is back and still runs a rescued task that nobody has claimed since: the lease lives on. So it
         does if it was adopted already: a host may say HELLO twice before anybody looks.
         """
-        if not host.alive() or self.queue.lanes.tree.has_spoken(host.owner, (row.id, fence)):
+        if not host.alive() or self.queue.lanes.tree.copies.has_spoken(host.owner, (row.id, fence)):
             return False  # in the turn in which it came back it left, or was taken for lost, or told that it has ended
         if (lease := self.queue.leases.get(row.id)) is not None:
             return lease.row.fence == fence and lease.pool.host is host

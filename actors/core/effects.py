@@ -60,6 +60,7 @@ class Persist:
         forgotten: (session, below): submissions below that number are not repeated any more.
         tallies: Absolute counts (lane, state, count).
         pauses: (type, paused, until or None, reason): a node is stopped, or goes on.
+        forgotten_rates: Nodes of which no rate counts anything any more, before what is in `rates`.
         rates: Grants of a node within its rate's window (type, place, then as `rates.RateRow`), inserted or replaced.
         quotas: (type, start of the period, units used), inserted or replaced.
         identities: Known keys (public key, role, name, serve, added_at, expires, revoked_at), inserted or replaced.
@@ -112,6 +113,7 @@ class Persist:
     forgotten: list[tuple[int, int]] = field(default_factory=list)
     tallies: list[tuple[int, int, int]] = field(default_factory=list)
     pauses: list[tuple[str, bool, float | None, str]] = field(default_factory=list)
+    forgotten_rates: list[str] = field(default_factory=list)
     rates: list[tuple[Any, ...]] = field(default_factory=list)
     quotas: list[tuple[str, float, int]] = field(default_factory=list)
     identities: list[tuple[Any, ...]] = field(default_factory=list)

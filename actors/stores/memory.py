@@ -34,6 +34,7 @@ from .blobs import pack, unpack
 from .contract import BackupEnded, StoreBroken, StoreDisagrees
 from .flows_memory import MemoryFlowReads, MemoryFlows
 from .identities_memory import MemoryIdentities
+from .limits_memory import MemoryLimits
 from .memory_line import MemoryLines
 from .names_memory import MemoryNameReads, MemoryNames
 from .order import Entry, Order, Orders
@@ -85,9 +86,6 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
         self._code: dict[int, dict[tuple[str, float], str]] = {}  # owner -> (type, since) -> fingerprint
         self._submissions: dict[int, dict[int, tuple[Any, ...]]] = {}
         self._tallies: dict[tuple[int, int], int] = {}
-        self._pauses: dict[str, tuple[float | None, str]] = {}
-        self._rates: dict[tuple[str, int], tuple[Any, ...]] = {}
-        self._quotas: dict[str, tuple[float, int]] = {}
         self._checkpoints: dict[int, tuple[int, bytes]] = {}
         self._identities = MemoryIdentities(self._put, self._drop)
         self._meta: dict[str, int] = {"epoch": epoch, "last_id": 0, "last_finish": 0}
@@ -97,6 +95,7 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
         self._tags = Orders()
         self._ids = Order()
         self._flows = MemoryFlows(self._put, self._drop, self._tasks, self._lanes)
+        self._limits = MemoryLimits(self._put, self._drop)
         self._schedules = MemorySchedules(self._put, self._drop)
         self._names = MemoryNames(self._put, self._drop, self._tasks)
 
@@ -113,9 +112,9 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
             tallies=[(*key, count) for key, count in sorted(self._tallies.items()) if count],
             running=[_row(record) for _, record in sorted(self._tasks.items()) if record[STATE] == RUNNING],
             hosts=[self._hosts[owner] for owner in sorted(self._hosts)],
-            pauses=[(type, *pause) for type, pause in sorted(self._pauses.items())],
-            rates=[(type, *row) for (type, _), row in sorted(self._rates.items())],
-            quotas=[(type, *quota) for type, quota in sorted(self._quotas.items())],
+            pauses=self._limits.pauses(),
+            rates=self._limits.rates(),
+            quotas=self._limits.quotas(),
             checkpoints=sorted(self._checkpoints),
             identities=self._identities.known(),
             invitations=self._identities.invited(),
@@ -182,24 +181,13 @@ class MemoryStore(Undoable, MemoryNameReads, MemoryFlowReads, MemorySearch):
         self._keep_submissions(persist)
         for lane, state, count in persist.tallies:
             self._put(self._tallies, (lane, state), count)
-        self._keep_limits(persist)
+        self._limits.write(persist)
         self._identities.keep(persist)
         for name, value in persist.meta.items():
             self._put(self._meta, name, value)
         self._forget(persist)
         self._flows.write(persist)
         self._schedules.write(persist)
-
-    def _keep_limits(self, persist: Persist) -> None:
-        for type, paused, until, reason in persist.pauses:
-            if paused:
-                self._put(self._pauses, type, (until, reason))
-            elif type in self._pauses:
-                self._drop(self._pauses, type)
-        for type, place, *row in persist.rates:
-            self._put(self._rates, (type, place), tuple(row))
-        for type, start, used in persist.quotas:
-            self._put(self._quotas, type, (start, used))
 
     def _insert(self, row: tuple[Any, ...]) -> None:
         record = [*row, None, None, None, None, None]

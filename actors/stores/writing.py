@@ -138,6 +138,7 @@ _LAST: Final[Writes] = (
     ("forgotten", each(statements.FORGET_SUBMISSIONS)),
     ("tallies", _count),
     ("pauses", _pause),
+    ("forgotten_rates", single(statements.FORGET_RATE)),
     ("rates", each(statements.PUT_RATE)),
     ("quotas", each(statements.PUT_QUOTA)),
     *identities.WRITES,

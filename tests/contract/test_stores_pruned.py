@@ -175,3 +175,19 @@ def test_a_forgotten_lane_may_be_made_anew(store: Store) -> None:
     after = store.open()
     assert [lane for lane in after.lanes if lane[1] == "b"] == [(8, "b", "tenant", "")]
     assert not [tally for tally in after.tallies if tally[0] == 7]
+
+
+def test_what_a_rate_counted_is_forgotten_and_may_be_counted_anew(store: Store) -> None:
+    rows = [("tenant a", 0, 0, 1.0, 2.0, 1e9, 3, 7), ("tenant a", 1, 1, 3.0, 3.0, 1e9, 1, 7)]
+    other, new = ("tenant b", 0, 0, 1.0, 2.0, 1e9, 3, 7), ("tenant a", 0, 0, 9.0, 9.0, 1e9, 1, 7)
+    write(store, rates=[*rows, other])
+
+    store.begin()
+    store.apply(Persist(forgotten_rates=["tenant a", "tenant c"], rates=[new]))
+    store.rollback()
+    store.close()
+    assert store.open().rates == [(type, *row) for type, _, *row in (*rows, other)]
+
+    write(store, forgotten_rates=["tenant a", "tenant c"], rates=[new])
+    store.close()
+    assert store.open().rates == [(type, *row) for type, _, *row in (new, other)]

@@ -13,6 +13,8 @@ from workerhost.actors.core.clients import requests
 from workerhost.actors.core.order.empties import EMPTY_SECONDS
 from workerhost.actors.core.settings import Keep
 from workerhost.actors.core.step import Step
+from workerhost.config.limits import Rate
+from workerhost.config.policy import PolicyTree
 from workerhost.transport.messages import Accepted, Cancel, Hello, Rejected, Results, Submit, Watch
 
 ONE, OTHER = b"1", b"2"
@@ -77,6 +79,63 @@ def test_one_tenant_is_left_of_two_and_gets_what_there_is(pool: Any) -> None:
     assert len(granted(said)) == 1
     assert len(granted(pool.send("a", tenant="two", count=5))) == 5
     assert len(granted(pool.send("a", tenant="four", count=5))) == 5
+
+
+def tenants(pool: Any) -> tuple[list[str], set[str]]:
+    """Of which tenants anything is counted: by the core, and by the store."""
+    tree = pool.pool.queue.lanes.tree
+    assert {path for path in tree._below if path.startswith("tenant ")} <= set(tree.tenants)
+    return list(tree.tenants), {type for type, *_ in pool.store.open().rates}
+
+
+@pytest.fixture
+def limited(pool_with: Callable[..., Any]) -> Callable[[Rate], Any]:
+    """Makes the same pool with a rate for every tenant, whoever that is."""
+
+    def make(rate: Rate) -> Any:
+        policies = PolicyTree(tenants={"*": {"rate": rate}})
+        world = pool_with(keep=Keep(completed=10.0, failed=10.0), policies=policies)
+        world.host(HOST, "a", slots=100)
+        return world
+
+    return make
+
+
+def test_limits_for_all_tenants_keep_none_that_has_no_task(limited: Callable[[Rate], Any]) -> None:
+    pool = limited(Rate(100, 1.0))
+    for name in ("one", "two"):
+        run(pool, tenant=name)
+    assert tenants(pool) == (["tenant one", "tenant two"], {"tenant one", "tenant two"})
+    pool.wait(EMPTY_SECONDS + 120.0, step=2.0)
+    assert (lanes(pool), tenants(pool)) == ([], ([], set()))
+    pool.start()
+    assert tenants(pool) == ([], set())
+
+
+def test_what_a_rate_counted_of_a_tenant_stays_as_long_as_its_window(limited: Callable[[Rate], Any]) -> None:
+    pool = limited(Rate(1, 2 * EMPTY_SECONDS))
+    for name in ("one", "two"):
+        run(pool, tenant=name)
+    pool.wait(EMPTY_SECONDS + 120.0, step=2.0)
+    assert (lanes(pool), tenants(pool)) == ([], (["tenant one", "tenant two"], {"tenant one", "tenant two"}))
+    pool.start()
+    pool.client()
+    pool.host(HOST, "a", slots=100)
+    assert granted(pool.send("a", tenant="two")) == []
+    pool.wait(EMPTY_SECONDS - 60.0, step=2.0)
+    assert tenants(pool) == (["tenant two"], {"tenant two"}), "no task of it comes, so time alone must free it"
+    assert len(granted(pool.send("a", tenant="one"))) == 1
+
+
+def test_what_was_counted_before_a_long_night_is_not_read_again(limited: Callable[[Rate], Any]) -> None:
+    pool = limited(Rate(100, 60.0))
+    run(pool, tenant="one")
+    pool.now += 90.0
+    pool.start()
+    pool.wait(0.1)
+    assert tenants(pool) == (["tenant one"], set()), "it has a lane for an hour"
+    pool.wait(EMPTY_SECONDS + 120.0, step=2.0)
+    assert tenants(pool) == ([], set())
 
 
 def test_lanes_that_were_empty_at_the_start_go_too(pool: Any) -> None:

@@ -98,7 +98,7 @@ class Lanes:
             self.by_type[type] = [lane for lane in self.by_type[type] if lane not in gone]
         if gone:
             self.touched -= gone
-            self.tree.uproot(gone, self.tenants.left(lane.tenant for lane in gone))
+            self.tree.uproot(gone, self.tenants.left(lane.tenant for lane in gone), step.now)
             self.choices.forget(gone)
 
     def like(self, key: LaneKey) -> Lane:

@@ -58,6 +58,7 @@ class Tree:
         self._alarms: list[tuple[float, str, Node]] = []
         self._short: dict[Stock, None] = {}  # those that keep something for somebody
         self._spent: dict[Node, None] = {}  # those whose rate or quota has to be written
+        self._forgotten: list[str] = []  # tenants of which nothing has to be stored any more
         choices.by_host = _by_host(policies)
 
     def restore(self, opening: Opening, boot: int, now: float, wall: float) -> None:
@@ -73,6 +74,8 @@ class Tree:
         for path, known in rows.items():
             if self._limited(path) and (rate := self.node(path).rate) is not None:
                 rate.restore(known, now, wall)
+            if tenant_of(path) is not None:
+                self._let_go(path, now)
         for path, start, used in opening.quotas:
             if self._limited(path) and (meter := self.node(path).meter) is not None:
                 meter.restore(start, used, now)
@@ -108,15 +111,29 @@ class Tree:
             self._below.setdefault(node.type, []).append(lane)
         self._bind(lane)
 
-    def uproot(self, gone: set[Lane], tenants: Iterable[Tenant]) -> None:
-        """Lanes are there no more, and tenants without any. What counts for a tenant stays where it has settings."""
+    def uproot(self, gone: set[Lane], tenants: Iterable[Tenant], now: float) -> None:
+        """Lanes are there no more, and tenants without any."""
         for path in {node.type for lane in gone for node in self._chain(lane)}:
             self._below[path] = [lane for lane in self._below[path] if lane not in gone]
         for node, lanes in list(self._parked.items()):
             self._parked[node] = [lane for lane in lanes if lane not in gone]
         for path in [tenant_node(tenant.name) for tenant in tenants if tenant.name]:
-            if not self._limited(path) and self.tenants[path].paused is None:
-                del self.tenants[path], self._below[path]
+            self._let_go(path, now)
+
+    def _let_go(self, path: str, now: float) -> None:
+        """Forget a tenant without lanes, when nothing that its rate has counted is in the window any more."""
+        if self._below.get(path):
+            return
+        node = self.tenants.get(path)
+        if node is not None and node.rate is not None and (when := node.rate.forgets_at(now)) > now:
+            self._set_alarm(node, when)
+            return
+        if node is not None:
+            node.alarm = inf
+            self._parked.pop(node, None)
+            del self.tenants[path]
+        self._below.pop(path, None)
+        self._forgotten.append(path)
 
     def _chain(self, lane: Lane) -> list[Node]:
         """The nodes above a lane, the tenant's limits among them, its own type last."""
@@ -389,6 +406,8 @@ class Tree:
                 self._end_pause(step, node)
             self._watch_pause(node, step.now, step.wall)
             self._unpark(node)
+            if tenant_of(node.type) is not None:
+                self._let_go(node.type, step.now)
             if node.meter is not None:
                 self._choices.unpark(node)
 
@@ -433,7 +452,9 @@ class Tree:
         return found
 
     def write(self, step: Step) -> None:
-        """Have the store keep what was granted of rates and quotas in this step."""
+        """Have the store keep what was granted of rates and quotas in this step, and nothing of who is forgotten."""
+        step.persist.forgotten_rates += self._forgotten
+        self._forgotten.clear()
         for node in self._spent:
             if node.rate is not None:
                 row = node.rate.latest()

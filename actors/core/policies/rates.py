@@ -15,7 +15,7 @@ from ....config.limits import Rate
 
 _GRAINS: Final = 256
 RING: Final = 1024
-"""Rows of one node in the store: entry n is written over entry n - RING, so that nothing has to be deleted."""
+"""Rows of one node in the store: entry n is written over entry n - RING, so that none has to be deleted on the way."""
 
 
 class RateRow(NamedTuple):
@@ -77,6 +77,11 @@ class SlidingRate:
             if surplus < 0:
                 return row.last + self.rate.seconds
         return now if self._held < self.rate.count else inf
+
+    def forgets_at(self, now: float) -> float:
+        """When the last of its grants leaves the window, by `now`, which it is if there is none."""
+        self._slide(now)
+        return self._entries[-1].last + self.rate.seconds if self._entries else now
 
     def took(self, count: int, now: float, wall: float) -> None:
         """Grants were made."""

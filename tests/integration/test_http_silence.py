@@ -1,11 +1,14 @@
-"""Who connects to the pages and asks nothing, or asks so slowly that it never ends: others are answered as before."""
+"""Who connects to the pages and asks nothing, asks so slowly that it never ends, or takes no answer: others are
+answered as before.
+"""
 
 from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 import httpx
@@ -13,34 +16,51 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from workerhost.transport.http import connections
+from workerhost.transport.http import connections, server
 from workerhost.transport.http.server import CONNECTIONS_MAX, Server, bound
 
 SECONDS = 20.0
-may_end = threading.Event()
+BIG = "x" * (16 << 20)
+"""More than the system keeps for a reader."""
+
+ASK_FOR_IT = b"GET /big HTTP/1.1\r\nHost: here\r\n\r\n"
+is_asked, may_end, answered = threading.Event(), threading.Event(), threading.Semaphore(0)
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/long":
         import asyncio
 
+        is_asked.set()
         await asyncio.get_running_loop().run_in_executor(None, may_end.wait, SECONDS)
-    await PlainTextResponse("here")(scope, receive, send)
+    await PlainTextResponse(BIG if scope["path"] == "/big" else "here")(scope, receive, send)
+    answered.release()
+
+
+@contextmanager
+def served() -> Generator[str]:
+    is_asked.clear()
+    may_end.clear()
+    while answered.acquire(blocking=False):
+        pass
+    running = Server(answer, bound("127.0.0.1:0")).start()
+    yield running.url
+    may_end.set()
+    running.stop()
 
 
 @pytest.fixture
 def url() -> Generator[str]:
-    may_end.clear()
-    server = Server(answer, bound("127.0.0.1:0")).start()
-    yield server.url
-    may_end.set()
-    server.stop()
+    with served() as found:
+        yield found
 
 
 def connected(url: str) -> socket.socket:
     place = urlsplit(url)
-    made = socket.create_connection((place.hostname or "", place.port or 0), SECONDS)
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
     made.settimeout(SECONDS)
+    made.connect((place.hostname or "", place.port or 0))
     return made
 
 
@@ -55,6 +75,7 @@ def test_one_that_is_being_answered_gives_way_to_nobody(url: str) -> None:
     with ExitStack() as stack:
         asking = stack.enter_context(connected(url))
         asking.sendall(b"GET /long HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+        assert is_asked.wait(SECONDS)
         for _ in range(CONNECTIONS_MAX + 50):
             stack.enter_context(connected(url))
         assert httpx.get(url, timeout=SECONDS).status_code == 200
@@ -90,6 +111,37 @@ def test_an_answer_may_take_longer_than_a_request(url: str, monkeypatch: pytest.
         assert is_ended(silent)
         may_end.set()
         assert asking.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_one_that_takes_no_answer_gives_way_to_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 8)
+    with ExitStack() as stack:
+        url = stack.enter_context(served())
+        for _ in range(7):
+            deaf = stack.enter_context(connected(url))
+            deaf.sendall(ASK_FOR_IT * 2)
+            assert deaf.recv(1) == b"H"
+        assert [httpx.get(url, timeout=SECONDS).status_code for _ in range(10)] == [200] * 10
+
+
+def test_an_answer_is_held_ready_so_long(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "STALL_SECONDS", 0.2)
+    with connected(url) as deaf:
+        for _ in range(2):  # the second waits behind the first
+            deaf.sendall(ASK_FOR_IT)
+            assert answered.acquire(timeout=SECONDS)
+        assert sum(map(len, iter(lambda: deaf.recv(1 << 20), b""))) < len(BIG)
+
+
+def test_an_answer_may_be_taken_slowly(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "STALL_SECONDS", 0.6)
+    with connected(url) as slow:
+        slow.sendall(ASK_FOR_IT.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        taken, began = 0, time.monotonic()
+        while got := slow.recv(1 << 17):
+            taken += len(got)
+            time.sleep(max(0.0, began + taken / (8 << 20) - time.monotonic()))  # sleeps: it is a slow one
+        assert taken > len(BIG)
 
 
 def is_ended(connection: socket.socket) -> bool:

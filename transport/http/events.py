@@ -1,8 +1,8 @@
 """The stream that keeps a page up to date: server-sent events, each a newer state of the whole pool.
 
 There is no queue between the pool and a reader. Each reader is at a version of the document; when it has taken one, it
-gets the newest. So a slow one skips states instead of gathering them, and one that takes nothing at all is dropped. The
-pool is asked only while somebody reads, once for all readers.
+gets the newest. So a slow one skips states instead of gathering them, and one that takes nothing at all is dropped (by
+its connection). The pool is asked only while somebody reads, once for all readers.
 """
 
 from __future__ import annotations
@@ -30,9 +30,6 @@ PAUSE_SECONDS: Final = 0.2
 
 QUIET_SECONDS: Final = 10.0
 """After which a comment tells a reader that the connection lives, though nothing has changed."""
-
-STALL_SECONDS: Final = 20.0
-"""After which a reader that takes nothing is dropped."""
 
 
 class Feed:
@@ -115,7 +112,7 @@ def _event(name: str, document: Any) -> bytes:
 
 
 class Stream(Response):
-    """The answer to a reader: it lasts until the reader goes, stalls, or the server ends."""
+    """The answer to a reader: it lasts until the reader goes, is dropped, or the server ends."""
 
     media_type = "text/event-stream"
 
@@ -147,11 +144,7 @@ class Stream(Response):
         version = -1
         body = b"retry: 1000\n\n"
         while True:
-            try:
-                async with asyncio.timeout(STALL_SECONDS):
-                    await send({"type": "http.response.body", "body": body, "more_body": True})
-            except TimeoutError:
-                return
+            await send({"type": "http.response.body", "body": body, "more_body": True})
             version, body = await self._feed.after(version)
 
 

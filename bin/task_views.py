@@ -61,6 +61,8 @@ def task(document: dict[str, Any]) -> list[str]:
     if progress:
         lines.append(f"progress  {percent(progress['fraction'])} {plain(progress['note'], 200)}".rstrip())
     lines += _attempts(document, with_code=len(codes) > 1)
+    if left_out := document.get("attempts_left_out"):
+        lines.append(f"{count(left_out, 'attempt')} left out, between the first and the latest")
     for item in document["attempts"]:
         lines += _last_words(item)
     error = document.get("error")

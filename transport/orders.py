@@ -76,7 +76,8 @@ class Orders:
         return self._query("tasks", listing(where, limit, before))
 
     def show(self, id: int) -> dict[str, Any]:
-        """Everything that is known of a task, its attempts included.
+        """Everything that is known of a task, its attempts included: the first 20 and the latest 200, with all of
+        `detail` the latest 20 alone; `attempts_left_out`, if there are more, says how many.
 
         Raises:
             TaskUnknown: The pool has no task of this number.
@@ -102,8 +103,8 @@ class Orders:
         """What a task wrote to stdout and stderr, line by line: the last lines of each attempt that has ended, and
         those so far of one that runs.
 
-        What an attempt writes is kept as its last 64 lines, 16 KiB at most. Slots of the isolation `inline` write to
-        their own process's stdout; of them nothing is heard.
+        What an attempt writes is kept as its last 64 lines, 16 KiB at most, and given of the latest 20 attempts. Slots
+        of the isolation `inline` write to their own process's stdout; of them nothing is heard.
 
         Args:
             task: Its handle or number.

@@ -101,8 +101,8 @@ class Store(Protocol):
         ...
 
     def show(self, id: int) -> dict[str, Any] | None:
-        """One task in full, for people: see `tests/contract` for the keys; `attempts` lists every attempt, oldest
-        first.
+        """One task in full, for people: see `tests/contract` for the keys; `attempts` lists the attempts, oldest first:
+        of many the first and the latest, and `attempts_left_out` counts those between.
         """
         ...
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .blobs import unpack
 from .record import DETAIL, LANE, NAMES, OPTIONS, OWNER, Record
-from .views import full_view
+from .views import first_and_latest, full_view
 
 
 class MemoryShow:
@@ -23,9 +23,11 @@ class MemoryShow:
         record = self._tasks.get(id)
         if record is None:
             return None
+        ended = self._attempts.get(id, {})
         attempts = [
             (*key, self._host(owner), self._code_of(record, owner, columns[1]), *columns, unpack(detail))
-            for key, (owner, *columns, detail) in self._attempts.get(id, {}).items()
+            for key in first_and_latest(ended)
+            for owner, *columns, detail in [ended[key]]
         ]
         return full_view(self._named(record), attempts)
 

@@ -9,6 +9,7 @@ from typing import Final
 from ...transport.messages import STATES
 from ..core.effects import DEPENDENTS_READ
 from ..core.rows import COLUMNS, PARAMS_IN_MEMORY
+from .views import FIRST_MAX, LATEST_MAX
 
 # --- writes; `writing` has their order
 
@@ -150,6 +151,10 @@ _CODE: Final = """(select fingerprint from code where code.owner = {0}.owner and
 FULL: Final = f"""select task.*, lane.type as type, lane.tenant as tenant, lane.requirements as requires,
     host.name as host, {_CODE.format("task")} as code from task
     join lane using (lane) left join host using (owner) where task.id = ?"""  # noqa: S608 - constants only
+_ATTEMPTS: Final = "select id, attempt, fence from attempt where id = ?1 order by"
 ATTEMPTS_OF: Final = f"""select attempt.attempt, attempt.fence, name, {_CODE.format("attempt")}, attempt.slot,
-    attempt.started_at, attempt.ended_at, outcome, attempt.detail from attempt join task using (id)
-    join lane using (lane) left join host on host.owner = attempt.owner where id = ?"""  # noqa: S608 - constants only
+    attempt.started_at, attempt.ended_at, outcome, attempt.detail from (
+        select * from ({_ATTEMPTS} attempt, fence limit {FIRST_MAX})
+        union select * from ({_ATTEMPTS} attempt desc, fence desc limit {LATEST_MAX})) as meant
+    cross join attempt using (id, attempt, fence) join task using (id)
+    join lane using (lane) left join host on host.owner = attempt.owner"""  # noqa: S608 - constants only

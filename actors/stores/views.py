@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from ...config.policy import parents
 from ...config.resources import resources
@@ -13,6 +13,12 @@ from ..core.tasks.intake import CLEARED, KEPT
 
 Detail = dict[str, Any] | None
 _ERROR_MAX = 500  # characters of an error in a list; `show` has all of it
+FIRST_MAX: Final = 20
+LATEST_MAX: Final = 200
+"""Attempts that `show` has: the first ones and the latest ones. A task may have a million."""
+
+_WHOLE_MAX: Final = 20  # of the latest attempts: what they wrote and their tracebacks take up to 57 KiB each
+_LONG: Final = ("output", "traceback")
 End = tuple[int, int, int, bytes, Detail]
 
 
@@ -72,13 +78,19 @@ def list_item(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def first_and_latest(keys: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Of the keys of a task's attempts (attempt, fence) those that `show` has, in order."""
+    ordered = sorted(keys)
+    return ordered if len(ordered) <= FIRST_MAX + LATEST_MAX else ordered[:FIRST_MAX] + ordered[-LATEST_MAX:]
+
+
 def full_view(task: dict[str, Any], attempts: list[tuple[Any, ...]]) -> dict[str, Any]:
-    """All of one task, for `show`.
+    """All of one task, for `show`. It fits into one message, however many attempts there were.
 
     Args:
         task: As for `list_item`, with all columns, options decoded.
-        attempts: Its rows of ended attempts: (attempt, fence, host name, fingerprint of the code, slot, started_at,
-            ended_at, outcome, detail).
+        attempts: Its rows of ended attempts, the first `FIRST_MAX` and the latest `LATEST_MAX`: (attempt, fence, host
+            name, fingerprint of the code, slot, started_at, ended_at, outcome, detail).
     """
     names = ("losses", "releases", "due", "options", "params", "result", "detail")
     ended = {row[:2]: row for row in attempts}
@@ -94,7 +106,21 @@ def full_view(task: dict[str, Any], attempts: list[tuple[Any, ...]]) -> dict[str
         ended[last] = (*last, *columns, outcome, detail)
     view = list_item(task) | {name: task[name] for name in names} | {"requires": resources(task["requires"])}
     del view["error"]
-    return view | {"attempts": [_attempt(*ended[key]) for key in sorted(ended)]}
+    keys = sorted(ended)
+    if len(keys) >= FIRST_MAX + LATEST_MAX and (left_out := keys[FIRST_MAX][0] - keys[FIRST_MAX - 1][0] - 1) > 0:
+        view["attempts_left_out"] = left_out
+    shown = [_attempt(*ended[key]) for key in keys]
+    for attempt in shown[:-_WHOLE_MAX]:
+        attempt["detail"] = _short(attempt["detail"])
+    return view | {"attempts": shown}
+
+
+def _short(detail: Detail) -> Detail:
+    """What a line can say of it."""
+    if detail is None:
+        return None
+    short = {name: text[:_ERROR_MAX] if isinstance(text, str) else text for name, text in detail.items()}
+    return {name: value for name, value in short.items() if name not in _LONG and not isinstance(value, list)} or None
 
 
 def _attempt(

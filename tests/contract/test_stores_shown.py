@@ -10,6 +10,8 @@ from store_rows import claim, ended, returned, row, write
 from workerhost.actors.core.effects import Where
 from workerhost.actors.core.rows import CANCELLED, COMPLETED, FAILED, QUEUED, RUNNING
 from workerhost.actors.stores.contract import Store
+from workerhost.transport.codec import encode
+from workerhost.transport.messages import Reply
 
 
 def test_show_tells_all_of_a_running_task(store: Store) -> None:
@@ -47,6 +49,30 @@ def test_show_adds_what_a_cancelled_attempt_wrote_and_a_retry_keeps_it(store: St
     write(store, retries=[(9, 1)])
     kept = (store.show(1) or {})["attempts"][0]
     assert (kept["outcome"], kept["detail"]) == ("cancelled", {"output": "half"})
+
+
+def test_show_of_a_task_of_many_attempts_fits_into_one_message(store: Store) -> None:
+    detail = {"error_type": "ValueError", "message": "m" * 8192, "traceback": "t" * 32768, "output": "o" * 17408}
+    write(store, tasks=[row(1)])
+    write(store, attempts=[(1, n, n, 1, 4, 150.0 + n, 150.5 + n, "exception", detail) for n in range(1, 1000)])
+    write(store, claims=[claim(1, 1000, attempt=1000)])
+    write(store, finishes=[ended(1, 1000, finish=1, state=FAILED, body=b"", detail=detail)])
+
+    shown = store.show(1) or {}
+    attempts = {attempt["attempt"]: attempt["detail"] for attempt in shown["attempts"]}
+    assert list(attempts) == [*range(1, 21), *range(800, 1001)]
+    assert shown["attempts_left_out"] == 779
+    assert [number for number in attempts if attempts[number] == detail] == [*range(981, 1001)]
+    assert attempts[1] == attempts[980] == {"error_type": "ValueError", "message": "m" * 500}
+    assert len(encode(Reply(1, True, {"task": {**shown, "params": bytes(1 << 20)}}), 1)) < 3 << 20
+
+
+def test_show_leaves_out_no_attempt_of_a_few(store: Store) -> None:
+    write(store, tasks=[row(1)])
+    write(store, attempts=[(1, n, n, 1, 4, 150.0 + n, 150.5 + n, "exception", None) for n in range(220, 0, -1)])
+    shown = store.show(1) or {}
+    assert [attempt["attempt"] for attempt in shown["attempts"]] == [*range(1, 221)]
+    assert "attempts_left_out" not in shown
 
 
 def test_show_has_the_result_of_a_completed_task(store: Store) -> None:

@@ -70,6 +70,30 @@ def test_a_page_that_was_left_is_asked_for_no_more(opened: Page, pool: Served, t
     (tmp_path / "go").touch()
 
 
+@pytest.mark.parametrize("kind", ["task", "flow"])
+def test_a_page_that_cannot_be_had_says_why(browser: Any, pool: Served, kind: str):
+    opened = Page(browser, pool.url)
+    problem = {"detail": "the answer is too large"}
+    opened.page.route(f"**/api/{kind}s/12*", lambda route: route.fulfill(status=409, json=problem))
+    opened.page.route(f"**/api/{kind}s/12/*", lambda route: route.fulfill(status=409, json=problem))
+    expect(opened.open(f"#/{kind}/12").locator(f"#{kind}")).to_contain_text(problem["detail"])
+    opened.context.close()
+
+
+def test_attempts_that_are_left_out_are_counted(opened: Page, pool: Served):
+    handle = pool.client.send("film.count", {"n": 1})
+    handle.wait(15)
+
+    def many(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "attempts_left_out": 1779})
+
+    opened.page.route(f"**/api/tasks/{handle.id}", many)
+    page = opened.open(f"#/task/{handle.id}")
+    expect(page.locator("#task")).to_contain_text("1,780 attempts")
+    expect(page.locator("#task")).to_contain_text("1,779 attempts left out, between the first and the latest")
+
+
 def test_numbers_are_shown_as_they_are(opened: Page, pool: Served):
     handle = pool.client.send("film.count", {"n": 2**53 + 1})
     assert handle.wait(15)

@@ -127,6 +127,12 @@ def test_hosts_that_say_the_same_say_it_once() -> None:
     assert [line.split()[1:3] for line in PAGES["hosts"] if "  busy  " in line] == [["busy", "98"]]
 
 
+def test_attempts_that_are_left_out_are_counted() -> None:
+    assert not any("left out" in line for line in PAGES["show"])
+    many = task_views.task({**SHOWN, "attempts_left_out": 1779})
+    assert many.count("1,779 attempts left out, between the first and the latest") == 1
+
+
 def test_a_column_that_says_nothing_is_left_out() -> None:
     fresh = {"id": 1, "type": "a.b", "state": "queued", "priority": 5, "attempt": 0, "sent_at": NOW - 1, "host": ""}
     assert task_views.tasks([fresh], NOW) == ["ID  TYPE  STATE   TRY  AGE", " 1  a.b   queued    0  1.0s"]

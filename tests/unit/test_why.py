@@ -292,3 +292,19 @@ def test_the_story_tells_every_attempt_and_why_it_ended() -> None:
         {"at": 112.0, "text": "attempt 2 began on gpu-2"},
         {"at": 130.0, "text": "completed after 18.0 s"},
     ]
+
+
+def test_the_story_counts_the_attempts_that_are_left_out() -> None:
+    attempts = [
+        {"attempt": n, "host": "", "started_at": n, "ended_at": n + 0.5, "outcome": "exception", "detail": None}
+        for n in (1, 2, 9)
+    ]
+    task = {"sent_at": 1.0, "ended_at": None, "state": "queued", "detail": None, "attempts": attempts}
+    left_out = story({**task, "attempts_left_out": 6})
+    assert [event["text"] for event in left_out[2:6]] == [
+        "it raised after 0.5 s; tried again 0.5 s later",
+        "attempt 2 began",
+        "it raised after 0.5 s",
+        "6 attempts left out",
+    ]
+    assert left_out[5]["at"] == 2.5

@@ -99,8 +99,8 @@ class PatientConnection(H11Protocol):
             self.transport.abort()
 
     def _make_room(self) -> None:
-        """Uvicorn answers 503 to all when there are so many: those that ask nothing, or do not take what they asked for,
-        must not bring that about.
+        """Uvicorn answers 503 to all when there are so many: who asks nothing, or takes no answer, must not bring that
+        about.
         """
         limit = self.limit_concurrency
         while limit is not None and len(self.connections) >= limit:

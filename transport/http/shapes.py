@@ -28,7 +28,7 @@ TASK: Final = object_of(
 )  # fmt: skip
 SHOWN: Final = object_of(
     *TASK["required"], "failures", "crashes", "params", "result", "error", "attempts",
-    **{**TASK["properties"], "attempts": list_of({"type": "object"})},
+    **{**TASK["properties"], "attempts": list_of({"type": "object"}), "attempts_left_out": INTEGER},
 )  # fmt: skip
 HOST: Final = object_of("name", "state", "slots", "running", name=TEXT, state=TEXT, slots=INTEGER, running=INTEGER)
 NODE: Final = object_of("type", "queued", "running", "hosts", "paused", type=TEXT, queued=INTEGER, running=INTEGER)

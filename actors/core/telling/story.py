@@ -25,9 +25,12 @@ def story(task: dict[str, Any]) -> list[dict[str, Any]]:
             told[0]["text"] = f"sent, then waited {_span(waited)} for its first start"
     for number, attempt in enumerate(attempts):
         told.append(_started(attempt))
+        following = attempts[number + 1] if number + 1 < len(attempts) else None
+        left_out = "attempts_left_out" in task and following and following["attempt"] > attempt["attempt"] + 1
         if attempt["ended_at"] is not None:
-            following = attempts[number + 1] if number + 1 < len(attempts) else None
-            told.append(_ended(task, attempt, following))
+            told.append(_ended(task, attempt, None if left_out else following))
+        if left_out:
+            told.append(_event(attempt["ended_at"], f"{task['attempts_left_out']} attempts left out"))
     if task["ended_at"] is not None and not (attempts and attempts[-1]["ended_at"] == task["ended_at"]):
         told.append(_event(task["ended_at"], _end_of(task)))
     return told

@@ -42,9 +42,10 @@ export class FlowPage {
       this.show(graph, types);
     } catch (error) {
       if (this.turn !== turn) return;
-      if (error.status === 404) {
-        byId("flow").replaceChildren(h("section", { class: "panel head" }, back(), h("h2", {}, "No such flow"), h("p", {}, error.message)));
-        pause = 5 * EVERY;
+      const unknown = error.status === 404;
+      if (unknown) pause = 5 * EVERY;
+      if (unknown || !this.parts) {
+        byId("flow").replaceChildren(h("section", { class: "panel head" }, back(), h("h2", {}, unknown ? "No such flow" : `Flow ${id}`), h("p", {}, error.message)));
         this.parts = null;
       }
     }

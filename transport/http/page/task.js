@@ -41,8 +41,8 @@ export class TaskPage {
     } catch (error) {
       if (this.turn !== turn) return;
       ended = error.status === 404;
-      if (ended) {
-        byId("task").replaceChildren(panel("No such task", h("p", {}, error.message), back()));
+      if (ended || !this.parts.size) {
+        byId("task").replaceChildren(panel(ended ? "No such task" : `Task ${id}`, h("p", {}, error.message), back()));
         this.parts.clear();
       }
     }
@@ -53,7 +53,7 @@ export class TaskPage {
     const page = byId("task"), { params, result, attempts, progress, error, ...facts } = task;
     if (!this.parts.size) page.replaceChildren();
     this.part("head", facts, () => head(task));
-    this.part("attempts", [attempts, task.sent_at, task.state === "running" ? Date.now() : 0], () => timeline(task));
+    this.part("attempts", [attempts, task.attempts_left_out, task.sent_at, task.state === "running" ? Date.now() : 0], () => timeline(task));
     this.part("why", [task.state, error, why], () => words(task, why));
     this.part("output", output, () => written(output));
     this.part("values", [task.state, params, result], () => values(task));
@@ -147,7 +147,9 @@ function timeline(task) {
       h("span", { class: "track", "aria-hidden": "true" }, bar), h("span", { class: "said" }, said));
   });
   const scale = h("div", { class: "scale", "aria-hidden": "true" }, h("span", {}, `sent ${clock(task.sent_at)}`), h("span", {}, clock(to)));
-  return panel(plural(attempts.length, "attempt"), h("ol", { class: "attempts" }, ...rows), scale);
+  const more = task.attempts_left_out ?? 0;
+  const unseen = more ? h("p", { class: "empty" }, `${plural(more, "attempt")} left out, between the first and the latest`) : null;
+  return panel(plural(attempts.length + more, "attempt"), h("ol", { class: "attempts" }, ...rows), scale, unseen);
 }
 
 function words(task, why) {

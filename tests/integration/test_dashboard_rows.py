@@ -75,6 +75,23 @@ def test_how_long_tasks_take_is_said_of_what_it_is(opened: Page, pool: Served):
     )
 
 
+@pytest.mark.parametrize(("running", "named"), [(100, 64), (80, 64), (100, 0), (0, 0)])
+def test_slots_whose_tasks_the_pool_does_not_name_are_busy(opened: Page, running: int, named: int):
+    tasks = {str(id): {"id": id, "type": "film.cut", "fraction": 0.5} for id in range(1, named + 1)}
+    squares = opened.open().evaluate(
+        """async (host) => {
+        const { Hosts } = await import("/hosts.js");
+        new Hosts().show({ hosts: { 9: host } });
+        const all = [...document.querySelectorAll(`[data-host='${host.name}'] .slot`)];
+        return all.map((one) => [one.dataset.task !== undefined, one.classList.contains("empty"), one.title]);
+        }""",
+        {"name": "full", "owner": 9, "state": "joined", "slots": 100, "running": running, "tasks": tasks, "serve": []},
+    )
+    assert [named_one for named_one, _, _ in squares] == [True] * named + [False] * (100 - named)
+    busy, free = [False, False, "busy"], [False, True, "a free slot"]
+    assert squares[named:] == [busy] * (running - named) + [free] * (100 - running)
+
+
 def test_types_that_the_pool_does_not_tell_of_are_counted(opened: Page, monkeypatch: pytest.MonkeyPatch):
     page = opened.open()
     expect(page.locator("tr[data-type]")).to_have_count(2)

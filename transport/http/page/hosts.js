@@ -43,7 +43,7 @@ function change(made, one) {
     made.order.replaceChildren(button(draining ? "stay" : "drain", () => drain(one, draining), { name: `${draining ? "undo the drain of" : "drain"} ${one.name}` }));
   }
   made.order.hidden = gone;
-  made.slots.show(places(made, one).map((task, index) => [index, { task, gone }]));
+  made.slots.show(places(made, one).map((place, index) => [index, { ...place, gone }]));
 }
 
 function stateChips(one) {
@@ -52,7 +52,7 @@ function stateChips(one) {
   return [[one.state === "lost" ? "bad" : "warn", one.silent > 3 ? `${one.state} · silent for ${span(one.silent)}` : one.state]];
 }
 
-/** Which task is in which square: the pool does not say, so a task keeps the first one that was free. */
+/** Which task is in which square: the pool does not say, so a task keeps the first one that was free. Of many that run it names a part. */
 function places(made, one) {
   const tasks = one.tasks ?? {};
   const size = Math.min(SQUARES_MAX, Math.max(one.slots, Object.keys(tasks).length));
@@ -65,7 +65,8 @@ function places(made, one) {
     kept[free] = id;
   }
   made.places = kept;
-  return kept.map((id) => (id === null ? null : tasks[id]));
+  let unnamed = Math.min(size, one.running) - Object.keys(tasks).length;
+  return kept.map((id) => (id === null ? { task: null, busy: unnamed-- > 0 } : { task: tasks[id] }));
 }
 
 function square() {
@@ -74,16 +75,16 @@ function square() {
   return made;
 }
 
-function fill(made, { task, gone }) {
+function fill(made, { task, busy, gone }) {
   const element = made.element;
   if (!task) {
     attribute(element, "href", null);
-    attribute(element, "class", "slot empty");
+    attribute(element, "class", busy ? "slot unknown" : "slot empty");
     attribute(element, "aria-label", null);
     attribute(element, "data-task", null);
-    attribute(element, "title", gone ? null : "a free slot");
+    attribute(element, "title", gone ? null : busy ? "busy" : "a free slot");
     text(made.label, "");
-    made.level.style.height = "0";
+    made.level.style.height = busy ? "100%" : "0";
     return;
   }
   const runs = since(task.since) ?? 0;

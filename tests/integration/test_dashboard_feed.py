@@ -56,6 +56,24 @@ def test_a_line_of_the_stream_ends_where_the_server_ended_it(opened: Page):
     assert taken == "one\u2028two"
 
 
+def test_a_type_may_have_any_name(opened: Page):
+    taken = opened.open().evaluate(
+        """async () => {
+        const { patched } = await import("/feed.js");
+        const change = (queued) => JSON.parse(`{"nodes": {"__proto__": ${queued}, "constructor": ${queued}}}`);
+        let pool = patched(undefined, JSON.parse('{"nodes": {}}'));
+        const seen = [];
+        for (const queued of ['{"queued": 1}', '{"running": 2}', "null"]) {
+          pool = patched(pool, change(queued));
+          seen.push(JSON.stringify(pool.nodes));
+        }
+        return [...seen, pool.nodes.queued ?? null];
+        }"""
+    )
+    both = ['{"queued":1}', '{"queued":1,"running":2}']
+    assert taken == [*(f'{{"__proto__":{one},"constructor":{one}}}' for one in both), "{}", None]
+
+
 def see(page: Any, *, seen: bool) -> None:
     """The page goes out of sight, as if another one came before it, or comes back."""
     page.evaluate(

@@ -119,3 +119,10 @@ def test_ages_go_on_in_a_quiet_pool(opened: Page, pool: Served):
 
 def lists_asked(opened: Page) -> list[str]:
     return [url for url in opened.requests if "/api/tasks?" in url]
+
+
+@pytest.mark.parametrize(("written", "wanted"), [("100%", "100%"), ("film%2Ecut", "film.cut")])
+def test_what_is_looked_for_need_not_be_written_as_in_an_address(browser: Any, pool: Served, written: str, wanted: str):
+    opened = Page(browser, pool.url)
+    expect(opened.open(f"#/find/{written}").locator("#search")).to_have_value(wanted)
+    opened.context.close()

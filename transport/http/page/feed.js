@@ -12,8 +12,12 @@ export function patched(target, patch) {
   if (patch === null || typeof patch !== "object" || Array.isArray(patch)) return patch;
   const result = target !== null && typeof target === "object" && !Array.isArray(target) ? target : {};
   for (const [name, value] of Object.entries(patch)) {
-    if (value === null) delete result[name];
-    else result[name] = patched(Object.hasOwn(result, name) ? result[name] : undefined, value);
+    if (value === null) {
+      delete result[name];
+      continue;
+    }
+    const made = patched(Object.hasOwn(result, name) ? result[name] : undefined, value);
+    Object.defineProperty(result, name, { value: made, writable: true, enumerable: true, configurable: true }); // it may be `__proto__`
   }
   return result;
 }

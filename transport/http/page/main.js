@@ -53,8 +53,16 @@ function route() {
   }
   if (one !== null) return scrollTo(0, 0);
   draw();
-  if (what === "find") tasks.find(decodeURIComponent(which));
+  if (what === "find") tasks.find(decoded(which));
   else tasks.renew();
+}
+
+function decoded(written) {
+  try {
+    return decodeURIComponent(written);
+  } catch {
+    return written; // by hand: `100%`
+  }
 }
 
 document.addEventListener("keydown", (event) => {

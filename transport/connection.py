@@ -106,6 +106,9 @@ class Connection:
         """Whether it was closed, or has failed."""
         return self._over
 
+    def _is_here(self) -> bool:
+        return threading.get_ident() == self._actor_thread
+
     @property
     def outstanding(self) -> int:
         """How many tasks were handed over and not answered."""
@@ -184,7 +187,7 @@ class Connection:
             self.put(request)
             self.wait(lambda: request.reply is not None, [request.waiters], strict=True, refusals=refusals)
         except BaseException:
-            request.withdrawn = True
+            request.withdrawn = not self._is_here()  # the actor's own thread could not wait, and means it all the same
             raise
         ok, value = request.reply or (False, {})
         if not ok:
@@ -237,7 +240,7 @@ class Connection:
         """
         if done():
             return True
-        if threading.get_ident() == self._actor_thread:
+        if self._is_here():
             raise RuntimeError("a client's own thread cannot wait for its pool")
         waiter = waiter or Waiter()
         places = list(places)

@@ -208,5 +208,6 @@ def test_a_map_that_is_collected_in_its_clients_own_thread_is_cancelled_without_
         client.status()
     finally:
         gc.enable()
-    assert time.monotonic() - began < SECONDS / 2
-    assert client.tasks(state="queued") == []
+    took, left = time.monotonic() - began, [task["id"] for task in client.tasks(state="queued")]
+    client.cancel(left or [1])  # nobody serves them: the pool could not be left
+    assert (took < SECONDS / 2, left) == (True, [])

@@ -53,6 +53,7 @@ class Connection:
     """
 
     _unusable: WorkerHostError | None = None  # why nothing can be met at the address any more
+    _actor_thread: int | None = None
 
     def __init__(self, access: Access, timeout: float, session: bytes | None = None) -> None:
         self.access, self.timeout = access, timeout
@@ -64,7 +65,6 @@ class Connection:
         self._over = False
         self._pid = os.getpid()
         self.callee = Callee(access, timeout, self.conversation, self._check_over)
-        self._actor_thread: int | None = None
         actor = ClientActor.start(self)
         self._ended = actor.actor_stopped
         self._mailbox: Mailbox = actor.actor_inbox  # pyright: ignore[reportAttributeAccessIssue]  # made by its factory

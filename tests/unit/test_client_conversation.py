@@ -373,14 +373,12 @@ def test_an_own_task_is_found_without_asking(joined: Talk) -> None:
 
 
 def test_a_task_of_somebody_else_that_has_ended_may_run_once_more_unheard(joined: Talk) -> None:
-    """The pool tells who watched it of its end, and of nothing after that."""
     older = Lookup(77)
     joined.ask(older)
     joined.hear(Events([[77, 0, 5, b"", {"message": "no"}]]))
     assert older.block is not None
     assert older.block.ends == [(5, b"", {"message": "no"})]
-    newer = Lookup(77)
-    assert said(joined.ask(newer)) == [Watch(0, CREDIT, [77])]
+    assert said(joined.ask(newer := Lookup(77))) == [Watch(0, CREDIT, [77])]
     assert (newer.found, newer.block) == (False, older.block)
     joined.hear(Events([], [], [[77, QUEUED]]))
     assert newer.found

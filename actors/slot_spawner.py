@@ -27,6 +27,8 @@ MARK: Final = "WORKERHOST_SLOT"
 START_SECONDS_MAX = 30.0
 """Starting a process takes milliseconds; a machine that needs longer than this has no room for another one."""
 
+_ELSEWHERE_MAX: Final = 32
+"""Interpreters whose starts have a thread of their own; it can never end, for its children would end with it."""
 
 T = TypeVar("T")
 
@@ -134,9 +136,10 @@ class Spawner:
         return started
 
     def _starts_of(self, where: str) -> Agenda:
-        """Where a thread of its own is refused, the one that is there must do."""
+        """Where a thread of its own is refused, or there are too many, the one that is there must do."""
         with self._lock:
-            if where and where not in self._starts_elsewhere:
+            known = len(self._starts_elsewhere)
+            if where and where not in self._starts_elsewhere and known < _ELSEWHERE_MAX:
                 agenda = Agenda(f"spawner of {where}")
                 try:
                     agenda.begin()

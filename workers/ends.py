@@ -71,7 +71,7 @@ def end_with(value: Any) -> AttemptEnd:
         return end
     except InvalidTask as error:
         return failure("InvalidResult", str(error), cause="exception", retry=False)
-    except Exception as error:  # something with tricks of its own, such as a subclass of dict
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # it has tricks of its own, as a subclass of dict
         return failure(type(error).__name__, f"result: {text_of(error)}", cause="exception", retry=False)
 
 

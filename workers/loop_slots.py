@@ -26,6 +26,7 @@ _CALLERS: Final = (__file__, call.__code__.co_filename)
 """Where workers are called: methods here, functions by `call`."""
 
 _lane: ContextVar[int] = ContextVar("lane", default=-1)
+_lasting: ContextVar[bool] = ContextVar("lasting", default=False)
 
 
 def keep_async(offer: Offer, concurrency: int) -> None:
@@ -83,15 +84,15 @@ class _LoopRunner(Runner):
         return None
 
     async def _made(self, worker: Any) -> Any:
-        """An instance, initialized outside of any slot: what it starts is not the task's, and lives on."""
-        lane = _lane.set(-1)
+        """An instance. What its `initialize` says is the task's at hand; what it starts is its own, and lives on."""
+        lasting = _lasting.set(True)
         try:
             made: Any = worker()
             ready: Any = made.initialize()
             if hasattr(ready, "__await__"):
                 await ready
         finally:
-            _lane.reset(lane)
+            _lasting.reset(lasting)
         instance = self._instances[worker] = instance_of(made)
         return instance
 
@@ -209,9 +210,9 @@ class LoopSlots(Slots):
             await asyncio.wait(left, timeout=1.0)
 
     def _task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> Any:
-        """Each asyncio task is noted with the slot whose task it works for."""
+        """Each asyncio task is noted with the slot whose task it works for, but for those that outlive that."""
         task = asyncio.Task(coroutine, loop=loop, **more)
         index = _lane.get()
-        if index >= 0:
+        if index >= 0 and not _lasting.get():
             self._left[index].add(task)
         return task

@@ -120,3 +120,44 @@ def test_what_initialize_started_lives_on_and_what_a_task_started_does_not(loop:
         here.feed(id, "keeps")
         found.append(values.unpack(here.result()[3]))
     assert found == [[False, False], [False, True], [False, True]]
+
+
+def test_what_initialize_says_is_the_tasks_for_which_it_runs(loop: Callable[..., Loop]) -> None:
+    found: list[int] = []
+
+    class Says(BaseWorker):
+        type = "says"
+
+        async def initialize(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+            found.append(here.slots.present())
+
+        async def execute(self, task: Task) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+            found.append(here.slots.present())
+
+    here = loop(Says, count=1)
+    here.feed(5, "says")
+    here.result()
+    assert found == [5, 5]
+
+
+def test_a_result_that_ends_the_process_when_it_is_looked_at_is_a_failure_of_its_task_alone(
+    loop: Callable[..., Loop],
+) -> None:
+    class Odd(dict[str, int]):
+        def __iter__(self) -> Any:
+            raise SystemExit("no")
+
+    @worker("odd")
+    async def odd() -> Any:
+        return Odd(a=1)
+
+    @worker("even")
+    async def even() -> int:
+        return 2
+
+    here = loop(odd, even, count=1)
+    here.feed(1, "odd")
+    ended = here.result()
+    assert (ended[2], ended[6]["error_type"]) == (Outcome.FAILED, "SystemExit")
+    here.feed(2, "even")
+    assert here.result()[2] == Outcome.COMPLETED

@@ -67,6 +67,12 @@ def test_a_start_that_hangs_holds_up_none_from_elsewhere(one: Spawner) -> None:
     assert behind.done()
 
 
+def test_threads_for_starts_are_bounded(one: Spawner) -> None:
+    starts = [one.start(lambda _: threading.current_thread().name, f"/{number}/python") for number in range(40)]
+    assert len({start.result(SECONDS) for start in starts}) == 33
+    one.settle(SECONDS)
+
+
 def test_what_is_called_later_does_not_wait_for_a_removal(one: Spawner) -> None:
     removed, called = threading.Event(), threading.Event()
     one.clean(lambda: removed.wait(SECONDS))

@@ -189,7 +189,7 @@ class HostCore:
 
     def reload(self, now: float, order: int = 0, types: Sequence[str] = ()) -> None:
         """Serve the code as it is on the disk now. See `Reloads.begin`."""
-        if not self._leaving:
+        if not self.slots.closed:
             self._reloads.begin(order, types)
             self._end_reload(now)
 
@@ -235,7 +235,7 @@ class HostCore:
     def _check_environments(self, environments: Iterable[Environment]) -> None:
         """See what can be run where no slot is."""
         for environment in environments:
-            if not self.slots.started(environment) and not self._leaving:
+            if not self.slots.started(environment) and not self.slots.closed:
                 self.slots.check(environment)
 
     def _join(self, now: float) -> None:
@@ -349,7 +349,7 @@ class HostCore:
             self.serve = tuple(settings["serve"])
         if "not" in settings and "not" not in fixed:
             self.refuse = tuple(settings["not"])
-        if before[0] != self.shape and not self._leaving:
+        if before[0] != self.shape and not self.slots.closed:
             self.slots.shape(self.shape)
         return before != (self.shape, self.serve, self.refuse)
 
@@ -360,7 +360,7 @@ class HostCore:
 
     def on_code(self, environments: Mapping[str, Environment], now: float) -> None:
         """The host's own configuration says to run something else: slots load it anew as they fall idle."""
-        if self._leaving:
+        if self.slots.closed:
             return
         before = self.shape
         self.environments.renew(*self._split(environments))

@@ -252,6 +252,7 @@ class Roster:
         environments: Where tasks of a slot pool run; `thread` is one slot per pool, as wide as the pool.
         slots: By number.
         changed: Whether `capacity` may have changed since somebody set this to False.
+        closed: Whether every slot was retired for good.
     """
 
     def __init__(self, environments: Environments, effects: list[HostEffect]) -> None:
@@ -262,6 +263,7 @@ class Roster:
         self._names: tuple[str, ...] = ()
         self._pools: dict[str, list[Slot]] = {}
         self._last_number = 0
+        self.closed = False
 
     def shape(self, pools: Mapping[str, int]) -> None:
         """Have so many slots in each pool: start those that are missing, retire those that are too many."""
@@ -419,7 +421,8 @@ class Roster:
                 self._effects.append(CloseSlot(slot.number))
 
     def close(self) -> None:
-        """Retire every slot."""
+        """Retire every slot, for good."""
+        self.closed = True
         for slot in [slot for slot in self.slots.values() if not slot.retiring or slot.killed]:
             self._retire(slot)
         self._group()

@@ -291,6 +291,9 @@ class Conversation:
             block.tell(offsets)
         self.register = Register()  # their numbers will be given again
         self._foreign.clear()
+        asked, self._lookups = self._lookups, {}
+        for lookup in [one for lookups in asked.values() for one in lookups]:
+            self._look_up(lookup)  # it means whatever is there
 
     def _ask_anew(self) -> None:
         """The pool was put back to an earlier time, and what it told since is not true any more; or it has forgotten

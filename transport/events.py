@@ -114,8 +114,9 @@ def _take_state(register: Register, id: int, code: int) -> None:
         raise ValueError("a state that is none")
     for block, offset in register.places(id):
         if code == UNKNOWN:
-            block.end(offset, (UNKNOWN, b"", None))
-            block.tell((offset,))
+            if block.ends[offset] is None:  # else somebody looked up anew what had ended before it was forgotten
+                block.end(offset, (UNKNOWN, b"", None))
+                block.tell((offset,))
             if block.foreign:
                 register.drop(id)  # a task of this number may yet be sent
             continue

@@ -41,19 +41,20 @@ _DISTRUST_SECONDS: Final = 86400.0
 """After the wall clock was set forward by `_JUMP_SECONDS` nothing is too old for so long: it may have been an error."""
 
 
-def distrusted_until(meta: Mapping[str, int], same_boot: bool) -> float:
-    """When a wall clock that was set before this process began is to be trusted again: by `now`, or `inf` where the
-    store counts from another start of the machine; 0: it is trusted.
+def distrust(meta: Mapping[str, int], wall: float) -> float | None:
+    """For how many seconds a wall clock that was set before this process began is not to be trusted yet; None: it is.
+
+    The store knows the end of that time by the wall clock itself, which goes on where the machine is started again.
     """
     until = meta.get("trusted_ms", 0) / 1000
-    return until if same_boot or not until else inf
+    return min(max(0.0, until - wall), _DISTRUST_SECONDS) if until else None
 
 
 class Housekeeping:
     """One pass over ended tasks after the other; over sessions once an hour. What `holds` says is not forgotten.
 
     Args:
-        trusted: See `distrusted_until`.
+        distrusted: See `distrust`.
     """
 
     def __init__(
@@ -65,21 +66,22 @@ class Housekeeping:
         now: float,
         holds: Callable[[int], bool],
         leaps: Sequence[tuple[int, int]] = (),
-        trusted: float = 0.0,
+        distrusted: float | None = None,
     ) -> None:
         self._keep, self._holds, self._leaps = keep, holds, leaps
         self._queue, self._clients, self._hosts = queue, clients, hosts
         self._ends = _Walk(now if keep.ends() else inf)
         self._seen = {"session": _Walk(now), "host": _Walk(now)}
         self._finish = queue.last_finish  # as of the slice before
-        self._trusted = min(trusted, now + _DISTRUST_SECONDS)
-        self._marked = trusted > 0  # whether the store knows of it
+        self._trusted = now + (distrusted or 0.0)
+        self._marked = distrusted is not None  # whether the store knows of it
 
     def clock_jumped(self, step: Step, seconds: float) -> None:
         """The wall clock was set. Nothing is older for that, in whatever process goes on from the store."""
         if seconds > _JUMP_SECONDS:
             self._trusted, self._marked = step.now + _DISTRUST_SECONDS, True
-            step.persist.meta["trusted_ms"] = round(self._trusted * 1000)
+        if self._marked:
+            step.persist.meta["trusted_ms"] = round((step.wall + self._trusted - step.now) * 1000)
 
     def next_time(self) -> float:
         """When `wake` has something to do."""

@@ -63,7 +63,7 @@ from .flows.flows import Flows
 from .hosts.hosts import Hosts
 from .hosts.membership import Membership
 from .hosts.tails import Tails
-from .housekeeping import Housekeeping, distrusted_until
+from .housekeeping import Housekeeping, distrust
 from .opening import Opening
 from .order.empties import Empties
 from .queue import ANNOUNCE_SECONDS, Queue
@@ -134,7 +134,7 @@ class Pool:
         self.room = Room(settings.disk_reserve)
         self.backups = Backups(self.sessions)
         self.flows = Flows(self.queue, opening, now)
-        others = (self.clients, self.hosts, now, self.flows.holds, opening.leaps, distrusted_until(meta, known))
+        others = (self.clients, self.hosts, now, self.flows.holds, opening.leaps, distrust(meta, wall))
         self.housekeeping = Housekeeping(settings.keep, self.queue, *others)
         self.report = Report(settings, self.queue, self.hosts, self.room, opening.epoch, now, wall)
         self.requests = Requests(

@@ -138,9 +138,10 @@ def test_an_answer_may_be_taken_slowly(url: str, monkeypatch: pytest.MonkeyPatch
     with connected(url) as slow:
         slow.sendall(ASK_FOR_IT.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         taken, began = 0, time.monotonic()
-        while got := slow.recv(1 << 17):
+        while got := slow.recv(1 << 16):
             taken += len(got)
-            time.sleep(max(0.0, began + taken / (8 << 20) - time.monotonic()))  # sleeps: it is a slow one
+            slowly = min(taken, 3 << 20) / (1 << 20)
+            time.sleep(max(0.0, began + slowly - time.monotonic()))  # sleeps: it is a slow one, at first
         assert taken > len(BIG)
 
 

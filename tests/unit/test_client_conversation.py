@@ -408,19 +408,6 @@ def test_another_database_knows_nothing_of_our_tasks(joined: Talk) -> None:
     assert sent.block.ends == [b"r", (-1, b"", None)]
 
 
-def test_a_queue_in_memory_knows_nothing_of_the_tasks_of_another(joined: Talk) -> None:
-    sent = parcel(b"1", b"2")
-    joined.hear(Bye(), welcome(epoch=7, durable=False))
-    joined.ask(sent)
-    joined.hear(Accepted(1, 1, 2), Events([[1, 50, COMPLETED, b"r", None]]), Bye())
-    joined.wait(0.1)
-    assert joined.hear(welcome(epoch=7, durable=False)) == [Say(1, Watch(50, CREDIT))], "only the connection broke"
-    joined.hear(Bye())
-    joined.wait(0.1)
-    assert joined.hear(welcome(epoch=9, durable=False)) == [Say(1, Watch(0, CREDIT))]
-    assert sent.block.ends == [b"r", (-1, b"", None)]
-
-
 # Asking.
 
 

@@ -199,25 +199,47 @@ def test_a_clock_that_was_set_forward_makes_nothing_old_for_a_day(pool_with: Mak
     assert counts(world, COMPLETED) == 0
 
 
-def test_after_another_start_of_the_machine_that_day_begins_anew_and_ends(pool_with: Make) -> None:
+def test_that_day_goes_on_over_starts_of_the_machine_and_ends(pool_with: Make) -> None:
+    def machine_starts_again(off: float) -> None:
+        wall = world.wall + off
+        world.boot, world.now, world.jump = world.boot + 1, 50.0, 0.0
+        world.jump = wall - world.wall
+        world.start()
+
     world = pool_with(keep=KEEP)
+    world.now += 30 * DAY
     run(world, 3)
     world.jump = 40 * DAY
-    pass_time(world, 10 * HOUR, MINUTE * 10)
-
-    world.boot, world.now = 2, 50.0
-    world.start()
-    pass_time(world, 23 * HOUR, MINUTE * 10)
-    assert counts(world, COMPLETED) == 3
-    pass_time(world, 2 * HOUR, MINUTE * 10)
+    pass_time(world, 6 * HOUR, MINUTE * 10)
+    for _ in range(2):
+        machine_starts_again(off=2 * HOUR)
+        pass_time(world, 3 * HOUR, MINUTE * 10)
+        world.start()
+        pass_time(world, 3 * HOUR, MINUTE * 10)
+    assert counts(world, COMPLETED) == 3, "22 hours have passed"
+    machine_starts_again(off=0.0)
+    pass_time(world, 5 * HOUR, MINUTE * 10)
     assert counts(world, COMPLETED) == 0
 
     world.client()
     world.host()
     run(world, 1)
-    world.boot, world.now, world.jump = 3, 50.0, world.jump + 40 * DAY  # it was off for so long
-    world.start()
+    machine_starts_again(off=40 * DAY)
     pass_time(world, HOUR, MINUTE * 10)
+    assert counts(world, COMPLETED) == 0, "nobody can tell that from a clock that was set"
+
+
+def test_a_clock_that_is_set_back_makes_that_day_no_longer(pool_with: Make) -> None:
+    world = pool_with(keep=KEEP)
+    run(world, 3)
+    world.jump = 40 * DAY
+    pass_time(world, HOUR, MINUTE * 10)
+    world.jump = 0.0
+    pass_time(world, 12 * HOUR, MINUTE * 10)
+    world.start()
+    pass_time(world, 10 * HOUR, MINUTE * 10)
+    assert counts(world, COMPLETED) == 3, "23 hours have passed"
+    pass_time(world, 2 * HOUR, MINUTE * 10)
     assert counts(world, COMPLETED) == 0
 
 

@@ -17,6 +17,8 @@ from .connections import PatientConnection
 CONNECTIONS_MAX: Final = 256
 START_SECONDS: Final = 10.0
 LEAVE_SECONDS: Final = 2
+_SEND_BYTES: Final = 256 * 1024
+"""Of an answer in the kernel's hands. That some was taken is seen when about half of this was: see `connections`."""
 
 
 def place(address: str) -> tuple[str, int]:
@@ -53,6 +55,7 @@ def bound(address: str) -> socket.socket:
     listening = socket.socket(family)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         listening.bind((name, port))
         listening.listen(CONNECTIONS_MAX)
     except BaseException:

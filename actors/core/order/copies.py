@@ -70,7 +70,10 @@ class Copies:
 
     def judge(self, owner: int, item: Item) -> None:
         """Whether a host may run a task is decided anew: what was decided before holds no place for it."""
-        self._forget(owner, self.by_owner.get(owner, {}).pop(item, None))
+        copies = self.by_owner.get(owner, {})
+        self._forget(owner, copies.pop(item, None))
+        if not copies:
+            self.by_owner.pop(owner, None)
 
     def has_spoken(self, owner: int, item: Item) -> bool:
         """Whether a host has told, in this turn, the end of a task that it held no lease of."""

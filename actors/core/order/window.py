@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
+from itertools import islice
 from math import inf
 from typing import Final
 
@@ -18,6 +19,9 @@ from .ageing import level_of
 
 Key = tuple[int, int]
 """(-level, place): smaller is earlier. A level is a priority, or what `ageing` makes of it."""
+
+_LOOKED_AT_MAX: Final = 1000
+"""Rows of a level in which the oldest is looked for: who was queued again stands among those that were sent later."""
 
 
 def key_of(row: Row, ageing: float = 0.0) -> Key:
@@ -70,10 +74,10 @@ class Window:
         return None
 
     def oldest(self) -> float | None:
-        """Since when one of its rows waits, by the wall clock, as far as memory holds them; None: no row."""
+        """Since when one of its rows waits, by the wall clock, of the first of each level; None: no row."""
         found: list[float] = []
         for level in self._levels.values():
-            for row in level:
+            for row in islice(level, _LOOKED_AT_MAX):
                 if row.state == QUEUED:
                     found.append(queued_since(row))
                     if row.queued_at is None:  # what stands behind it was sent later

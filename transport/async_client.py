@@ -93,7 +93,8 @@ class AsyncClient(AsyncOrders, AsyncFlowCalls):
         type, params = wanted(type, params)
         parcel = single(terms(type, **sending), params)
         connection = self._connections.current()
-        await wait(connection, lambda: connection.has_room, [connection.conversation.outbox.waiters])
+        if not connection.has_room:
+            await wait(connection, lambda: connection.has_room, [connection.conversation.outbox.waiters])
         connection.put(parcel)
         return AsyncHandle(self._place, connection, parcel.block, 0)
 

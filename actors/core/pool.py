@@ -73,7 +73,7 @@ from .rows import Row
 from .sessions import Sessions
 from .settings import PoolSettings
 from .step import Peer, Step
-from .stopping import Stopping
+from .still_stopping import StillStopping
 from .tasks.checkpoints import Checkpoints
 from .tasks.edits import Edits
 from .tasks.endings import Endings
@@ -159,7 +159,7 @@ class Pool:
         self._expected = self._announced = self._looked = now
         self._more, self._granting = False, True
         restore(self.queue, self.hosts, opening, boot, now, wall)
-        self.stopping = Stopping(self.queue, self.hosts, opening)
+        self.still_stopping = StillStopping(self.queue, self.hosts, opening)
         self.clients.last_session = meta.get("last_session", 0)
         self.requests.intake.restore(meta)
         self.greetings = Greetings(self.gate, self.sessions, self.membership, self.clients, self.tails)
@@ -276,7 +276,7 @@ class Pool:
         self._look_at_clocks(step)
         self.queue.company.unheard = waiting
         self.queue.lanes.tree.copies.begin()
-        self.stopping.begin()
+        self.still_stopping.begin()
         self.allowances.begin()
         for address, number, message in batch:
             if message is None:
@@ -359,7 +359,7 @@ class Pool:
     def _settle(self, step: Step) -> list[Effect]:
         """The end of every step: grant, keep the bounds of memory, tell clients, write the counts."""
         self._more = not self._granting or dispatch(self.queue, step)
-        self.stopping.settle(step)
+        self.still_stopping.settle(step)
         self.flows.settle(step)
         self.queue.lanes.tree.write(step)
         self.queue.keep_bounds(step)

@@ -85,7 +85,8 @@ def first_and_latest(keys: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def full_view(task: dict[str, Any], attempts: list[tuple[Any, ...]]) -> dict[str, Any]:
-    """All of one task, for `show`. It fits into one message, however many attempts there were.
+    """All of one task, for `show`. However many attempts there were, they alone do not make it too large for a message;
+    beside params and a result at their limits they may.
 
     Args:
         task: As for `list_item`, with all columns, options decoded.

@@ -40,7 +40,7 @@ class Tree:
         tenants: What counts the limits of a tenant, by `tenant_node`.
         stocks: What is used of the counts that hosts offer, by owner number.
         copies: What hosts were told to stop and hold no lease of.
-        unsure: Whether more may run than is known, see `Stopping`: nothing below a limit of leases is granted then.
+        unsure: Whether more may run than is known, see `StillStopping`: nothing below limits of leases is granted then.
         retuned: Whether settings changed since the start: then more leases may live than a limit allows by now.
     """
 

@@ -13,7 +13,7 @@ from .queue import Queue
 from .step import Step
 
 
-class Stopping:
+class StillStopping:
     """Keeps, over a restart, whether anything stops."""
 
     def __init__(self, queue: Queue, hosts: Hosts, opening: Opening) -> None:

@@ -32,7 +32,7 @@ def limit(): return resource.getrlimit(resource.RLIMIT_NOFILE)
 """
 
 POOL = """
-import resource, sys
+import resource, sys, time
 from workerhost import WorkerHost
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (150, 150))
@@ -41,7 +41,9 @@ def main():
     workers, host = {"limit": {"class": "tasks:limit"}}, {"isolation": "process", "slots": 60}
     with WorkerHost({"workers": workers, "host": host}) as pool:
         print(pool.client.send("limit").result(60))
-        print(*pool.client.hosts()[0]["start_failed"].values())
+        while not (failed := pool.client.hosts()[0]["start_failed"]):
+            time.sleep(0.05)  # the first result may be there before the last slots have failed, and been reported
+        print(*failed.values())
 
 if __name__ == "__main__":
     main()

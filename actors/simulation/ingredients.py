@@ -31,6 +31,7 @@ INGREDIENTS: Final = {
     "stubborn": "slots that are told to end do not, one time in two, until they are killed",
     "crowd": "the queue is small, and full",
     "drains": "people have hosts drain, and stay after all",
+    "regrets": "people cancel what they have only just sent",
     "filters": "people cancel, run again, edit and delete all tasks that filters name",
 }
 SCHEDULES: Final = {
@@ -42,7 +43,7 @@ SIZE, CROWD_SIZE = 500, 40
 """How many unfinished tasks a queue takes, and a small one."""
 _SHARE: Final = 0.35
 _ORDER_CHANCE: Final = 0.2
-_ORDERED: Final = ("edits", "reloads", "schedules", "drains", "bulk", "cache", "filters")
+_ORDERED: Final = ("edits", "reloads", "schedules", "drains", "bulk", "cache", "filters", "regrets")
 _HOSTS: Final = 4
 _STAY_CHANCE: Final = 0.7
 _DECLINED: Final = 5
@@ -116,6 +117,8 @@ class Orders:
             verb = random.choice(("cancel", "retry", "delete", "edit"))
             change = {"priority": random.randint(1, 3)} if verb == "edit" else {}
             client.order(verb, where=self._where(client, known, types, tenants), **change)
+        elif kind == "regrets":
+            client.cancel(known[-random.randint(1, 9) :])
         elif known:
             latest = known[-40:]
             ids = random.sample(latest, min(4, len(latest)))

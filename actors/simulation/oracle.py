@@ -17,6 +17,7 @@ from .due_times import Moment
 from .history import LATER, History, Known
 from .order import Order
 from .promises import Promises, instants_missed
+from .side_by_side import SideBySide
 
 _COUNTED: Final = {
     "exception": "failures",
@@ -40,6 +41,7 @@ class Oracle:
         executed: (id, fence) of every attempt that began on some host.
         highest_fence: Of every grant in every history, those included that a restore or a power cut undid.
         lost: Tasks that such a thing undid although they may have been acknowledged.
+        side_by_side: What counts of what runs in fact.
         watches: Whether it knows of the commits, so that what is said can be compared with them.
         policies: What nodes set now.
     """
@@ -50,6 +52,7 @@ class Oracle:
         self.policies = policies
         self._promises = Promises(policies, costs)
         self._order = Order(ageing, self._promises)
+        self.side_by_side = SideBySide(policies)
         self.history = History()
         self.executed: set[tuple[int, int]] = set()
         self.highest_fence = 0
@@ -120,6 +123,7 @@ class Oracle:
             self._core, self._counted = pool, set()
             self._order.restarted()
         moment = Moment(now, own, wall)
+        self.side_by_side.committed(turn)
         for persist in turn:
             history = self.history
             history.lanes.update((lane, type) for lane, type, *_ in persist.lanes)

@@ -220,6 +220,7 @@ class Executions:
                     raise Violation(f"task {id} ({type}) begins on {host} while a copy runs on {other.host}")
         live.append(Execution(host, fence, run))
         self._check_stock(host)
+        self._check_limits(id)
 
     def story(self, id: int) -> tuple[int, int]:
         """How often a task has begun, and in how many run-throughs."""
@@ -243,6 +244,16 @@ class Executions:
         over = {name: count for name, count in used.items() if count > offered.get(name, 0)}
         if over:
             raise Violation(f"what runs on {host} uses {over}, it offers {dict(offered)}")
+
+    def _check_limits(self, begun: int) -> None:
+        """Where a task has begun no more run than may; what another history granted nobody can know of."""
+        live = [(execution, id) for id, executions in self._live.items() for execution in executions]
+        if any(execution.run is None for execution, _ in live):
+            return
+        running = [(execution.host, (id, execution.fence)) for execution, id in live]
+        excess = self._oracle.side_by_side.excess(self._oracle.history, begun, running)
+        if excess is not None:
+            raise Violation(excess)
 
     def ended(self, host: str, id: int, fence: int) -> None:
         """It runs no more (no matter if that was known)."""

@@ -14,8 +14,9 @@ from typing import Any, Final, Self
 from ..config.loading import load
 from ..transport import clock
 from ..transport.client import Client
+from ..workers.code_place import search_paths
 from ..workers.errors import ConfigError, PoolUnreachable, TaskUnknown, WorkerHostError
-from ..workers.registry import Worker, locate, offer_of, search_paths
+from ..workers.registry import Worker, locate, offer_of
 from . import configured
 from .core.restarts import ChildSpec, Restart, Restarts
 from .host import Host, HostSettings

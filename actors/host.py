@@ -33,6 +33,7 @@ from ..workers.source import Environment, Source
 from .code_watch import CodeWatch
 from .core.effects import Note
 from .core.host.host_effects import (
+    Accept,
     CancelSlot,
     CloseSlot,
     Confine,
@@ -67,6 +68,9 @@ _SETTLE_SECONDS_MAX: Final = 2.0
 large, and a start take long.
 """
 
+_EXECUTED: Final = ("sources", "environments", "accept")
+"""Settings that say what is executed."""
+
 log = Log("host")
 
 
@@ -86,6 +90,7 @@ class HostSettings:
         code: CODEs as of the command line.
         sources: Type -> its class or command, from the host's own configuration.
         environments: Where tasks run, see `HostOptions`.
+        accept: Modules whose workers the supervisor's configuration may have it run; `my.*`: all below `my`.
         paths: Folders for the slots' `sys.path`.
         workers: Classes and functions to be served as they are (isolation `inline` only).
         drain_timeout: Seconds that tasks have to finish when the host is told to go.
@@ -105,6 +110,7 @@ class HostSettings:
     code: tuple[str, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict[str, Source])
     environments: Mapping[str, Environment] = field(default_factory=dict[str, Environment])
+    accept: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     workers: Sequence[Worker] = ()
     drain_timeout: float = 30.0
@@ -126,6 +132,7 @@ class HostSettings:
             resources=self.resources,
             isolation=self.isolation,
             environments=self.environments,
+            accept=self.accept,
             drain_timeout=self.drain_timeout,
             machine=socket.gethostname(),
             pid=os.getpid(),
@@ -175,6 +182,7 @@ class HostActor(pykka.ThreadingActor):
         self.slots: dict[int, Slot] = {}
         self.ended: set[int] = set()  # slots that are gone, and not forgotten before this turn is over
         self.served = ServedCode()
+        self.accepted: Mapping[str, Source] = {}
         self.verdicts = VerdictTable()
         self.verdicts_seen = 0
         self.levels = Subtree(MediaActor, self.verdicts, self._tell_self)
@@ -198,6 +206,7 @@ class HostActor(pykka.ThreadingActor):
             Note: lambda effect: log.say(effect.level, effect.event, **effect.fields),
             Leave: self._leave,
             ReadAgain: self._read_again,
+            Accept: self._accept,
             Serve: lambda effect: self.served.serve(effect.slot),
         }
 
@@ -394,7 +403,8 @@ class HostActor(pykka.ThreadingActor):
         """What a slot runs: the sources of the types in its environment, and CODE where it can be needed."""
         settings, environments = self.settings, self.core.environments
         environment = effect.environment or environments.base
-        sources = {type: source for type, source in settings.sources.items() if environments.of(type) == environment}
+        known = {**self.accepted, **settings.sources}
+        sources = {type: source for type, source in known.items() if environments.of(type) == environment}
         nodes = {"": environment == environments.base}
         nodes |= {node: own == environment for node, own in environments.nodes.items()}
         needed = any(here and node not in sources for node, here in nodes.items())
@@ -403,17 +413,20 @@ class HostActor(pykka.ThreadingActor):
         return SlotSpec(code, sources, settings.paths, environment, nodes, effect.width, settings.reload, kept)
 
     def _read_again(self, effect: ReadAgain) -> None:  # noqa: ARG002
-        """What the host executes comes from its own configuration alone: see whether that says something else now."""
+        """What the host executes, its own configuration decides: see whether that says something else now."""
         settings = self.settings
         found = settings.reread() if settings.reread is not None else settings
         if isinstance(found, list):
             log.error("configuration_refused", problems=found)
-        elif (found.sources, found.environments) != (settings.sources, settings.environments):
+        elif any(getattr(found, name) != getattr(settings, name) for name in _EXECUTED):
             old, new = settings.sources, found.sources
             log.info("code_renewed", types=sorted(type for type in {*old, *new} if old.get(type) != new.get(type)))
-            self.settings = replace(settings, sources=new, environments=found.environments)
-            self.served.clear()
-            self.core.on_code(found.environments, clock.now())
+            self.settings = replace(settings, sources=new, environments=found.environments, accept=found.accept)
+            self.core.on_code(found.environments, found.accept, clock.now())
+
+    def _accept(self, effect: Accept) -> None:
+        self.accepted = effect.sources
+        self.served.clear()
 
     def _leave(self, effect: Leave) -> None:
         if effect.error is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
 from ..config.durations import seconds
+from ..workers.module_lists import MODULES_PATTERN
 from .exits import UsageError
 
 CODE: Final = "CODE"
@@ -147,6 +148,22 @@ def resources(text: str | None, option: str) -> dict[str, int | str] | None:
     except ValueError as error:
         message = f"{option} {text!r} {error}"
         raise UsageError(message) from None
+
+
+def modules(text: str | None, option: str) -> list[str] | None:
+    """`my.tasks,my.more.*` -> [`my.tasks`, `my.more.*`]; None for None.
+
+    Raises:
+        UsageError: One of them is no module.
+    """
+    if text is None:
+        return None
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    for name in found:
+        if not MODULES_PATTERN.match(name):
+            message = f"{option}: {name!r} is not a module; write my.tasks, or my.* for all below my"
+            raise UsageError(message)
+    return found
 
 
 def types(text: str | None, option: str) -> list[str] | None:

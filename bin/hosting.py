@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from ..actors import open_files
 from ..actors.host import Host, HostSettings
 from ..config.kinds import host_name
+from ..workers.code_place import search_paths
 from ..workers.errors import ConfigError, PoolRefused
-from ..workers.registry import search_paths
 from . import logs
 from .arguments import CODE
 from .exits import INTERNAL, OK, UsageError, report, say
@@ -41,6 +41,7 @@ class Wishes:
     reload: bool = False
     profile: Path | None = None
     offer: dict[str, int | str] | None = None
+    accept: list[str] | None = None
 
 
 class _Left:
@@ -62,7 +63,7 @@ def run(wishes: Wishes, settings: Settings) -> int:
     events = Events()
     if wishes.parent is not None:
         end_with(wishes.parent)
-    elif not wanted.code and not wanted.sources:
+    elif not wanted.code and not wanted.sources and not wanted.accept:
         say("no CODE, and no class or command in the configuration: this host runs nothing; workerhost host tasks.py")
 
     def reread() -> HostSettings | list[str]:
@@ -117,6 +118,7 @@ def combined(wishes: Wishes, settings: Settings) -> HostSettings:
         code=wishes.codes,
         sources=settings.sources(),
         environments=settings.environments(isolation),
+        accept=tuple(file.accept if wishes.accept is None else wishes.accept),
         paths=search_paths(wishes.codes, os.environ, os.curdir),
         drain_timeout=file.drain_timeout,
         reload=wishes.reload,

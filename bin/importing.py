@@ -11,7 +11,7 @@ from typing import Final
 
 from ..config.policy import nearest
 from ..config.schema import Settings
-from ..workers.registry import search_paths
+from ..workers.code_place import search_paths
 from ..workers.source import Environment
 
 _SECONDS_MAX: Final = 60.0

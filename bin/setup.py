@@ -132,7 +132,7 @@ def _rows(settings: Settings, type: str) -> dict[str, dict[str, Any]]:
     origin = tree.origin(type)
     policy = asdict(tree.effective(type))
     nested = {f"{name}.{key}": value for name in NESTED for key, value in policy.pop(name).items()}
-    for name in ("isolation", "code"):  # of which a host's own file says more
+    for name in ("isolation", "concurrency", "code"):  # of which a host's own file says more
         del policy[name]
     told = {name: (_cut_off(name, value), origin.get(name, BUILT_IN)) for name, value in {**policy, **nested}.items()}
     found = sorted({**told, **execution(settings, type)}.items())

@@ -132,6 +132,10 @@ def host(
         str | None,
         typer.Option("--offer", metavar="NAME=N,..", help="What tasks may require: gpu=1,memory=8G,zone=eu."),
     ] = None,
+    accept: Annotated[
+        str | None,
+        typer.Option("--accept", metavar="MODULE,..", help="Workers the supervisor may name: my.tasks, my.*."),
+    ] = None,
     isolation: Annotated[
         str | None, typer.Option("--isolation", metavar="KIND", help="process (default) or thread.")
     ] = None,
@@ -155,6 +159,7 @@ def host(
             serve=arguments.types(serve, "--serve"),
             refuse=arguments.types(refuse, "--not"),
             offer=arguments.resources(offer, "--offer"),
+            accept=arguments.modules(accept, "--accept"),
             isolation=isolation,
             profile=profile,
             reload=reload,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..workers import registry, values
+from ..workers.code_place import search_paths, split_code
 from ..workers.errors import ConfigError, Release
 from ..workers.json_value import json_value
 from ..workers.runner import run as run_task
@@ -66,7 +67,7 @@ def _plain_bar(what: str, total: float) -> progress.Bar:
 
 
 def _worker(code: str, type: str | None) -> Any:
-    paths = registry.search_paths([code], os.environ, os.curdir)
+    paths = search_paths([code], os.environ, os.curdir)
     offer = registry.load(code, paths)
     for reason in offer.failed.values():
         raise ConfigError(reason)
@@ -75,7 +76,7 @@ def _worker(code: str, type: str | None) -> Any:
     workers = [*dict.fromkeys([*offer.types.values(), *offer.any])]
     if len(workers) == 1:
         return workers[0]
-    place, _ = registry.split_code(code)
+    place, _ = split_code(code)
     names = ", ".join(f"{place}:{worker.__qualname__}" for worker in workers)
     message = f"{code} has {len(workers)} workers; name one of {names}"
     raise UsageError(message)

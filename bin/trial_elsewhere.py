@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from ..config.policy import nearest
 from ..config.schema import Settings
 from ..workers import registry
+from ..workers.code_place import search_paths, split_code
 from ..workers.errors import ConfigError
 from .exits import FAILED, say
 
@@ -59,7 +60,7 @@ def elsewhere(settings: Settings, code: str, type: str | None) -> Elsewhere | No
 
 def _configured(settings: Settings, code: str) -> tuple[str, str]:
     """The one type whose `class` is a CODE, or lies in it, and CODE with its name; else ""."""
-    place, name = registry.split_code(code)
+    place, name = split_code(code)
     module = place.removesuffix(".py")
     found = [
         (type, f"{place}:{source.code.partition(':')[2]}")
@@ -71,7 +72,7 @@ def _configured(settings: Settings, code: str) -> tuple[str, str]:
 
 def _own(code: str) -> str:
     """The type that the one worker of a CODE names, or ""."""
-    offer = registry.load(code, registry.search_paths([code], os.environ, os.curdir))
+    offer = registry.load(code, search_paths([code], os.environ, os.curdir))
     for reason in offer.failed.values():
         raise ConfigError(f"{reason}; if it lives in another python, say which type it is: --type TYPE")
     return next(iter(offer.types)) if len(offer.types) == 1 else ""

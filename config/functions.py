@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from ..workers.module_lists import MODULES_PATTERN
 from ..workers.source import FUNCTION, PICKLED, Source
 from .section import Section
 
-_MODULE: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(\.\*)?\Z")
-
 
 def _module(value: Any) -> str:
-    if not isinstance(value, str) or not _MODULE.match(value):
+    if not isinstance(value, str) or not MODULES_PATTERN.match(value):
         raise ValueError("must be the name of a module, such as my.jobs, or my.* for all that lies below my")
     return value
 

@@ -80,6 +80,7 @@ class Policy:
         cut_off: Seconds a host goes on alone without its supervisor, or None: stop before the lease ends
             (`cut_off: stop`).
         isolation: `process`, `thread` or `command`; None: the host's own.
+        concurrency: Tasks at a time in each slot's event loop; None: as the host has it.
         code: The worker's class, `module:Class`, from `class:`; None: found by the host among its CODE.
         breaker: When the node stops because too much fails; None: never. Each node below has one of its own.
         no_progress_timeout: Seconds one attempt may go without reporting progress, or None.
@@ -93,6 +94,7 @@ class Policy:
     crash_limit: int = 3
     cut_off: float | None = 3600.0
     isolation: str | None = None
+    concurrency: int | None = None
     code: str | None = None
     breaker: Breaker | None = None
     no_progress_timeout: float | None = None

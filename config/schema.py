@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from ..workers.source import Environment, Source
-from .functions import FunctionSettings
+from .functions import FunctionSettings, Modules
 from .kinds import (
     Address,
     Amounts,
@@ -50,7 +50,7 @@ from .section import Section, problem
 from .watching import Watching
 
 _POLICY, _RETRY = Policy(), Retry()
-_OF_THE_HOST = ("command", "cwd", "python", "concurrency")
+_OF_THE_HOST = ("command", "cwd", "python")
 _NULL_MEANS = ("timeout", "no_progress_timeout")
 DEFAULT_DATABASE = "tasks.db"
 
@@ -89,6 +89,10 @@ class HostSettings(HostEntry, FunctionSettings):
     isolation: Literal["process", "thread", "inline"] | None = Field(
         default=None,
         description="How tasks run: each slot a process, threads of one process, or (embedded only) inline.",
+    )
+    accept: Modules = Field(
+        default_factory=list,
+        description="Modules whose workers the supervisor's file may have it run: my.jobs, or my.* for all below my.",
     )
     offer: Amounts = Field(
         default_factory=dict,

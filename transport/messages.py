@@ -75,7 +75,8 @@ class Hello:
     that follow at once), `greeting` (numbers the HELLOs of a session: one that is
     not the latest is ignored), `pid`, `machine`, `isolation`, `fingerprints` {type: text}, `failed` {type: why},
     `costs` {type: units of the quota that a task costs}, where it is not one, `resources` {name: count or label}.
-    `reload` {number, changed {type: [fingerprint before, after]}, failed {what: why}} (the last one, if there was one).
+    `reload` {number, changed {type: [fingerprint before, after]}, failed {what: why}} (the last one, if there was one),
+    `accept` [module, ...] (whose classes it runs where TREE says so; `my.*`: all below `my`).
     `offer` of a client: `name`; of one that has sent some also `submitted` (the highest number of its
     submissions) and `away` (seconds since it last heard the supervisor): tells a forgotten session from a new one.
     """
@@ -234,8 +235,9 @@ class Tree:
     """Supervisor -> host after WELCOME and on change: the nodes in use there, {type: policy}, parents included.
 
     A policy holds the effective values a host needs: `timeout` (seconds or None), `cut_off` (seconds, or "stop"),
-    `isolation`, `class` (only from configuration), `no_progress_timeout` (seconds or None), `limits` {name: number}.
-    The host spawns a level actor for each.
+    `no_progress_timeout` (seconds or None), `limits` {name: number}; where the node itself has a class that the host
+    accepts also `class`, `isolation` and `concurrency` (or None). A class that the next TREE does not name for its node
+    is not run any more; a node that is not in it stays as it is. The host spawns a level actor for each.
     """
 
     KIND: ClassVar[int] = 16

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from .code_place import MAIN, is_file, split_code
 from .kept_code import modules_from
-from .registry import MAIN, is_file, split_code
 
 
 def code_files(codes: Iterable[str]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from .base import BaseWorker
 from .errors import ConfigError, Fail
+from .module_lists import is_listed
 from .source import FUNCTION, PICKLED
 from .task import Task
 
@@ -90,15 +91,6 @@ def _is_call(call: Any) -> bool:
     return len(parts) == 3 and all(map(isinstance, parts, (str, list, dict)))
 
 
-def _is_below(name: str, package: str) -> bool:
-    """Whether a module lies below `package.`, and no part of its name there begins with an underscore.
-
-    To import `package.__main__` would run a program, before anything could be looked up in it.
-    """
-    inside = name[len(package) :].split(".")
-    return name.startswith(package) and all(part and not part.startswith("_") for part in inside)
-
-
 def _function(allowed: Sequence[str], path: str) -> Any:
     """The function that a path names.
 
@@ -106,7 +98,7 @@ def _function(allowed: Sequence[str], path: str) -> Any:
         Fail: It may not be called; it says why and what to do.
     """
     name, _, inside = path.partition(":")
-    if not any(name == one or (one.endswith(".*") and _is_below(name, one[:-1])) for one in allowed):
+    if not is_listed(name, allowed):
         listed = ", ".join(allowed)
         raise Fail(f"{name} is not a module whose functions this host runs ({listed}); add it to `host: functions:`")
     try:

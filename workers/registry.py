@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any, Final, Union
 
 from . import kept_code
 from .base import BaseWorker
+from .code_place import MAIN, add_paths, is_file, split_code
 from .errors import ConfigError
+from .module_lists import is_listed
 from .source import Source
 from .task import Task
 
@@ -72,9 +74,6 @@ TYPE_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,
 
 COST_MAX: Final = 1_000_000_000
 """Units of a quota that one task may cost."""
-
-MAIN: Final = "__main__:"
-"""Before the path of a script that is the main program: it is loaded as `__mp_main__`."""
 
 Worker = Union[type[BaseWorker], Callable[..., Any]]  # noqa: UP007 -- Python 3.9
 _MARK = "_workerhost_type"
@@ -287,7 +286,8 @@ def load_all(
     add_paths(paths)
     offer = Offer()
     for type, source in (sources or {}).items():
-        found = _load_into(offer, source.code, type) if source.code else _made(offer, type, source, guarded)
+        code, modules = source.code, source.modules
+        found = _load_into(offer, code, type, modules) if code else _made(offer, type, source, guarded)
         for worker in found:
             offer.add(worker, type, type)
     for code in codes:
@@ -335,42 +335,10 @@ def locate(worker: Worker) -> str:
     return f"{MAIN}{Path(file).resolve()}:{name}"
 
 
-def search_paths(codes: Iterable[str], environment: Mapping[str, str], current: str) -> tuple[str, ...]:
-    """The folders that slots get on `sys.path`: those of CODE files, the current one, and those of PYTHONPATH."""
-    found: dict[str, None] = {}
-    for code in codes:
-        place, _ = split_code(code)
-        if is_file(place):
-            found[str(Path(current, place.removeprefix(MAIN)).resolve().parent)] = None
-    found[str(Path(current).resolve())] = None
-    for folder in environment.get("PYTHONPATH", "").split(":" if sys.platform != "win32" else ";"):
-        if folder:
-            found[str(Path(current, folder).resolve())] = None
-    return tuple(found)
-
-
-def add_paths(paths: Iterable[str]) -> None:
-    """Put folders on `sys.path`, behind the standard library, so that a user's `http.py` breaks nothing, and before
-    what is installed.
-    """
-    place = next((n for n, entry in enumerate(sys.path) if entry.endswith(("site-packages", "dist-packages"))), None)
-    new = [path for path in dict.fromkeys(paths) if path not in sys.path]
-    position = len(sys.path) if place is None else place
-    sys.path[position:position] = new
-
-
-def split_code(code: str) -> tuple[str, str]:
-    """`tasks.py:Name` -> (`tasks.py`, `Name`); without a name ""."""
-    place, colon, name = code.rpartition(":")
-    if colon and place != MAIN.rstrip(":") and all(part.isidentifier() for part in name.split(".")):
-        return place, name
-    return code, ""
-
-
-def _load_into(offer: Offer, code: str, source: str) -> list[Worker]:
+def _load_into(offer: Offer, code: str, source: str, modules: Sequence[str] = ()) -> list[Worker]:
     """Import CODE; what goes wrong is noted in the offer under `source`."""
     try:
-        return _load(code)
+        return _load(code, modules)
     except BaseException as error:  # a user's module may raise anything, SystemExit included
         if isinstance(error, KeyboardInterrupt):
             raise
@@ -398,7 +366,7 @@ def _made(offer: Offer, type: str, source: Source, guarded: bool) -> list[Worker
     return [worker]
 
 
-def _load(code: str) -> list[Worker]:
+def _load(code: str, modules: Sequence[str]) -> list[Worker]:
     place, name = split_code(code)
     if is_file(place):
         with _importing:
@@ -413,6 +381,8 @@ def _load(code: str) -> list[Worker]:
             found = getattr(found, part)
         if not _is_worker(found):
             raise ConfigError(f"{code}: not a worker (a subclass of BaseWorker, or a function with @worker)")
+        if modules and not is_listed(found.__module__, modules):
+            raise ConfigError(f"{code}: defined in {found.__module__}, which this host does not accept")
         return [found]
     workers = [value for value in dict.fromkeys(_values(module)) if _is_offered(value, module)]
     if not workers:
@@ -439,11 +409,6 @@ def _is_offered(value: Any, module: ModuleType) -> bool:
     if not _is_worker(value) or not (value.__module__ == module.__name__ or inside):
         return False
     return not (inspect.isclass(value) and value.__subclasses__() and not type_of(value) and not says_itself(value))
-
-
-def is_file(place: str) -> bool:
-    """Whether a CODE's place is a file, not a module."""
-    return place.endswith(".py") or "/" in place or "\\" in place
 
 
 def _import_file(place: str) -> ModuleType:

@@ -25,7 +25,8 @@ class Source(NamedTuple):
         code: `module:Class`, or "".
         command: A program (its path, or a name to be found in PATH) and its arguments, or nothing.
         folder: Where the command runs; "": where the host does.
-        modules: Whose functions may be called by their path, see `functions`; `my.*`: all below `my`.
+        modules: Whose functions may be called by their path, see `functions`; with `code`, where its worker must be
+            defined, if there are any. `my.*`: all below `my`.
     """
 
     code: str = ""

@@ -135,7 +135,7 @@ def test_what_the_sample_calls_a_default_is_one() -> None:
 
     assert sample.pool == empty.pool
     assert sample.queue.model_copy(update={"database": None, "ageing": None}) == empty.queue
-    assert sample.policies().effective("text") == Policy(isolation="process", breaker=Breaker())
+    assert sample.policies().effective("text") == Policy(isolation="process", concurrency=1, breaker=Breaker())
     assert empty.policies().effective("text") == Policy()
     assert sample.logging == empty.logging
     assert (sample.host.drain_timeout, sample.host.join) == (empty.host.drain_timeout, empty.pool.bind)

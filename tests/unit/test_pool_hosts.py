@@ -59,8 +59,7 @@ def test_a_task_goes_from_a_client_to_a_host_and_its_result_back(pool: Any) -> N
 
 def test_a_host_is_welcomed_with_its_name_and_the_tree(pool: Any) -> None:
     said = pool.say(HOST, Hello("host", [1, 1], b"s" * 16, "gpu", {"types": ["a.b"], "slots": {"": 1}}))
-    policy = {"timeout": 300.0, "cut_off": 3600.0, "isolation": None, "class": None}
-    policy |= {"no_progress_timeout": None, "limits": {}}
+    policy: dict[str, Any] = {"timeout": 300.0, "cut_off": 3600.0, "no_progress_timeout": None, "limits": {}}
     assert said == {HOST: [Welcome(1, "gpu", 1, 1.0, 5.0, {}), Tree({"a": policy, "a.b": policy})]}
 
 

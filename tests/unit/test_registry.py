@@ -22,8 +22,6 @@ from workerhost.workers.registry import (
     locate,
     name_of,
     offer_of,
-    search_paths,
-    split_code,
     worker,
 )
 from workerhost.workers.source import Source
@@ -220,6 +218,16 @@ def test_a_module_of_functions_that_ends_itself_takes_no_other_type_along(tmp_pa
     assert list(offer.types) == ["a"]
 
 
+def test_a_class_that_is_accepted_of_some_modules_is_defined_in_one_of_them(tmp_path: Path) -> None:
+    write(tmp_path, "elsewhere_e.py", HEAD + A)
+    write(tmp_path, "accepted_e.py", HEAD + "from elsewhere_e import A\nclass B(A): ...\n")
+    code, modules = "accepted_e", ("accepted_e",)
+    sources = {"a": Source(f"{code}:A", modules=modules), "b": Source(f"{code}:B", modules=modules)}
+    offer = load_all([], sources, [str(tmp_path)])
+    assert list(offer.types) == ["b"]
+    assert offer.failed == {"a": "accepted_e:A: defined in elsewhere_e, which this host does not accept"}
+
+
 def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -258,14 +266,6 @@ def test_a_file_named_like_the_standard_library_breaks_nothing(tmp_path: Path) -
     offer = load(code)
     assert offer.failed == {}
     assert offer.types["a"]() == 200  # pyright: ignore
-
-
-def test_the_users_folders_come_after_the_standard_library_and_before_what_is_installed(tmp_path: Path) -> None:
-    registry.add_paths([str(tmp_path), str(tmp_path)])
-    assert sys.path.count(str(tmp_path)) == 1
-    place = sys.path.index(str(tmp_path))
-    assert place < next(n for n, entry in enumerate(sys.path) if entry.endswith("site-packages"))
-    assert place > next(n for n, entry in enumerate(sys.path) if entry.endswith("lib-dynload"))
 
 
 def test_who_is_asked_about_a_task_and_in_which_order() -> None:
@@ -324,31 +324,6 @@ def test_a_script_is_loaded_as_mp_main_without_running_its_main_part(tmp_path: P
     assert offer.failed == {}
     assert offer.types["a"]() == "__mp_main__"  # pyright: ignore
     assert sys.modules["__main__"] is sys.modules["__mp_main__"]
-
-
-@pytest.mark.parametrize(
-    ("code", "parts"),
-    [
-        ("tasks.py", ("tasks.py", "")),
-        ("tasks.py:A", ("tasks.py", "A")),
-        ("my.module:Outer.Inner", ("my.module", "Outer.Inner")),
-        ("__main__:/a/b.py:A", ("__main__:/a/b.py", "A")),
-        ("__main__:/a/b.py", ("__main__:/a/b.py", "")),
-        (r"C:\tasks.py", (r"C:\tasks.py", "")),
-    ],
-)
-def test_split_code(code: str, parts: tuple[str, str]) -> None:
-    assert split_code(code) == parts
-
-
-def test_search_paths_are_the_files_folder_the_current_one_and_pythonpath(tmp_path: Path) -> None:
-    (tmp_path / "jobs").mkdir()
-    found = search_paths(
-        ["jobs/tasks.py:A", "my.module", f"__main__:{tmp_path}/jobs/main.py"],
-        {"PYTHONPATH": f"lib:{tmp_path}"},
-        str(tmp_path),
-    )
-    assert found == (str(tmp_path / "jobs"), str(tmp_path), str(tmp_path / "lib"))
 
 
 def test_a_worker_says_what_its_tasks_cost_of_a_quota() -> None:

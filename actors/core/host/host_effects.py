@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....transport.messages import Message
-from ....workers.source import Environment
+from ....workers.source import Environment, Source
 from ..effects import Note
 from .verdicts import Brief
 
@@ -52,6 +52,15 @@ class Spawn:
     width: int
     environment: Environment | None = None
     fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """The types that the supervisor has named a class for, which this host accepts; its own configuration goes before.
+    Slots that are started from now on load from the disk.
+    """
+
+    sources: dict[str, Source]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +165,7 @@ HostEffect = (
     | Guide
     | Leave
     | ReadAgain
+    | Accept
     | Serve
     | Note
 )

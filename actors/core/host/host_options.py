@@ -24,6 +24,7 @@ class HostOptions:
         resources: Counts and labels that it offers.
         isolation: `process`, `thread` or `inline`.
         environments: Where tasks run, {node: environment}; "" is for all types that no node says otherwise for.
+        accept: Modules whose workers the supervisor's configuration may have it run, see `Acceptance`.
         drain_timeout: Seconds that tasks have to finish when it is told to go.
         machine: The machine's name.
         pid: Its process.
@@ -40,6 +41,7 @@ class HostOptions:
     resources: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
     isolation: str = "process"
     environments: Mapping[str, Environment] = field(default_factory=dict[str, Environment])
+    accept: tuple[str, ...] = ()
     drain_timeout: float = 30.0
     machine: str = ""
     pid: int = 0

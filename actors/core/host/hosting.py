@@ -32,10 +32,11 @@ from ....transport.messages import (
 )
 from ....workers.source import Environment
 from ..effects import Note
+from .acceptance import Acceptance
 from .cut_off import CutOff
 from .environments import Environments, pool_of
 from .guidance import Guidance
-from .host_effects import HostEffect, Key, Leave, ReadAgain, SlotTask, key_of
+from .host_effects import Accept, HostEffect, Key, Leave, ReadAgain, SlotTask, key_of
 from .host_options import HostOptions
 from .joining import Joining, Phase
 from .outbox import Outbox
@@ -43,7 +44,7 @@ from .reloading import Reloads
 from .slot_table import SlotNews, SlotTable
 from .slots import SlotState
 from .stopping import Why
-from .supervisor_words import BadMessage, checkpoint, pairs, types_of, wanted_lines
+from .supervisor_words import BadMessage, pairs, tasks_of, types_of, wanted_lines
 from .verdicts import FAILED, Offer, Verdict
 
 _JOIN_PATIENCE: Final = 3.0
@@ -66,7 +67,9 @@ class HostCore:
     def __init__(self, options: HostOptions) -> None:
         self.options = options
         self.name = options.name
-        self.environments = Environments(*self._split(options.environments))
+        self.acceptance = Acceptance(options.accept)
+        self._own = {"": Environment(isolation=options.isolation), **options.environments}
+        self.environments = Environments(*self._places())
         self._wanted: Mapping[str, int] = options.slots  # without what nodes need for themselves
         self.shape = self.environments.shape(self._wanted)
         self.serve, self.refuse = options.serve, options.refuse
@@ -138,8 +141,11 @@ class HostCore:
         elif isinstance(message, Tree):
             try:
                 self.guidance.on_tree(message.nodes)
+                others = self.acceptance.heed(message.nodes)
             except (TypeError, ValueError, AttributeError) as error:
                 raise BadMessage(str(error)) from error
+            if others:
+                self._load_anew(now)
         elif isinstance(message, Listen):
             self.slots.listening.want(wanted_lines(message.items))
         elif isinstance(message, Reload):
@@ -245,7 +251,7 @@ class HostCore:
     # Tasks.
 
     def _on_tasks(self, message: Tasks, now: float) -> None:
-        for type, tasks, alone in [self._checked(group) for group in message.groups]:
+        for type, tasks, alone in [self._tasks_of(group) for group in message.groups]:
             pool = pool_of(type, self.shape)
             if (refusal := self._refusal(type, pool)) is not None:
                 code, note = refusal
@@ -257,6 +263,9 @@ class HostCore:
                 for task in alone:
                     self.slots.place_alone(pool, task, now, environment)
 
+    def _tasks_of(self, group: Any) -> tuple[str, list[SlotTask], list[SlotTask]]:
+        return tasks_of(group, self.guidance.policy, self.slots.suspects)
+
     def _refusal(self, type: str, pool: str | None) -> tuple[Returned, str] | None:
         if self.draining:
             return Returned.DRAIN, "the host drains"
@@ -264,32 +273,6 @@ class HostCore:
             return Returned.UNSERVED, "no slots for it here"
         state, note = self.verdicts.get(type, ("", ""))
         return (Returned.UNSERVED, note) if state == FAILED else None
-
-    def _checked(self, group: Any) -> tuple[str, list[SlotTask], list[SlotTask]]:
-        """(type, tasks, those that must run alone) of one group of TASKS. A host's hot path."""
-        together: list[SlotTask] = []
-        alone: list[SlotTask] = []
-        suspects = self.slots.suspects
-        try:
-            type, tasks = group
-            policy = self.guidance.policy(type)
-            timeout, ours = policy.timeout, policy.extra
-            for id, fence, attempt, priority, sent_at, params, extra in tasks:
-                if params.__class__ is not bytes or id.__class__ is not int or fence.__class__ is not int:
-                    raise TypeError("a task has a number, a fence and bytes")
-                if extra is None and id not in suspects:
-                    together.append((id, fence, type, attempt, 0, priority, sent_at, timeout, None, (), params, ours))
-                    continue
-                rare: dict[str, Any] = extra or {}
-                failures, tags = rare.get("failures", 0), tuple(rare.get("tags", ()))
-                own = rare.get("timeout", timeout)
-                spare = {**(ours or {}), "checkpoint": checkpoint(rare)} if "checkpoint" in rare else ours
-                key = rare.get("key")
-                task = (id, fence, type, attempt, failures, priority, sent_at, own, key, tags, params, spare)
-                (alone if rare.get("alone") or id in suspects else together).append(task)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise BadMessage(str(error)) from error
-        return type, together, alone
 
     # The session.
 
@@ -318,6 +301,7 @@ class HostCore:
             "fingerprints": dict(offer.fingerprints),
             **({"costs": dict(offer.costs)} if offer.costs else {}),
             **({"resources": dict(options.resources)} if options.resources else {}),
+            **({"accept": list(self.acceptance.modules)} if self.acceptance.modules else {}),
             "failed": dict(offer.failed),
         }
         if self._reloads.told:
@@ -353,23 +337,33 @@ class HostCore:
             self.slots.shape(self.shape)
         return before != (self.shape, self.serve, self.refuse)
 
-    def _split(self, environments: Mapping[str, Environment]) -> tuple[Environment, dict[str, Environment]]:
-        """What holds for all types, and what nodes say otherwise."""
-        nodes = dict(environments)
-        return nodes.pop("", Environment(isolation=self.options.isolation)), nodes
-
-    def on_code(self, environments: Mapping[str, Environment], now: float) -> None:
+    def on_code(self, environments: Mapping[str, Environment], accept: tuple[str, ...], now: float) -> None:
         """The host's own configuration says to run something else: slots load it anew as they fall idle."""
         if self.slots.closed:
             return
-        before = self.shape
-        self.environments.renew(*self._split(environments))
+        self._own = {"": Environment(isolation=self.options.isolation), **environments}
+        others = self.acceptance.renew(accept)
+        self._load_anew(now)
+        if others:
+            self.joining.renew(now)
+
+    def _load_anew(self, now: float) -> None:
+        """Slots are to load something else than they did, each as it falls idle."""
+        before, sources = self.shape, self.acceptance.sources()
+        self._note("info", "classes_accepted", types=sorted(sources))
+        self.effects.append(Accept(sources))
+        self.environments.renew(*self._places())
         self.shape = self.environments.shape(self._wanted)
         self.slots.shape(self.shape)
         self.slots.renew(self.environments.all())
         self._check_environments(self.environments.unheard())
         if before != self.shape:
             self.joining.renew(now)
+
+    def _places(self) -> tuple[Environment, dict[str, Environment]]:
+        """Where all types run, and where nodes do that say otherwise."""
+        nodes = self.acceptance.environments(self._own)
+        return nodes.pop(""), nodes
 
     # Going.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, cast
 
 from ....transport.messages import CHECKPOINT_BYTES_MAX
-from .host_effects import Key
+from .guidance import NodePolicy
+from .host_effects import Key, SlotTask
 
 
 class BadMessage(Exception):
@@ -39,6 +40,40 @@ def checkpoint(extra: Mapping[str, Any]) -> bytes:
     if type(body) is not bytes or len(body) > CHECKPOINT_BYTES_MAX:
         raise TypeError("a checkpoint is bytes, and not many")
     return body
+
+
+def tasks_of(
+    group: Any, policy_of: Callable[[str], NodePolicy], suspects: Container[int]
+) -> tuple[str, list[SlotTask], list[SlotTask]]:
+    """(type, tasks, those that must run alone) of one group of TASKS. A host's hot path.
+
+    Args:
+        group: The type, and its tasks.
+        policy_of: What holds for a type here.
+        suspects: Tasks that must run alone, whatever the supervisor says.
+    """
+    together: list[SlotTask] = []
+    alone: list[SlotTask] = []
+    try:
+        type, tasks = group
+        policy = policy_of(type)
+        timeout, ours = policy.timeout, policy.extra
+        for id, fence, attempt, priority, sent_at, params, extra in tasks:
+            if params.__class__ is not bytes or id.__class__ is not int or fence.__class__ is not int:
+                raise TypeError("a task has a number, a fence and bytes")
+            if extra is None and id not in suspects:
+                together.append((id, fence, type, attempt, 0, priority, sent_at, timeout, None, (), params, ours))
+                continue
+            rare: dict[str, Any] = extra or {}
+            failures, tags = rare.get("failures", 0), tuple(rare.get("tags", ()))
+            own = rare.get("timeout", timeout)
+            spare = {**(ours or {}), "checkpoint": checkpoint(rare)} if "checkpoint" in rare else ours
+            key = rare.get("key")
+            task = (id, fence, type, attempt, failures, priority, sent_at, own, key, tags, params, spare)
+            (alone if rare.get("alone") or id in suspects else together).append(task)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise BadMessage(str(error)) from error
+    return type, together, alone
 
 
 def types_of(types: Any) -> list[str]:

@@ -42,6 +42,7 @@ from ..sessions import ID_MAX, Sessions
 from ..step import Peer, Step
 from ..tasks.endings import Endings, Late
 from ..tasks.submissions import TYPES_MAX
+from .guiding import guidance, told_types
 from .hosts import Hosts, HostSession, SlotPool
 from .offers import Offer, leases_of
 
@@ -192,7 +193,7 @@ class Membership:
         types = {name.removesuffix(".*") for name in host.offer.types}
         types |= {lane.type for lane in self.queue.lanes.by_number.values() if host.offer.serves(lane.type)}
         failed: Mapping[str, str] = host.facts.get("failed", {})  # shown as failed, which an absent one is not
-        return types | {path for path in self.policies.nodes if host.offer.serves(path) or path in failed}
+        return types | told_types(self.policies, host.offer, failed)
 
     def send_tree(self, step: Step, host: HostSession, types: Iterable[str]) -> None:
         """TREE: the nodes in use on a host that it does not know yet, parents included."""
@@ -202,19 +203,8 @@ class Membership:
         host.tree |= new
         paths = sorted(new)
         for start in range(0, len(paths), _TREE_NODES):
-            step.say(host.peer, Tree({path: self._guidance(path) for path in paths[start : start + _TREE_NODES]}))
-
-    def _guidance(self, path: str) -> dict[str, Any]:
-        """What a host must know of one node."""
-        policy = self.policies.effective(path)
-        return {
-            "timeout": policy.timeout,
-            "cut_off": "stop" if policy.cut_off is None else policy.cut_off,
-            "isolation": policy.isolation,
-            "class": policy.code,
-            "no_progress_timeout": policy.no_progress_timeout,
-            "limits": policy.limits.plain(),
-        }
+            some = paths[start : start + _TREE_NODES]
+            step.say(host.peer, Tree({path: guidance(self.policies, path, host.offer) for path in some}))
 
     def retune(self, step: Step, policies: PolicyTree, entries: Mapping[str, dict[str, Any]]) -> None:
         """Other settings from now on: hosts hear of their nodes, read their own file again for what only they execute,

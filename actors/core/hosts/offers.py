@@ -8,12 +8,14 @@ from typing import Any, Final, TypeGuard, cast
 
 from ....config.policy import parents
 from ....config.resources import resources
+from ....workers.module_lists import is_listed
 from ..reports import key as checked_key
 
 _POOLS_MAX: Final = 100
 _SLOTS_MAX: Final = 10_000
 _TYPES_MAX: Final = 5_000
 _TYPE_LENGTH_MAX: Final = 200
+_MODULES_MAX: Final = 100
 _COST_MAX: Final = 1_000_000_000
 
 
@@ -33,6 +35,7 @@ class Offer:
         declined: Types that no worker of its is for, as it has found out in this session.
         costs: Units of the quota that a task costs, by type, where it is not one.
         resources: Counts that tasks use up and labels, by name.
+        accept: Modules whose workers it runs where this supervisor's configuration says so; `my.*`: all below `my`.
     """
 
     slots: tuple[tuple[str, int], ...] = (("", 0),)
@@ -43,6 +46,7 @@ class Offer:
     declined: frozenset[str] = frozenset()
     costs: tuple[tuple[str, int], ...] = ()
     resources: tuple[tuple[str, int | str], ...] = ()
+    accept: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
         """What tasks use up of it."""
@@ -70,6 +74,10 @@ class Offer:
     def has(self, type: str) -> bool:
         """Whether it has a worker that runs the type, or may be asked about it."""
         return type in self.types or self.any or any(f"{p}.*" in self.types for p in parents(type))
+
+    def accepts(self, code: str | None) -> bool:
+        """Whether it lets itself be told to run a class, `module:Class`."""
+        return code is not None and is_listed(code.partition(":")[0], self.accept)
 
     def slot_pool(self, type: str) -> str | None:
         """The slots a type uses: those of the nearest node above it that has its own, else the shared ones, if any."""
@@ -111,6 +119,7 @@ def offer_of(hello: dict[str, Any]) -> Offer:
         refuse=_texts(hello, "not"),
         costs=_costs(hello),
         resources=_resources(hello),
+        accept=_modules(hello),
     )
 
 
@@ -134,6 +143,14 @@ def _texts(hello: dict[str, Any], key: str) -> frozenset[str]:
         message = f"offer[{key!r}] must be a list of types"
         raise ValueError(message)
     return frozenset(values)
+
+
+def _modules(hello: dict[str, Any]) -> tuple[str, ...]:
+    values: Any = hello.get("accept") or []
+    if not _is_texts(values) or len(values) > _MODULES_MAX:
+        message = f"offer['accept'] must be a list of at most {_MODULES_MAX} modules"
+        raise ValueError(message)
+    return tuple(values)
 
 
 def _costs(hello: dict[str, Any]) -> tuple[tuple[str, int], ...]:

@@ -1,0 +1,202 @@
+"""A host lets the supervisor's configuration have it run workers of modules that its own one lists, and no others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from unit.conftest import PoolAtHand  # pyright: ignore[reportMissingImports]
+from unit.test_hosting import (  # pyright: ignore[reportMissingImports]
+    READY,
+    WELCOME,
+    Host,
+    granted,
+    hello,
+    joined,
+    task,
+)
+
+from workerhost.actors.core.effects import Note
+from workerhost.actors.core.host.acceptance import Acceptance
+from workerhost.actors.core.host.host_effects import Accept, CloseSlot, Connect, Disconnect, Feed, Say, Spawn
+from workerhost.actors.core.settings import PoolSettings
+from workerhost.config.loading import load
+from workerhost.transport.messages import Claim, Hello, Refused, Reread, Tree
+from workerhost.workers.source import Environment, Source
+
+FILE: dict[str, Any] = {
+    "defaults": {"concurrency": 4},
+    "workers": {
+        "text": {"class": "my.jobs:Text"},
+        "text.length": {"timeout": "1m", "isolation": "thread"},
+        "text.words": {"class": "my.jobs:Words", "isolation": "thread", "concurrency": 2},
+        "other": {"class": "other:Other"},
+        "program": {"command": ["true"], "isolation": "command"},
+    },
+}
+EMPTY: dict[str, Any] = {**READY, "types": []}
+ACCEPT = ("my.jobs", "my.more.*")
+RUN = {"text.length": {"class": "my.jobs:Length"}}
+BASE = Environment()
+
+
+def bare(**changed: Any) -> Host:
+    """A host with no code of its own that has joined."""
+    host = Host(**{"accept": ACCEPT, "slots": {"": 1}} | changed)
+    host.start()
+    host.slot(1, ready=EMPTY)
+    host.hears(WELCOME)
+    return host
+
+
+def accepted(nodes: dict[str, Any], modules: tuple[str, ...] = ACCEPT) -> dict[str, Source]:
+    acceptance = Acceptance(modules)
+    acceptance.heed(nodes)
+    return acceptance.sources()
+
+
+class TestHost:
+    def test_it_says_which_modules_it_accepts_and_loads_what_it_is_then_told(self) -> None:
+        host = Host(accept=ACCEPT, slots={"": 1})
+        assert host.start() == [Spawn(1, 1)]
+        assert host.slot(1, ready=EMPTY)[1:] == [
+            Connect(), hello(types=[], slots={"": 1}, accept=["my.jobs", "my.more.*"])
+        ]  # fmt: skip
+        host.hears(WELCOME)
+        effects = host.hears(Tree(RUN))
+        assert [effect for effect in effects if not isinstance(effect, Say)][1:] == [
+            Note("info", "classes_accepted", {"types": ["text.length"]}),
+            Accept({"text.length": Source("my.jobs:Length", modules=ACCEPT)}),
+            CloseSlot(1),
+            Spawn(2, 1),
+        ]
+        offered = hello(slots={"": 1}, accept=["my.jobs", "my.more.*"])
+        assert host.slot(2, ready=READY)[1:] == [Disconnect(), Connect(), offered]
+        host.hears(WELCOME, Tree(RUN))
+        assert [type(effect) for effect in granted(host, task(1, 9))] == [Feed]
+
+    def test_what_it_was_told_before_is_no_news(self) -> None:
+        host = bare()
+        host.hears(Tree(RUN))
+        assert not any(isinstance(effect, Accept) for effect in host.hears(Tree(RUN)))
+        host.slot(2, ready=READY)
+        assert host.hears(WELCOME, Tree({"text": {"timeout": 3.0}}))[-1:] == [Say(1, Claim({"": 1}))]
+
+    def test_a_class_that_is_not_named_any_more_is_not_run_any_more(self) -> None:
+        host = bare()
+        host.hears(Tree(RUN))
+        host.slot(1, exited={"started": [], "signal": None, "exit_code": 0, "cause": "stopped", "message": ""})
+        host.slot(2, ready=READY)
+        effects = host.hears(WELCOME, Tree({"text.length": {"timeout": 3.0}}))
+        assert Accept({}) in effects
+        assert CloseSlot(2) in effects
+
+    def test_a_task_that_runs_is_left_alone_when_its_class_changes(self) -> None:
+        host = bare()
+        host.hears(Tree(RUN))
+        host.slot(1, exited={"started": [], "signal": None, "exit_code": 0, "cause": "stopped", "message": ""})
+        host.slot(2, ready=READY)
+        host.hears(WELCOME)
+        granted(host, task(1, 9))
+        effects = host.hears(Tree({"text.length": {"class": "my.jobs:Other"}}))
+        assert Accept({"text.length": Source("my.jobs:Other", modules=ACCEPT)}) in effects
+        assert not any(isinstance(effect, CloseSlot) for effect in effects)
+
+    def test_a_list_that_is_changed_is_said_to_the_supervisor(self) -> None:
+        host = bare()
+        host.hears(Tree(RUN), Reread())
+        host.core.on_code({}, ("my.more.*",), host.now)
+        effects = host.at(host.now)
+        assert Accept({}) in effects
+        assert effects[-1] == hello(types=[], slots={"": 1}, accept=["my.more.*"])
+
+    def test_a_host_that_accepts_nothing_heeds_nothing(self) -> None:
+        host = joined()
+        assert not any(isinstance(effect, Accept | Spawn | CloseSlot) for effect in host.hears(Tree(RUN)))
+
+    def test_a_node_that_makes_no_sense_ends_the_session_and_nothing_else(self) -> None:
+        host = bare()
+        effects = host.hears(Tree({"text.length": {"class": ["my.jobs:Length"]}}))
+        assert any(isinstance(effect, Note) and effect.event == "message_malformed" for effect in effects)
+        assert not any(isinstance(effect, Accept) for effect in effects)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "os:system", "my:Length", "my.job:Length", "my.jobs.inner:Length", "my.more:Length", "my.more.__main__:Length",
+        "my.more._private:Length", "my.moreover:Length", "my.more.:Length", ".my.jobs:Length", "/tmp/my.jobs:Length",
+        "tasks.py:Length",
+    ],
+)  # fmt: skip
+def test_what_is_not_listed_is_passed_over(code: str) -> None:
+    assert accepted({"text.length": {"class": code}}) == {}
+    assert list(accepted({"text.length": {"class": "my.more.deep.er:Length"}})) == ["text.length"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"class": "my.jobs"}, {"class": "my.jobs:"}, {"class": "my.jobs:os.system"}, {"class": "my.jobs:a b"},
+        {"class": 3}, {"class": "my.jobs:A", "concurrency": 0}, {"class": "my.jobs:A", "concurrency": True},
+        {"class": "my.jobs:A", "concurrency": 10**9},
+    ],
+)  # fmt: skip
+def test_what_has_no_sense_is_refused_and_changes_nothing(values: dict[str, Any]) -> None:
+    acceptance = Acceptance(ACCEPT)
+    acceptance.heed(RUN)
+    with pytest.raises((TypeError, ValueError)):
+        acceptance.heed({"text.words": values})
+    assert list(acceptance.sources()) == ["text.length"]
+
+
+def test_where_it_runs_is_as_the_tree_says_but_for_the_interpreter() -> None:
+    acceptance = Acceptance(ACCEPT)
+    told = {"class": "my.jobs:A", "python": "/tmp/evil", "command": ["/bin/sh"]}
+    acceptance.heed({
+        "a": told, "a.b": {**told, "isolation": "thread"}, "c": {**told, "isolation": "command", "concurrency": 8},
+        "d": {**told, "concurrency": 8},
+    })  # fmt: skip
+    own = {"": Environment("/host"), "d": Environment("/other")}
+    assert acceptance.environments(own) == {
+        **own,
+        "a": Environment("/host"),
+        "a.b": Environment("/host", "thread"),
+        "c": Environment("/host", "process", 8),
+    }
+    assert acceptance.environments({"": Environment(isolation="inline")}) == {"": Environment(isolation="inline")}
+
+
+class TestSupervisor:
+    def told(self, **offer: Any) -> dict[str, dict[str, Any]]:
+        """What a host with this offer is told of the tree."""
+        pool = PoolAtHand(PoolSettings(policies=load(FILE).policies()))
+        said = pool.say(b"h", Hello("host", [1, 1], b"s" * 16, "gpu", {"slots": {"": 1}, **offer}))
+        return {
+            path: node for message in said[b"h"] if isinstance(message, Tree) for path, node in message.nodes.items()
+        }
+
+    def test_a_host_is_told_the_classes_that_it_accepts(self) -> None:
+        told = self.told(accept=["my.*"])
+        assert {path: node.get("class") for path, node in told.items()} == {
+            "text": "my.jobs:Text",
+            "text.words": "my.jobs:Words",
+        }
+        assert (told["text"]["isolation"], told["text"]["concurrency"]) == (None, 4)
+        assert (told["text.words"]["isolation"], told["text.words"]["concurrency"]) == ("thread", 2)
+
+    def test_but_not_of_what_it_does_not_take(self) -> None:
+        assert set(self.told(accept=["my.*"], serve=["text.words"])) == {"text", "text.words"}
+        assert self.told(accept=["my.*"], **{"not": ["text"]}) == {}
+
+    def test_nobody_else_is_told_a_class(self) -> None:
+        told = self.told(types=["text", "text.words"])
+        assert set(told) == {"text", "text.words"}
+        assert not any("class" in node or "isolation" in node for node in told.values())
+
+    @pytest.mark.parametrize("accept", ["my.*", [3], ["m" * 201], ["m"] * 101])
+    def test_a_list_that_is_none_is_refused(self, accept: Any) -> None:
+        pool = PoolAtHand()
+        [refused] = pool.say(b"h", Hello("host", [1, 1], b"s" * 16, "gpu", {"slots": {"": 1}, "accept": accept}))[b"h"]
+        assert isinstance(refused, Refused)
+        assert "offer['accept'] must be a list of at most 100 modules" in refused.reason

@@ -33,7 +33,6 @@ from ..workers.source import Environment, Source
 from .code_watch import CodeWatch
 from .core.effects import Note
 from .core.host.host_effects import (
-    Accept,
     CancelSlot,
     CloseSlot,
     Confine,
@@ -44,6 +43,7 @@ from .core.host.host_effects import (
     HostEffect,
     Kill,
     Leave,
+    LoadAnew,
     Measure,
     ReadAgain,
     Say,
@@ -118,6 +118,10 @@ class HostSettings:
     reload: bool = False
     profile: Path | None = None
 
+    def own(self) -> frozenset[str]:
+        """Types for which its own configuration says what runs them."""
+        return frozenset(self.sources)
+
     def options(self, address: str) -> HostOptions:
         """What of it the core must know, and a session of its own."""
         return HostOptions(
@@ -133,6 +137,7 @@ class HostSettings:
             isolation=self.isolation,
             environments=self.environments,
             accept=self.accept,
+            own=self.own(),
             drain_timeout=self.drain_timeout,
             machine=socket.gethostname(),
             pid=os.getpid(),
@@ -206,7 +211,7 @@ class HostActor(pykka.ThreadingActor):
             Note: lambda effect: log.say(effect.level, effect.event, **effect.fields),
             Leave: self._leave,
             ReadAgain: self._read_again,
-            Accept: self._accept,
+            LoadAnew: self._load_anew,
             Serve: lambda effect: self.served.serve(effect.slot),
         }
 
@@ -326,7 +331,7 @@ class HostActor(pykka.ThreadingActor):
     def _slot_news(self, news: SlotNews, now: float) -> None:
         if news.ready is not None:
             known = self.core.slots.slots.get(news.slot)
-            if (kept := news.ready.pop("kept", None)) is not None and known is not None:
+            if (kept := news.ready.pop("kept", None)) is not None and known is not None and not known.outdated:
                 self.served.loaded(self.slots[news.slot], kept, fresh=known.fresh)
             if self.watch is not None:
                 self.watch.add(news.ready.get("files", ()))
@@ -422,9 +427,9 @@ class HostActor(pykka.ThreadingActor):
             old, new = settings.sources, found.sources
             log.info("code_renewed", types=sorted(type for type in {*old, *new} if old.get(type) != new.get(type)))
             self.settings = replace(settings, sources=new, environments=found.environments, accept=found.accept)
-            self.core.on_code(found.environments, found.accept, clock.now())
+            self.core.on_code(found.environments, found.own(), found.accept, clock.now())
 
-    def _accept(self, effect: Accept) -> None:
+    def _load_anew(self, effect: LoadAnew) -> None:
         self.accepted = effect.sources
         self.served.clear()
 

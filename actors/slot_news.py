@@ -24,7 +24,7 @@ class SlotSpec:
 
     Attributes:
         code: CODEs as of the command line, see `workers.registry.load`.
-        sources: Type -> its class or command, from the host's own configuration.
+        sources: Type -> its class or command, from the host's own configuration, or accepted from the supervisor's.
         paths: Folders for `sys.path`, see `workers.code_place.search_paths`.
         environment: Where it lives and how it runs.
         nodes: Node -> whether its tasks run here, see `registry.Offer.keep`.

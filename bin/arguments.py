@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
 from ..config.durations import seconds
-from ..workers.module_lists import MODULES_PATTERN
+from ..workers.module_lists import MODULES_MAX, is_modules
 from .exits import UsageError
 
 CODE: Final = "CODE"
@@ -160,9 +160,12 @@ def modules(text: str | None, option: str) -> list[str] | None:
         return None
     found = [part.strip() for part in text.split(",") if part.strip()]
     for name in found:
-        if not MODULES_PATTERN.match(name):
+        if not is_modules(name):
             message = f"{option}: {name!r} is not a module; write my.tasks, or my.* for all below my"
             raise UsageError(message)
+    if len(found) > MODULES_MAX:
+        message = f"{option}: {len(found)} modules, {MODULES_MAX} are the limit; write my.* for all below my"
+        raise UsageError(message)
     return found
 
 

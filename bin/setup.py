@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _NEEDS: Final = {
     "": "now",
-    "hosts": "now, on hosts that have this file",
+    "hosts": "now, on hosts that have this file or accept its classes",
     "restart": "after a restart",
 }
 config = typer.Typer(help="Check, explain and show the configuration.", no_args_is_help=True, rich_markup_mode=None)

@@ -27,8 +27,8 @@ class Change(NamedTuple):
         node: A type, `tenant NAME`, `defaults`, `hosts.NAME`, or "" for what stands outside the tree.
         setting: Its name; outside the tree with its section, as in `pool.bind`; "" for an entry that sets nothing.
         old, new: Its values as plain data; None: null, or not set.
-        needs: "" for what counts at once; `hosts`: those that have this file read it again; `restart`: nothing
-            happens before the supervisor, or with `host.` the host, is started again.
+        needs: "" for what counts at once; `hosts`: those that have this file, or accept its classes, load
+            anew; `restart`: nothing happens before the supervisor, or with `host.` the host, is started again.
     """
 
     node: str
@@ -52,6 +52,8 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
 def _needs(node: str, setting: str) -> str:
     if node:
         return "hosts" if setting in _CODE else ""
+    if setting == "host.accept":
+        return "hosts"
     return "" if setting.startswith(LIVE) and not setting.endswith(_TOLD) else "restart"
 
 

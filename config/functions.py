@@ -6,18 +6,18 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from ..workers.module_lists import MODULES_PATTERN
+from ..workers.module_lists import MODULES_MAX, is_modules
 from ..workers.source import FUNCTION, PICKLED, Source
 from .section import Section
 
 
 def _module(value: Any) -> str:
-    if not isinstance(value, str) or not MODULES_PATTERN.match(value):
+    if not isinstance(value, str) or not is_modules(value):
         raise ValueError("must be the name of a module, such as my.jobs, or my.* for all that lies below my")
     return value
 
 
-Modules = Annotated[list[Annotated[str, BeforeValidator(_module)]], Field(default_factory=list)]
+Modules = Annotated[list[Annotated[str, BeforeValidator(_module)]], Field(default_factory=list, max_length=MODULES_MAX)]
 
 
 class FunctionSettings(Section):

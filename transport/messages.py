@@ -22,6 +22,9 @@ RESULT_BYTES_MAX: Final = 4 * 1024 * 1024
 TAILS_MAX: Final = 100
 """Tasks that one client may listen to."""
 CHECKPOINT_BYTES_MAX: Final = 64 * 1024
+POOLS_MAX: Final = 100
+SLOTS_MAX: Final = 10_000
+"""Slot pools of a host, and slots of each."""
 DEFAULT_ADDRESS: Final = "tcp://127.0.0.1:7470"
 
 
@@ -235,9 +238,9 @@ class Tree:
     """Supervisor -> host after WELCOME and on change: the nodes in use there, {type: policy}, parents included.
 
     A policy holds the effective values a host needs: `timeout` (seconds or None), `cut_off` (seconds, or "stop"),
-    `no_progress_timeout` (seconds or None), `limits` {name: number}; where the node itself has a class that the host
-    accepts also `class`, `isolation` and `concurrency` (or None). A class that the next TREE does not name for its node
-    is not run any more; a node that is not in it stays as it is. The host spawns a level actor for each.
+    `no_progress_timeout` (seconds or None), `limits` {name: number}; to a host that accepts classes also what the node
+    itself sets of `isolation` and `concurrency`, and its `class` if that is accepted: it holds until the node comes
+    without it. The host spawns a level actor for each.
     """
 
     KIND: ClassVar[int] = 16

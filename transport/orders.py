@@ -332,7 +332,7 @@ class Orders:
 
         Returns:
             What has changed: `node` (a type, `defaults`, `hosts.NAME` or ""), `setting`, `old`, `new` and `needs`: ""
-            for what counts now, `hosts` for what hosts take from their own files, `restart` for what waits for one.
+            for what counts now, `hosts` for what hosts load anew, `restart` for what waits for one.
 
         Raises:
             ConfigError: The file is wrong, and nothing has changed; a line for each problem.

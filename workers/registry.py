@@ -368,7 +368,7 @@ def _made(offer: Offer, type: str, source: Source, guarded: bool) -> list[Worker
 
 def _load(code: str, modules: Sequence[str]) -> list[Worker]:
     place, name = split_code(code)
-    if is_file(place):
+    if is_file(place) and not modules:
         with _importing:
             module = _import_file(place)
     else:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from unit.conftest import PoolAtHand  # pyright: ignore[reportMissingImports]
 from unit.test_hosting import (  # pyright: ignore[reportMissingImports]
+    OFFER,
     READY,
     WELCOME,
     Host,
+    exited,
     granted,
     hello,
     joined,
@@ -18,10 +20,10 @@ from unit.test_hosting import (  # pyright: ignore[reportMissingImports]
 
 from workerhost.actors.core.effects import Note
 from workerhost.actors.core.host.acceptance import Acceptance
-from workerhost.actors.core.host.host_effects import Accept, CloseSlot, Connect, Disconnect, Feed, Say, Spawn
+from workerhost.actors.core.host.host_effects import CloseSlot, Connect, Disconnect, Feed, Kill, LoadAnew, Say, Spawn
 from workerhost.actors.core.settings import PoolSettings
 from workerhost.config.loading import load
-from workerhost.transport.messages import Claim, Hello, Refused, Reread, Tree
+from workerhost.transport.messages import Claim, Hello, Refused, Reload, Reread, Tree
 from workerhost.workers.source import Environment, Source
 
 FILE: dict[str, Any] = {
@@ -50,7 +52,7 @@ def bare(**changed: Any) -> Host:
 
 
 def accepted(nodes: dict[str, Any], modules: tuple[str, ...] = ACCEPT) -> dict[str, Source]:
-    acceptance = Acceptance(modules)
+    acceptance = Acceptance(modules, (), {"": BASE})
     acceptance.heed(nodes)
     return acceptance.sources()
 
@@ -65,8 +67,8 @@ class TestHost:
         host.hears(WELCOME)
         effects = host.hears(Tree(RUN))
         assert [effect for effect in effects if not isinstance(effect, Say)][1:] == [
-            Note("info", "classes_accepted", {"types": ["text.length"]}),
-            Accept({"text.length": Source("my.jobs:Length", modules=ACCEPT)}),
+            Note("info", "classes_accepted", {"types": ["text.length"], "without_own_slots": False}),
+            LoadAnew({"text.length": Source("my.jobs:Length", modules=ACCEPT)}),
             CloseSlot(1),
             Spawn(2, 1),
         ]
@@ -78,7 +80,7 @@ class TestHost:
     def test_what_it_was_told_before_is_no_news(self) -> None:
         host = bare()
         host.hears(Tree(RUN))
-        assert not any(isinstance(effect, Accept) for effect in host.hears(Tree(RUN)))
+        assert not any(isinstance(effect, LoadAnew) for effect in host.hears(Tree(RUN)))
         host.slot(2, ready=READY)
         assert host.hears(WELCOME, Tree({"text": {"timeout": 3.0}}))[-1:] == [Say(1, Claim({"": 1}))]
 
@@ -88,7 +90,7 @@ class TestHost:
         host.slot(1, exited={"started": [], "signal": None, "exit_code": 0, "cause": "stopped", "message": ""})
         host.slot(2, ready=READY)
         effects = host.hears(WELCOME, Tree({"text.length": {"timeout": 3.0}}))
-        assert Accept({}) in effects
+        assert LoadAnew({}) in effects
         assert CloseSlot(2) in effects
 
     def test_a_task_that_runs_is_left_alone_when_its_class_changes(self) -> None:
@@ -99,34 +101,34 @@ class TestHost:
         host.hears(WELCOME)
         granted(host, task(1, 9))
         effects = host.hears(Tree({"text.length": {"class": "my.jobs:Other"}}))
-        assert Accept({"text.length": Source("my.jobs:Other", modules=ACCEPT)}) in effects
+        assert LoadAnew({"text.length": Source("my.jobs:Other", modules=ACCEPT)}) in effects
         assert not any(isinstance(effect, CloseSlot) for effect in effects)
 
     def test_a_list_that_is_changed_is_said_to_the_supervisor(self) -> None:
         host = bare()
         host.hears(Tree(RUN), Reread())
-        host.core.on_code({}, ("my.more.*",), host.now)
+        host.core.on_code({"": BASE}, (), ("my.more.*",), host.now)
         effects = host.at(host.now)
-        assert Accept({}) in effects
+        assert LoadAnew({}) in effects
         assert effects[-1] == hello(types=[], slots={"": 1}, accept=["my.more.*"])
 
     def test_a_host_that_accepts_nothing_heeds_nothing(self) -> None:
         host = joined()
-        assert not any(isinstance(effect, Accept | Spawn | CloseSlot) for effect in host.hears(Tree(RUN)))
+        assert not any(isinstance(effect, LoadAnew | Spawn | CloseSlot) for effect in host.hears(Tree(RUN)))
 
     def test_a_node_that_makes_no_sense_ends_the_session_and_nothing_else(self) -> None:
         host = bare()
         effects = host.hears(Tree({"text.length": {"class": ["my.jobs:Length"]}}))
         assert any(isinstance(effect, Note) and effect.event == "message_malformed" for effect in effects)
-        assert not any(isinstance(effect, Accept) for effect in effects)
+        assert not any(isinstance(effect, LoadAnew) for effect in effects)
 
 
 @pytest.mark.parametrize(
     "code",
     [
         "os:system", "my:Length", "my.job:Length", "my.jobs.inner:Length", "my.more:Length", "my.more.__main__:Length",
-        "my.more._private:Length", "my.moreover:Length", "my.more.:Length", ".my.jobs:Length", "/tmp/my.jobs:Length",
-        "tasks.py:Length",
+        "my.more._private:Length", "my.moreover:Length", "my.more.web-1.0/setup.py:X", "my.more.old/clean:X",
+        "my.more.a b:X", "my.more.:Length", ".my.jobs:Length", "/tmp/my.jobs:Length", "tasks.py:Length",
     ],
 )  # fmt: skip
 def test_what_is_not_listed_is_passed_over(code: str) -> None:
@@ -138,33 +140,107 @@ def test_what_is_not_listed_is_passed_over(code: str) -> None:
     "values",
     [
         {"class": "my.jobs"}, {"class": "my.jobs:"}, {"class": "my.jobs:os.system"}, {"class": "my.jobs:a b"},
-        {"class": 3}, {"class": "my.jobs:A", "concurrency": 0}, {"class": "my.jobs:A", "concurrency": True},
-        {"class": "my.jobs:A", "concurrency": 10**9},
+        {"class": 3}, {"class": "my.jobs:_A"}, {"class": "my.jobs:" + "a" * 500},
+        {"class": "my.jobs:A", "concurrency": 0}, {"class": "my.jobs:A", "concurrency": True}, {"concurrency": 10**9},
     ],
 )  # fmt: skip
 def test_what_has_no_sense_is_refused_and_changes_nothing(values: dict[str, Any]) -> None:
-    acceptance = Acceptance(ACCEPT)
+    acceptance = Acceptance(ACCEPT, (), {"": BASE})
     acceptance.heed(RUN)
     with pytest.raises((TypeError, ValueError)):
         acceptance.heed({"text.words": values})
     assert list(acceptance.sources()) == ["text.length"]
 
 
-def test_where_it_runs_is_as_the_tree_says_but_for_the_interpreter() -> None:
-    acceptance = Acceptance(ACCEPT)
-    told = {"class": "my.jobs:A", "python": "/tmp/evil", "command": ["/bin/sh"]}
-    acceptance.heed({
-        "a": told, "a.b": {**told, "isolation": "thread"}, "c": {**told, "isolation": "command", "concurrency": 8},
-        "d": {**told, "concurrency": 8},
-    })  # fmt: skip
-    own = {"": Environment("/host"), "d": Environment("/other")}
-    assert acceptance.environments(own) == {
-        **own,
-        "a": Environment("/host"),
-        "a.b": Environment("/host", "thread"),
-        "c": Environment("/host", "process", 8),
-    }
-    assert acceptance.environments({"": Environment(isolation="inline")}) == {"": Environment(isolation="inline")}
+class TestWhereItRuns:
+    TOLD: ClassVar[dict[str, Any]] = {"class": "my.jobs:A", "python": "/tmp/evil", "command": ["/bin/sh"]}
+
+    def places(self, nodes: dict[str, Any], own: tuple[str, ...] = (), **environments: Environment) -> dict[str, Any]:
+        """Where types run for which nodes say otherwise."""
+        acceptance = Acceptance(ACCEPT, own, {"": Environment("/host"), **environments})
+        acceptance.heed(nodes)
+        base, found = acceptance.places(1)
+        assert base == Environment("/host")
+        return found
+
+    def test_as_the_tree_says_but_for_the_interpreter(self) -> None:
+        assert self.places({
+            "a": self.TOLD, "b": {**self.TOLD, "isolation": "thread"}, "c": {**self.TOLD, "isolation": "command"},
+            "d": {**self.TOLD, "concurrency": 8},
+        }, d=Environment("/other")) == {"b": Environment("/host", "thread"), "d": Environment("/other")}  # fmt: skip
+
+    def test_what_inherits_from_one_node_shares_its_slots(self) -> None:
+        web = {"isolation": "thread", "concurrency": 8}
+        found = self.places({"web": web, "web.a": self.TOLD, "web.b": self.TOLD, "text": web, "text.a": {}})
+        assert found == {"web": Environment("/host", "thread", 8)}
+
+    def test_the_hosts_own_types_run_where_its_own_configuration_says(self) -> None:
+        web = {**self.TOLD, "isolation": "thread", "concurrency": 8}
+        assert self.places({"web": web}, own=("web",)) == {}
+        assert self.places({"web": web}, own=("web.a", "other")) == {
+            "web": Environment("/host", "thread", 8), "web.a": Environment("/host"),
+        }  # fmt: skip
+
+    def test_what_is_inline_stays_so(self) -> None:
+        acceptance = Acceptance(ACCEPT, (), {"": Environment(isolation="inline")})
+        acceptance.heed({"a": {**self.TOLD, "isolation": "thread"}})
+        assert acceptance.places(1) == (Environment(isolation="inline"), {})
+
+    def test_there_are_no_more_slot_pools_and_slots_than_a_host_may_offer(self) -> None:
+        """A HELLO with more is refused for good, and a host that is refused leaves."""
+        host = bare(slots={"": 16})
+        many = {f"t{n}": {"class": "my.jobs:A", "isolation": "thread"} for n in range(101)}
+        effects = host.hears(Tree(many))
+        assert host.core.shape == {"": 16}
+        told = {"types": sorted(many), "without_own_slots": True}
+        assert Note("info", "classes_accepted", told) in effects
+        host = bare(slots={"": 16})
+        host.hears(Tree({"a": {"class": "my.jobs:A", "concurrency": 1000}}))
+        assert host.core.shape == {"": 16, "a": 10_000}
+
+
+class TestWhatComesInBetween:
+    def test_many_trees_of_a_turn_start_slots_once(self) -> None:
+        host = bare(slots={"": 2})
+        trees = [Tree({"text.length": {"class": f"my.jobs:{name}"}}) for name in "ABAB"]
+        effects = host.hears(*trees)
+        assert len([effect for effect in effects if isinstance(effect, Spawn)]) == 2
+        assert LoadAnew({"text.length": Source("my.jobs:B", modules=ACCEPT)}) in effects
+
+    def test_a_slot_pool_of_its_own_is_started_once(self) -> None:
+        host = bare()
+        effects = host.hears(Tree({"text.length": {"class": "my.jobs:A", "isolation": "thread"}}))
+        assert [effect for effect in effects if isinstance(effect, Spawn | CloseSlot)] == [
+            Spawn(2, 1, Environment(isolation="thread")), CloseSlot(1), Spawn(3, 1),
+        ]  # fmt: skip
+
+    def test_a_slot_that_loaded_before_says_nothing_that_counts(self) -> None:
+        host = bare(slots={"": 2})
+        host.hears(Tree(RUN))
+        assert host.slot(3, ready=READY)[-1] == hello(accept=["my.jobs", "my.more.*"])
+        assert host.slot(2, ready=EMPTY) == [CloseSlot(2)]
+        host.slot(4, exited=exited())
+        assert host.core.environments.offer_of(BASE) == OFFER
+
+    def test_a_reload_looks_at_what_is_accepted_by_then(self) -> None:
+        host = bare()
+        host.hears(Reload(7))
+        effects = host.hears(Tree(RUN))
+        assert Kill(2) in effects
+        assert [effect for effect in effects if isinstance(effect, Spawn)] == [Spawn(3, 1), Spawn(4, 1, fresh=True)]
+        effects = host.slot(4, ready=READY)
+        assert Note("info", "code_reloaded", {"changed": ["text.length"]}) in effects
+
+    def test_a_host_whose_time_is_over_loads_nothing_anew(self) -> None:
+        host = bare()
+        host.hears(Tree(RUN))
+        host.slot(2, ready=READY)
+        host.hears(WELCOME)
+        granted(host, task(1, 9))
+        host.core.drain(host.now, 1.0)
+        host.alone(1.5)
+        effects = host.hears(Tree({"text.length": {"class": "my.jobs:Other"}}))
+        assert not any(isinstance(effect, Spawn | Connect) for effect in effects)
 
 
 class TestSupervisor:
@@ -176,18 +252,25 @@ class TestSupervisor:
             path: node for message in said[b"h"] if isinstance(message, Tree) for path, node in message.nodes.items()
         }
 
-    def test_a_host_is_told_the_classes_that_it_accepts(self) -> None:
-        told = self.told(accept=["my.*"])
-        assert {path: node.get("class") for path, node in told.items()} == {
-            "text": "my.jobs:Text",
-            "text.words": "my.jobs:Words",
+    def test_a_host_is_told_the_classes_that_it_accepts_and_what_nodes_set_themselves(self) -> None:
+        names = ("class", "isolation", "concurrency")
+        told = {
+            path: {name: node[name] for name in names if name in node}
+            for path, node in self.told(accept=["my.*"]).items()
         }
-        assert (told["text"]["isolation"], told["text"]["concurrency"]) == (None, 4)
-        assert (told["text.words"]["isolation"], told["text.words"]["concurrency"]) == ("thread", 2)
+        assert told == {
+            "text": {"class": "my.jobs:Text"},
+            "text.words": {"class": "my.jobs:Words", "isolation": "thread", "concurrency": 2},
+        }
 
     def test_but_not_of_what_it_does_not_take(self) -> None:
         assert set(self.told(accept=["my.*"], serve=["text.words"])) == {"text", "text.words"}
         assert self.told(accept=["my.*"], **{"not": ["text"]}) == {}
+
+    def test_a_class_that_failed_and_is_gone_is_named_without_it(self) -> None:
+        told = self.told(accept=["my.*"], failed={"old.one": "no module", "other.py": "no file", "text.words": "no"})
+        assert "class" not in told["old.one"]
+        assert told["text.words"]["class"] == "my.jobs:Words"
 
     def test_nobody_else_is_told_a_class(self) -> None:
         told = self.told(types=["text", "text.words"])

@@ -228,6 +228,15 @@ def test_a_class_that_is_accepted_of_some_modules_is_defined_in_one_of_them(tmp_
     assert offer.failed == {"a": "accepted_e:A: defined in elsewhere_e, which this host does not accept"}
 
 
+def test_what_is_accepted_is_a_module_and_never_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`jobs_f.x.py` is also how a module `py` of a package `jobs_f.x` would be called."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "jobs_f.x.py", "open('it_ran', 'w')\n" + HEAD + A)
+    offer = load_all([], {"a": Source("jobs_f.x.py:A", modules=("jobs_f.*",))}, [])
+    assert "ModuleNotFoundError" in offer.failed["a"]
+    assert not (tmp_path / "it_ran").exists()
+
+
 def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -105,13 +105,13 @@ def test_who_asks_is_told_what_has_changed_and_a_wrong_file_changes_nothing(pool
 
 def test_hosts_hear_of_their_nodes_and_read_their_own_files(pool: Any) -> None:
     pool.host(HOST, "a.b", slots=1)
-    tree, reread = read(pool, BEFORE)[HOST]
+    reread, tree = read(pool, BEFORE)[HOST]
     assert isinstance(tree, Tree)
     assert tree.nodes["a.b"]["timeout"] == 60.0
-    assert isinstance(reread, Reread)
-    tree, _ = read(pool, {}, BEFORE)[HOST]
+    assert isinstance(reread, Reread), "first: TREE may have a host begin a new session, in which it is not said again"
+    _, tree = read(pool, {}, BEFORE)[HOST]
     assert tree.nodes["a.b"]["timeout"] == 300.0, "what is not set any more is what it is by default"
-    tree, reread = read(pool, {}, {})[HOST]
+    reread, tree = read(pool, {}, {})[HOST]
     assert isinstance(tree, Tree)
     assert isinstance(reread, Reread), "what a host's own file says has nothing to do with what changed here"
 

@@ -1,40 +1,55 @@
 """What a host lets the supervisor's configuration have it run: workers of the modules that its own one lists. Pure.
 
-TREE names the class of a node. A host heeds that as if the line stood in its own configuration, whose own lines go
-before. What is not listed is passed over, whoever says it.
+TREE names the classes of nodes, and how they run. A host heeds that as if the lines stood in its own configuration,
+whose own lines go before. What is not listed is passed over, whoever says it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from ....config.policy import TYPE_PATTERN, nearest
+from ....config.policy import TYPE_PATTERN, nearest, parents
+from ....transport.messages import POOLS_MAX
 from ....workers.module_lists import is_listed
 from ....workers.source import Environment, Source
 
 _CONCURRENCY_MAX: Final = 4096
-_TYPES_MAX: Final = 10_000
+_CODE_LENGTH_MAX: Final = 500
+_NODES_MAX: Final = 10_000
+"""Nodes that are remembered; those that a supervisor names beyond them are passed over."""
 
 
 class _Told(NamedTuple):
-    """What TREE says of how a type runs; None: nothing."""
+    """What TREE says of how a node runs; None: nothing."""
 
-    code: str
+    code: str | None
     isolation: str | None
     concurrency: int | None
 
 
+_NOTHING: Final = _Told(None, None, None)
+
+
 class Acceptance:
-    """The classes that a supervisor has named, as far as they are accepted.
+    """What a supervisor has said of classes, as far as it is accepted.
+
+    Args:
+        modules: Where they may be defined; `my.*`: all below `my`.
+        own: Types for which the host's own configuration says what runs them.
+        environments: Where it says that tasks run, {node: environment}; "" is for all that no node says otherwise for.
 
     Attributes:
-        modules: Where they may be defined; `my.*`: all below `my`.
+        modules: See above.
+        crowded: Whether `isolation` and `concurrency` of TREE are passed over, because more slot pools would be needed
+            than a host may have.
     """
 
-    def __init__(self, modules: Iterable[str]) -> None:
-        self.modules = tuple(modules)
+    def __init__(self, modules: Iterable[str], own: Iterable[str], environments: Mapping[str, Environment]) -> None:
+        self.modules, self._own, self._environments = tuple(modules), frozenset(own), environments
         self._told: dict[str, _Told] = {}
+        self.crowded = False
 
     def heed(self, nodes: Mapping[str, Mapping[str, Any]]) -> bool:
         """TREE named nodes; returns whether something else is to be run than before. What it does not name stays.
@@ -44,52 +59,68 @@ class Acceptance:
         """
         if not self.modules:
             return False
-        told = dict(self._told)
-        for type, values in nodes.items():
-            told.pop(type, None)
-            if (one := _told(values)) is not None and self._accepts(one) and TYPE_PATTERN.match(type):
-                told[type] = one
-        if len(told) > _TYPES_MAX:
-            message = f"classes for more than {_TYPES_MAX} types"
-            raise ValueError(message)
-        before, self._told = self._told, told
-        return told != before
+        before, new = self._holds(), {type: _told(values) for type, values in nodes.items() if TYPE_PATTERN.match(type)}
+        told = {type: told for type, told in (self._told | new).items() if told != _NOTHING}
+        self._told = dict(islice(told.items(), _NODES_MAX))
+        return self._holds() != before
 
-    def renew(self, modules: Iterable[str]) -> bool:
-        """Another list from now on; returns whether it is another."""
-        before, self.modules = self.modules, tuple(modules)
-        self._told = {type: told for type, told in self._told.items() if self._accepts(told)}
+    def renew(self, modules: Iterable[str], own: Iterable[str], environments: Mapping[str, Environment]) -> bool:
+        """The host's own configuration says something else from now on; returns whether the modules are others."""
+        before = self.modules
+        self.modules, self._own, self._environments = tuple(modules), frozenset(own), environments
         return before != self.modules
-
-    def _accepts(self, told: _Told) -> bool:
-        return is_listed(told.code.partition(":")[0], self.modules)
 
     def sources(self) -> dict[str, Source]:
         """Type -> its class."""
-        return {type: Source(told.code, modules=self.modules) for type, told in self._told.items()}
+        return {
+            type: Source(told.code, modules=self.modules)
+            for type, told in self._told.items()
+            if told.code and type not in self._own and is_listed(told.code.partition(":")[0], self.modules)
+        }
 
-    def environments(self, own: Mapping[str, Environment]) -> dict[str, Environment]:
-        """Where all of it runs: `own`, by node, and the accepted types of which that says nothing, each as the node
-        above it, but for what TREE says. The interpreter is the host's alone to say; what is inline stays so.
+    def _holds(self) -> dict[str, _Told]:
+        """What is told of the types that are run for it, and of the nodes above them."""
+        needed = {path for type in self.sources() for path in parents(type)}
+        return {path: self._told[path] for path in sorted(needed) if path in self._told}
+
+    def places(self, pools: int) -> tuple[Environment, dict[str, Environment]]:
+        """Where all types run, and where nodes do that say otherwise: the host's own configuration, or where it says
+        nothing of a node, TREE. The interpreter is the host's alone to say; what is inline stays so.
+
+        Args:
+            pools: How many slot pools the host has anyhow.
         """
-        found = dict(own)
-        for type, told in sorted(self._told.items()):
-            above = nearest(found, type)
-            if type not in own and above.isolation != "inline":
-                found[type] = Environment(
-                    above.python, told.isolation or above.isolation, told.concurrency or above.concurrency
-                )
+        nodes, own = self._merged(), dict(self._environments)
+        self.crowded = nodes != own and len(nodes) + pools > POOLS_MAX
+        if self.crowded:
+            nodes = own
+        return nodes.pop(""), nodes
+
+    def _merged(self) -> dict[str, Environment]:
+        own, found = self._environments, dict(self._environments)
+        for path, told in self._holds().items():
+            above = nearest(found, path)
+            isolation, concurrency = told.isolation or above.isolation, told.concurrency or above.concurrency
+            environment = Environment(above.python, isolation, concurrency)
+            if path not in own and environment != above and above.isolation != "inline":
+                found[path] = environment
+        for type in sorted(self._own):
+            if (environment := nearest(own, type)) != nearest(found, type):
+                found[type] = environment
         return found
 
 
-def _told(values: Mapping[str, Any]) -> _Told | None:
-    """What TREE says of how a node runs; None: nothing."""
+def _told(values: Mapping[str, Any]) -> _Told:
+    """What TREE says of how a node runs."""
     code, isolation, concurrency = values.get("class"), values.get("isolation"), values.get("concurrency")
-    if code is None:
-        return None
-    if not isinstance(code, str) or not code.partition(":")[2].isidentifier():
+    if code is not None and not _is_class(code):
         raise TypeError("a class is module:Class")
     if concurrency is not None and (type(concurrency) is not int or not 1 <= concurrency <= _CONCURRENCY_MAX):
         message = f"concurrency is 1 to {_CONCURRENCY_MAX}"
         raise ValueError(message)
     return _Told(code, isolation if isolation in ("process", "thread") else None, concurrency)
+
+
+def _is_class(code: Any) -> bool:
+    name = code.partition(":")[2] if isinstance(code, str) and len(code) <= _CODE_LENGTH_MAX else ""
+    return name.isidentifier() and not name.startswith("_")

@@ -12,6 +12,7 @@ from math import inf
 from typing import Any, Final
 
 from ....config.policy import parents
+from ....transport.messages import SLOTS_MAX
 from ....workers.source import Environment
 from ..restarts import Restarts
 from .verdicts import Offer, within
@@ -25,7 +26,7 @@ class Environments:
 
     Attributes:
         base: That of all types that no node says otherwise for.
-        nodes: What the nodes say, {type: environment}, where it differs from the node above.
+        nodes: What the nodes say, {type: environment}, where it may differ from the node above.
     """
 
     def __init__(self, base: Environment, nodes: Mapping[str, Environment] | None = None) -> None:
@@ -64,12 +65,12 @@ class Environments:
         """How many tasks at a time: in the slot pools {node or "": count}, and in those that nodes need for themselves,
         which have as many slots as the host. Each slot runs as many as the concurrency of what runs there says.
         """
-        shape = {pool: count * self.of(pool).concurrency for pool, count in slots.items()}
+        shape = {pool: _together(count, self.of(pool)) for pool, count in slots.items()}
         total = sum(slots.values())
         for node in sorted(self.nodes):
             pool = pool_of(node, shape)
             if pool is not None and not self.nodes[node].shares(self.of(pool)):
-                shape[node] = total * self.nodes[node].concurrency
+                shape[node] = _together(total, self.nodes[node])
         return shape
 
     # What they can run
@@ -147,6 +148,11 @@ class Environments:
             else reason
             for what, reason in failed.items()
         }
+
+
+def _together(slots: int, environment: Environment) -> int:
+    """How many tasks at a time these slots run, as far as a host may offer so many in one slot pool."""
+    return min(slots, SLOTS_MAX // environment.concurrency) * environment.concurrency
 
 
 def pool_of(type: str, pools: Mapping[str, Any]) -> str | None:

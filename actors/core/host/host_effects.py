@@ -55,9 +55,9 @@ class Spawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Accept:
-    """The types that the supervisor has named a class for, which this host accepts; its own configuration goes before.
-    Slots that are started from now on load from the disk.
+class LoadAnew:
+    """Slots that are started from now on load from the disk. `sources`: the classes that the supervisor has named and
+    this host accepts, by type, beside what its own configuration says.
     """
 
     sources: dict[str, Source]
@@ -165,7 +165,7 @@ HostEffect = (
     | Guide
     | Leave
     | ReadAgain
-    | Accept
+    | LoadAnew
     | Serve
     | Note
 )

@@ -25,6 +25,7 @@ class HostOptions:
         isolation: `process`, `thread` or `inline`.
         environments: Where tasks run, {node: environment}; "" is for all types that no node says otherwise for.
         accept: Modules whose workers the supervisor's configuration may have it run, see `Acceptance`.
+        own: Types for which its own configuration says what runs them; that goes before.
         drain_timeout: Seconds that tasks have to finish when it is told to go.
         machine: The machine's name.
         pid: Its process.
@@ -42,6 +43,7 @@ class HostOptions:
     isolation: str = "process"
     environments: Mapping[str, Environment] = field(default_factory=dict[str, Environment])
     accept: tuple[str, ...] = ()
+    own: frozenset[str] = frozenset()
     drain_timeout: float = 30.0
     machine: str = ""
     pid: int = 0

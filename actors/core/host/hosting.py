@@ -30,13 +30,13 @@ from ....transport.messages import (
     Tree,
     Welcome,
 )
-from ....workers.source import Environment
+from ....workers.source import Environment, Source
 from ..effects import Note
 from .acceptance import Acceptance
 from .cut_off import CutOff
 from .environments import Environments, pool_of
 from .guidance import Guidance
-from .host_effects import Accept, HostEffect, Key, Leave, ReadAgain, SlotTask, key_of
+from .host_effects import HostEffect, Key, Leave, LoadAnew, ReadAgain, key_of
 from .host_options import HostOptions
 from .joining import Joining, Phase
 from .outbox import Outbox
@@ -67,10 +67,12 @@ class HostCore:
     def __init__(self, options: HostOptions) -> None:
         self.options = options
         self.name = options.name
-        self.acceptance = Acceptance(options.accept)
-        self._own = {"": Environment(isolation=options.isolation), **options.environments}
-        self.environments = Environments(*self._places())
+        everywhere = {"": Environment(isolation=options.isolation)}
+        self.acceptance = Acceptance(options.accept, options.own, everywhere | dict(options.environments))
+        self._accepted: dict[str, Source] = {}
+        self._told_others = False  # TREE has named other classes than those that are run
         self._wanted: Mapping[str, int] = options.slots  # without what nodes need for themselves
+        self.environments = Environments(*self.acceptance.places(len(self._wanted)))
         self.shape = self.environments.shape(self._wanted)
         self.serve, self.refuse = options.serve, options.refuse
         self.verdicts: Mapping[str, Verdict] = {}  # as the level actors wrote them; put in by the shell
@@ -141,11 +143,9 @@ class HostCore:
         elif isinstance(message, Tree):
             try:
                 self.guidance.on_tree(message.nodes)
-                others = self.acceptance.heed(message.nodes)
+                self._told_others |= self.acceptance.heed(message.nodes)
             except (TypeError, ValueError, AttributeError) as error:
                 raise BadMessage(str(error)) from error
-            if others:
-                self._load_anew(now)
         elif isinstance(message, Listen):
             self.slots.listening.want(wanted_lines(message.items))
         elif isinstance(message, Reload):
@@ -173,12 +173,15 @@ class HostCore:
         slot = self.slots.slots.get(news.slot)
         environment = None if slot is None else slot.environment
         never_started = slot is not None and slot.state is SlotState.STARTING and not slot.killed
+        counts = slot is not None and not slot.outdated  # else what it has loaded is not what is to be served
         self.slots.news(news, now)
-        if environment is not None and news.ready is not None:
+        if environment is None or not counts:
+            pass
+        elif news.ready is not None:
             if self._reloads.may_serve(slot, environment, news.ready["failed"]):
                 self._on_ready(environment, news.ready, now)
             self._end_reload(now)
-        elif environment is not None and news.exited is not None and never_started:
+        elif news.exited is not None and never_started:
             failed = {environment.python or "the host's own Python": str(news.exited.get("message", ""))}
             if self._reloads.may_serve(slot, environment, failed):
                 self._on_start_failed(environment, news.slot, news.exited, now)
@@ -251,7 +254,8 @@ class HostCore:
     # Tasks.
 
     def _on_tasks(self, message: Tasks, now: float) -> None:
-        for type, tasks, alone in [self._tasks_of(group) for group in message.groups]:
+        policy_of, suspects = self.guidance.policy, self.slots.suspects
+        for type, tasks, alone in [tasks_of(group, policy_of, suspects) for group in message.groups]:
             pool = pool_of(type, self.shape)
             if (refusal := self._refusal(type, pool)) is not None:
                 code, note = refusal
@@ -262,9 +266,6 @@ class HostCore:
                     self.slots.place(pool, tasks, now, environment)
                 for task in alone:
                     self.slots.place_alone(pool, task, now, environment)
-
-    def _tasks_of(self, group: Any) -> tuple[str, list[SlotTask], list[SlotTask]]:
-        return tasks_of(group, self.guidance.policy, self.slots.suspects)
 
     def _refusal(self, type: str, pool: str | None) -> tuple[Returned, str] | None:
         if self.draining:
@@ -337,33 +338,30 @@ class HostCore:
             self.slots.shape(self.shape)
         return before != (self.shape, self.serve, self.refuse)
 
-    def on_code(self, environments: Mapping[str, Environment], accept: tuple[str, ...], now: float) -> None:
-        """The host's own configuration says to run something else: slots load it anew as they fall idle."""
+    def on_code(
+        self, environments: Mapping[str, Environment], own: Iterable[str], accept: Iterable[str], now: float
+    ) -> None:
+        """The host's own configuration says to run something else, see `HostOptions`."""
+        self._load_anew(now, greet=self.acceptance.renew(accept, own, environments))
+
+    def _load_anew(self, now: float, *, greet: bool = False) -> None:
+        """Slots load something else than they did, each as it falls idle. `greet`: HELLO must say so."""
+        self._told_others = False
         if self.slots.closed:
             return
-        self._own = {"": Environment(isolation=self.options.isolation), **environments}
-        others = self.acceptance.renew(accept)
-        self._load_anew(now)
-        if others:
-            self.joining.renew(now)
-
-    def _load_anew(self, now: float) -> None:
-        """Slots are to load something else than they did, each as it falls idle."""
-        before, sources = self.shape, self.acceptance.sources()
-        self._note("info", "classes_accepted", types=sorted(sources))
-        self.effects.append(Accept(sources))
-        self.environments.renew(*self._places())
+        before, sources, newest = self.shape, self.acceptance.sources(), self.slots.newest()
+        self.environments.renew(*self.acceptance.places(len(self._wanted)))
+        if sources != self._accepted:
+            self._accepted = sources
+            self._note("info", "classes_accepted", types=sorted(sources), without_own_slots=self.acceptance.crowded)
+        self.effects.append(LoadAnew(sources))
         self.shape = self.environments.shape(self._wanted)
         self.slots.shape(self.shape)
-        self.slots.renew(self.environments.all())
+        self.slots.renew(self.environments.all(), newest)
+        self._reloads.again()
         self._check_environments(self.environments.unheard())
-        if before != self.shape:
+        if greet or before != self.shape:
             self.joining.renew(now)
-
-    def _places(self) -> tuple[Environment, dict[str, Environment]]:
-        """Where all types run, and where nodes do that say otherwise."""
-        nodes = self.acceptance.environments(self._own)
-        return nodes.pop(""), nodes
 
     # Going.
 
@@ -456,6 +454,8 @@ class HostCore:
 
     def take(self, now: float) -> list[HostEffect]:
         """What must be done after a batch of news, in this order."""
+        if self._told_others:
+            self._load_anew(now)
         self._speak(now)
         if self.draining:
             self._leave_when_done(now)

@@ -25,12 +25,14 @@ class Reloading:
 
     Attributes:
         number: The order's, 0: nobody asked, a file has changed.
+        types: Those that are meant, and what lies below them; none: all.
         waiting: Environments whose new code is still being looked at, and by which slot.
         changed: Type -> [fingerprint before, after]; "" where it was or is not served.
         failed: What failed in the new code -> why.
     """
 
     number: int
+    types: Sequence[str]
     waiting: dict[Environment, int]
     changed: dict[str, list[str]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -82,9 +84,14 @@ class Reloads:
                 self._slots.drop(number)
         wanted = self._environments.below(types)
         looked = [environment for environment in wanted if environment.isolation != "inline"]
-        self._present = Reloading(order, {one: self._slots.check(one, fresh=True) for one in looked})
+        self._present = Reloading(order, types, {one: self._slots.check(one, fresh=True) for one in looked})
         if len(looked) < len(wanted):
             self._present.failed["inline"] = "inline slots keep their code; start the program again"
+
+    def again(self) -> None:
+        """What slots are to load is something else than when the look at it began."""
+        if self._present is not None:
+            self.begin(self._present.number, self._present.types)
 
     def may_serve(self, slot: Slot | None, environment: Environment, failed: Mapping[str, str]) -> bool:
         """Whether what a slot has loaded counts: of new code that is looked at, only if nothing is worse in it."""

@@ -334,8 +334,13 @@ class Roster:
         others = (slot for number, slot in self.slots.items() if number != but)
         return any(slot.state is SlotState.STARTING and slot.environment == environment for slot in others)
 
-    def renew(self, environments: Container[Environment]) -> None:
-        """Slots of these environments run what is served no more, and those of environments that there are no longer.
+    def newest(self) -> int:
+        """The number of the slot that was made last."""
+        return self._last_number
+
+    def renew(self, environments: Container[Environment], newest: float = inf) -> None:
+        """Slots of these environments run what is served no more, and those of environments that there are no longer,
+        but for those that were made after the one with the number `newest`.
 
         Each is replaced when it is empty, so that no code and no memory is there twice. Only a process in which many
         tasks run is replaced at once and ends when it is empty: it would never be, or keep all of them waiting.
@@ -343,7 +348,10 @@ class Roster:
         left = self.environments.all()
         for slot in list(self.slots.values()):
             stays = slot.environment in left and slot.environment not in environments
-            if slot.retiring or slot.state is SlotState.DOWN or stays:
+            if slot.number > newest or slot.state is SlotState.DOWN or stays:
+                continue
+            if slot.retiring:  # what it is about to say of its code is not true any more
+                slot.outdated |= slot.state is SlotState.STARTING
                 continue
             self.changed = slot.outdated = True
             if (not slot.tasks and slot.next is None) or not slot.environment.replaceable():

@@ -21,7 +21,7 @@ def told_types(policies: PolicyTree, offer: Offer, failed: Collection[str]) -> s
 
 
 def guidance(policies: PolicyTree, path: str, offer: Offer) -> dict[str, Any]:
-    """What a host must know of one node; what runs it only where it wants to be told."""
+    """What a host must know of one node; how it runs only where it wants to be told."""
     policy = policies.effective(path)
     told = {
         "timeout": policy.timeout,
@@ -29,8 +29,8 @@ def guidance(policies: PolicyTree, path: str, offer: Offer) -> dict[str, Any]:
         "no_progress_timeout": policy.no_progress_timeout,
         "limits": policy.limits.plain(),
     }
-    # Its own class: that of the node above is asked about this type wherever it is served.
-    code = policies.nodes.get(path, {}).get("code")
-    if offer.accepts(code):
-        told |= {"class": code, "isolation": policy.isolation, "concurrency": policy.concurrency}
+    if offer.accept:  # what the node itself sets: the host inherits as it does within its own configuration
+        node = policies.nodes.get(path, {})
+        told |= {name: node[name] for name in ("isolation", "concurrency") if name in node}
+        told |= {"class": node["code"]} if offer.accepts(node.get("code")) else {}
     return told

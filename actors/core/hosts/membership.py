@@ -193,6 +193,8 @@ class Membership:
         types = {name.removesuffix(".*") for name in host.offer.types}
         types |= {lane.type for lane in self.queue.lanes.by_number.values() if host.offer.serves(lane.type)}
         failed: Mapping[str, str] = host.facts.get("failed", {})  # shown as failed, which an absent one is not
+        if host.offer.accept:  # one that could not be loaded may have gone while it was away
+            types |= {type for type in failed if host.offer.wants(type)}
         return types | told_types(self.policies, host.offer, failed)
 
     def send_tree(self, step: Step, host: HostSession, types: Iterable[str]) -> None:
@@ -212,11 +214,11 @@ class Membership:
         """
         before, self.policies, self.entries = self.entries, policies, entries
         for host in [host for host in self.hosts.by_owner.values() if host.peer is not None]:
-            known, host.tree = host.tree, set()
-            self.send_tree(step, host, known | self._types_of(host))
             if (peer := host.peer) is None:
                 continue
-            step.say(peer, Reread())
+            step.say(peer, Reread())  # first: TREE may have it say HELLO, and what follows that in this session is lost
+            known, host.tree = host.tree, set()
+            self.send_tree(step, host, known | self._types_of(host))
             if _entry(before, host.name) != _entry(entries, host.name):
                 self.sessions.peers.pop(peer.address, None)
                 host.peer = None

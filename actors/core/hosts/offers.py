@@ -8,14 +8,12 @@ from typing import Any, Final, TypeGuard, cast
 
 from ....config.policy import parents
 from ....config.resources import resources
-from ....workers.module_lists import is_listed
+from ....transport.messages import POOLS_MAX, SLOTS_MAX
+from ....workers.module_lists import MODULES_MAX, is_listed
 from ..reports import key as checked_key
 
-_POOLS_MAX: Final = 100
-_SLOTS_MAX: Final = 10_000
 _TYPES_MAX: Final = 5_000
 _TYPE_LENGTH_MAX: Final = 200
-_MODULES_MAX: Final = 100
 _COST_MAX: Final = 1_000_000_000
 
 
@@ -108,7 +106,7 @@ def offer_of(hello: dict[str, Any]) -> Offer:
     """
     slots: Any = hello.get("slots") or {"": 0}
     if not _is_counts(slots):
-        most = f"at most {_POOLS_MAX} slot pools (types, or '') to counts, at most {_SLOTS_MAX} each"
+        most = f"at most {POOLS_MAX} slot pools (types, or '') to counts, at most {SLOTS_MAX} each"
         message = f"offer['slots'] must map {most}"
         raise ValueError(message)
     return Offer(
@@ -147,8 +145,8 @@ def _texts(hello: dict[str, Any], key: str) -> frozenset[str]:
 
 def _modules(hello: dict[str, Any]) -> tuple[str, ...]:
     values: Any = hello.get("accept") or []
-    if not _is_texts(values) or len(values) > _MODULES_MAX:
-        message = f"offer['accept'] must be a list of at most {_MODULES_MAX} modules"
+    if not _is_texts(values) or len(values) > MODULES_MAX:
+        message = f"offer['accept'] must be a list of at most {MODULES_MAX} modules"
         raise ValueError(message)
     return tuple(values)
 
@@ -177,8 +175,8 @@ def _resources(hello: dict[str, Any]) -> tuple[tuple[str, int | str], ...]:
 
 def _is_counts(value: Any) -> TypeGuard[dict[str, int]]:
     counts = cast("dict[Any, Any]", value) if isinstance(value, dict) else {None: None}
-    return len(counts) <= _POOLS_MAX and all(
-        isinstance(name, str) and len(name) <= _TYPE_LENGTH_MAX and type(count) is int and 0 <= count <= _SLOTS_MAX
+    return len(counts) <= POOLS_MAX and all(
+        isinstance(name, str) and len(name) <= _TYPE_LENGTH_MAX and type(count) is int and 0 <= count <= SLOTS_MAX
         for name, count in counts.items()
     )
 

@@ -332,7 +332,7 @@ class HostActor(pykka.ThreadingActor):
         if news.ready is not None:
             known = self.core.slots.slots.get(news.slot)
             if (kept := news.ready.pop("kept", None)) is not None and known is not None and not known.outdated:
-                self.served.loaded(self.slots[news.slot], kept, fresh=known.fresh)
+                news.ready["other"] = not self.served.loaded(self.slots[news.slot], kept, fresh=known.fresh)
             if self.watch is not None:
                 self.watch.add(news.ready.get("files", ()))
         self.core.on_slot(news, now)

@@ -25,13 +25,18 @@ class ServedCode:
         """What a slot is to load; None: what is on the disk, and it tells what that was."""
         return None if fresh else self._served.get(environment)
 
-    def loaded(self, slot: Slot, kept: Kept, *, fresh: bool) -> None:
-        """A slot has loaded this from the disk. The first of an environment says what is served there."""
+    def loaded(self, slot: Slot, kept: Kept, *, fresh: bool) -> bool:
+        """A slot has loaded this from the disk. The first of an environment says what is served there.
+
+        Returns:
+            Whether it may serve: a file can have changed while several slots were starting.
+        """
         environment = slot.spec.environment
-        if environment not in self._served:
-            self._served[environment] = kept
-        elif fresh:
+        served = self._served.setdefault(environment, kept)
+        if fresh and served is not kept:
             self._fresh[slot.number] = (environment, kept)
+            return True
+        return all(kept[name][-1] == served[name][-1] for name in kept.keys() & served.keys())  # the source
 
     def serve(self, number: int) -> None:
         """What this slot has loaded is served from now on."""

@@ -49,7 +49,8 @@ class SlotNews:
 
     Attributes:
         slot: The slot's number.
-        ready: Once: what it can run, `registry.Offer.plain()`; `files` and `kept` where they were asked for.
+        ready: Once: what it can run, `registry.Offer.plain()`; `files` and `kept` where they were asked for. In the
+            place of `kept` its host puts `other`: whether it has loaded other code than is served.
         progress: Items of PROGRESS: [id, fence, fraction, note], the latest of each task.
         checkpoints: Items of CHECKPOINT: [id, fence, body], the latest of each task.
         results: Items of RESULTS: [id, fence, outcome, body, duration, slot, detail].

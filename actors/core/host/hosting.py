@@ -173,9 +173,9 @@ class HostCore:
         slot = self.slots.slots.get(news.slot)
         environment = None if slot is None else slot.environment
         never_started = slot is not None and slot.state is SlotState.STARTING and not slot.killed
-        counts = slot is not None and not slot.outdated  # else what it has loaded is not what is to be served
+        other = slot is not None and (slot.outdated or (news.ready or {}).get("other", False))
         self.slots.news(news, now)
-        if environment is None or not counts:
+        if environment is None or other:  # what it has loaded is not what is to be served
             pass
         elif news.ready is not None:
             if self._reloads.may_serve(slot, environment, news.ready["failed"]):

@@ -153,7 +153,7 @@ class SlotTable(Roster):
         if slot is None or slot.state is SlotState.DOWN:
             return
         if news.ready is not None:
-            self.ready(news.slot, now)
+            self.ready(news.slot, now, other=news.ready.get("other", False))
         if news.lines:
             slot.heard(news.lines, self.listening.wanted)
             self.listening.heard()

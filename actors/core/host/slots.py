@@ -417,16 +417,19 @@ class Roster:
             and not (slot.reserved or slot.leaves())
         ]
 
-    def ready(self, number: int, now: float = 0.0) -> None:
-        """A slot has loaded its code; what waited for that runs."""
+    def ready(self, number: int, now: float = 0.0, *, other: bool = False) -> None:
+        """A slot has loaded its code; what waited for that runs. `other`: it is not the code that is served."""
         slot = self.slots.get(number)
         if slot is not None and slot.state is SlotState.STARTING:
             slot.state = SlotState.READY
             slot.start_failed = ""
             slot.settle(now)
             self.changed = True
+            slot.outdated |= other
             if slot.retiring and not slot.tasks:
                 self._effects.append(CloseSlot(slot.number))
+            elif slot.outdated and not slot.tasks and slot.next is None:
+                self.replace(slot)
 
     def close(self) -> None:
         """Retire every slot, for good."""

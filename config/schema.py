@@ -316,7 +316,7 @@ class Settings(Section):
 
     def environments(self, isolation: str) -> dict[str, Environment]:
         """Where tasks of each node run on a host with this file and this isolation of its own: {"": what holds for all
-        types, type: where it differs}. A node has what the one above it has, but for what it sets itself.
+        types, type: where it differs, or is said anew}. A node has what the one above has, but for what it sets itself.
         """
         everywhere = {name: value for name, value in self.defaults.values().items() if name != "isolation"}
         found = {"": _within(Environment(isolation=isolation), everywhere)}
@@ -324,7 +324,7 @@ class Settings(Section):
             above = nearest(found, path)
             values = self._nodes[path]
             own = Environment(isolation=isolation) if values.get("command") else _within(above, values)
-            if own != above:
+            if own != above or values.keys() & {"isolation", "concurrency", "python"}:
                 found[path] = own
         return found
 

@@ -40,6 +40,7 @@ class Oracle:
         history: What the commits have told.
         executed: (id, fence) of every attempt that began on some host.
         highest_fence: Of every grant in every history, those included that a restore or a power cut undid.
+        rewound: Whether a restore or a power cut has undone anything.
         lost: Tasks that such a thing undid although they may have been acknowledged.
         side_by_side: What counts of what runs in fact.
         watches: Whether it knows of the commits, so that what is said can be compared with them.
@@ -57,6 +58,7 @@ class Oracle:
         self.executed: set[tuple[int, int]] = set()
         self.highest_fence = 0
         self.lost: set[int] = set()
+        self.rewound = False
         self._never_again: set[int] = set()
         self._resumes: dict[tuple[int, int], tuple[bytes | None, ...]] = {}  # grant -> checkpoints that it may bring
         self._core: Pool | None = None
@@ -78,6 +80,7 @@ class Oracle:
 
     def rewind(self, history: History) -> None:
         """The store was put back to what it was then."""
+        self.rewound = True
         self._promises.forget()
         self.lost |= (self.tasks.keys() | self.history.pruned) - history.tasks.keys() - history.pruned
         self.history = history.copied()

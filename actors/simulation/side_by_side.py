@@ -46,7 +46,8 @@ class SideBySide:
                 for *_, detail, _, _, id, fence in persist.finishes
                 if detail and detail.get("cause") == "host_lost"
             )
-            self._gone.update(owner for owner, *_, state, _ in persist.hosts if state in _OVER)
+            for owner, *_, state, _ in persist.hosts:
+                (self._gone.add if state in _OVER else self._gone.discard)(owner)
 
     def _counts(self, grant: Grant) -> bool:
         return grant not in self._given_up and self._owners.get(grant) not in self._gone

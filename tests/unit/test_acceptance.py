@@ -23,7 +23,7 @@ from workerhost.actors.core.host.acceptance import Acceptance
 from workerhost.actors.core.host.host_effects import CloseSlot, Connect, Disconnect, Feed, Kill, LoadAnew, Say, Spawn
 from workerhost.actors.core.settings import PoolSettings
 from workerhost.config.loading import load
-from workerhost.transport.messages import Claim, Hello, Refused, Reload, Reread, Tree
+from workerhost.transport.messages import Claim, Hello, Refused, Reload, Reread, Tree, Welcome
 from workerhost.workers.source import Environment, Source
 
 FILE: dict[str, Any] = {
@@ -42,11 +42,12 @@ RUN = {"text.length": {"class": "my.jobs:Length"}}
 BASE = Environment()
 
 
-def bare(**changed: Any) -> Host:
+def bare(joins_at: float = 0.0, **changed: Any) -> Host:
     """A host with no code of its own that has joined."""
     host = Host(**{"accept": ACCEPT, "slots": {"": 1}} | changed)
     host.start()
     host.slot(1, ready=EMPTY)
+    host.at(joins_at)
     host.hears(WELCOME)
     return host
 
@@ -129,6 +130,7 @@ class TestHost:
         "os:system", "my:Length", "my.job:Length", "my.jobs.inner:Length", "my.more:Length", "my.more.__main__:Length",
         "my.more._private:Length", "my.moreover:Length", "my.more.web-1.0/setup.py:X", "my.more.old/clean:X",
         "my.more.a b:X", "my.more.:Length", ".my.jobs:Length", "/tmp/my.jobs:Length", "tasks.py:Length",
+        "my.jobs", "my.jobs:", "my.jobs:os.system", "my.jobs:a b", "my.jobs:_A", "my.jobs:" + "a" * 500,
     ],
 )  # fmt: skip
 def test_what_is_not_listed_is_passed_over(code: str) -> None:
@@ -139,9 +141,8 @@ def test_what_is_not_listed_is_passed_over(code: str) -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        {"class": "my.jobs"}, {"class": "my.jobs:"}, {"class": "my.jobs:os.system"}, {"class": "my.jobs:a b"},
-        {"class": 3}, {"class": "my.jobs:_A"}, {"class": "my.jobs:" + "a" * 500},
-        {"class": "my.jobs:A", "concurrency": 0}, {"class": "my.jobs:A", "concurrency": True}, {"concurrency": 10**9},
+        {"class": 3}, {"class": ["my.jobs:A"]}, {"class": "my.jobs:A", "concurrency": 0},
+        {"class": "my.jobs:A", "concurrency": True}, {"concurrency": 10**9},
     ],
 )  # fmt: skip
 def test_what_has_no_sense_is_refused_and_changes_nothing(values: dict[str, Any]) -> None:
@@ -221,6 +222,38 @@ class TestWhatComesInBetween:
         assert host.slot(2, ready=EMPTY) == [CloseSlot(2)]
         host.slot(4, exited=exited())
         assert host.core.environments.offer_of(BASE) == OFFER
+
+    def test_an_environment_of_which_no_slot_is_there_is_asked_again(self) -> None:
+        """Also while the slot that was asked before is still starting: what it says is not true any more."""
+        host = bare(environments={"text": Environment("/python")}, joins_at=3.0)
+        effects = host.hears(Tree(RUN))
+        assert Spawn(4, 1, Environment("/python")) in effects
+        assert host.slot(2, ready=EMPTY)[:1] == [CloseSlot(2)]
+        host.slot(4, ready=READY)
+        assert host.core.environments.offer_of(Environment("/python")) == OFFER
+
+        host.hears(WELCOME)
+        effects = host.hears(Tree({"text.length": {"class": "my.jobs:Other"}}))
+        assert [effect.environment for effect in effects if isinstance(effect, Spawn)] == [None, Environment("/python")]
+
+    def test_a_busy_host_asks_a_slot_beside_the_others(self) -> None:
+        host = bare()
+        host.hears(Tree(RUN))
+        host.slot(2, ready=READY)
+        host.hears(WELCOME)
+        granted(host, task(1, 9))
+        effects = host.hears(Tree({"text.words": {"class": "my.jobs:Words"}}))
+        assert [effect for effect in effects if isinstance(effect, Spawn)] == [Spawn(3, 1)]
+
+    def test_slot_pools_that_the_supervisor_orders_leave_no_room_for_those_of_classes(self) -> None:
+        host = bare(slots={"": 1})
+        many = {f"t{n}": {"class": "my.jobs:A", "isolation": "thread"} for n in range(60)}
+        host.hears(Tree(many))
+        assert len(host.core.shape) == 61
+        pools = {f"p{n}": 1 for n in range(51)}
+        effects = host.hears(Welcome(1, "h1", 7, 1.0, 5.0, {"slots": pools}))
+        said = [effect.message for effect in effects if isinstance(effect, Say)]
+        assert [hello.offer["slots"] for hello in said if isinstance(hello, Hello)] == [pools]
 
     def test_a_reload_looks_at_what_is_accepted_by_then(self) -> None:
         host = bare()

@@ -346,7 +346,7 @@ class TestResults:
         released = [1, 11, Returned.RELEASED, 60.0, "later", True]
         assert host.slot(1, returned=[released]) == []
 
-        assert host.alone(7.0)[-1] == hello(running=[[1, 11]])
+        assert host.alone(11.0)[-1] == hello(running=[[1, 11]])
         assert host.hears(WELCOME)[1:] == [Say(1, Claim({"": 2})), Say(2, GiveBack([released]))]
 
 

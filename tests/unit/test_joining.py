@@ -72,19 +72,20 @@ def joined() -> Side:
 
 
 def test_no_answer_is_said_once_and_tried_again_for_ever():
+    """Not soon: to close a link on which HELLO is only late, because packets were lost, makes the host suspect."""
     side = Side()
 
     assert side.connect() == [Connect(), Say(0, HELLO)]
     hint = "is it running? trying on"
-    assert side.at(0.9) == []
-    assert side.at(1.0) == [note("supervisor_unreachable", reason="no answer", hint=hint), *AGAIN]
-    assert [side.at(t) for t in (2.9, 3.0, 7.0, 12.0, 17.0, 22.0)] == [[], AGAIN, AGAIN, AGAIN, AGAIN, AGAIN]
+    assert side.at(3.9) == []
+    assert side.at(4.0) == [note("supervisor_unreachable", reason="no answer", hint=hint), *AGAIN]
+    assert [side.at(t) for t in (7.9, 8.0, 12.0, 16.0)] == [[], AGAIN, AGAIN, AGAIN]
 
 
 def test_it_is_said_again_after_a_session_in_between():
     side = Side()
     side.connect()
-    side.at(1.0)
+    side.at(4.0)
     side.welcomed()
     side.lost()
     effects = side.at(side.joining.due()) + side.at(side.joining.due())

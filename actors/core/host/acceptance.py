@@ -18,7 +18,8 @@ from ....workers.source import Environment, Source
 _CONCURRENCY_MAX: Final = 4096
 _CODE_LENGTH_MAX: Final = 500
 _NODES_MAX: Final = 10_000
-"""Nodes that are remembered; those that a supervisor names beyond them are passed over."""
+_TYPES_MAX: Final = 2_000
+"""Nodes that are remembered, and types that are run, far fewer than a HELLO may name: those beyond are passed over."""
 
 
 class _Told(NamedTuple):
@@ -72,11 +73,12 @@ class Acceptance:
 
     def sources(self) -> dict[str, Source]:
         """Type -> its class."""
-        return {
-            type: Source(told.code, modules=self.modules)
+        accepted = (
+            (type, Source(told.code, modules=self.modules))
             for type, told in self._told.items()
             if told.code and type not in self._own and is_listed(told.code.partition(":")[0], self.modules)
-        }
+        )
+        return dict(islice(accepted, _TYPES_MAX))
 
     def _holds(self) -> dict[str, _Told]:
         """What is told of the types that are run for it, and of the nodes above them."""
@@ -113,14 +115,17 @@ class Acceptance:
 def _told(values: Mapping[str, Any]) -> _Told:
     """What TREE says of how a node runs."""
     code, isolation, concurrency = values.get("class"), values.get("isolation"), values.get("concurrency")
-    if code is not None and not _is_class(code):
-        raise TypeError("a class is module:Class")
+    if code is not None and not isinstance(code, str):
+        raise TypeError("a class is a text")
     if concurrency is not None and (type(concurrency) is not int or not 1 <= concurrency <= _CONCURRENCY_MAX):
         message = f"concurrency is 1 to {_CONCURRENCY_MAX}"
         raise ValueError(message)
-    return _Told(code, isolation if isolation in ("process", "thread") else None, concurrency)
+    return _Told(
+        code if _is_class(code) else None, isolation if isolation in ("process", "thread") else None, concurrency
+    )
 
 
-def _is_class(code: Any) -> bool:
-    name = code.partition(":")[2] if isinstance(code, str) and len(code) <= _CODE_LENGTH_MAX else ""
+def _is_class(code: str | None) -> bool:
+    """Whether it is `module:Class`, of a name that is meant for others."""
+    name = code.partition(":")[2] if code and len(code) <= _CODE_LENGTH_MAX else ""
     return name.isidentifier() and not name.startswith("_")

@@ -244,7 +244,7 @@ class HostCore:
     def _check_environments(self, environments: Iterable[Environment]) -> None:
         """See what can be run where no slot is."""
         for environment in environments:
-            if not self.slots.started(environment) and not self.slots.closed:
+            if not self.slots.tells(environment) and not self.slots.closed:
                 self.slots.check(environment)
 
     def _join(self, now: float) -> None:
@@ -329,6 +329,11 @@ class HostCore:
         slots = settings.get("slots")
         if slots and "slots" not in fixed:
             self._wanted = {str(pool): int(count) for pool, count in slots.items()}
+            crowded = self.acceptance.crowded
+            places = self.acceptance.places(len(self._wanted))
+            if self.acceptance.crowded != crowded:
+                self.environments.renew(*places)
+                self._told_others = True
             self.shape = self.environments.shape(self._wanted)
         if "serve" in settings and "serve" not in fixed:
             self.serve = tuple(settings["serve"])
@@ -359,7 +364,7 @@ class HostCore:
         self.slots.shape(self.shape)
         self.slots.renew(self.environments.all(), newest)
         self._reloads.again()
-        self._check_environments(self.environments.unheard())
+        self._check_environments(self.environments.all())
         if greet or before != self.shape:
             self.joining.renew(now)
 

@@ -51,7 +51,7 @@ class Reloading:
         for type in sorted({*old.types, *new.types}):
             prints = [old.fingerprints.get(type, ""), new.fingerprints.get(type, "")]
             if prints[0] != prints[1] or (type in old.types) != (type in new.types):
-                self.changed[type] = prints
+                self.changed[type] = [self.changed.get(type, prints)[0], prints[1]]
 
     def facts(self) -> dict[str, Any]:
         """What HELLO says of it."""
@@ -83,8 +83,9 @@ class Reloads:
             for number in self._present.waiting.values():
                 self._slots.drop(number)
         wanted = self._environments.below(types)
+        changed = {} if self._present is None else self._present.changed
         looked = [environment for environment in wanted if environment.isolation != "inline"]
-        self._present = Reloading(order, types, {one: self._slots.check(one, fresh=True) for one in looked})
+        self._present = Reloading(order, types, {one: self._slots.check(one, fresh=True) for one in looked}, changed)
         if len(looked) < len(wanted):
             self._present.failed["inline"] = "inline slots keep their code; start the program again"
 

@@ -326,8 +326,13 @@ class Roster:
         self._effects.append(Kill(number))
 
     def started(self, environment: Environment) -> bool:
-        """Whether there is a slot of an environment, so that it will be heard of."""
-        return any(slot.environment == environment for slot in self.slots.values())
+        """Whether there is a slot of an environment that runs what is served there."""
+        return any(slot.environment == environment and not slot.outdated for slot in self.slots.values())
+
+    def tells(self, environment: Environment) -> bool:
+        """Whether a slot of an environment has said what can be run of what is served there, or is about to."""
+        slots = (slot for slot in self.slots.values() if slot.environment == environment and not slot.outdated)
+        return any(not slot.retiring or slot.state is SlotState.STARTING for slot in slots)
 
     def awaits(self, environment: Environment, but: int) -> bool:
         """Whether a slot of an environment, another than this one, is on its way."""

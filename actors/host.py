@@ -68,9 +68,6 @@ _SETTLE_SECONDS_MAX: Final = 2.0
 large, and a start take long.
 """
 
-_EXECUTED: Final = ("sources", "environments", "accept")
-"""Settings that say what is executed."""
-
 log = Log("host")
 
 
@@ -91,6 +88,7 @@ class HostSettings:
         sources: Type -> its class or command, from the host's own configuration.
         environments: Where tasks run, see `HostOptions`.
         accept: Modules whose workers the supervisor's configuration may have it run; `my.*`: all below `my`.
+        placed: Types for which the host's own configuration says where they run.
         paths: Folders for the slots' `sys.path`.
         workers: Classes and functions to be served as they are (isolation `inline` only).
         drain_timeout: Seconds that tasks have to finish when the host is told to go.
@@ -111,6 +109,7 @@ class HostSettings:
     sources: Mapping[str, Source] = field(default_factory=dict[str, Source])
     environments: Mapping[str, Environment] = field(default_factory=dict[str, Environment])
     accept: tuple[str, ...] = ()
+    placed: frozenset[str] = frozenset()
     paths: tuple[str, ...] = ()
     workers: Sequence[Worker] = ()
     drain_timeout: float = 30.0
@@ -118,9 +117,9 @@ class HostSettings:
     reload: bool = False
     profile: Path | None = None
 
-    def own(self) -> frozenset[str]:
-        """Types for which its own configuration says what runs them."""
-        return frozenset(self.sources)
+    def executed(self) -> tuple[Any, ...]:
+        """What of it says what is executed, and in what."""
+        return self.sources, self.environments, self.accept, self.accept and self.placed
 
     def options(self, address: str) -> HostOptions:
         """What of it the core must know, and a session of its own."""
@@ -137,7 +136,8 @@ class HostSettings:
             isolation=self.isolation,
             environments=self.environments,
             accept=self.accept,
-            own=self.own(),
+            own=frozenset(self.sources),
+            placed=self.placed,
             drain_timeout=self.drain_timeout,
             machine=socket.gethostname(),
             pid=os.getpid(),
@@ -423,11 +423,12 @@ class HostActor(pykka.ThreadingActor):
         found = settings.reread() if settings.reread is not None else settings
         if isinstance(found, list):
             log.error("configuration_refused", problems=found)
-        elif any(getattr(found, name) != getattr(settings, name) for name in _EXECUTED):
+        elif found.executed() != settings.executed():
             old, new = settings.sources, found.sources
             log.info("code_renewed", types=sorted(type for type in {*old, *new} if old.get(type) != new.get(type)))
-            self.settings = replace(settings, sources=new, environments=found.environments, accept=found.accept)
-            self.core.on_code(found.environments, found.own(), found.accept, clock.now())
+            what = ("sources", "environments", "accept", "placed")
+            self.settings = replace(settings, **{name: getattr(found, name) for name in what})
+            self.core.on_code(self.settings.options(self.access.address), clock.now())
 
     def _load_anew(self, effect: LoadAnew) -> None:
         self.accepted = effect.sources

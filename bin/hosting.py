@@ -118,6 +118,7 @@ def combined(wishes: Wishes, settings: Settings) -> HostSettings:
         code=wishes.codes,
         sources=settings.sources(),
         environments=settings.environments(isolation),
+        placed=settings.placed(),
         accept=tuple(file.accept if wishes.accept is None else wishes.accept),
         paths=search_paths(wishes.codes, os.environ, os.curdir),
         drain_timeout=file.drain_timeout,

@@ -310,13 +310,17 @@ class Settings(Section):
                 found[path] = Source(values["code"])
         return found
 
+    def placed(self) -> frozenset[str]:
+        """The types of which a node says where they run, be it as above."""
+        return frozenset(path for path, values in self._nodes.items() if values.keys() & {*Environment._fields})
+
     def isolation(self) -> str:
         """How tasks run on a host of its own, where neither its command line nor a node says otherwise."""
         return self.host.isolation or self.defaults.isolation or "process"
 
     def environments(self, isolation: str) -> dict[str, Environment]:
         """Where tasks of each node run on a host with this file and this isolation of its own: {"": what holds for all
-        types, type: where it differs, or is said anew}. A node has what the one above has, but for what it sets itself.
+        types, type: where it differs}. A node has what the one above it has, but for what it sets itself.
         """
         everywhere = {name: value for name, value in self.defaults.values().items() if name != "isolation"}
         found = {"": _within(Environment(isolation=isolation), everywhere)}
@@ -324,7 +328,7 @@ class Settings(Section):
             above = nearest(found, path)
             values = self._nodes[path]
             own = Environment(isolation=isolation) if values.get("command") else _within(above, values)
-            if own != above or values.keys() & {"isolation", "concurrency", "python"}:
+            if own != above:
                 found[path] = own
         return found
 

@@ -15,6 +15,7 @@ from unit.test_hosting import (  # pyright: ignore[reportMissingImports]
     granted,
     hello,
     joined,
+    options,
     task,
 )
 
@@ -53,7 +54,7 @@ def bare(joins_at: float = 0.0, **changed: Any) -> Host:
 
 
 def accepted(nodes: dict[str, Any], modules: tuple[str, ...] = ACCEPT) -> dict[str, Source]:
-    acceptance = Acceptance(modules, (), {"": BASE})
+    acceptance = Acceptance(options(accept=modules))
     acceptance.heed(nodes)
     return acceptance.sources()
 
@@ -108,7 +109,7 @@ class TestHost:
     def test_a_list_that_is_changed_is_said_to_the_supervisor(self) -> None:
         host = bare()
         host.hears(Tree(RUN), Reread())
-        host.core.on_code({"": BASE}, (), ("my.more.*",), host.now)
+        host.core.on_code(options(accept=("my.more.*",), slots={"": 1}), host.now)
         effects = host.at(host.now)
         assert LoadAnew({}) in effects
         assert effects[-1] == hello(types=[], slots={"": 1}, accept=["my.more.*"])
@@ -146,7 +147,7 @@ def test_what_is_not_listed_is_passed_over(code: str) -> None:
     ],
 )  # fmt: skip
 def test_what_has_no_sense_is_refused_and_changes_nothing(values: dict[str, Any]) -> None:
-    acceptance = Acceptance(ACCEPT, (), {"": BASE})
+    acceptance = Acceptance(options(accept=ACCEPT))
     acceptance.heed(RUN)
     with pytest.raises((TypeError, ValueError)):
         acceptance.heed({"text.words": values})
@@ -156,9 +157,22 @@ def test_what_has_no_sense_is_refused_and_changes_nothing(values: dict[str, Any]
 class TestWhereItRuns:
     TOLD: ClassVar[dict[str, Any]] = {"class": "my.jobs:A", "python": "/tmp/evil", "command": ["/bin/sh"]}
 
-    def places(self, nodes: dict[str, Any], own: tuple[str, ...] = (), **environments: Environment) -> dict[str, Any]:
+    def places(
+        self,
+        nodes: dict[str, Any],
+        own: tuple[str, ...] = (),
+        placed: frozenset[str] = frozenset(),
+        **environments: Environment,
+    ) -> dict[str, Any]:
         """Where types run for which nodes say otherwise."""
-        acceptance = Acceptance(ACCEPT, own, {"": Environment("/host"), **environments})
+        acceptance = Acceptance(
+            options(
+                accept=ACCEPT,
+                own=frozenset(own),
+                placed=frozenset(environments) | placed,
+                environments={"": Environment("/host"), **environments},
+            )
+        )
         acceptance.heed(nodes)
         base, found = acceptance.places(1)
         assert base == Environment("/host")
@@ -182,8 +196,12 @@ class TestWhereItRuns:
             "web": Environment("/host", "thread", 8), "web.a": Environment("/host"),
         }  # fmt: skip
 
+    def test_where_its_own_configuration_says_that_they_run_they_run_be_it_as_above(self) -> None:
+        web = {"isolation": "thread", "concurrency": 8}
+        assert self.places({"web": web, "web.a": self.TOLD}, placed=frozenset({"web"})) == {}
+
     def test_what_is_inline_stays_so(self) -> None:
-        acceptance = Acceptance(ACCEPT, (), {"": Environment(isolation="inline")})
+        acceptance = Acceptance(options(accept=ACCEPT, isolation="inline"))
         acceptance.heed({"a": {**self.TOLD, "isolation": "thread"}})
         assert acceptance.places(1) == (Environment(isolation="inline"), {})
 

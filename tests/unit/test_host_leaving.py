@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from unit.test_hosting import exited, granted, joined, task  # pyright: ignore[reportMissingImports]
+from unit.test_hosting import exited, granted, joined, options, task  # pyright: ignore[reportMissingImports]
 
 from workerhost.actors.core.host.host_effects import Kill, Leave, Say, Spawn
 from workerhost.transport.messages import Claim, Drain, GiveBack, Returned
@@ -40,7 +40,9 @@ def test_a_slot_that_is_stopped_at_the_end_of_the_time_is_not_started_again(
     told = {"cause": "drain", "signal": 9}
     back = GiveBack([[1, 11, Returned.DRAIN, 0.0, "the host leaves", True, told]])
     assert back in [effect.message for effect in effects if isinstance(effect, Say)]
-    host.core.on_code({"": Environment("", isolation), "a": Environment("/python", isolation)}, (), (), 5.2)
+    host.core.on_code(
+        options(environments={"": Environment("", isolation), "a": Environment("/python", isolation)}), 5.2
+    )
     effects += host.alone(7.0)
     assert effects[-1] == Leave()
     assert not any(isinstance(effect, Spawn) for effect in effects)

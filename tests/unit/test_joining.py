@@ -92,6 +92,15 @@ def test_it_is_said_again_after_a_session_in_between():
     assert [effect.event for effect in effects if isinstance(effect, Note)] == ["supervisor_unreachable"]
 
 
+def test_a_late_answer_is_followed_by_a_heartbeat_at_once():
+    """Leases count from what was said, and a task with `cut_off: stop` is stopped when they may be over."""
+    side = Side()
+    side.connect()
+    side.at(2.5)
+    side.welcomed()
+    assert side.joining.beat_due(side.now)
+
+
 def test_a_link_that_takes_nothing_is_tried_with_growing_waits():
     side = Side()
     side.connect()

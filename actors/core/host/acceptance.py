@@ -6,7 +6,7 @@ whose own lines go before. What is not listed is passed over, whoever says it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +14,7 @@ from ....config.policy import TYPE_PATTERN, nearest, parents
 from ....transport.messages import POOLS_MAX
 from ....workers.module_lists import is_listed
 from ....workers.source import Environment, Source
+from .host_options import HostOptions
 
 _CONCURRENCY_MAX: Final = 4096
 _CODE_LENGTH_MAX: Final = 500
@@ -37,18 +38,16 @@ class Acceptance:
     """What a supervisor has said of classes, as far as it is accepted.
 
     Args:
-        modules: Where they may be defined; `my.*`: all below `my`.
-        own: Types for which the host's own configuration says what runs them.
-        environments: Where it says that tasks run, {node: environment}; "" is for all that no node says otherwise for.
+        options: What the host's own configuration says, see `HostOptions`.
 
     Attributes:
-        modules: See above.
+        options: See above.
         crowded: Whether `isolation` and `concurrency` of TREE are passed over, because more slot pools would be needed
             than a host may have.
     """
 
-    def __init__(self, modules: Iterable[str], own: Iterable[str], environments: Mapping[str, Environment]) -> None:
-        self.modules, self._own, self._environments = tuple(modules), frozenset(own), environments
+    def __init__(self, options: HostOptions) -> None:
+        self.options = options
         self._told: dict[str, _Told] = {}
         self.crowded = False
 
@@ -58,25 +57,25 @@ class Acceptance:
         Raises:
             TypeError, ValueError: It is not of the right form; then nothing was changed.
         """
-        if not self.modules:
+        if not self.options.accept:
             return False
         before, new = self._holds(), {type: _told(values) for type, values in nodes.items() if TYPE_PATTERN.match(type)}
         told = {type: told for type, told in (self._told | new).items() if told != _NOTHING}
         self._told = dict(islice(told.items(), _NODES_MAX))
         return self._holds() != before
 
-    def renew(self, modules: Iterable[str], own: Iterable[str], environments: Mapping[str, Environment]) -> bool:
-        """The host's own configuration says something else from now on; returns whether the modules are others."""
-        before = self.modules
-        self.modules, self._own, self._environments = tuple(modules), frozenset(own), environments
-        return before != self.modules
+    def renew(self, options: HostOptions) -> bool:
+        """The host's own configuration says something else from now on; returns whether it accepts other modules."""
+        before, self.options = self.options.accept, options
+        return before != options.accept
 
     def sources(self) -> dict[str, Source]:
         """Type -> its class."""
+        modules, own = self.options.accept, self.options.own
         accepted = (
-            (type, Source(told.code, modules=self.modules))
+            (type, Source(told.code, modules=modules))
             for type, told in self._told.items()
-            if told.code and type not in self._own and is_listed(told.code.partition(":")[0], self.modules)
+            if told.code and type not in own and is_listed(told.code.partition(":")[0], modules)
         )
         return dict(islice(accepted, _TYPES_MAX))
 
@@ -92,21 +91,22 @@ class Acceptance:
         Args:
             pools: How many slot pools the host has anyhow.
         """
-        nodes, own = self._merged(), dict(self._environments)
+        nodes, own = self._merged(), self.options.everywhere()
         self.crowded = nodes != own and len(nodes) + pools > POOLS_MAX
         if self.crowded:
             nodes = own
         return nodes.pop(""), nodes
 
     def _merged(self) -> dict[str, Environment]:
-        own, found = self._environments, dict(self._environments)
+        own = self.options.everywhere()
+        found = dict(own)
         for path, told in self._holds().items():
             above = nearest(found, path)
             isolation, concurrency = told.isolation or above.isolation, told.concurrency or above.concurrency
             environment = Environment(above.python, isolation, concurrency)
-            if path not in own and environment != above and above.isolation != "inline":
+            if path not in self.options.placed and environment != above and above.isolation != "inline":
                 found[path] = environment
-        for type in sorted(self._own):
+        for type in sorted(self.options.own | self.options.placed):
             if (environment := nearest(own, type)) != nearest(found, type):
                 found[type] = environment
         return found

@@ -26,6 +26,7 @@ class HostOptions:
         environments: Where tasks run, {node: environment}; "" is for all types that no node says otherwise for.
         accept: Modules whose workers the supervisor's configuration may have it run, see `Acceptance`.
         own: Types for which its own configuration says what runs them; that goes before.
+        placed: Types for which it says where they run, be it as the node above.
         drain_timeout: Seconds that tasks have to finish when it is told to go.
         machine: The machine's name.
         pid: Its process.
@@ -44,6 +45,11 @@ class HostOptions:
     environments: Mapping[str, Environment] = field(default_factory=dict[str, Environment])
     accept: tuple[str, ...] = ()
     own: frozenset[str] = frozenset()
+    placed: frozenset[str] = frozenset()
     drain_timeout: float = 30.0
     machine: str = ""
     pid: int = 0
+
+    def everywhere(self) -> dict[str, Environment]:
+        """`environments`, with that of all types."""
+        return {"": Environment(isolation=self.isolation), **self.environments}

@@ -67,8 +67,7 @@ class HostCore:
     def __init__(self, options: HostOptions) -> None:
         self.options = options
         self.name = options.name
-        everywhere = {"": Environment(isolation=options.isolation)}
-        self.acceptance = Acceptance(options.accept, options.own, everywhere | dict(options.environments))
+        self.acceptance = Acceptance(options)
         self._accepted: dict[str, Source] = {}
         self._told_others = False  # TREE has named other classes than those that are run
         self._wanted: Mapping[str, int] = options.slots  # without what nodes need for themselves
@@ -302,7 +301,7 @@ class HostCore:
             "fingerprints": dict(offer.fingerprints),
             **({"costs": dict(offer.costs)} if offer.costs else {}),
             **({"resources": dict(options.resources)} if options.resources else {}),
-            **({"accept": list(self.acceptance.modules)} if self.acceptance.modules else {}),
+            **({"accept": list(self.acceptance.options.accept)} if self.acceptance.options.accept else {}),
             "failed": dict(offer.failed),
         }
         if self._reloads.told:
@@ -343,11 +342,9 @@ class HostCore:
             self.slots.shape(self.shape)
         return before != (self.shape, self.serve, self.refuse)
 
-    def on_code(
-        self, environments: Mapping[str, Environment], own: Iterable[str], accept: Iterable[str], now: float
-    ) -> None:
-        """The host's own configuration says to run something else, see `HostOptions`."""
-        self._load_anew(now, greet=self.acceptance.renew(accept, own, environments))
+    def on_code(self, changed: HostOptions, now: float) -> None:
+        """The host's own configuration says to run something else; only that counts of what has changed."""
+        self._load_anew(now, greet=self.acceptance.renew(changed))
 
     def _load_anew(self, now: float, *, greet: bool = False) -> None:
         """Slots load something else than they did, each as it falls idle. `greet`: HELLO must say so."""

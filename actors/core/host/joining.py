@@ -100,7 +100,7 @@ class Joining:
         self.heartbeat, self.lost_after = welcome.heartbeat, welcome.lost_after
         self.heard = now
         self.confirmed = self._greeted_at
-        self._next = now + self.heartbeat
+        self._next = self._greeted_at + self.heartbeat  # at once after a late answer: cut-offs go by what is confirmed
         self._beats.clear()
         self._said_unreachable = False
         self._refusal = ""

@@ -332,7 +332,8 @@ class Roster:
     def tells(self, environment: Environment) -> bool:
         """Whether a slot of an environment has said what can be run of what is served there, or is about to."""
         slots = (slot for slot in self.slots.values() if slot.environment == environment and not slot.outdated)
-        return any(not slot.retiring or slot.state is SlotState.STARTING for slot in slots)
+        starting = SlotState.STARTING  # a fresh one may be about to speak, and for new code alone
+        return any(not slot.retiring or (slot.state is starting and not slot.fresh) for slot in slots)
 
     def awaits(self, environment: Environment, but: int) -> bool:
         """Whether a slot of an environment, another than this one, is on its way."""

@@ -48,6 +48,23 @@ def test_a_copy_that_is_still_stopping_counts_after_a_restart(pool_with: Make, g
         assert ids(pool.say(HOST, stopped)) == [2]
 
 
+def test_of_two_hellos_in_one_turn_the_later_says_what_runs(pool_with: Make) -> None:
+    """The first came over a connection that its host had closed already, while nobody listened."""
+    pool = pool_with({"v": {"max_concurrent": 1}})
+    pool.host(HOST, "v", slots=2)
+    ((id, fence, _),) = granted(pool.send("v", 2))
+    pool.say(CLIENT, Cancel(1, [id]))
+    pool.start()
+    offer = {"types": ["v"], "slots": {"": 2}, "running": [[id, fence]], "finished": [], "greeting": 2}
+    early = Hello("host", [1, 1], HOST * 16, "h", offer)
+    late = Hello("host", [1, 1], HOST * 16, "h", {**offer, "running": [], "greeting": 3})
+    pool.hear([(b"old", 0, early), (HOST, 0, late)])
+    pool.numbers[HOST] = 0
+    assert ids(pool.say(HOST, Claim({"": 2}))) == [2]
+    assert codes(pool, "v") == ["max_concurrent"], "the one that runs now"
+    assert pool.pool.queue.lanes.tree.copies.by_owner == {}
+
+
 @pytest.mark.parametrize("back", ["stops", "lost", "knows nothing of it"])
 def test_after_a_restart_nobody_is_granted_in_the_place_of_what_may_still_stop(pool_with: Make, back: str) -> None:
     pool = pool_with({"v": {"max_concurrent": 1}})

@@ -185,7 +185,7 @@ class Membership:
                 stop.append([id, fence])
         if unknown:
             ids = tuple(id for id, _ in unknown if 0 < id <= ID_MAX)
-            step.needs.append(Fetch(ids, "adopt", (host, unknown)))
+            step.needs.append(Fetch(ids, "adopt", (host, host.greeting, unknown)))
         if stop and host.peer:
             step.say(host.peer, Stop(stop))
 
@@ -274,7 +274,9 @@ class Membership:
 
     def named(self, step: Step, need: Fetch, rows: dict[int, Row]) -> None:
         """The tasks are known that a host says it runs and holds no lease of: each is its own again, or stopped."""
-        host, unknown = need.context
+        host, greeting, unknown = need.context
+        if greeting != host.greeting:
+            return  # it has said another HELLO in this turn, which counts
         stop: list[list[int]] = []
         for id, fence in unknown:
             row = rows.get(id)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import logging
 import queue
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from workerhost.actors.host import Host, HostSettings
 from workerhost.actors.log import Log
@@ -50,12 +49,6 @@ def no_words() -> None:
 def all_words() -> None:
     """All that is said can be written."""
     logs.set_up("DEBUG", "json", io.StringIO())
-
-
-@pytest.fixture(autouse=True)
-def loggers_as_before() -> Generator[None]:
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize("stream", [NoRoom(), Closed()])

@@ -6,7 +6,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,6 @@ file = LogFile(Path(sys.argv[1]), 1000, 1000)
 for number in range(300):
     file.write(f"{sys.argv[2]} {number}\\n")
 """
-
-
-@pytest.fixture(autouse=True)
-def loggers_as_before() -> Generator[None]:
-    yield
-    structlog.reset_defaults()
 
 
 def test_a_line_goes_to_stderr_and_to_the_file_with_its_fields(tmp_path: Path) -> None:

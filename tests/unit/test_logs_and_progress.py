@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Generator
 
 import pytest
 import structlog
@@ -17,12 +16,6 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-@pytest.fixture(autouse=True)
-def loggers_as_before() -> Generator[None]:
-    yield
-    structlog.reset_defaults()
 
 
 def test_logs_are_json_where_nobody_looks() -> None:

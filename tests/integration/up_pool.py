@@ -37,7 +37,9 @@ class Up:
         assert self.process.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
-            assert selector.select(SECONDS), self.log.read_text()
+            if not selector.select(SECONDS):
+                self.discard()
+                raise AssertionError(self.log.read_text())
         self.address = self.process.stdout.readline().split()[-1]
 
     def ask(self, *command: str) -> subprocess.CompletedProcess[str]:

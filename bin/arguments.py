@@ -150,20 +150,23 @@ def resources(text: str | None, option: str) -> dict[str, int | str] | None:
         raise UsageError(message) from None
 
 
+def _parts(text: str | None) -> list[str] | None:
+    """What stands between commas; None for None."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
 def modules(text: str | None, option: str) -> list[str] | None:
     """`my.tasks,my.more.*` -> [`my.tasks`, `my.more.*`]; None for None.
 
     Raises:
         UsageError: One of them is no module.
     """
-    if text is None:
-        return None
-    found = [part.strip() for part in text.split(",") if part.strip()]
-    for name in found:
+    found = _parts(text)
+    for name in found or ():
         if not is_modules(name):
             message = f"{option}: {name!r} is not a module; write my.tasks, or my.* for all below my"
             raise UsageError(message)
-    if len(found) > MODULES_MAX:
+    if found is not None and len(found) > MODULES_MAX:
         message = f"{option}: {len(found)} modules, {MODULES_MAX} are the limit; write my.* for all below my"
         raise UsageError(message)
     return found
@@ -175,10 +178,8 @@ def types(text: str | None, option: str) -> list[str] | None:
     Raises:
         UsageError: One of them is no type.
     """
-    if text is None:
-        return None
-    found = [part.strip() for part in text.split(",") if part.strip()]
-    for type in found:
+    found = _parts(text)
+    for type in found or ():
         if not is_type(type):
             message = f"{option}: {type!r} is not a type; write video or video.youtube, with commas between several"
             raise UsageError(message)

@@ -32,7 +32,8 @@ def limit(): return resource.getrlimit(resource.RLIMIT_NOFILE)
 """
 
 POOL = """
-import resource, sys, time
+import resource, sys
+from waiting import until
 from workerhost import WorkerHost
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (150, 150))
@@ -41,9 +42,8 @@ def main():
     workers, host = {"limit": {"class": "tasks:limit"}}, {"isolation": "process", "slots": 60}
     with WorkerHost({"workers": workers, "host": host}) as pool:
         print(pool.client.send("limit").result(60))
-        while not (failed := pool.client.hosts()[0]["start_failed"]):
-            time.sleep(0.05)  # the first result may be there before the last slots have failed, and been reported
-        print(*failed.values())
+        # the first result may be there before the last slots have failed, and been reported
+        print(*until(lambda: pool.client.hosts()[0]["start_failed"], "slots have failed").values())
 
 if __name__ == "__main__":
     main()
@@ -125,8 +125,9 @@ def test_a_slots_process_keeps_the_limit_that_its_host_was_started_with(
 def test_a_pool_with_more_slots_than_there_is_room_for_works_with_the_others(tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text(TASKS)
     (tmp_path / "pool.py").write_text(POOL)
+    shared = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     run: Any = subprocess.run(
-        [sys.executable, "pool.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "pool.py"], cwd=tmp_path, env=shared, capture_output=True, text=True, timeout=60, check=False
     )
     assert run.returncode == 0, run.stderr
     assert "(150, 150)" in run.stdout or "[150, 150]" in run.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import pytest
@@ -23,6 +24,8 @@ from workerhost.actors.core.effects import Note
 from workerhost.actors.core.host.acceptance import Acceptance
 from workerhost.actors.core.host.host_effects import CloseSlot, Connect, Disconnect, Feed, Kill, LoadAnew, Say, Spawn
 from workerhost.actors.core.settings import PoolSettings
+from workerhost.bin import arguments
+from workerhost.bin.exits import UsageError
 from workerhost.config.loading import load
 from workerhost.transport.messages import Claim, Hello, Refused, Reload, Reread, Tree, Welcome
 from workerhost.workers.source import Environment, Source
@@ -292,6 +295,21 @@ class TestWhatComesInBetween:
         host.alone(1.5)
         effects = host.hears(Tree({"text.length": {"class": "my.jobs:Other"}}))
         assert not any(isinstance(effect, Spawn | Connect) for effect in effects)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tasks.py", "'tasks.py' is not a module; write my.tasks, or my.* for all below my"),
+        ("my.jobs,my-jobs", "'my-jobs' is not a module"),
+        (",".join(["my.jobs"] * 101), "101 modules, 100 are the limit"),
+    ],
+)
+def test_a_list_on_the_command_line_that_is_none_is_refused_with_the_cure(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(says)):
+        arguments.modules(text, "--accept")
+    assert arguments.modules("my.jobs, my.more.*", "--accept") == list(ACCEPT)
+    assert arguments.modules(None, "--accept") is None
 
 
 class TestSupervisor:
